@@ -1,0 +1,55 @@
+# How everything is compiled.
+option(ONECYCLE_BUILD_TESTS "Build the tests (needs GoogleTest)" ON)
+option(ONECYCLE_BUILD_BENCH "Build the benchmarks (needs Google Benchmark)" OFF)
+option(ONECYCLE_WARNINGS_AS_ERRORS "Stop at the first warning" OFF)
+set(ONECYCLE_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=: address,undefined or thread")
+
+if(NOT CMAKE_BUILD_TYPE)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or RelWithDebInfo" FORCE)
+endif()
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+add_compile_options(-Wall -Wextra -Wshadow)
+if(ONECYCLE_WARNINGS_AS_ERRORS)
+    add_compile_options(-Werror)
+endif()
+if(ONECYCLE_SANITIZE)
+    add_compile_options(-fsanitize=${ONECYCLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    add_link_options(-fsanitize=${ONECYCLE_SANITIZE})
+endif()
+
+# onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static library.
+# USES names layers to the left of it, LIBRARIES the packages that only its sources see.
+function(onecycle_add_layer name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
+    add_library(onecycle_${name} STATIC ${ARG_SOURCES})
+    target_include_directories(onecycle_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    foreach(layer ${ARG_USES})
+        target_link_libraries(onecycle_${name} PUBLIC onecycle_${layer})
+    endforeach()
+    target_link_libraries(onecycle_${name} PRIVATE ${ARG_LIBRARIES})
+endfunction()
+
+# onecycle_add_test(name SOURCES ... USES ... [LABELS ...]): one GoogleTest binary, its cases seen by CTest.
+function(onecycle_add_test name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;USES;LABELS;LIBRARIES" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+    foreach(layer ${ARG_USES})
+        target_link_libraries(${name} PRIVATE onecycle_${layer})
+    endforeach()
+    target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gtest_main)
+    target_compile_definitions(${name} PRIVATE
+        ONECYCLE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/reference/data" ONECYCLE_BINARY="${PROJECT_BINARY_DIR}/onecycle")
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,17 @@
+# Dependencies, by the name of their Debian package. Nothing is downloaded.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(fmt REQUIRED)                   # libfmt-dev
+find_package(nlohmann_json REQUIRED)         # nlohmann-json3-dev
+find_package(CLI11 REQUIRED)                 # libcli11-dev
+find_package(dnnl REQUIRED)                  # libdnnl-dev
+find_package(PkgConfig REQUIRED)             # pkg-config
+pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
+find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here
+if(ONECYCLE_BUILD_TESTS)
+    find_package(GTest REQUIRED)             # libgtest-dev
+endif()
+if(ONECYCLE_BUILD_BENCH)
+    find_package(benchmark REQUIRED)         # libbenchmark-dev
+endif()

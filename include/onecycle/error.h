@@ -1,0 +1,38 @@
+// Errors. Every failure a user can meet is an `Error` with four parts, printed on one line as
+//     error: what: where: why; fix: action
+// The kind is also the exit code of the command line program.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace onecycle {
+
+enum class ErrorKind {
+    usage = 2,     // an option is unknown, out of range or missing
+    data = 3,      // images, folders, curves
+    model = 4,     // model files, checkpoints, run folders
+    io = 5,        // reading or writing failed
+    diverged = 6,  // the loss or a gradient is not finite
+    device = 7,    // no such device, or it failed
+};
+
+class Error : public std::runtime_error {
+  public:
+    // `what`: the operation ("cannot read image"), `where`: file or option, `why`: the cause,
+    // `fix`: what the user can do. `fix` may be empty; the others should not be.
+    Error(ErrorKind kind, const std::string& what, const std::string& where, const std::string& why,
+          const std::string& fix = "");
+
+    ErrorKind kind() const noexcept { return kind_; }
+    int exit_code() const noexcept { return static_cast<int>(kind_); }
+
+  private:
+    ErrorKind kind_;
+};
+
+// Replaces control characters (and bytes that are not UTF-8) by escapes such as \n or \x1b, so that a
+// file name can be shown on a terminal and always stays on one line.
+std::string printable(const std::string& bytes);
+
+}  // namespace onecycle
