@@ -1,0 +1,116 @@
+// A run folder: what `train` and `finetune` write, what `--resume` continues and `eval` and `predict` read.
+//
+//     config.json                            every option, resolved
+//     steps.csv, metrics.csv                 logs, append-only
+//     checkpoints/step-NNNNNN.safetensors    N = updates done; the highest is the newest state
+//     latest, best                           text: the name of a checkpoint
+//
+// A crash, a full disk or a kill at any moment leaves a checkpoint to continue from: a checkpoint appears
+// under its name complete and durable or not at all, the pointers follow, and old ones are deleted last.
+// The pointers only repeat what the newest checkpoint says of itself (its metadata carries `step` and
+// `best_step`), so open() can put them right.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "onecycle/log.h"
+#include "onecycle/safetensors.h"
+
+namespace onecycle {
+
+// The whole state of a training: tensors by name, everything else as text. Nothing that differs between
+// equal runs (no time, host or path) may stand in it, so that equal runs give equal bytes.
+struct Checkpoint {
+    std::vector<TensorSource> tensors;
+    std::map<std::string, std::string> metadata;  // `step` and `best_step` are added by save()
+};
+
+// A checkpoint's place among the others.
+struct CheckpointFile {
+    std::int64_t step = 0;  // updates done
+    std::string path;
+};
+
+// A CSV log. A row is in the file when append() returns (it survives a kill), and on the disk after the next
+// RunFolder::save(). Write the rows before the checkpoint that follows them.
+class CsvLog {
+  public:
+    // Opens or makes the file. A last line that was cut short is dropped. Throws Error(io).
+    CsvLog(FileSystem& fs, const std::string& path, const std::string& header);
+    ~CsvLog();
+    CsvLog(CsvLog&&) noexcept;
+
+    // `row` has no line end. When it cannot be written whole, nothing of it stays, and Error(io) is thrown.
+    void append(const std::string& row);
+
+    // Drops the rows whose first column is `limit` or more, and all after the first of them.
+    void keep_below(std::int64_t limit);
+
+    void sync();
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+class RunFolder {
+  public:
+    // Whether `--out path` could be created: Error(io) when it is there and not empty, or not writable.
+    // Changes nothing, so that a bad option is found before any work.
+    static void check_out(const std::string& path, FileSystem& fs = posix_file_system());
+
+    // Makes the folder named by --out. Throws as check_out().
+    static RunFolder create(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());
+
+    // Makes parent/name, or parent/name-2, parent/name-3, … : the first that is not there.
+    static RunFolder create_numbered(const std::string& parent, const std::string& name, LogSink log = {},
+                                     FileSystem& fs = posix_file_system());
+
+    // Opens a folder to continue its run: removes what a killed process left, renames damaged checkpoints
+    // that are newer than the newest good one to NAME.damaged, and puts the pointers right.
+    // Throws Error(model) when it is no run folder (has no config.json), Error(io) when another process
+    // works in it.
+    static RunFolder open(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());
+
+    ~RunFolder();
+    RunFolder(RunFolder&&) noexcept;
+
+    const std::string& path() const;
+    std::string file(const std::string& name) const;  // path of a file inside
+
+    // A small file, written atomically: config.json, find/find.csv, … Directories are made as needed.
+    void write(const std::string& name, const std::string& text);
+    std::string read(const std::string& name) const;
+
+    // steps.csv and metrics.csv, made with this header at the first call. save() syncs them.
+    CsvLog& steps_log(const std::string& header);
+    CsvLog& metrics_log(const std::string& header);
+
+    // Saves the state after `step` updates. `best_step` is the step of the best checkpoint so far (may be
+    // `step`); -1: none yet. Then moves the pointers and deletes all but the two newest checkpoints and the
+    // best. A checkpoint of the same step is replaced, in one move. Returns the file's digest.
+    // Throws Error(io), before writing when the disk has no room: every older checkpoint is then as it was.
+    // Old files that cannot be deleted are only logged.
+    std::string save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step);
+
+  private:
+    struct Impl;
+    explicit RunFolder(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+// The newest checkpoint in a run folder whose every digest is right; one log line for each damaged one that
+// was passed over. Nothing when there is none. Reads only.
+std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log = {},
+                                                      FileSystem& fs = posix_file_system());
+
+// What `--model M` means: a run folder's best checkpoint (its newest while none is named best), or the file
+// itself. Throws Error(model) when it is not there, is a folder without checkpoints, or no regular file.
+std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system());
+
+}  // namespace onecycle

@@ -1,0 +1,95 @@
+// safetensors files (https://github.com/huggingface/safetensors): eight bytes with the length of a JSON
+// header, the header, then the tensors' bytes: little-endian, row-major, without gaps.
+//
+// What we write also carries digests in its metadata: one of each tensor's bytes, and one of the header (in
+// which those stand), so a single changed bit anywhere is found on reading. Files from elsewhere have none
+// and are read all the same.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace onecycle {
+
+class FileSystem;
+FileSystem& posix_file_system();
+
+enum class StoredType { f64, f32, f16, bf16, i64, i32, u8, boolean };
+
+std::size_t size_of(StoredType type);  // bytes of one element
+const char* name_of(StoredType type);  // as in the file: "F32"
+void to_float(StoredType type, std::span<const std::byte> stored, std::span<float> out);  // rounds to nearest
+
+struct TensorInfo {
+    std::string name;
+    StoredType type = StoredType::f32;
+    std::vector<std::int64_t> shape;  // empty: a scalar
+    std::uint64_t offset = 0;         // from the start of the file
+    std::uint64_t bytes = 0;
+};
+
+// An open file. Reading goes through pread into the caller's memory, never through a mapping: a file that
+// is replaced or cut while in use gives an error, not a crash.
+class SafetensorsFile {
+  public:
+    // Reads and checks the header. Throws Error(model) for anything but a well-formed file (lengths,
+    // duplicate names, unknown types, gaps, overlaps, trailing bytes, a header whose digest differs),
+    // Error(io) when reading fails.
+    explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system());
+    ~SafetensorsFile();
+    SafetensorsFile(SafetensorsFile&&) noexcept;
+    SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
+
+    const std::string& path() const;
+    const std::vector<TensorInfo>& tensors() const;              // in the order of their bytes
+    const std::map<std::string, std::string>& metadata() const;  // without the digests
+    const std::string& digest() const;  // of all contents, 32 hex digits; empty when the file carries none
+
+    // nullptr when there is no such tensor.
+    const TensorInfo* find(const std::string& name) const;
+
+    // Reads one tensor; `out` has exactly its size. Throws Error(model) for a missing name or when the
+    // bytes do not match their digest, Error(io) when reading fails.
+    void read(const std::string& name, std::span<std::byte> out) const;
+    std::vector<float> read_floats(const std::string& name) const;
+
+    // Reads everything once and checks every digest. Throws as read().
+    void verify() const;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// A tensor to be written. `bytes` is called once, when its turn comes, and what it returns must stay as it
+// is until the next tensor's turn: a tensor kept in another layout or on a device can be made plain in a
+// buffer that all share.
+struct TensorSource {
+    std::string name;
+    StoredType type = StoredType::f32;
+    std::vector<std::int64_t> shape;
+    std::function<std::span<const std::byte>()> bytes;
+};
+
+// A source for floats that lie in memory as they are to be stored.
+TensorSource float_tensor(std::string name, std::vector<std::int64_t> shape, std::span<const float> values);
+
+// The size in bytes of the file that write_safetensors would make.
+std::uint64_t safetensors_size(const std::vector<TensorSource>& tensors,
+                               const std::map<std::string, std::string>& metadata);
+
+// Writes a file, atomically and durably; one that is there is replaced. Equal contents give equal bytes:
+// tensors are ordered by element size (descending, which keeps them aligned), then by name. Returns the
+// file's digest. Throws Error(io); the old file is then untouched. Throws Error(model) for two tensors of
+// one name, a source whose bytes do not fit its shape, or text that is not UTF-8.
+std::string write_safetensors(const std::string& path, const std::vector<TensorSource>& tensors,
+                              const std::map<std::string, std::string>& metadata,
+                              FileSystem& fs = posix_file_system());
+
+}  // namespace onecycle

@@ -1,0 +1,125 @@
+// The file seam: everything the project reads or writes passes through `FileSystem`, one virtual function a
+// system call, so that tests can let the n-th call fail or the machine crash between any two.
+// Above it stand the checked forms that the rest of the code uses: they retry interrupted calls, finish
+// short reads and writes, and throw Error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+struct FileStatus {
+    enum class Type { regular, directory, other } type = Type::other;
+    std::uint64_t size = 0;  // bytes
+};
+
+// The raw calls. Each returns its result (0 where there is none to return) or -errno, as the kernel does.
+class FileSystem {
+  public:
+    virtual ~FileSystem() = default;
+
+    virtual int open_read(const std::string& path) = 0;         // a descriptor
+    virtual int open_update(const std::string& path) = 0;       // read and write; created when missing
+    virtual int create_exclusive(const std::string& path) = 0;  // -EEXIST when there; follows no link
+    virtual std::int64_t read_at(int file, std::span<std::byte> out, std::uint64_t offset) = 0;
+    virtual std::int64_t write_at(int file, std::span<const std::byte> bytes, std::uint64_t offset) = 0;
+    virtual int truncate(int file, std::uint64_t size) = 0;
+    virtual int sync(int file) = 0;
+    virtual int lock(int file) = 0;  // exclusive, without waiting: -EWOULDBLOCK when another holds it
+    virtual int close(int file) = 0;
+    virtual int status(int file, FileStatus& out) = 0;
+
+    virtual int status(const std::string& path, FileStatus& out) = 0;  // follows links
+    virtual int rename(const std::string& from, const std::string& to) = 0;
+    virtual int unlink(const std::string& path) = 0;
+    virtual int mkdir(const std::string& path) = 0;
+    virtual int list(const std::string& directory, std::vector<std::string>& names) = 0;  // any order
+    virtual int sync_directory(const std::string& path) = 0;
+    virtual int writable(const std::string& path) = 0;  // 0: entries may be made in it
+    virtual int free_space(const std::string& path, std::uint64_t& bytes) = 0;  // for an ordinary user
+};
+
+// The machine's own file system.
+FileSystem& posix_file_system();
+
+// The Error for a failed call: why in words from `code` (an errno), and the fix that belongs to it.
+Error file_error(const std::string& what, const std::string& where, int code, ErrorKind kind = ErrorKind::io);
+
+// A regular file open for reading. Its size is taken once, at the opening.
+class InputFile {
+  public:
+    // Throws Error(kind) when it is not there or no regular file, Error(io) when it cannot be read.
+    InputFile(FileSystem& fs, const std::string& path, ErrorKind kind = ErrorKind::io);
+    ~InputFile();
+    InputFile(InputFile&& other) noexcept;
+    InputFile& operator=(InputFile&& other) noexcept;
+
+    const std::string& path() const noexcept { return path_; }
+    std::uint64_t size() const noexcept { return size_; }
+
+    // Fills `out` from `offset`. Throws Error(io), also when the file ends before.
+    void read_at(std::span<std::byte> out, std::uint64_t offset) const;
+
+  private:
+    FileSystem* fs_;
+    std::string path_;
+    std::uint64_t size_ = 0;
+    int file_ = -1;
+};
+
+// A file that appears under its name complete and durable, or not at all: written to a temporary file
+// beside it, synced, renamed over it, then the directory is synced. Any failure removes the temporary.
+class AtomicFile {
+  public:
+    AtomicFile(FileSystem& fs, const std::string& path);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile&) = delete;
+    AtomicFile& operator=(const AtomicFile&) = delete;
+
+    void write_at(std::span<const std::byte> bytes, std::uint64_t offset);
+    void commit();
+
+  private:
+    FileSystem& fs_;
+    std::string path_, temporary_;
+    int file_ = -1;
+    bool there_ = false;  // the temporary exists
+};
+
+// The ending of a temporary file's name. A file with it is garbage of a process that was killed.
+inline constexpr std::string_view temporary_ending = ".tmp";
+
+// Writes all of `bytes`. Throws Error(io).
+void write_fully(FileSystem& fs, int file, const std::string& path, std::span<const std::byte> bytes,
+                 std::uint64_t offset);
+
+// A whole small file as text. Throws as InputFile, and Error(kind) when it is larger than `limit` bytes.
+std::string read_file(FileSystem& fs, const std::string& path, ErrorKind kind = ErrorKind::io,
+                      std::uint64_t limit = 64 << 20);
+
+void write_file_atomically(FileSystem& fs, const std::string& path, std::string_view text);
+
+// Makes a directory and its parents, durably; one that is there is fine. Throws Error(io).
+void make_directories(FileSystem& fs, const std::string& path);
+
+// The directory that holds `path`: "." for a bare name.
+std::string parent_directory(const std::string& path);
+
+// Calls again while a signal interrupts. Bounded, so that a broken file system cannot hang the program.
+template <class Call>
+auto retried(Call call) {
+    constexpr int interrupted = -4;  // -EINTR, the same number on every Linux
+    for (int tries = 0;; ++tries) {
+        const auto result = call();
+        if (result != interrupted || tries == 100) return result;
+    }
+}
+
+}  // namespace onecycle

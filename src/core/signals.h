@@ -1,0 +1,28 @@
+// Orderly stops. A signal only sets a number; the training loop asks for it after each step.
+#pragma once
+
+#include <array>
+#include <csignal>
+
+namespace onecycle {
+
+// While it lives, the first SIGINT, SIGTERM or SIGHUP is remembered instead of ending the process, a second
+// SIGINT exits at once with code 130, and SIGPIPE is ignored (a closed pipe must not end a training).
+// The destructor puts the old handlers back. One at a time.
+class SignalGuard {
+  public:
+    SignalGuard();
+    ~SignalGuard();
+    SignalGuard(const SignalGuard&) = delete;
+    SignalGuard& operator=(const SignalGuard&) = delete;
+
+  private:
+    static constexpr std::array<int, 4> signals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    std::array<struct sigaction, signals.size()> old_{};
+};
+
+// 0, or the first stop signal since the guard was made: SIGINT or SIGTERM (also for SIGHUP).
+// The program exits with 128 plus it.
+int stop_signal() noexcept;
+
+}  // namespace onecycle
