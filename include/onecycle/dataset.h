@@ -1,0 +1,78 @@
+// A folder of images as labelled lists: which files belong to which class, and to training or evaluation.
+//
+//   DATA/train/<class>/...  and DATA/val/<class>/...   (or valid/, or test/; or the folder of valid_dir)
+//   DATA/<class>/...                                    split automatically
+//
+// Classes are the folder names, sorted by bytes. Names that start with '.' are ignored. Inside a class
+// folder files are found at any depth, and symbolic links are followed. Paths are bytes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "onecycle/log.h"
+
+namespace onecycle {
+
+struct Sample {
+    std::string path;         // can be opened
+    std::string name;         // relative to its side's folder: "<class>/..."
+    int label = 0;            // index in Dataset::classes
+    std::uint64_t bytes = 0;  // size of the file when the list was made
+};
+
+struct BadImage {
+    std::string path;
+    std::string reason;  // "truncated", "empty file", ...
+};
+
+enum class BadImages { skip, fail };
+BadImages parse_bad_images(const std::string& name);  // "skip" or "fail", else Error(usage)
+
+// What the folder is opened for. Evaluation accepts one class, and a folder without a training side.
+enum class DatasetUse { training, evaluation };
+
+struct DatasetOptions {
+    std::string valid_dir;        // the evaluation side's folder; empty: val, else valid, else test in DATA
+    double valid_fraction = 0.2;  // of each class, when the split is automatic; in (0, 1)
+    std::uint64_t seed = 0;       // keys the automatic split
+    BadImages bad_images = BadImages::skip;
+    double max_bad = 0.05;  // a larger fraction of bad files is an error
+    int threads = 1;        // that read files for the check
+    DatasetUse use = DatasetUse::training;
+    LogSink log;  // gets warnings: bad files (the first ten), ignored files
+};
+
+struct Dataset {
+    std::vector<std::string> classes;  // sorted by bytes
+    std::vector<Sample> train;         // sorted by label, then name; the index is the sample's id
+    std::vector<Sample> valid;         // likewise
+    bool automatic_split = false;      // both sides were drawn from one set of class folders
+    std::string train_dir;             // folder of the training side's class folders (empty: there is none)
+    std::string valid_dir;             // folder of the evaluation side's
+    std::vector<BadImage> bad;         // what was left out, sorted by path
+};
+
+// Finds the files, checks every one whole (probe_image), leaves out the bad ones, then splits: so the
+// result is the same as for a folder without them, and does not depend on the file system's order.
+// A class of two images or more goes to both sides of an automatic split; a single image to training.
+// Errors (data): no such folder, not a folder, no class folders (says what was found instead), one class
+// only, a class without images, a class in the evaluation side that training lacks, too many bad files,
+// any bad file under BadImages::fail.
+Dataset open_dataset(const std::string& path, const DatasetOptions& options = {});
+
+// Both sides in one list, by label, then name: everything in a folder of class folders.
+std::vector<Sample> all_samples(const Dataset& dataset);
+
+// Images per class.
+std::vector<std::int64_t> class_counts(const std::vector<Sample>& samples, std::size_t classes);
+
+// 32 hexadecimal digits (XXH3, 128 bits) of classes, names, sizes and sides: equal for equal file lists,
+// wherever the folder lies. A checkpoint keeps it.
+std::string digest(const Dataset& dataset);
+
+// The files among `samples` that probe_image refuses, sorted by path. Reads every file whole.
+std::vector<BadImage> check_images(const std::vector<Sample>& samples, int threads);
+
+}  // namespace onecycle

@@ -1,0 +1,105 @@
+// Images: reading files that nobody vouches for, and resizing them exactly as Pillow does.
+//
+// Every file is judged by our own walk over its markers or chunks before a decoder sees a byte of it:
+// decoders accept files that were cut short (stb_image: 43 % of truncated JPEGs), do not check PNG's
+// CRCs, and allocate gigabytes for a header of 177 bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+// 8-bit RGB, rows from top to bottom: rgb[(y * width + x) * 3 + channel].
+struct Image {
+    int width = 0;
+    int height = 0;
+    std::vector<std::uint8_t> rgb;  // [height, width, 3]
+};
+
+// What is refused by its header alone, before anything is allocated.
+struct ImageLimits {
+    std::size_t max_file_bytes = std::size_t{256} << 20;
+    int max_side = 32768;
+    std::int64_t max_pixels = 178'956'970;  // Pillow's "decompression bomb" figure
+    int max_scans = 100;                    // of a progressive JPEG; usual files have about 10
+};
+
+enum class ImageFormat { jpeg, png, bmp };
+
+// What the walk over a file's headers found.
+struct ImageProbe {
+    ImageFormat format = ImageFormat::jpeg;
+    int width = 0;        // as stored, before orientation
+    int height = 0;       // as stored, before orientation
+    int channels = 0;     // as stored: 1 grey or palette, 2 grey + alpha, 3, 4 (RGBA, or CMYK in a JPEG)
+    int bit_depth = 8;    // of one channel (of a palette index)
+    int orientation = 1;  // EXIF, 1..8; missing or invalid values count as 1
+    bool progressive = false;
+};
+
+// An image that cannot be used: Error(data) whose reason can be listed ("truncated", "empty file",
+// "not an image (starts with '<html')").
+class ImageError : public Error {
+  public:
+    ImageError(const std::string& name, const std::string& reason);
+    const std::string& reason() const noexcept { return reason_; }
+
+  private:
+    std::string reason_;
+};
+
+// Checks a whole JPEG, PNG or BMP file without decoding it: structure, completeness, PNG's CRCs, limits,
+// and that the file has at least the bytes its size in pixels needs. The format is told by content, never
+// by name. `name` is only for the message. Throws ImageError.
+ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name = "",
+                       const ImageLimits& limits = {});
+
+struct DecodeOptions {
+    ImageLimits limits;
+    // When above 0, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its short side stays at
+    // or above this. Faster, but other pixels than decoding whole and then resizing. 0: never.
+    int min_short_side = 0;
+};
+
+// Probes, then decodes to upright RGB: the pixels of Pillow's ImageOps.exif_transpose(image).convert("RGB"),
+// but 16-bit channels keep their high byte. Alpha is dropped. Throws ImageError.
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name = "",
+                   const DecodeOptions& options = {});
+
+// Reads and decodes a file. Throws ImageError, also when the file cannot be read.
+Image read_image(const std::string& path, const DecodeOptions& options = {});
+
+// The bytes of a regular file. Throws ImageError when it is missing, unreadable, not a regular file or
+// above `max_bytes`.
+std::vector<std::uint8_t> read_image_bytes(const std::string& path,
+                                           std::size_t max_bytes = ImageLimits{}.max_file_bytes);
+
+// A rectangle in pixels, edges not whole numbers perhaps; x1 and y1 are exclusive.
+struct Box {
+    double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
+};
+
+// Bilinear with antialiasing, bit for bit Pillow's Image.resize((width, height), BILINEAR, box): two passes
+// (horizontal, then vertical) with 22-bit fixed-point weights, rounded to 8 bits after each.
+// Sides are at least 1.
+Image resize_bilinear(const Image& image, int width, int height);
+Image resize_bilinear(const Image& image, const Box& box, int width, int height);
+
+// The window [x, x + width) x [y, y + height) of resize_bilinear(image, box, full_width, full_height),
+// at the cost of the window alone.
+struct ResizeWindow {
+    int full_width = 0, full_height = 0;
+    int x = 0, y = 0, width = 0, height = 0;
+};
+Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& window);
+
+// Which library decodes JPEG in this build, with its version: "libjpeg-turbo 2.1.5" or "stb_image 2.27".
+std::string jpeg_decoder();
+
+}  // namespace onecycle

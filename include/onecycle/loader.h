@@ -1,0 +1,79 @@
+// Batches of 8-bit pixels, in order, made by worker threads.
+//
+// Step s is batch s % batches_per_epoch() of epoch s / batches_per_epoch(). Which samples it holds and how
+// they are augmented is a formula of (seed, epoch, position), so a loader starts at any step at once and
+// its batches are the same bytes for any number of threads and with or without its cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "onecycle/augment.h"
+#include "onecycle/dataset.h"
+#include "onecycle/rng.h"
+
+namespace onecycle {
+
+struct LoaderOptions {
+    int size = 224;  // pixels, square
+    int batch_size = 64;
+    AugmentPolicy augment = AugmentPolicy::standard;  // of training; evaluation has none
+    double crop_pct = 0.875;                          // see evaluation_view()
+    // Training: shuffled each epoch, augmented, the last part batch dropped unless it is the only one.
+    // Evaluation: in the list's order, evaluation_view(), nothing dropped.
+    bool training = true;
+    RandomPurpose order = RandomPurpose::shuffle;  // keys the order; a range test has its own
+    std::uint64_t seed = 0;
+    int threads = 1;                                   // workers; 0: next() does the work itself
+    std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
+    std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images kept; 0: none
+};
+
+struct Batch {
+    std::int64_t step = 0;
+    std::uint32_t epoch = 0;
+    int count = 0;                         // images; below batch_size only in a last part batch
+    int size = 0;                          // pixels, square
+    std::vector<std::uint8_t> pixels;      // [count, size, size, 3]; may be longer than count needs
+    std::vector<std::int32_t> labels;      // [count], likewise
+    std::vector<std::int64_t> sample_ids;  // [count], likewise: indices in the sample list
+};
+
+class Loader {
+  public:
+    // Throws Error(usage) for options out of range, Error(data) for an empty list.
+    Loader(std::vector<Sample> samples, const LoaderOptions& options);
+    ~Loader();  // stops
+    Loader(const Loader&) = delete;
+    Loader& operator=(const Loader&) = delete;
+
+    std::int64_t batches_per_epoch() const noexcept;
+    std::int64_t sample_count() const noexcept;
+
+    // Begins to make the batches of steps first .. last - 1. Stops what was under way; the cache stays.
+    // All batches must have been given back.
+    void start(std::int64_t first_step, std::int64_t last_step);
+
+    // Gives the buffer back to the loader, which must outlive it.
+    struct GiveBack {
+        Loader* loader = nullptr;
+        void operator()(const Batch* batch) const;
+    };
+    using BatchPtr = std::unique_ptr<const Batch, GiveBack>;
+
+    // The batch of the next step; null after the last. Waits for it, and helps to make it. The batch stays
+    // valid until the pointer is dropped; hold one at a time unless queue_bytes has room for more.
+    // Throws Error(data) that names the file when one of the batch's files can no longer be read.
+    BatchPtr next();
+
+    // Ends the workers after the image each is at. Harmless when nothing runs.
+    void stop();
+
+  private:
+    struct Work;
+    std::unique_ptr<Work> work_;
+};
+
+}  // namespace onecycle
