@@ -1,0 +1,113 @@
+#include "core/tensor.h"
+
+namespace onecycle {
+
+const char* name_of(DType type) {
+    switch (type) {
+        case DType::f32:
+            return "f32";
+        case DType::i32:
+            return "i32";
+        case DType::u8:
+            return "u8";
+    }
+    return "?";
+}
+
+const char* name_of(Layout layout) {
+    switch (layout) {
+        case Layout::plain:
+            return "plain";
+        case Layout::nhwc:
+            return "nhwc";
+        case Layout::nChw8c:
+            return "nChw8c";
+        case Layout::nChw16c:
+            return "nChw16c";
+        case Layout::ohwi:
+            return "ohwi";
+        case Layout::Ohwi8o:
+            return "Ohwi8o";
+        case Layout::Ohwi16o:
+            return "Ohwi16o";
+        case Layout::OIhw8i8o:
+            return "OIhw8i8o";
+        case Layout::OIhw16i16o:
+            return "OIhw16i16o";
+        case Layout::any:
+            return "any";
+    }
+    return "?";
+}
+
+std::string to_string(const TensorDesc& desc) {
+    std::string text = "[";
+    for (int i = 0; i < desc.rank; ++i) text += (i ? "," : "") + std::to_string(desc[i]);
+    text += std::string("] ") + name_of(desc.type);
+    if (desc.layout != Layout::plain) text += std::string(" ") + name_of(desc.layout);
+    return text;
+}
+
+std::int64_t offset_of(const TensorDesc& desc, std::int64_t i0, std::int64_t i1, std::int64_t i2,
+                       std::int64_t i3) {
+    const std::int64_t d1 = desc.rank > 1 ? desc[1] : 1, d2 = desc.rank > 2 ? desc[2] : 1,
+                       d3 = desc.rank > 3 ? desc[3] : 1;
+    // [d0, d1/b, d2, d3, b]
+    const auto blocked_second = [&](std::int64_t b) {
+        return (((i0 * (d1 / b) + i1 / b) * d2 + i2) * d3 + i3) * b + i1 % b;
+    };
+    // [d0/b, d2, d3, d1, b]
+    const auto blocked_first = [&](std::int64_t b) {
+        return ((((i0 / b) * d2 + i2) * d3 + i3) * d1 + i1) * b + i0 % b;
+    };
+    // [d0/b, d1/b, d2, d3, b (of d1), b (of d0)]
+    const auto blocked_both = [&](std::int64_t b) {
+        return (((((i0 / b) * (d1 / b) + i1 / b) * d2 + i2) * d3 + i3) * b + i1 % b) * b + i0 % b;
+    };
+    switch (desc.layout) {
+        case Layout::nhwc:
+        case Layout::ohwi:
+            return ((i0 * d2 + i2) * d3 + i3) * d1 + i1;
+        case Layout::nChw8c:
+            return blocked_second(8);
+        case Layout::nChw16c:
+            return blocked_second(16);
+        case Layout::Ohwi8o:
+            return blocked_first(8);
+        case Layout::Ohwi16o:
+            return blocked_first(16);
+        case Layout::OIhw8i8o:
+            return blocked_both(8);
+        case Layout::OIhw16i16o:
+            return blocked_both(16);
+        case Layout::plain:
+        case Layout::any:
+            break;
+    }
+    return ((i0 * d1 + i1) * d2 + i2) * d3 + i3;
+}
+
+namespace {
+
+template <typename Visit>
+void for_each_entry(const TensorDesc& desc, Visit visit) {
+    const std::int64_t d0 = desc.rank > 0 ? desc[0] : 1, d1 = desc.rank > 1 ? desc[1] : 1,
+                       d2 = desc.rank > 2 ? desc[2] : 1, d3 = desc.rank > 3 ? desc[3] : 1;
+    std::int64_t plain = 0;
+    for (std::int64_t i0 = 0; i0 < d0; ++i0)
+        for (std::int64_t i1 = 0; i1 < d1; ++i1)
+            for (std::int64_t i2 = 0; i2 < d2; ++i2)
+                for (std::int64_t i3 = 0; i3 < d3; ++i3) visit(plain++, offset_of(desc, i0, i1, i2, i3));
+}
+
+}  // namespace
+
+void to_layout(const TensorDesc& desc, const float* plain, float* stored) {
+    for_each_entry(desc, [&](std::int64_t p, std::int64_t s) { stored[s] = plain[p]; });
+}
+
+void to_plain(const TensorDesc& desc, const float* stored, float* plain) {
+    for_each_entry(desc, [&](std::int64_t p, std::int64_t s) { plain[p] = stored[s]; });
+}
+
+}  // namespace onecycle

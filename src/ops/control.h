@@ -1,0 +1,53 @@
+// What a training step needs beside tensors, kept where the step runs (in device memory on a GPU), so that
+// the host launches and never waits. Plain data: copied as bytes, compiled for host and device.
+#pragma once
+
+#include <cstdint>
+
+#include "onecycle/schedule.h"
+
+namespace onecycle {
+
+// Result of one batch, written by softmax_cross_entropy.
+struct BatchResult {
+    double loss;  // mean (weighted when class weights are on), label smoothing in
+    double
+        loss_sum;  // sum over samples of the plain cross-entropy terms times weight: loss = loss_sum / weight
+    double weight;  // sum of sample weights; the count without class weights
+    std::int64_t count, correct, correct5;
+};
+
+// Result of check_gradients: the step may take effect only when `finite`.
+struct GradientCheck {
+    double norm;          // global L2 norm of the (mean) gradient
+    double scale;         // factor for the gradients: clipping
+    std::int32_t finite;  // loss and all gradients
+    std::int32_t
+        first_bad;  // index of the first parameter whose gradient is not finite; -1: none; -2: the loss
+};
+
+struct RingEntry {
+    std::int64_t update;  // the update this batch led to, counted from 0
+    double loss, learning_rate, momentum, gradient_norm;
+};
+
+// The loss ring holds the last entries; the host reads it late.
+inline constexpr int ring_size = 64;
+
+struct StepControl {
+    Schedule schedule;
+    std::int64_t update;       // updates done; the schedule, data order and bias correction follow it
+    std::int64_t last_update;  // a launch at update == last_update changes nothing
+    std::int32_t stop;         // not 0: launches change nothing
+    std::int32_t first_bad;    // valid when stopped by a value that is not finite
+    RingEntry ring[ring_size];
+    // Sums since they were last cleared (evaluation).
+    double loss_sum, weight;
+    std::int64_t count, correct, correct5;
+};
+
+// StepControl::stop
+inline constexpr std::int32_t stop_not_finite = 1;
+inline constexpr std::int32_t stop_blow_up = 2;
+
+}  // namespace onecycle

@@ -1,0 +1,168 @@
+// What a network is made of. An operation is described by an `OpDesc`; a back end turns it into an `Op`
+// that runs on raw buffers. Nothing above this layer knows which back end runs.
+//
+// Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W] f32, weights
+// [O,I,H,W] f32, "vector" is [C] f32. [name] marks an operand that is there only when the flag says so.
+//
+//   normalize_images        images u8 [N,H,W,3]                       -> x [N,3,H,W]        (mean, stddev)
+//   conv2d                  x, w                                      -> y
+//   conv2d_backward_data    dy, w                                     -> dx
+//   conv2d_backward_weights dy, x                                     -> dw
+//   batch_norm              x, gamma, beta, [residual]                -> y, mean, variance  (biased, of the
+//   batch) batch_norm_backward     dy, x, mean, variance, gamma, beta, [dy2], [y]
+//                                                                     -> dx, dgamma, dbeta, [dresidual]
+//   batch_norm_inference    x, gamma, beta, running_mean, running_variance, [residual] -> y
+//   relu                    x                                         -> y
+//   relu_backward           dy, y                                     -> dx
+//   add                     a, b                                      -> y
+//   max_pool                x                                         -> y, index u8        (place in the
+//   window) max_pool_backward       dy, index, [dy2]                          -> dx global_average_pool     x
+//   -> y [N,C] global_average_pool_backward  dy [N,C]                            -> dx linear x [N,K], w
+//   [O,K], b [O]                   -> y [N,O] linear_backward_data    dy, w -> dx linear_backward_weights dy,
+//   x                                     -> dw, db softmax_cross_entropy   logits [N,C], labels i32 [N],
+//   count i32 [1], [class_weights [C]]
+//                                                                     -> result, [dlogits]
+//   softmax                 logits                                    -> probabilities
+// The update, on flat buffers (see state.h):
+//   accumulate_gradients    gradients                                 -> gradient_sum (in place)
+//   check_gradients         gradients, result                         -> check
+//   update_parameters       gradients, check, control                 -> parameters, moment1, [moment2] (in
+//   place) update_statistics       check, (mean, variance) of every batch norm -> statistics (in place)
+//   update_average          check, parameters, statistics             -> average (in place)
+//   commit_step             result, check                             -> control (in place)
+//   add_metrics             result                                    -> control (in place)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/tensor.h"
+#include "onecycle/optimizer.h"
+
+namespace onecycle {
+
+enum class OpKind : std::uint8_t {
+    normalize_images,
+    conv2d,
+    conv2d_backward_data,
+    conv2d_backward_weights,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    relu,
+    relu_backward,
+    add,
+    max_pool,
+    max_pool_backward,
+    global_average_pool,
+    global_average_pool_backward,
+    linear,
+    linear_backward_data,
+    linear_backward_weights,
+    softmax_cross_entropy,
+    softmax,
+    accumulate_gradients,
+    check_gradients,
+    update_parameters,
+    update_statistics,
+    update_average,
+    commit_step,
+    add_metrics,
+};
+
+const char* name_of(OpKind kind);
+
+// What one segment of the flat parameter buffer is: one tensor, padded to 128 elements.
+struct ParameterSegment {
+    std::int64_t offset = 0;    // elements, a multiple of 128
+    std::int64_t elements = 0;  // without padding
+    float lr_multiplier = 1;
+    float decay_multiplier = 1;  // 0 for batch norm and biases
+    bool frozen = false;
+};
+
+// One running statistic pair in the flat statistics buffer: mean at `offset`, variance `channels` later.
+struct StatisticsSegment {
+    std::int64_t offset = 0;
+    std::int64_t channels = 0;
+    std::int64_t samples = 0;  // N*H*W of the batch: the variance is made unbiased by n/(n-1)
+};
+
+struct OpDesc {
+    OpKind kind{};
+    std::vector<TensorDesc> inputs;
+    std::vector<TensorDesc> outputs;  // a layout `any` is chosen by the back end when the op is made
+
+    // Convolution and pooling windows.
+    int kernel = 1, stride = 1, padding = 0;
+    // Batch norm. `relu`: y = max(0, .); `residual`: y = bn(x) + residual before the ReLU.
+    double epsilon = 1e-5;
+    bool relu = false, residual = false;
+    // Backward kinds: the gradient is dy + dy2 (two readers of one activation).
+    bool second_gradient = false;
+    // normalize_images: x = (u8/255 - mean) / stddev.
+    std::array<float, 3> mean{}, stddev{1, 1, 1};
+    // softmax_cross_entropy.
+    float label_smoothing = 0;
+    bool class_weights = false, gradient = false;
+    // The update.
+    OptimizerOptions optimizer;
+    double momentum = 0.1;            // of running statistics: new = (1-m) old + m batch
+    double average_decay = 0;         // of the weights' moving average
+    int accumulation = 1, micro = 0;  // micro step `micro` of `accumulation`
+    std::vector<ParameterSegment> parameters;
+    std::vector<StatisticsSegment> statistics;
+    std::int64_t average_split = 0;  // average = [parameters, statistics]; where the statistics begin
+};
+
+// Pairs of operations that a back end may run as one.
+enum class Fusion : std::uint8_t {
+    batch_norm_relu,
+    batch_norm_add_relu,
+    sum_of_gradients,  // batch_norm_backward and max_pool_backward take dy + dy2
+};
+
+// An operation ready to run. Pointers come in the order of the contract above.
+class Op {
+  public:
+    virtual ~Op() = default;
+    virtual void run(void* const* inputs, void* const* outputs, void* workspace) = 0;
+};
+
+struct MadeOp {
+    std::unique_ptr<Op> op;
+    OpDesc desc;                 // with every layout decided
+    std::size_t workspace = 0;   // bytes, 64-byte aligned
+    std::string implementation;  // for listings: "jit:avx512_core", "own"
+    int reorders = 0;            // copies between layouts inside this op (weights not counted)
+};
+
+class Backend {
+  public:
+    virtual ~Backend() = default;
+
+    virtual bool can_fuse(Fusion fusion) const = 0;
+
+    // The layout in which parameters of this shape are kept in the flat buffers. Depends on the machine
+    // only, never on a program, so that every program shares one state.
+    virtual Layout parameter_layout(const TensorDesc& plain) const = 0;
+
+    // Whether weight gradients gain from a branch of their own.
+    virtual bool weight_gradient_branch() const = 0;
+
+    // Checks types, shapes and layouts once; throws Error(device) if the kind is not there.
+    virtual MadeOp make(const OpDesc& desc) const = 0;
+
+    // The best instruction set in use and the libraries with versions, for `doctor`.
+    virtual std::string instruction_set() const = 0;
+    virtual std::vector<std::pair<std::string, std::string>> libraries() const = 0;
+};
+
+// The CPU back end on oneDNN. `threads` 0: all cores.
+std::unique_ptr<Backend> make_cpu_backend(int threads);
+
+}  // namespace onecycle
