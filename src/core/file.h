@@ -4,6 +4,7 @@
 // short reads and writes, and throw Error.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -115,10 +116,9 @@ std::string parent_directory(const std::string& path);
 // Calls again while a signal interrupts. Bounded, so that a broken file system cannot hang the program.
 template <class Call>
 auto retried(Call call) {
-    constexpr int interrupted = -4;  // -EINTR, the same number on every Linux
     for (int tries = 0;; ++tries) {
         const auto result = call();
-        if (result != interrupted || tries == 100) return result;
+        if (result != -EINTR || tries == 100) return result;
     }
 }
 
