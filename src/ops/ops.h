@@ -41,6 +41,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "device/device.h"
 #include "onecycle/optimizer.h"
 
 namespace onecycle {
@@ -126,11 +127,12 @@ enum class Fusion : std::uint8_t {
     sum_of_gradients,  // batch_norm_backward and max_pool_backward take dy + dy2
 };
 
-// An operation ready to run. Pointers come in the order of the contract above.
+// An operation ready to run. Pointers come in the order of the contract above. `run` puts the work on the
+// stream and does not wait for it; the CPU's stream has done it when `run` returns.
 class Op {
   public:
     virtual ~Op() = default;
-    virtual void run(void* const* inputs, void* const* outputs, void* workspace) = 0;
+    virtual void run(void* const* inputs, void* const* outputs, void* workspace, Stream& stream) = 0;
 };
 
 struct MadeOp {

@@ -1,0 +1,89 @@
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "device/device.h"
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+namespace {
+
+class CpuLaunchable final : public Launchable {
+  public:
+    CpuLaunchable(Device& device, std::vector<Work> step) : stream_(device), step_(std::move(step)) {}
+    void launch() override {
+        for (Work& work : step_) work.run(stream_);
+    }
+
+  private:
+    Stream stream_;
+    std::vector<Work> step_;
+};
+
+std::string processor_name() {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);)
+        if (line.rfind("model name", 0) == 0) {
+            const auto colon = line.find(": ");
+            if (colon != std::string::npos) return line.substr(colon + 2);
+        }
+    return "CPU";
+}
+
+class CpuDevice final : public Device {
+  public:
+    explicit CpuDevice(int threads) {
+        if (threads > 0) omp_set_num_threads(threads);
+        name_ = processor_name() + ", " + std::to_string(omp_get_max_threads()) + " threads";
+    }
+
+    DeviceKind kind() const override { return DeviceKind::cpu; }
+    std::string name() const override { return name_; }
+
+    std::byte* allocate(std::size_t bytes) override {
+        // Whole huge pages where the system has them: a training step walks hundreds of megabytes.
+        constexpr std::size_t huge_page = std::size_t{2} << 20;
+        const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
+        const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+        void* memory = std::aligned_alloc(alignment, rounded);
+        if (!memory)
+            throw Error(ErrorKind::device, "not enough memory", "cpu",
+                        std::to_string(bytes >> 20) + " MiB were asked for",
+                        "use a smaller --batch-size or --size");
+        if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);
+        std::memset(memory, 0, rounded);
+        return static_cast<std::byte*>(memory);
+    }
+    void release(std::byte* memory) noexcept override { std::free(memory); }
+
+    void copy_in(std::byte* to, const void* from_host, std::size_t bytes) override {
+        std::memcpy(to, from_host, bytes);
+    }
+    void copy_out(void* to_host, const std::byte* from, std::size_t bytes) override {
+        std::memcpy(to_host, from, bytes);
+    }
+    void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+        std::memcpy(to, from, bytes);
+    }
+
+    std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
+        return std::make_unique<CpuLaunchable>(*this, std::move(step));
+    }
+    void synchronize() override {}
+
+  private:
+    std::string name_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_cpu_device(int threads) {
+    return std::make_unique<CpuDevice>(threads);
+}
+
+}  // namespace onecycle

@@ -1,0 +1,26 @@
+#include "device/device.h"
+
+#include <utility>
+
+namespace onecycle {
+
+DeviceMemory::DeviceMemory(Device& device, std::size_t bytes)
+    : device_(&device), data_(bytes ? device.allocate(bytes) : nullptr), bytes_(bytes) {}
+
+DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
+    : device_(other.device_),
+      data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
+
+DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+}
+
+DeviceMemory::~DeviceMemory() {
+    if (data_) device_->release(data_);
+}
+
+}  // namespace onecycle

@@ -1,0 +1,89 @@
+// A device owns memory and runs work in order on streams. This is all that the layers above know of it;
+// what the work is (a oneDNN primitive, a kernel launch) is decided in `ops`.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace onecycle {
+
+enum class DeviceKind { cpu, cuda, emulated };
+
+class Device;
+
+// Memory of a device, 64-byte aligned and zeroed. Moves, never copies.
+class DeviceMemory {
+  public:
+    DeviceMemory() = default;
+    DeviceMemory(Device& device, std::size_t bytes);
+    DeviceMemory(DeviceMemory&& other) noexcept;
+    DeviceMemory& operator=(DeviceMemory&& other) noexcept;
+    DeviceMemory(const DeviceMemory&) = delete;
+    DeviceMemory& operator=(const DeviceMemory&) = delete;
+    ~DeviceMemory();
+
+    std::byte* data() const { return data_; }
+    std::size_t size() const { return bytes_; }
+
+  private:
+    Device* device_ = nullptr;
+    std::byte* data_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
+// An order of work. Work on one stream runs in the order it was put there.
+class Stream {
+  public:
+    explicit Stream(Device& device) : device_(&device) {}
+    virtual ~Stream() = default;
+    Device& device() const { return *device_; }
+
+  private:
+    Device* device_;
+};
+
+// One piece of a step as the device sees it: a branch (branch 0 is the main one; work of one branch runs
+// in list order) and the earlier pieces of other branches it waits for.
+struct Work {
+    std::function<void(Stream&)> run;
+    int branch = 0;
+    std::vector<int> waits;
+};
+
+// A whole step, ready to be launched again and again: on the CPU a list that is run in order, on CUDA a
+// captured graph (one call a launch).
+class Launchable {
+  public:
+    virtual ~Launchable() = default;
+    virtual void launch() = 0;
+};
+
+class Device {
+  public:
+    virtual ~Device() = default;
+
+    virtual DeviceKind kind() const = 0;
+    virtual std::string name() const = 0;  // "AMD EPYC, 2 threads"
+
+    // Throws Error(device) naming the bytes asked for when there is not enough.
+    virtual std::byte* allocate(std::size_t bytes) = 0;
+    virtual void release(std::byte* memory) noexcept = 0;
+
+    virtual void copy_in(std::byte* to, const void* from_host, std::size_t bytes) = 0;
+    virtual void copy_out(void* to_host, const std::byte* from, std::size_t bytes) = 0;
+    virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
+
+    // The list must be in an order that respects branches and waits.
+    virtual std::unique_ptr<Launchable> prepare(std::vector<Work> step) = 0;
+
+    // Waits until everything launched has finished.
+    virtual void synchronize() = 0;
+};
+
+// `threads` 0: all cores.
+std::unique_ptr<Device> make_cpu_device(int threads);
+
+}  // namespace onecycle
