@@ -1,0 +1,119 @@
+// The program is data: a flat list of steps (forward, loss, backward, update), compiled from a network.
+// Each step names what it reads and writes, its branch, the steps it waits for, its FLOPs and bytes. From
+// this one list come the memory plan, the runnable step, the listing and the profile.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/state.h"
+#include "onecycle/network.h"
+#include "ops/ops.h"
+
+namespace onecycle {
+
+enum class Mode : std::uint8_t {
+    train,     // forward with batch statistics, loss, backward, update
+    evaluate,  // forward with running statistics, loss, metrics
+    predict,   // forward with running statistics, probabilities
+};
+
+enum class Phase : std::uint8_t { forward, loss, backward, update };
+const char* name_of(Phase phase);
+
+// Everything a program depends on. Equal keys give equal programs.
+struct ProgramKey {
+    Mode mode = Mode::train;
+    int batch = 64;
+    float label_smoothing = 0;
+    bool class_weights = false;
+    std::array<float, 3> mean{0.485f, 0.456f, 0.406f}, stddev{0.229f, 0.224f, 0.225f};
+    OptimizerOptions optimizer;
+    int micro = 0;             // which micro batch of optimizer.accumulate; the last one updates
+    bool fuse = true;          // false: every layer by itself, for comparison
+    bool side_branch = false;  // weight gradients on branch 1, even where the back end gains nothing
+
+    bool operator==(const ProgramKey&) const = default;
+};
+
+struct Buffer {
+    std::string name;  // "layer1.0.conv1.out", "grad layer1.0.conv1.weight"
+    TensorDesc desc;
+    Space space = Space::arena;
+    std::size_t bytes = 0;
+    std::size_t offset = 0;  // bytes from the start of its space
+};
+
+struct ProgramStep {
+    std::string name;  // "layer1.0.bn1+relu"
+    Phase phase{};
+    int branch = 0;
+    std::vector<int> inputs, outputs;  // buffers, in the order of the operation's contract
+    std::vector<int> waits;            // steps of other branches that must be done before
+    OpDesc desc;
+    std::string implementation;
+    int reorders = 0;
+    std::size_t workspace = 0;    // bytes, from its branch's own workspace
+    double flops = 0, bytes = 0;  // work and memory traffic, ideal
+};
+
+// Compiled, not yet bound to memory. Movable.
+struct Program {
+    ProgramKey key;
+    std::vector<Buffer> buffers;
+    std::vector<ProgramStep> steps;
+    std::vector<std::unique_ptr<Op>> ops;  // one a step
+    std::size_t arena_bytes = 0;           // activations and the workspaces of all branches
+    std::vector<std::size_t> branch_workspace, branch_workspace_offset;
+    // Buffers the host deals with. -1 where the mode has none.
+    int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1;
+    std::size_t input_bytes = 0;
+
+    double flops() const;
+    double bytes() const;
+};
+
+Program compile(const Network& network, const StateLayout& layout, const Backend& backend,
+                const ProgramKey& key);
+
+// The listing of `onecycle plan --program`.
+std::string listing(const Program& program);
+
+// A program bound to a state and an arena. Which weights it sees is decided here.
+class Runnable {
+  public:
+    // `arena` must hold at least program.arena_bytes, `average` binds the moving average in place of the
+    // weights and statistics (evaluation only). All three must outlive the runnable.
+    Runnable(Program& program, State& state, DeviceMemory& arena, bool average = false);
+
+    // Copies a batch into the input slot: images u8 [n,H,W,3] with n <= batch, labels i32 [n] (may be null in
+    // predict mode). Rows from n on count for nothing.
+    void set_batch(const std::uint8_t* images, const std::int32_t* labels, int n);
+    void set_class_weights(const std::vector<float>& weights);
+
+    void launch() { launchable_->launch(); }
+
+    // One step after the other, `observe(step, seconds)` after each: the same bits as launch().
+    void run_eagerly(const std::function<void(int step, double seconds)>& observe);
+
+    BatchResult read_result() const;
+    std::vector<float> read_probabilities(int n) const;  // [n, classes]
+    // Any buffer in plain order; for tests and fault-finding, valid until its memory is used again.
+    std::vector<float> read(int buffer) const;
+
+    std::byte* address(int buffer) const;
+
+  private:
+    Program* program_;
+    State* state_;
+    DeviceMemory* arena_;
+    bool average_;
+    DeviceMemory input_, constant_;
+    std::vector<std::vector<void*>> inputs_, outputs_;  // by step
+    std::unique_ptr<Launchable> launchable_;
+};
+
+}  // namespace onecycle

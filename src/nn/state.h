@@ -1,0 +1,106 @@
+// A state: everything that training changes. Flat buffers in device memory, one for each kind, so that an
+// optimizer, a copy or a digest is one pass. Programs are compiled without a state and bound to one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+#include "onecycle/network.h"
+#include "ops/control.h"
+#include "ops/ops.h"
+
+namespace onecycle {
+
+// Where each tensor lies in the flat buffers: parameters in the order of the backward pass (last layer
+// first), each padded to 128 elements; statistics as [mean, variance] pairs.
+struct StateLayout {
+    std::vector<ParameterSegment> parameters;   // by index of Network::parameters()
+    std::vector<TensorDesc> parameter_desc;     // shape and stored layout
+    std::vector<StatisticsSegment> statistics;  // by index of Network::statistics(); samples unset
+    std::int64_t parameter_elements = 0;        // with padding
+    std::int64_t statistics_elements = 0;
+
+    StateLayout() = default;
+    StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias);
+};
+
+enum class Space : std::uint8_t {
+    arena,         // activations and everything else that lives inside one step
+    parameters,    // flat
+    gradients,     // flat
+    gradient_sum,  // flat, with accumulation
+    moment1,       // flat: SGD's momentum buffer, Adam's first moment
+    moment2,       // flat: Adam's second moment
+    statistics,    // running mean and variance
+    average,       // [parameters, statistics]: the weights' moving average
+    control,       // StepControl
+    input,         // the slot that the host fills: images, labels, count
+    constant,      // class weights
+    count_,
+};
+inline constexpr std::size_t space_count = static_cast<std::size_t>(Space::count_);
+
+const char* name_of(Space space);
+
+// A tensor by its torchvision name, in plain order, in host memory.
+struct HostTensor {
+    std::vector<std::int64_t> shape;
+    std::vector<float> values;
+};
+
+class State {
+  public:
+    State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer);
+
+    const StateLayout& layout() const { return layout_; }
+    const Network& network() const { return *network_; }
+    Device& device() const { return *device_; }
+
+    // The start of a flat buffer; null when this state has none (moment2 of SGD).
+    std::byte* base(Space space) const { return memory_[static_cast<std::size_t>(space)].data(); }
+    std::size_t bytes(Space space) const { return memory_[static_cast<std::size_t>(space)].size(); }
+
+    StepControl read_control() const;
+    void write_control(const StepControl& control);
+
+    // Fresh weights by `seed`: Kaiming normal with fan-out for convolutions, PyTorch's uniform for the
+    // classifier, norms 1 and 0, running statistics 0 and 1; moments 0. Random numbers are counter-based.
+    void initialise(std::uint64_t seed);
+
+    // Tensors under torchvision's names: parameters, running_mean, running_var. `average`: the moving
+    // average instead of the weights. `num_batches_tracked` is kept by the caller.
+    std::map<std::string, HostTensor> weights(bool average = false) const;
+    // Takes those that are named; throws Error(model) for an unknown name or another shape.
+    void set_weights(const std::map<std::string, HostTensor>& tensors, bool average = false);
+
+    // Moments under "momentum." / "first_moment." and "second_moment." + parameter name.
+    std::map<std::string, HostTensor> moments() const;
+    void set_moments(const std::map<std::string, HostTensor>& tensors);
+
+    bool has_average() const { return bytes(Space::average) > 0; }
+    void reset_average();  // average = weights
+
+    // 128-bit digest, as hex, of everything that training carries from one update to the next: weights,
+    // statistics, moments, average, update counter. Computed on plain order: equal on every back end that
+    // holds equal values.
+    std::string digest() const;
+
+    // A copy of all buffers in device memory, and back: a range test leaves no trace.
+    struct Snapshot {
+        std::vector<DeviceMemory> memory;
+    };
+    Snapshot snapshot() const;
+    void restore(const Snapshot& snapshot);
+
+  private:
+    Device* device_;
+    const Network* network_;
+    StateLayout layout_;
+    OptimizerKind optimizer_;
+    std::vector<DeviceMemory> memory_;
+};
+
+}  // namespace onecycle
