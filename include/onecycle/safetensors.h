@@ -80,8 +80,8 @@ struct TensorSource {
 // A source for floats that lie in memory as they are to be stored.
 TensorSource float_tensor(std::string name, std::vector<std::int64_t> shape, std::span<const float> values);
 
-// The size in bytes of the file that write_safetensors would make.
-std::uint64_t safetensors_size(const std::vector<TensorSource>& tensors,
+// The size in bytes of the file that write_safetensors would make. Throws Error(model) as it does.
+std::uint64_t safetensors_size(const std::string& path, const std::vector<TensorSource>& tensors,
                                const std::map<std::string, std::string>& metadata);
 
 // Writes a file, atomically and durably; one that is there is replaced. Equal contents give equal bytes:
