@@ -175,10 +175,9 @@ void write_file_atomically(FileSystem& fs, const std::string& path, std::string_
 void make_directories(FileSystem& fs, const std::string& path) {
     const auto fail = [&](int code) -> Error { return file_error("cannot make folder", path, code); };
     FileStatus status;
-    if (fs.status(path, status) == 0) {
-        if (status.type != FileStatus::Type::directory) throw fail(ENOTDIR);
-        return;
-    }
+    const int there = retried([&] { return fs.status(path, status); });
+    if (there == 0 && status.type == FileStatus::Type::directory) return;
+    if (there != -ENOENT) throw fail(there == 0 ? ENOTDIR : -there);
     const std::string parent = parent_directory(path);
     if (parent != path) make_directories(fs, parent);
     const int made = retried([&] { return fs.mkdir(path); });

@@ -94,7 +94,8 @@ class PosixFileSystem final : public FileSystem {
     int free_space(const std::string& path, std::uint64_t& bytes) override {
         struct statvfs result;
         if (::statvfs(path.c_str(), &result) != 0) return -errno;
-        bytes = std::uint64_t{result.f_bavail} * result.f_frsize;
+        // Some network file systems do not say.
+        bytes = result.f_blocks == 0 ? UINT64_MAX : std::uint64_t{result.f_bavail} * result.f_frsize;
         return 0;
     }
 };

@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "core/file.h"
+#include "onecycle/run_folder.h"
+
+namespace onecycle {
+namespace {
+
+void check(int result, const std::string& path) {
+    if (result < 0) throw file_error("cannot write log", path, -result);
+}
+
+// Whether the row's first column is a whole number below `limit`.
+bool is_below(std::string_view row, std::int64_t limit) {
+    std::int64_t value = 0;
+    const auto result = std::from_chars(row.data(), row.data() + row.size(), value);
+    return result.ec == std::errc() && value < limit;
+}
+
+}  // namespace
+
+struct CsvLog::Impl {
+    FileSystem& fs;
+    std::string path;
+    int file = -1;
+    std::uint64_t size = 0;  // bytes of whole lines
+
+    Impl(FileSystem& fs_, const std::string& path_) : fs(fs_), path(path_) {}
+    ~Impl() {
+        if (file >= 0) fs.close(file);
+    }
+
+    std::string text() const { return read_file(fs, path, ErrorKind::io, std::uint64_t{1} << 40); }
+
+    void cut(std::uint64_t to) {
+        check(retried([&] { return fs.truncate(file, to); }), path);
+        size = to;
+    }
+
+    void append(const std::string& line) {
+        try {
+            write_fully(fs, file, path, std::as_bytes(std::span(line)), size);
+        } catch (const Error&) {
+            retried([&] { return fs.truncate(file, size); });  // a half row would spoil the next one
+            throw;
+        }
+        size += line.size();
+    }
+};
+
+CsvLog::CsvLog(FileSystem& fs, const std::string& path, const std::string& header)
+    : impl_(std::make_unique<Impl>(fs, path)) {
+    impl_->file = retried([&] { return fs.open_update(path); });
+    check(impl_->file, path);
+    check(retried([&] { return fs.sync_directory(parent_directory(path)); }), path);
+    const std::string text = impl_->text();
+    const std::size_t whole_lines = text.rfind('\n') + 1;  // npos + 1 is 0
+    impl_->size = whole_lines;
+    if (whole_lines != text.size()) impl_->cut(whole_lines);
+    if (whole_lines == 0) append(header);
+}
+CsvLog::~CsvLog() = default;
+CsvLog::CsvLog(CsvLog&&) noexcept = default;
+
+void CsvLog::append(const std::string& row) {
+    impl_->append(row + '\n');
+}
+
+void CsvLog::keep_below(std::int64_t limit) {
+    const std::string text = impl_->text();
+    std::size_t row = text.find('\n') + 1;  // after the header
+    while (row < text.size() && is_below(std::string_view(text).substr(row), limit))
+        row = text.find('\n', row) + 1;
+    if (row < text.size()) impl_->cut(row);
+}
+
+void CsvLog::sync() {
+    check(retried([&] { return impl_->fs.sync(impl_->file); }), impl_->path);
+}
+
+}  // namespace onecycle
