@@ -1,0 +1,134 @@
+// Find the learning rate, then train. A whole training in C++:
+//
+//     const onecycle::TrainOptions options{.data = "photos", .arch = "resnet18", .size = 128, .epochs = 3};
+//     const auto dataset = onecycle::open_dataset(options.data, onecycle::dataset_options(options));
+//     onecycle::Learner learner(dataset, options);
+//     const auto test = learner.find();
+//     const auto result = learner.fit({.max_lr = test.analysis.auto_lr});
+//     std::cout << result.epochs.back().accuracy << '\n';
+//     learner.save("photos.safetensors");
+//
+// Nothing here prints, exits or keeps global state. Equal data, options and seed give equal bytes, for any
+// number of threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "onecycle/dataset.h"
+#include "onecycle/evaluation.h"
+#include "onecycle/log.h"
+#include "onecycle/model.h"
+#include "onecycle/options.h"
+#include "onecycle/range_test.h"
+
+namespace onecycle {
+
+class RunFolder;
+
+// What is known after an update, a little late.
+struct StepReport {
+    enum class Activity { find, train };
+    Activity activity = Activity::train;
+    std::int64_t step = 0, steps = 0;    // this update, counted from 0, and all that are planned
+    std::int64_t epoch = 0, epochs = 0;  // likewise; 0 of 0 in a range test
+    double loss = 0;                     // mean batch loss before the update
+    double smoothed_loss = 0;            // fastai's average (beta 0.98), for display
+    double lr = 0, momentum = 0;         // as used
+    double images_per_second = 0;        // of the last steps
+    double seconds_left = 0;             // estimate, evaluations included
+};
+
+// A row of metrics.csv.
+struct EpochReport {
+    std::int64_t epoch = 0;  // counted from 0
+    double train_loss = 0;   // mean of the epoch's batch losses
+    double valid_loss = 0, accuracy = 0;
+    double lr = 0;                     // of the epoch's last update
+    double images_per_second = 0;      // of training, evaluation aside
+    double seconds = 0;                // of training and evaluation
+    std::optional<Interval> interval;  // of the accuracy, when fewer than 1000 images were evaluated
+    bool best = false;                 // the best so far
+};
+
+// All are optional and are called on the thread that calls the learner. An exception thrown by one passes
+// through; the state is then as after the last step (a range test: as before it).
+struct Observer {
+    std::function<void(const StepReport&)> on_step;
+    std::function<void(const EpochReport&)> on_epoch;
+    std::function<void(const RangeTestResult&)> on_range_test;  // each that fit() runs for itself
+    std::function<int()> stop;  // asked after each step: not 0 (the signal's number) ends the work in order
+    LogSink log;
+};
+
+struct FitOptions {
+    std::optional<double> max_lr;  // empty: TrainOptions::max_lr; empty too: found by a range test
+    RunFolder* run = nullptr;      // null: nothing is written
+};
+
+struct FitResult {
+    std::vector<EpochReport> epochs;  // all, also those before a resume
+    double max_lr = 0;
+    std::int64_t step = 0, steps = 0;  // updates done, planned
+    std::optional<std::int64_t> best_epoch;
+    std::string checkpoint, digest;             // path and digest of the last one; empty without a run folder
+    double seconds = 0, images_per_second = 0;  // of this call
+    int signal = 0;                             // not 0: stopped by `stop`, after saving
+    bool finished() const { return step == steps; }
+};
+
+class Learner {
+  public:
+    // Checks the options, compiles the programs and makes fresh weights (or loads options.init).
+    // Throws Error(usage), Error(device), Error(model), Error(data) for a set with fewer than two training
+    // images.
+    Learner(const Dataset& dataset, const TrainOptions& options, Observer observer = {});
+    ~Learner();
+    Learner(Learner&&) noexcept;
+
+    const TrainOptions& options() const;  // resolved
+    const Network& network() const;
+    std::int64_t steps_per_epoch() const;  // updates
+
+    // The lines that a training begins with: class counts, network, steps, device.
+    std::vector<std::string> describe() const;
+
+    // Runs a range test from the present state at the momentum that the policy has at its peak, and puts
+    // everything back, also when it is stopped or an exception passes. The data order and augmentation are
+    // those of an epoch that no training reaches.
+    RangeTestResult find(const FindOptions& options = {});
+
+    // The range test from the same start for each value. Batch size changes the images per step with it.
+    std::vector<SweepResult> sweep(SweepParameter parameter, const std::vector<double>& values,
+                                   const FindOptions& options = {});
+
+    // Trains for options().epochs. With a run folder it writes config.json, steps.csv, metrics.csv and
+    // checkpoints (at every epoch's end, and every `checkpoint_every` updates), and it continues from the
+    // newest good checkpoint that the folder holds: bit for bit as if never interrupted.
+    // Without a rate it runs a range test first: 75 steps; once more with 300 when there is no clear descent;
+    // then 1e-2 (SGD) or 1e-3 (Adam), saying so.
+    // Throws Error(diverged) when the loss or a gradient is not finite: names the step and the tensor; the
+    // last checkpoint stays. Throws Error(data) when the images are not those of the checkpoint.
+    FitResult fit(const FitOptions& options = {});
+
+    // With the weights that count (the moving average, when on). Throws Interrupted when stopped.
+    Evaluation evaluate(const std::vector<Sample>& samples);
+    Evaluation evaluate();  // the evaluation side
+    std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
+
+    // Writes the weights that count as a model file (no moments): torchvision's names, classes, conventions.
+    void save(const std::string& path) const;
+
+    // Digest of everything that training carries from one update to the next.
+    std::string state_digest() const;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace onecycle

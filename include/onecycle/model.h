@@ -1,0 +1,105 @@
+// A trained classifier from a file: a checkpoint of ours, or any safetensors file with torchvision's names.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "onecycle/dataset.h"
+#include "onecycle/evaluation.h"
+#include "onecycle/log.h"
+#include "onecycle/network.h"
+
+namespace onecycle {
+
+// What a model file says, or its tensors' names and shapes imply. Read without loading the weights.
+struct ModelInfo {
+    std::string path;  // of the file
+    std::string arch;  // from the tensors
+    Stem stem = Stem::imagenet;
+    int class_count = 0;
+    std::vector<std::string> classes;  // names; the indices as text where the file has none
+    // Conventions: the file's own, else 224, 0.875, ImageNet's.
+    int size = 224;
+    double crop_pct = 0.875;
+    std::array<double, 3> mean{0.485, 0.456, 0.406}, stddev{0.229, 0.224, 0.225};
+    std::map<std::string, std::string> metadata;  // all of it; empty for a foreign file
+
+    bool trained_here() const { return metadata.count("onecycle.format") != 0; }
+};
+
+// `model`: a run folder (its best checkpoint), a checkpoint or another safetensors file.
+// Throws Error(model) when it is not there, damaged, or no ResNet that we know: names the first tensors that
+// are missing, extra or of a wrong shape.
+ModelInfo read_model_info(const std::string& model);
+
+// Whether `dataset` is, file for file, what this model was trained from.
+bool trained_on(const ModelInfo& info, const Dataset& dataset);
+
+// How the training's data was split, so that eval can take the same side: seed and fraction of an automatic
+// split; empty for a foreign file and for a folder with its own evaluation side.
+struct RecordedSplit {
+    std::uint64_t seed = 0;
+    double valid_fraction = 0;
+    std::string dataset_digest;
+};
+std::optional<RecordedSplit> recorded_split(const ModelInfo& info);
+
+struct ModelOptions {
+    // Empty: the file's own, else 224, 0.875, ImageNet's.
+    std::optional<int> size;
+    std::optional<double> crop_pct;
+    std::optional<std::array<double, 3>> mean, stddev;
+    int batch_size = 64;
+    int threads = 0;  // 0: all cores
+    std::string device = "auto", precision = "auto";
+    LogSink log;
+    std::function<int()> stop;  // asked between batches; not 0 ends the work, see Interrupted
+};
+
+// The work was ended because `stop` said so.
+struct Interrupted : std::exception {
+    explicit Interrupted(int signal_) : signal(signal_) {}
+    const char* what() const noexcept override { return "interrupted"; }
+    int signal;
+};
+
+struct Prediction {
+    struct Entry {
+        int index = 0;      // 0-based
+        std::string label;  // the class's name
+        double probability = 0;
+    };
+    std::string file;
+    std::vector<Entry> top;  // highest probability first
+    std::string error;       // why there is no answer; else empty
+};
+
+class Model {
+  public:
+    // Loads and checks the weights. Throws as read_model_info(), and Error(model) for a value that is not
+    // finite, Error(usage) for options out of range, Error(device).
+    explicit Model(const std::string& model, const ModelOptions& options = {});
+    ~Model();
+    Model(Model&&) noexcept;
+
+    const ModelInfo& info() const;
+
+    // Labels index `classes`, the folder's: matched by name with the model's, which must have them all (a
+    // file without names: as many classes, taken in order). Throws Error(model) when they do not fit.
+    Evaluation evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes);
+
+    // One entry a file, in order; a file that cannot be read has `error`, the others are answered.
+    std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace onecycle

@@ -1,0 +1,102 @@
+// Every option of a training, with its default, and its text form in a run's config.json.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "onecycle/augment.h"
+#include "onecycle/dataset.h"
+#include "onecycle/network.h"
+#include "onecycle/optimizer.h"
+#include "onecycle/policy.h"
+
+namespace onecycle {
+
+// Named as the command line's options (`batch_size` is --batch-size, `stddev` --std), with the same defaults.
+// A member left empty takes the default that depends on others; resolved() fills those in.
+struct TrainOptions {
+    // The images.
+    std::string data;   // the folder
+    std::string valid;  // the evaluation side's folder; empty: found in `data`, or split from it
+    double valid_fraction = 0.2;
+    BadImages bad_images = BadImages::skip;
+    double max_bad = 0.05;
+
+    // The network.
+    std::string arch = "resnet34";  // resnet18, resnet34, resnet50
+    Stem stem = Stem::imagenet;
+    bool zero_init_residual = false;
+    std::string init = "random";  // or a torchvision-named file; a head of another size is replaced
+
+    // What it sees.
+    int size = 224;  // pixels, square
+    AugmentPolicy augment = AugmentPolicy::standard;
+    double crop_pct = 0.875;
+    std::array<double, 3> mean{0.485, 0.456, 0.406};  // of red, green, blue in 0..1
+    std::array<double, 3> stddev{0.229, 0.224, 0.225};
+
+    // How it learns.
+    int batch_size = 64;  // 2 or more
+    std::int64_t epochs = 6;
+    std::optional<double> max_lr;  // empty: a range test finds it
+    std::string policy = "onecycle";
+    std::optional<double> pct_start, div, final_div;  // empty: the policy's own
+    std::optional<Anneal> anneal;
+    bool three_phase = false;
+    std::optional<MomentumRange> momentum;  // beta1 for Adam; empty: 0.85:0.95 with one-cycle, else 0.9
+    OptimizerKind optimizer = OptimizerKind::sgd;
+    bool nesterov = false;
+    double beta2 = 0.99;
+    double eps = 1e-5;
+    std::optional<double> weight_decay;  // empty: default_weight_decay()
+    bool decay_norm_and_bias = false;
+    double label_smoothing = 0;
+    bool balanced_class_weights = false;  // --class-weights balanced: n / (classes * n_class)
+    double clip_norm = 0;                 // above 0: the gradient's global norm is at most this
+    int accumulate = 1;                   // batches per update
+    double ema = 0;                       // above 0: decay of a moving average, which is then what counts
+
+    // How it is run.
+    std::uint64_t seed = 0;
+    int threads = 0;                    // 0: all cores; changes no result
+    std::string device = "auto";        // auto, cpu, cuda, emulated
+    std::string precision = "auto";     // auto, fp32, tf32, bf16, fp16
+    bool deterministic = false;         // the CPU always is
+    std::int64_t checkpoint_every = 0;  // updates between checkpoints; 0: one epoch
+};
+
+// 1e-4 for sgd and adam (added to the gradient), 1e-2 for adamw (decoupled).
+double default_weight_decay(OptimizerKind kind);
+
+OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; else Error(usage)
+std::string to_string(OptimizerKind kind);
+Stem parse_stem(const std::string& name);  // imagenet, small; else Error(usage)
+std::string to_string(Stem stem);
+
+// Throws Error(usage) for the first option out of range, Error(device) for a device or precision that this
+// build does not have. Looks at no file.
+void check(const TrainOptions& options);
+
+// The same training with everything said out loud: defaults filled in, `data`, `valid` and `init` as
+// absolute paths. Options that belong to one policy alone stay empty where they were.
+TrainOptions resolved(const TrainOptions& options);
+
+// The parts that other headers take.
+DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {});
+PolicyOptions policy_options(const TrainOptions& options, double max_lr, std::int64_t steps_per_epoch);
+OptimizerOptions optimizer_options(const TrainOptions& options);
+
+// config.json: one object, a member an option, in the order above; null where empty, and "auto" for max_lr.
+std::string to_json(const TrainOptions& options);
+// Members that are missing keep their defaults. Throws Error(usage) naming `where` (a file) and the member
+// for an unknown one or one of a wrong type or value, and for text that is not JSON.
+TrainOptions train_options_from_json(const std::string& text, const std::string& where);
+
+// The options, as "--batch-size", whose values differ and would change the result of a training. Not among
+// them: paths of the images (their list has a digest of its own), threads, checkpoint_every.
+std::vector<std::string> changed_options(const TrainOptions& before, const TrainOptions& after);
+
+}  // namespace onecycle

@@ -1,0 +1,54 @@
+// The learning-rate range test (Smith 2017): train while the rate rises from tiny to huge, and read the
+// loss curve. Run by Learner::find().
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "onecycle/policy.h"
+#include "onecycle/range_test_analysis.h"
+
+namespace onecycle {
+
+struct FindOptions {
+    double start_lr = 1e-7;
+    double end_lr = 10;
+    std::int64_t steps = 100;
+    Ramp ramp = Ramp::inclusive;
+};
+
+// What `--max-lr auto` does inside a training: the decades that teach something.
+inline constexpr FindOptions auto_find_options{.start_lr = 1e-5, .end_lr = 10, .steps = 75};
+
+enum class RangeTestStop {
+    end,         // all steps taken
+    blow_up,     // the loss left for good
+    not_finite,  // the loss or a gradient was no longer a number
+    signal,      // the caller asked; the curve is what there is
+};
+std::string to_string(RangeTestStop stop);  // "end", "blow-up", "not finite", "signal"
+
+struct RangeTestResult {
+    std::vector<double> lr, loss;  // a row an update; the loss is the batch's before the update
+    RangeTestAnalysis analysis;
+    RangeTestStop stopped = RangeTestStop::end;
+    std::int64_t planned_steps = 0;
+    double momentum = 0;  // at which it ran
+    double passes = 0;    // over the training images
+    double seconds = 0;
+    // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no trace.
+    std::string digest_before, digest_after;
+};
+
+// The range test again and again from the same start, one option changed.
+enum class SweepParameter { weight_decay, momentum, batch_size };
+SweepParameter parse_sweep_parameter(const std::string& name);  // weight-decay, ...; else Error(usage)
+std::string to_string(SweepParameter parameter);
+
+struct SweepResult {
+    double value = 0;
+    RangeTestResult test;
+};
+
+}  // namespace onecycle
