@@ -18,7 +18,8 @@ if(CCACHE)
     set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
-add_compile_options(-Wall -Wextra -Wshadow)
+# Options are aggregates for designated initialisers: naming some members and not others is the point.
+add_compile_options(-Wall -Wextra -Wshadow -Wno-missing-field-initializers)
 if(ONECYCLE_WARNINGS_AS_ERRORS)
     add_compile_options(-Werror)
 endif()

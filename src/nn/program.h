@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,8 +57,9 @@ struct ProgramStep {
     OpDesc desc;
     std::string implementation;
     int reorders = 0;
-    std::size_t workspace = 0;    // bytes, from its branch's own workspace
-    double flops = 0, bytes = 0;  // work and memory traffic, ideal
+    std::size_t workspace = 0;         // bytes of scratch memory while it runs
+    std::size_t workspace_offset = 0;  // in the arena
+    double flops = 0, bytes = 0;       // work and memory traffic, ideal
 };
 
 // Compiled, not yet bound to memory. Movable.
@@ -66,8 +68,7 @@ struct Program {
     std::vector<Buffer> buffers;
     std::vector<ProgramStep> steps;
     std::vector<std::unique_ptr<Op>> ops;  // one a step
-    std::size_t arena_bytes = 0;           // activations and the workspaces of all branches
-    std::vector<std::size_t> branch_workspace, branch_workspace_offset;
+    std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
     // Buffers the host deals with. -1 where the mode has none.
     int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1;
     std::size_t input_bytes = 0;

@@ -1,0 +1,161 @@
+// The backward pass, derived from the forward units in reverse. An activation that was read twice gets two
+// gradients; the step that consumes them adds them up where the back end can, else an `add` step does.
+#include <algorithm>
+
+#include "nn/compiler.h"
+
+namespace onecycle {
+
+namespace {
+
+class Backward {
+  public:
+    explicit Backward(ProgramBuilder& builder)
+        : builder_(builder),
+          weight_branch_(builder.program.key.side_branch || builder.backend.weight_gradient_branch() ? 1
+                                                                                                     : 0) {}
+
+    void run() {
+        gradients_[builder_.logits] = {builder_.logits_gradient};
+        for (auto unit = builder_.units.rbegin(); unit != builder_.units.rend(); ++unit) derive(*unit);
+    }
+
+  private:
+    void derive(const ForwardUnit& unit) {
+        switch (unit.kind) {
+            case LayerKind::linear:
+                return derive_linear(unit);
+            case LayerKind::global_average_pool:
+                return derive_global_average_pool(unit);
+            case LayerKind::conv2d:
+                return derive_conv2d(unit);
+            case LayerKind::batch_norm:
+                return derive_batch_norm(unit);
+            case LayerKind::max_pool:
+                return derive_max_pool(unit);
+            case LayerKind::relu:
+                return derive_relu(unit);
+            case LayerKind::add:
+                return derive_add(unit);
+            case LayerKind::input:
+                return;
+        }
+    }
+
+    // A buffer for the gradient of `buffer`, in its shape and layout, counted among its gradients.
+    int gradient_of(int buffer) {
+        auto& list = gradients_[buffer];
+        const std::string suffix = list.empty() ? "" : "." + std::to_string(list.size() + 1);
+        const int gradient =
+            builder_.add_buffer("grad " + builder_.name(buffer) + suffix, builder_.desc(buffer));
+        list.push_back(gradient);
+        return gradient;
+    }
+
+    // The gradients of a value, at most `limit` of them: surplus ones are added up first.
+    std::vector<int> incoming(int buffer, std::size_t limit) {
+        std::vector<int> list = gradients_[buffer];
+        while (list.size() > limit) {
+            const int sum =
+                builder_.add_buffer("sum of grad " + builder_.name(buffer), builder_.desc(buffer));
+            builder_.add_step("add grad " + builder_.name(buffer), Phase::backward, {.kind = OpKind::add},
+                              {list[0], list[1]}, {sum});
+            list.erase(list.begin());
+            list[0] = sum;
+        }
+        return list;
+    }
+
+    std::size_t gradients_taken() const {
+        return builder_.program.key.fuse && builder_.backend.can_fuse(Fusion::sum_of_gradients) ? 2 : 1;
+    }
+
+    void step(const std::string& name, const OpDesc& desc, const std::vector<int>& inputs,
+              const std::vector<int>& outputs, int branch = 0) {
+        builder_.add_step(name, Phase::backward, desc, inputs, outputs, branch);
+    }
+
+    bool is_image(int buffer) const { return builder_.name(buffer) == "input"; }
+
+    void derive_linear(const ForwardUnit& unit) {
+        const int dy = incoming(unit.y, 1)[0];
+        const int weight = unit.layer->parameters[0], bias = unit.layer->parameters[1];
+        step(unit.layer->name + " dx", {.kind = OpKind::linear_backward_data},
+             {dy, builder_.parameter(weight)}, {gradient_of(unit.x)});
+        step(unit.layer->name + " dw", {.kind = OpKind::linear_backward_weights}, {dy, unit.x},
+             {builder_.gradient(weight), builder_.gradient(bias)}, weight_branch_);
+    }
+
+    void derive_global_average_pool(const ForwardUnit& unit) {
+        const int dy = incoming(unit.y, 1)[0];
+        step("avgpool dx", {.kind = OpKind::global_average_pool_backward}, {dy}, {gradient_of(unit.x)});
+    }
+
+    void derive_conv2d(const ForwardUnit& unit) {
+        const Layer& l = *unit.layer;
+        const int dy = incoming(unit.y, 1)[0];
+        OpDesc desc{.kernel = l.kernel, .stride = l.stride, .padding = l.padding};
+        if (!is_image(unit.x)) {
+            desc.kind = OpKind::conv2d_backward_data;
+            step(l.name + " dx", desc, {dy, builder_.parameter(l.parameters[0])}, {gradient_of(unit.x)});
+        }
+        desc.kind = OpKind::conv2d_backward_weights;
+        step(l.name + " dw", desc, {dy, unit.x}, {builder_.gradient(l.parameters[0])}, weight_branch_);
+    }
+
+    void derive_batch_norm(const ForwardUnit& unit) {
+        const Layer& l = *unit.layer;
+        const std::vector<int> dy = incoming(unit.y, gradients_taken());
+        const int gamma = l.parameters[0], beta = l.parameters[1];
+        OpDesc desc{.kind = OpKind::batch_norm_backward,
+                    .epsilon = l.epsilon,
+                    .relu = unit.relu,
+                    .residual = unit.residual >= 0,
+                    .second_gradient = dy.size() == 2};
+        std::vector<int> inputs = {
+            dy[0], unit.x, unit.mean, unit.variance, builder_.parameter(gamma), builder_.parameter(beta)};
+        if (desc.second_gradient) inputs.push_back(dy[1]);
+        if (desc.residual) inputs.push_back(unit.y);
+        std::vector<int> outputs = {gradient_of(unit.x), builder_.gradient(gamma), builder_.gradient(beta)};
+        if (desc.residual) outputs.push_back(gradient_of(unit.residual));
+        step(builder_.name(unit.y) + " dx", desc, inputs, outputs);
+    }
+
+    void derive_max_pool(const ForwardUnit& unit) {
+        const Layer& l = *unit.layer;
+        const std::vector<int> dy = incoming(unit.y, gradients_taken());
+        OpDesc desc{.kind = OpKind::max_pool_backward,
+                    .kernel = l.kernel,
+                    .stride = l.stride,
+                    .padding = l.padding,
+                    .second_gradient = dy.size() == 2};
+        std::vector<int> inputs = {dy[0], unit.index};
+        if (desc.second_gradient) inputs.push_back(dy[1]);
+        step("maxpool dx", desc, inputs, {gradient_of(unit.x)});
+    }
+
+    void derive_relu(const ForwardUnit& unit) {
+        const int dy = incoming(unit.y, 1)[0];
+        step(builder_.name(unit.y) + " dx", {.kind = OpKind::relu_backward}, {dy, unit.y},
+             {gradient_of(unit.x)});
+    }
+
+    void derive_add(const ForwardUnit& unit) {
+        // d(a+b) = da + db: both operands share the gradient, nothing is copied.
+        const int dy = incoming(unit.y, 1)[0];
+        gradients_[unit.x].push_back(dy);
+        gradients_[unit.residual].push_back(dy);
+    }
+
+    ProgramBuilder& builder_;
+    int weight_branch_;
+    std::map<int, std::vector<int>> gradients_;  // by activation
+};
+
+}  // namespace
+
+void add_backward(ProgramBuilder& builder) {
+    Backward(builder).run();
+}
+
+}  // namespace onecycle

@@ -1,0 +1,140 @@
+#include "nn/compiler.h"
+
+#include "nn/dependencies.h"
+#include "nn/memory_plan.h"
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+const char* name_of(Phase phase) {
+    static constexpr const char* names[] = {"forward", "loss", "backward", "update"};
+    return names[static_cast<std::size_t>(phase)];
+}
+
+namespace {
+
+// Floating point operations of a step, a multiply-add counted as two.
+double flops_of(const OpDesc& desc) {
+    const auto elements = [](const TensorDesc& t) { return static_cast<double>(t.elements()); };
+    const double window = static_cast<double>(desc.kernel) * desc.kernel;
+    switch (desc.kind) {
+        case OpKind::conv2d:
+            return 2 * elements(desc.outputs[0]) * static_cast<double>(desc.inputs[0][1]) * window;
+        case OpKind::conv2d_backward_data:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]) * window;
+        case OpKind::conv2d_backward_weights:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]) * window;
+        case OpKind::linear:
+            return 2 * elements(desc.outputs[0]) * static_cast<double>(desc.inputs[0][1]);
+        case OpKind::linear_backward_data:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]);
+        case OpKind::linear_backward_weights:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]);
+        case OpKind::batch_norm:
+            return 8 * elements(desc.inputs[0]);
+        case OpKind::batch_norm_backward:
+            return 12 * elements(desc.inputs[0]);
+        case OpKind::max_pool:
+            return window * elements(desc.outputs[0]);
+        default:
+            break;
+    }
+    double largest = 0;
+    for (const auto* list : {&desc.inputs, &desc.outputs})
+        for (const TensorDesc& t : *list) largest = std::max(largest, elements(t));
+    return 2 * largest;
+}
+
+}  // namespace
+
+ProgramBuilder::ProgramBuilder(const Network& network_, const StateLayout& layout_, const Backend& backend_,
+                               const ProgramKey& key)
+    : network(network_), layout(layout_), backend(backend_) {
+    program.key = key;
+    for (std::size_t i = 0; i < layout.parameters.size(); ++i) {
+        const std::size_t offset = static_cast<std::size_t>(layout.parameters[i].offset) * sizeof(float);
+        const std::string& parameter_name = network.parameters()[i].name;
+        parameter_buffers_.push_back(
+            add_buffer(parameter_name, layout.parameter_desc[i], Space::parameters, offset));
+        if (key.mode == Mode::train)
+            gradient_buffers_.push_back(
+                add_buffer("grad " + parameter_name, layout.parameter_desc[i], Space::gradients, offset));
+    }
+}
+
+int ProgramBuilder::add_buffer(const std::string& name, const TensorDesc& desc, Space space,
+                               std::size_t offset) {
+    program.buffers.push_back(
+        {.name = name, .desc = desc, .space = space, .bytes = desc.bytes(), .offset = offset});
+    return static_cast<int>(program.buffers.size()) - 1;
+}
+
+int ProgramBuilder::activation(const std::string& name, const Layer& layer) {
+    return add_buffer(name, {program.key.batch, layer.shape[0], layer.shape[1], layer.shape[2]});
+}
+
+int ProgramBuilder::vector(const std::string& name, std::int64_t channels) {
+    return add_buffer(name, {channels});
+}
+
+void ProgramBuilder::add_step(const std::string& name, Phase phase, OpDesc desc, std::vector<int> inputs,
+                              std::vector<int> outputs, int branch) {
+    const auto buffer = [&](int b) -> Buffer& { return program.buffers[static_cast<std::size_t>(b)]; };
+    for (int b : inputs) desc.inputs.push_back(buffer(b).desc);
+    for (int b : outputs) desc.outputs.push_back(buffer(b).desc);
+    MadeOp made = backend.make(desc);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+        buffer(outputs[i]).desc.layout = made.desc.outputs[i].layout;
+        buffer(outputs[i]).bytes = buffer(outputs[i]).desc.bytes();
+    }
+    ProgramStep step;
+    step.name = name;
+    step.phase = phase;
+    step.branch = branch;
+    step.inputs = std::move(inputs);
+    step.outputs = std::move(outputs);
+    step.desc = std::move(made.desc);
+    step.implementation = made.implementation;
+    step.reorders = made.reorders;
+    step.workspace = made.workspace;
+    step.flops = flops_of(step.desc);
+    for (const auto* list : {&step.inputs, &step.outputs})
+        for (int b : *list) step.bytes += static_cast<double>(buffer(b).bytes);
+    program.steps.push_back(std::move(step));
+    program.ops.push_back(std::move(made.op));
+}
+
+double Program::flops() const {
+    double sum = 0;
+    for (const ProgramStep& step : steps) sum += step.flops;
+    return sum;
+}
+
+double Program::bytes() const {
+    double sum = 0;
+    for (const ProgramStep& step : steps) sum += step.bytes;
+    return sum;
+}
+
+Program compile(const Network& network, const StateLayout& layout, const Backend& backend,
+                const ProgramKey& key) {
+    if (key.batch < 1)
+        throw Error(ErrorKind::usage, "cannot compile", "batch size " + std::to_string(key.batch),
+                    "it must be at least 1");
+    ProgramBuilder builder(network, layout, backend, key);
+    add_forward(builder);
+    add_loss(builder);
+    if (key.mode == Mode::train) {
+        add_backward(builder);
+        add_update(builder);
+    }
+    Program& program = builder.program;
+    add_waits(program.buffers, program.steps);
+    std::vector<int> kept;
+    for (int b : {program.result, program.probabilities})
+        if (b >= 0) kept.push_back(b);
+    plan_memory(program, kept);
+    return std::move(builder.program);
+}
+
+}  // namespace onecycle

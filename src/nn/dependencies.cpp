@@ -1,0 +1,70 @@
+#include "nn/dependencies.h"
+
+#include <algorithm>
+
+namespace onecycle {
+
+namespace {
+
+bool same_memory(const std::vector<Buffer>& buffers, int a, int b) {
+    if (a == b) return true;
+    const Buffer& x = buffers[static_cast<std::size_t>(a)];
+    const Buffer& y = buffers[static_cast<std::size_t>(b)];
+    // Arena buffers have no place yet; the memory plan respects the order that is made here.
+    if (x.space == Space::arena || x.space != y.space) return false;
+    return x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes;
+}
+
+bool touch(const std::vector<Buffer>& buffers, const std::vector<int>& a, const std::vector<int>& b) {
+    return std::any_of(a.begin(), a.end(), [&](int x) {
+        return std::any_of(b.begin(), b.end(), [&](int y) { return same_memory(buffers, x, y); });
+    });
+}
+
+bool conflict(const std::vector<Buffer>& buffers, const ProgramStep& first, const ProgramStep& second) {
+    return touch(buffers, first.outputs, second.inputs) || touch(buffers, first.outputs, second.outputs) ||
+           touch(buffers, first.inputs, second.outputs);
+}
+
+}  // namespace
+
+void StepOrder::append(int branch) {
+    const auto b = static_cast<std::size_t>(branch);
+    if (b >= last_of_branch_.size()) last_of_branch_.resize(b + 1, -1);
+    done_before_.emplace_back(words_, 0);
+    if (last_of_branch_[b] >= 0) last_waits_for(last_of_branch_[b]);
+    last_of_branch_[b] = static_cast<int>(done_before_.size()) - 1;
+}
+
+void StepOrder::last_waits_for(int earlier_step) {
+    const auto e = static_cast<std::size_t>(earlier_step);
+    auto& bits = done_before_.back();
+    for (std::size_t w = 0; w < words_; ++w) bits[w] |= done_before_[e][w];
+    bits[e / 64] |= std::uint64_t{1} << (e % 64);
+}
+
+StepOrder::StepOrder(const std::vector<ProgramStep>& steps) : StepOrder(steps.size()) {
+    for (const ProgramStep& step : steps) {
+        append(step.branch);
+        for (int wait : step.waits) last_waits_for(wait);
+    }
+}
+
+void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramStep>& steps) {
+    StepOrder order(steps.size());
+    for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
+        ProgramStep& step = steps[static_cast<std::size_t>(i)];
+        order.append(step.branch);
+        // Latest first: what a wait brings along needs no wait of its own.
+        for (int j = i - 1; j >= 0; --j) {
+            const ProgramStep& earlier = steps[static_cast<std::size_t>(j)];
+            if (earlier.branch == step.branch || order.before(j, i) || !conflict(buffers, earlier, step))
+                continue;
+            step.waits.push_back(j);
+            order.last_waits_for(j);
+        }
+        std::sort(step.waits.begin(), step.waits.end());
+    }
+}
+
+}  // namespace onecycle

@@ -1,0 +1,260 @@
+// From layers to forward steps. Batch norm, the residual addition and the ReLU become one step where the back
+// end can run them as one.
+#include "nn/compiler.h"
+
+namespace onecycle {
+
+namespace {
+
+class Forward {
+  public:
+    explicit Forward(ProgramBuilder& builder)
+        : builder_(builder),
+          layers_(builder.network.layers()),
+          values_(layers_.size(), -1),
+          readers_(layers_.size()),
+          done_(layers_.size(), false) {
+        for (std::size_t i = 0; i < layers_.size(); ++i)
+            for (int x : layers_[i].inputs)
+                readers_[static_cast<std::size_t>(x)].push_back(static_cast<int>(i));
+    }
+
+    void run() {
+        for (int i = 0; i < static_cast<int>(layers_.size()); ++i)
+            if (!done_[static_cast<std::size_t>(i)]) lower(i);
+    }
+
+  private:
+    const Layer& layer(int i) const { return layers_[static_cast<std::size_t>(i)]; }
+    int value(int i) const { return values_[static_cast<std::size_t>(i)]; }
+    bool training() const { return builder_.program.key.mode == Mode::train; }
+
+    void finish(int i, int buffer, ForwardUnit unit) {
+        values_[static_cast<std::size_t>(i)] = buffer;
+        done_[static_cast<std::size_t>(i)] = true;
+        unit.kind = layer(i).kind;
+        unit.y = buffer;
+        if (!unit.layer) unit.layer = &layer(i);
+        builder_.units.push_back(unit);
+    }
+
+    // The only reader of a layer's output if it is of this kind, else -1.
+    int only_reader(int i, LayerKind kind) const {
+        const auto& list = readers_[static_cast<std::size_t>(i)];
+        return list.size() == 1 && layer(list[0]).kind == kind ? list[0] : -1;
+    }
+
+    bool fuses(Fusion fusion) const { return builder_.program.key.fuse && builder_.backend.can_fuse(fusion); }
+
+    void lower(int i) {
+        switch (layer(i).kind) {
+            case LayerKind::input:
+                return lower_input(i);
+            case LayerKind::conv2d:
+                return lower_conv2d(i);
+            case LayerKind::batch_norm:
+                return lower_batch_norm(i);
+            case LayerKind::relu:
+                return lower_relu(i);
+            case LayerKind::add:
+                return lower_add(i);
+            case LayerKind::max_pool:
+                return lower_max_pool(i);
+            case LayerKind::global_average_pool:
+                return lower_global_average_pool(i);
+            case LayerKind::linear:
+                return lower_linear(i);
+        }
+    }
+
+    void lower_input(int i) {
+        const Layer& l = layer(i);
+        Program& program = builder_.program;
+        const std::int64_t batch = program.key.batch;
+        const TensorDesc images({batch, l.shape[1], l.shape[2], l.shape[0]}, Layout::plain, DType::u8);
+        program.images = builder_.add_buffer("images", images, Space::input, 0);
+        program.input_bytes = images.bytes();
+        OpDesc desc{.kind = OpKind::normalize_images};
+        desc.mean = program.key.mean;
+        desc.stddev = program.key.stddev;
+        const int x = builder_.activation("input", l);
+        builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
+        values_[static_cast<std::size_t>(i)] = x;
+        done_[static_cast<std::size_t>(i)] = true;
+    }
+
+    // An activation whose layout the operation chooses.
+    int free_activation(const std::string& name, const Layer& l) {
+        const int buffer = builder_.activation(name, l);
+        builder_.program.buffers[static_cast<std::size_t>(buffer)].desc.layout = Layout::any;
+        return buffer;
+    }
+
+    void lower_conv2d(int i) {
+        const Layer& l = layer(i);
+        const int x = value(l.inputs[0]), y = free_activation(l.name, l);
+        OpDesc desc{.kind = OpKind::conv2d, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
+        builder_.add_step(l.name, Phase::forward, desc, {x, builder_.parameter(l.parameters[0])}, {y});
+        finish(i, y, {.x = x});
+    }
+
+    void lower_batch_norm(int i) {
+        // bn -> add -> relu: the step stands where the ReLU stands, when the other operand is there too.
+        const int add = only_reader(i, LayerKind::add);
+        const int add_relu = add >= 0 ? only_reader(add, LayerKind::relu) : -1;
+        const bool first_operand = add >= 0 && layer(add).inputs[0] == i && layer(add).inputs[1] != i;
+        if (add_relu >= 0 && first_operand && fuses(Fusion::batch_norm_add_relu)) {
+            fused_with_[add_relu] = i;
+            done_[static_cast<std::size_t>(i)] = done_[static_cast<std::size_t>(add)] = true;
+            return;
+        }
+        const int relu = only_reader(i, LayerKind::relu);
+        if (relu >= 0 && fuses(Fusion::batch_norm_relu)) return emit_batch_norm(i, relu, true, -1);
+        emit_batch_norm(i, i, false, -1);
+    }
+
+    // `last` is the layer whose value the step produces.
+    void emit_batch_norm(int i, int last, bool relu, int residual) {
+        const Layer& l = layer(i);
+        const auto& statistics = builder_.layout.statistics[static_cast<std::size_t>(l.statistics)];
+        const int x = value(l.inputs[0]);
+        const int gamma = builder_.parameter(l.parameters[0]), beta = builder_.parameter(l.parameters[1]);
+        const std::string name = l.name + (residual >= 0 ? "+add" : "") + (relu ? "+relu" : "");
+        const int y = builder_.activation(name, l);
+        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(x).layout;
+
+        OpDesc desc{.epsilon = l.epsilon, .relu = relu, .residual = residual >= 0};
+        ForwardUnit unit{.layer = &l, .x = x, .residual = residual, .relu = relu};
+        std::vector<int> inputs = {x, gamma, beta}, outputs = {y};
+        if (training()) {
+            desc.kind = OpKind::batch_norm;
+            unit.mean = builder_.vector("mean " + l.name, statistics.channels);
+            unit.variance = builder_.vector("variance " + l.name, statistics.channels);
+            outputs.insert(outputs.end(), {unit.mean, unit.variance});
+        } else {
+            desc.kind = OpKind::batch_norm_inference;
+            const auto offset = static_cast<std::size_t>(statistics.offset) * sizeof(float);
+            const std::size_t bytes = static_cast<std::size_t>(statistics.channels) * sizeof(float);
+            const TensorDesc channels{statistics.channels};
+            inputs.push_back(
+                builder_.add_buffer(l.name + ".running_mean", channels, Space::statistics, offset));
+            inputs.push_back(
+                builder_.add_buffer(l.name + ".running_var", channels, Space::statistics, offset + bytes));
+        }
+        if (residual >= 0) inputs.push_back(residual);
+        builder_.add_step(name, Phase::forward, desc, inputs, outputs);
+        finish(last, y, unit);
+        builder_.units.back().kind = LayerKind::batch_norm;
+        values_[static_cast<std::size_t>(i)] = y;
+        done_[static_cast<std::size_t>(i)] = true;
+    }
+
+    void lower_relu(int i) {
+        if (const auto fused = fused_with_.find(i); fused != fused_with_.end()) {
+            const Layer& add = layer(layer(i).inputs[0]);
+            return emit_batch_norm(fused->second, i, true, value(add.inputs[1]));
+        }
+        const int x = value(layer(i).inputs[0]);
+        const int y = builder_.activation("relu of " + builder_.name(x), layer(i));
+        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(x).layout;
+        builder_.add_step(builder_.name(y), Phase::forward, {.kind = OpKind::relu}, {x}, {y});
+        finish(i, y, {.x = x});
+    }
+
+    void lower_add(int i) {
+        const int a = value(layer(i).inputs[0]), b = value(layer(i).inputs[1]);
+        const int y = builder_.activation(builder_.name(a) + "+add", layer(i));
+        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(a).layout;
+        builder_.add_step(builder_.name(y), Phase::forward, {.kind = OpKind::add}, {a, b}, {y});
+        finish(i, y, {.x = a, .residual = b});
+    }
+
+    void lower_max_pool(int i) {
+        const Layer& l = layer(i);
+        const int x = value(l.inputs[0]);
+        const int y = builder_.activation("maxpool", l);
+        TensorDesc index = builder_.desc(y);
+        index.type = DType::u8;
+        index.layout = builder_.desc(x).layout;
+        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = index.layout;
+        const int places = builder_.add_buffer("maxpool.index", index);
+        OpDesc desc{.kind = OpKind::max_pool, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
+        builder_.add_step("maxpool", Phase::forward, desc, {x}, {y, places});
+        finish(i, y, {.x = x, .index = places});
+    }
+
+    void lower_global_average_pool(int i) {
+        const int x = value(layer(i).inputs[0]);
+        const int y = builder_.add_buffer("avgpool", {builder_.program.key.batch, layer(i).shape[0]});
+        builder_.add_step("avgpool", Phase::forward, {.kind = OpKind::global_average_pool}, {x}, {y});
+        finish(i, y, {.x = x});
+    }
+
+    void lower_linear(int i) {
+        const Layer& l = layer(i);
+        const int x = value(l.inputs[0]);
+        const int y = builder_.add_buffer(l.name, {builder_.program.key.batch, l.shape[0]});
+        builder_.add_step(l.name, Phase::forward, {.kind = OpKind::linear},
+                          {x, builder_.parameter(l.parameters[0]), builder_.parameter(l.parameters[1])}, {y});
+        finish(i, y, {.x = x});
+        builder_.logits = y;
+    }
+
+    ProgramBuilder& builder_;
+    const std::vector<Layer>& layers_;
+    std::vector<int> values_;                // buffer of each layer's output
+    std::vector<std::vector<int>> readers_;  // layers that read each layer's output
+    std::vector<bool> done_;
+    std::map<int, int> fused_with_;  // ReLU -> the batch norm whose step it ends
+};
+
+}  // namespace
+
+void add_forward(ProgramBuilder& builder) {
+    Forward(builder).run();
+}
+
+void add_loss(ProgramBuilder& builder) {
+    Program& program = builder.program;
+    const std::int64_t batch = program.key.batch, classes = builder.network.classes();
+    if (program.key.mode == Mode::predict) {
+        program.probabilities = builder.add_buffer("probabilities", {batch, classes});
+        builder.add_step("softmax", Phase::loss, {.kind = OpKind::softmax}, {builder.logits},
+                         {program.probabilities});
+        return;
+    }
+    const auto slot = [&](const std::string& name, std::int64_t n) {
+        program.input_bytes = (program.input_bytes + 63) / 64 * 64;
+        const int buffer = builder.add_buffer(name, TensorDesc({n}, Layout::plain, DType::i32), Space::input,
+                                              program.input_bytes);
+        program.input_bytes += static_cast<std::size_t>(n) * 4;
+        return buffer;
+    };
+    program.labels = slot("labels", batch);
+    program.count = slot("count", 1);
+    program.result =
+        builder.add_buffer("result", TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8));
+    OpDesc desc{.kind = OpKind::softmax_cross_entropy,
+                .label_smoothing = program.key.label_smoothing,
+                .class_weights = program.key.class_weights,
+                .gradient = program.key.mode == Mode::train};
+    std::vector<int> inputs = {builder.logits, program.labels, program.count}, outputs = {program.result};
+    if (desc.class_weights) {
+        program.class_weights = builder.add_buffer("class_weights", {classes}, Space::constant);
+        inputs.push_back(program.class_weights);
+    }
+    if (desc.gradient) {
+        builder.logits_gradient =
+            builder.add_buffer("grad " + builder.name(builder.logits), {batch, classes});
+        outputs.push_back(builder.logits_gradient);
+    }
+    builder.add_step("cross_entropy", Phase::loss, desc, inputs, outputs);
+    if (program.key.mode == Mode::evaluate) {
+        const int control = builder.add_buffer(
+            "control", TensorDesc({sizeof(StepControl)}, Layout::plain, DType::u8), Space::control);
+        builder.add_step("add_metrics", Phase::loss, {.kind = OpKind::add_metrics}, {program.result},
+                         {control});
+    }
+}
+
+}  // namespace onecycle

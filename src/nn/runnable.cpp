@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <chrono>
+
+#include "nn/program.h"
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool average)
+    : program_(&program),
+      state_(&state),
+      arena_(&arena),
+      average_(average),
+      input_(state.device(), program.input_bytes),
+      constant_(state.device(), program.class_weights >= 0
+                                    ? program.buffers[static_cast<std::size_t>(program.class_weights)].bytes
+                                    : 0) {
+    if (arena.size() < program.arena_bytes)
+        throw Error(ErrorKind::device, "cannot bind the program", "arena",
+                    std::to_string(arena.size()) + " bytes are there, " +
+                        std::to_string(program.arena_bytes) + " are needed");
+    std::vector<Work> work;
+    inputs_.reserve(program.steps.size());  // the work keeps pointers into these
+    outputs_.reserve(program.steps.size());
+    for (std::size_t i = 0; i < program.steps.size(); ++i) {
+        const ProgramStep& step = program.steps[i];
+        const auto resolve = [&](const std::vector<int>& list) {
+            std::vector<void*> pointers;
+            for (int b : list) pointers.push_back(address(b));
+            return pointers;
+        };
+        inputs_.push_back(resolve(step.inputs));
+        outputs_.push_back(resolve(step.outputs));
+        void* const* inputs = inputs_.back().data();
+        void* const* outputs = outputs_.back().data();
+        void* workspace = step.workspace ? arena.data() + step.workspace_offset : nullptr;
+        Op* op = program.ops[i].get();
+        work.push_back({.run = [op, inputs, outputs,
+                                workspace](Stream& stream) { op->run(inputs, outputs, workspace, stream); },
+                        .branch = step.branch,
+                        .waits = step.waits});
+    }
+    launchable_ = state.device().prepare(std::move(work));
+}
+
+std::byte* Runnable::address(int buffer) const {
+    const Buffer& b = program_->buffers[static_cast<std::size_t>(buffer)];
+    std::byte* base = nullptr;
+    switch (b.space) {
+        case Space::arena:
+            base = arena_->data();
+            break;
+        case Space::input:
+            base = input_.data();
+            break;
+        case Space::constant:
+            base = constant_.data();
+            break;
+        case Space::parameters:
+            base = state_->base(average_ ? Space::average : Space::parameters);
+            break;
+        case Space::statistics:
+            base = average_ ? state_->base(Space::average) + state_->bytes(Space::parameters)
+                            : state_->base(Space::statistics);
+            break;
+        default:
+            base = state_->base(b.space);
+    }
+    if (!base)
+        throw Error(ErrorKind::device, "cannot bind the program", b.name,
+                    std::string("the state has no ") + name_of(b.space));
+    return base + b.offset;
+}
+
+void Runnable::set_batch(const std::uint8_t* images, const std::int32_t* labels, int n) {
+    Device& device = state_->device();
+    const std::size_t rows = static_cast<std::size_t>(n),
+                      batch = static_cast<std::size_t>(program_->key.batch);
+    const std::size_t image_bytes =
+        program_->buffers[static_cast<std::size_t>(program_->images)].bytes / batch;
+    device.copy_in(address(program_->images), images, rows * image_bytes);
+    if (program_->labels < 0) return;
+    if (labels) device.copy_in(address(program_->labels), labels, rows * sizeof(std::int32_t));
+    const std::int32_t count = n;
+    device.copy_in(address(program_->count), &count, sizeof count);
+}
+
+void Runnable::set_class_weights(const std::vector<float>& weights) {
+    state_->device().copy_in(constant_.data(), weights.data(),
+                             std::min(weights.size() * sizeof(float), constant_.size()));
+}
+
+void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
+    Device& device = state_->device();
+    Stream stream(device);
+    for (std::size_t i = 0; i < program_->steps.size(); ++i) {
+        const ProgramStep& step = program_->steps[i];
+        const auto start = std::chrono::steady_clock::now();
+        program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(),
+                              step.workspace ? arena_->data() + step.workspace_offset : nullptr, stream);
+        device.synchronize();
+        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+        observe(static_cast<int>(i), taken.count());
+    }
+}
+
+BatchResult Runnable::read_result() const {
+    BatchResult result;
+    state_->device().copy_out(&result, address(program_->result), sizeof result);
+    return result;
+}
+
+std::vector<float> Runnable::read_probabilities(int n) const {
+    const Buffer& buffer = program_->buffers[static_cast<std::size_t>(program_->probabilities)];
+    std::vector<float> values(static_cast<std::size_t>(n * buffer.desc[1]));
+    state_->device().copy_out(values.data(), address(program_->probabilities), values.size() * sizeof(float));
+    return values;
+}
+
+std::vector<float> Runnable::read(int buffer) const {
+    const TensorDesc& desc = program_->buffers[static_cast<std::size_t>(buffer)].desc;
+    std::vector<float> stored(static_cast<std::size_t>(desc.elements())), plain(stored.size());
+    state_->device().copy_out(stored.data(), address(buffer), desc.bytes());
+    to_plain(desc, stored.data(), plain.data());
+    return plain;
+}
+
+}  // namespace onecycle

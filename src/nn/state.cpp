@@ -1,0 +1,326 @@
+#include "nn/state.h"
+
+#include <cmath>
+#include <span>
+
+#include "core/digest.h"
+#include "onecycle/error.h"
+#include "onecycle/rng.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr std::int64_t segment_alignment = 128;  // elements
+
+std::int64_t padded(std::int64_t elements) {
+    return (elements + segment_alignment - 1) / segment_alignment * segment_alignment;
+}
+
+TensorDesc plain_desc(const std::vector<std::int64_t>& shape) {
+    TensorDesc desc;
+    desc.rank = static_cast<int>(shape.size());
+    for (std::size_t i = 0; i < shape.size(); ++i) desc.dims[i] = shape[i];
+    return desc;
+}
+
+std::size_t float_bytes(std::int64_t elements) {
+    return static_cast<std::size_t>(elements) * sizeof(float);
+}
+
+[[noreturn]] void refuse(const std::string& name, const std::string& why) {
+    throw Error(ErrorKind::model, "the weights do not fit the network", name, why,
+                "use a file of the same architecture");
+}
+
+// Standard normals in pairs by Box-Muller: half the draws of one at a time.
+void fill_normal(RandomStream stream, double deviation, std::vector<float>& values) {
+    constexpr double two_pi = 6.283185307179586;
+    for (std::size_t i = 0; i < values.size(); i += 2) {
+        const double radius = deviation * std::sqrt(-2.0 * std::log(1.0 - stream.uniform()));
+        const double angle = two_pi * stream.uniform();
+        values[i] = static_cast<float>(radius * std::cos(angle));
+        if (i + 1 < values.size()) values[i + 1] = static_cast<float>(radius * std::sin(angle));
+    }
+}
+
+std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& desc, std::uint64_t seed,
+                                  std::uint64_t index) {
+    std::vector<float> values(static_cast<std::size_t>(desc.elements()), 0.0f);
+    const RandomStream stream(seed, RandomPurpose::initial_weights, 0, index);
+    switch (parameter.role) {
+        case ParameterRole::conv_weight:
+            // Kaiming normal, fan-out, for ReLU: variance 2 / (O * kh * kw).
+            fill_normal(stream, std::sqrt(2.0 / static_cast<double>(desc[0] * desc[2] * desc[3])), values);
+            break;
+        case ParameterRole::norm_weight:
+            std::fill(values.begin(), values.end(), parameter.zero_init ? 0.0f : 1.0f);
+            break;
+        case ParameterRole::linear_weight:
+        case ParameterRole::linear_bias: {
+            // torch.nn.Linear: uniform within 1/sqrt(inputs), for weight and bias. The bias has the
+            // classifier's outputs as its shape, so its bound is set by the caller (see initialise).
+            RandomStream draws = stream;
+            const double bound = 1.0 / std::sqrt(static_cast<double>(desc.rank == 2 ? desc[1] : 1));
+            for (float& value : values) value = static_cast<float>(draws.uniform(-bound, bound));
+            break;
+        }
+        case ParameterRole::norm_bias:
+            break;
+    }
+    return values;
+}
+
+}  // namespace
+
+const char* name_of(Space space) {
+    static constexpr const char* names[] = {"arena",   "parameters", "gradients",  "gradient_sum",
+                                            "moment1", "moment2",    "statistics", "average",
+                                            "control", "input",      "constant"};
+    static_assert(std::size(names) == space_count);
+    return names[static_cast<std::size_t>(space)];
+}
+
+StateLayout::StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias) {
+    const auto& all = network.parameters();
+    parameters.resize(all.size());
+    parameter_desc.resize(all.size());
+    for (std::size_t i = all.size(); i-- > 0;) {  // backward order: the last layer's gradient is ready first
+        TensorDesc desc = plain_desc(all[i].shape);
+        desc.layout = backend.parameter_layout(desc);
+        const bool decays = all[i].role == ParameterRole::conv_weight ||
+                            all[i].role == ParameterRole::linear_weight || decay_norm_and_bias;
+        parameters[i] = {.offset = parameter_elements,
+                         .elements = desc.elements(),
+                         .decay_multiplier = decays ? 1.0f : 0.0f};
+        parameter_desc[i] = desc;
+        parameter_elements += padded(desc.elements());
+    }
+    for (const Layer& layer : network.layers()) {
+        if (layer.kind != LayerKind::batch_norm) continue;
+        statistics.push_back({.offset = statistics_elements, .channels = layer.shape[0]});
+        statistics_elements += 2 * layer.shape[0];
+    }
+}
+
+State::State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer)
+    : device_(&device),
+      network_(&network),
+      layout_(std::move(layout)),
+      optimizer_(optimizer.kind),
+      memory_(space_count) {
+    const std::size_t flat = float_bytes(layout_.parameter_elements);
+    const std::size_t statistics = float_bytes(layout_.statistics_elements);
+    const auto allocate = [&](Space space, std::size_t bytes) {
+        memory_[static_cast<std::size_t>(space)] = DeviceMemory(device, bytes);
+    };
+    allocate(Space::parameters, flat);
+    allocate(Space::gradients, flat);
+    allocate(Space::moment1, flat);
+    if (optimizer.kind != OptimizerKind::sgd) allocate(Space::moment2, flat);
+    if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
+    if (optimizer.average_decay > 0) allocate(Space::average, flat + statistics);
+    allocate(Space::statistics, statistics);
+    allocate(Space::control, sizeof(StepControl));
+}
+
+StepControl State::read_control() const {
+    StepControl control;
+    device_->copy_out(&control, base(Space::control), sizeof control);
+    return control;
+}
+
+void State::write_control(const StepControl& control) {
+    device_->copy_in(base(Space::control), &control, sizeof control);
+}
+
+namespace {
+
+// Copies one tensor of a flat buffer out in plain order, and in.
+std::vector<float> read_segment(Device& device, const std::byte* flat, std::int64_t offset,
+                                const TensorDesc& desc) {
+    std::vector<float> stored(static_cast<std::size_t>(desc.elements()));
+    device.copy_out(stored.data(), flat + float_bytes(offset), desc.bytes());
+    if (desc.layout == Layout::plain) return stored;
+    std::vector<float> plain(stored.size());
+    to_plain(desc, stored.data(), plain.data());
+    return plain;
+}
+
+void write_segment(Device& device, std::byte* flat, std::int64_t offset, const TensorDesc& desc,
+                   const std::vector<float>& plain) {
+    if (desc.layout == Layout::plain) {
+        device.copy_in(flat + float_bytes(offset), plain.data(), desc.bytes());
+        return;
+    }
+    std::vector<float> stored(plain.size());
+    to_layout(desc, plain.data(), stored.data());
+    device.copy_in(flat + float_bytes(offset), stored.data(), desc.bytes());
+}
+
+}  // namespace
+
+void State::initialise(std::uint64_t seed) {
+    const auto& all = network_->parameters();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        std::vector<float> values = initial_values(all[i], layout_.parameter_desc[i], seed, i);
+        if (all[i].role == ParameterRole::linear_bias) {
+            // The bias follows its weight, whose second dimension is the number of inputs.
+            const float bound =
+                static_cast<float>(1.0 / std::sqrt(static_cast<double>(layout_.parameter_desc[i - 1][1])));
+            for (float& value : values) value *= bound;
+        }
+        write_segment(*device_, base(Space::parameters), layout_.parameters[i].offset,
+                      layout_.parameter_desc[i], values);
+    }
+    std::vector<float> statistics(static_cast<std::size_t>(layout_.statistics_elements), 0.0f);
+    for (const StatisticsSegment& s : layout_.statistics)
+        std::fill_n(statistics.begin() + s.offset + s.channels, s.channels, 1.0f);
+    device_->copy_in(base(Space::statistics), statistics.data(), bytes(Space::statistics));
+
+    const std::vector<std::byte> zeros(bytes(Space::parameters));
+    for (Space space : {Space::moment1, Space::moment2})
+        if (bytes(space)) device_->copy_in(base(space), zeros.data(), bytes(space));
+    if (has_average()) reset_average();
+}
+
+void State::reset_average() {
+    device_->copy(base(Space::average), base(Space::parameters), bytes(Space::parameters));
+    device_->copy(base(Space::average) + bytes(Space::parameters), base(Space::statistics),
+                  bytes(Space::statistics));
+}
+
+std::map<std::string, HostTensor> State::weights(bool average) const {
+    const std::byte* flat = base(average ? Space::average : Space::parameters);
+    const std::byte* running = average ? flat + bytes(Space::parameters) : base(Space::statistics);
+    std::map<std::string, HostTensor> tensors;
+    for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
+        const Parameter& parameter = network_->parameters()[i];
+        tensors[parameter.name] = {parameter.shape, read_segment(*device_, flat, layout_.parameters[i].offset,
+                                                                 layout_.parameter_desc[i])};
+    }
+    for (std::size_t i = 0; i < layout_.statistics.size(); ++i) {
+        const StatisticsSegment& s = layout_.statistics[i];
+        const std::string& name = network_->statistics()[i];
+        const TensorDesc desc{s.channels};
+        tensors[name + ".running_mean"] = {{s.channels}, read_segment(*device_, running, s.offset, desc)};
+        tensors[name + ".running_var"] = {{s.channels},
+                                          read_segment(*device_, running, s.offset + s.channels, desc)};
+    }
+    return tensors;
+}
+
+void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool average) {
+    std::byte* flat = base(average ? Space::average : Space::parameters);
+    std::byte* running = average ? flat + bytes(Space::parameters) : base(Space::statistics);
+    std::size_t taken = 0;
+    const auto take = [&](const std::string& name, std::byte* buffer, std::int64_t offset,
+                          const TensorDesc& desc) {
+        const auto found = tensors.find(name);
+        if (found == tensors.end()) return;
+        if (!plain_desc(found->second.shape).same_shape(desc))
+            refuse(name, "its shape is " + to_string(plain_desc(found->second.shape)) + ", " +
+                             to_string(desc) + " is needed");
+        write_segment(*device_, buffer, offset, desc, found->second.values);
+        ++taken;
+    };
+    for (std::size_t i = 0; i < layout_.parameters.size(); ++i)
+        take(network_->parameters()[i].name, flat, layout_.parameters[i].offset, layout_.parameter_desc[i]);
+    for (std::size_t i = 0; i < layout_.statistics.size(); ++i) {
+        const StatisticsSegment& s = layout_.statistics[i];
+        const std::string& name = network_->statistics()[i];
+        take(name + ".running_mean", running, s.offset, {s.channels});
+        take(name + ".running_var", running, s.offset + s.channels, {s.channels});
+    }
+    if (taken == tensors.size()) return;
+    const std::map<std::string, HostTensor> known = weights();
+    for (const auto& [name, tensor] : tensors)
+        if (!known.count(name)) refuse(name, "the network has no such tensor");
+}
+
+namespace {
+
+const char* moment1_prefix(OptimizerKind kind) {
+    return kind == OptimizerKind::sgd ? "momentum." : "first_moment.";
+}
+constexpr const char* moment2_prefix = "second_moment.";
+
+}  // namespace
+
+std::map<std::string, HostTensor> State::moments() const {
+    std::map<std::string, HostTensor> tensors;
+    const auto add = [&](const std::string& prefix, Space space) {
+        if (!bytes(space)) return;
+        for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
+            const Parameter& parameter = network_->parameters()[i];
+            tensors[prefix + parameter.name] = {
+                parameter.shape,
+                read_segment(*device_, base(space), layout_.parameters[i].offset, layout_.parameter_desc[i])};
+        }
+    };
+    add(moment1_prefix(optimizer_), Space::moment1);
+    add(moment2_prefix, Space::moment2);
+    return tensors;
+}
+
+void State::set_moments(const std::map<std::string, HostTensor>& tensors) {
+    std::size_t taken = 0;
+    const auto take = [&](const std::string& prefix, Space space) {
+        if (!bytes(space)) return;
+        for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
+            const auto found = tensors.find(prefix + network_->parameters()[i].name);
+            if (found == tensors.end()) continue;
+            const TensorDesc& desc = layout_.parameter_desc[i];
+            if (!plain_desc(found->second.shape).same_shape(desc)) refuse(found->first, "its shape differs");
+            write_segment(*device_, base(space), layout_.parameters[i].offset, desc, found->second.values);
+            ++taken;
+        }
+    };
+    take(moment1_prefix(optimizer_), Space::moment1);
+    take(moment2_prefix, Space::moment2);
+    if (taken != tensors.size())
+        refuse(tensors.begin()->first, "these are the moments of another optimizer or network");
+}
+
+std::string State::digest() const {
+    Digest digest;
+    const auto add = [&](const std::map<std::string, HostTensor>& tensors) {
+        for (const auto& [name, tensor] : tensors) {
+            digest.update(std::as_bytes(std::span(name)));
+            digest.update(std::as_bytes(std::span(tensor.values)));
+        }
+    };
+    add(weights());
+    add(moments());
+    if (has_average()) add(weights(true));
+    const std::int64_t update = read_control().update;
+    digest.update(std::as_bytes(std::span(&update, 1)));
+    return digest.hex();
+}
+
+namespace {
+
+// Everything but the gradients, which mean nothing between steps.
+constexpr Space kept_spaces[] = {Space::parameters, Space::gradient_sum, Space::moment1, Space::moment2,
+                                 Space::statistics, Space::average,      Space::control};
+
+}  // namespace
+
+State::Snapshot State::snapshot() const {
+    Snapshot snapshot;
+    for (Space space : kept_spaces) {
+        snapshot.memory.emplace_back(*device_, bytes(space));
+        if (bytes(space)) device_->copy(snapshot.memory.back().data(), base(space), bytes(space));
+    }
+    return snapshot;
+}
+
+void State::restore(const Snapshot& snapshot) {
+    std::size_t i = 0;
+    for (Space space : kept_spaces) {
+        if (bytes(space)) device_->copy(base(space), snapshot.memory[i].data(), bytes(space));
+        ++i;
+    }
+}
+
+}  // namespace onecycle

@@ -1,0 +1,71 @@
+// The update: gradients are checked, then weights, moments, batch-norm statistics, average and counters take
+// effect together, or nothing does.
+#include "nn/compiler.h"
+
+namespace onecycle {
+
+void add_update(ProgramBuilder& builder) {
+    Program& program = builder.program;
+    const OptimizerOptions& optimizer = program.key.optimizer;
+    const bool last_micro = program.key.micro == optimizer.accumulate - 1;
+    const TensorDesc flat{builder.layout.parameter_elements};
+    const auto bytes = [](std::size_t n) {
+        return TensorDesc({static_cast<std::int64_t>(n)}, Layout::plain, DType::u8);
+    };
+    const int gradients = builder.add_buffer("gradients", flat, Space::gradients);
+    const int parameters = builder.add_buffer("parameters", flat, Space::parameters);
+    const int control = builder.add_buffer("control", bytes(sizeof(StepControl)), Space::control);
+    const int check = builder.add_buffer("check", bytes(sizeof(GradientCheck)));
+    const int statistics =
+        builder.add_buffer("statistics", {builder.layout.statistics_elements}, Space::statistics);
+
+    OpDesc desc;
+    desc.optimizer = optimizer;
+    desc.accumulation = optimizer.accumulate;
+    desc.micro = program.key.micro;
+    desc.average_decay = optimizer.average_decay;
+    desc.parameters = builder.layout.parameters;
+    desc.average_split = builder.layout.parameter_elements;
+    const auto step = [&](OpKind kind, const std::vector<int>& inputs, const std::vector<int>& outputs) {
+        desc.kind = kind;
+        builder.add_step(name_of(kind), Phase::update, desc, inputs, outputs);
+    };
+
+    if (optimizer.accumulate > 1) {
+        std::vector<int> outputs = {builder.add_buffer("gradient_sum", flat, Space::gradient_sum)};
+        if (last_micro) outputs.push_back(gradients);
+        step(OpKind::accumulate_gradients, {gradients}, outputs);
+    }
+    step(OpKind::check_gradients, {gradients, program.result}, {check});
+    if (last_micro) {
+        std::vector<int> outputs = {parameters, builder.add_buffer("moment1", flat, Space::moment1)};
+        if (optimizer.kind != OptimizerKind::sgd)
+            outputs.push_back(builder.add_buffer("moment2", flat, Space::moment2));
+        step(OpKind::update_parameters, {gradients, check, control}, outputs);
+    }
+    {
+        std::vector<int> inputs = {check};
+        for (const ForwardUnit& unit : builder.units) {
+            if (unit.kind != LayerKind::batch_norm) continue;
+            StatisticsSegment segment =
+                builder.layout.statistics[static_cast<std::size_t>(unit.layer->statistics)];
+            segment.samples = program.key.batch * unit.layer->shape[1] * unit.layer->shape[2];
+            desc.statistics.push_back(segment);
+            desc.momentum = unit.layer->momentum;
+            inputs.insert(inputs.end(), {unit.mean, unit.variance});
+        }
+        step(OpKind::update_statistics, inputs, {statistics});
+    }
+    if (!last_micro) {
+        step(OpKind::add_metrics, {program.result}, {control});
+        return;
+    }
+    if (optimizer.average_decay > 0) {
+        const TensorDesc both{builder.layout.parameter_elements + builder.layout.statistics_elements};
+        step(OpKind::update_average, {check, parameters, statistics},
+             {builder.add_buffer("average", both, Space::average)});
+    }
+    step(OpKind::commit_step, {program.result, check}, {control});
+}
+
+}  // namespace onecycle
