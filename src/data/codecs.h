@@ -1,0 +1,43 @@
+// The parts behind probe_image and decode_image, one pair a format. They throw Refusal, which the two
+// public functions turn into ImageError with the file's name.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/bytes.h"
+#include "onecycle/image.h"
+
+namespace onecycle {
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;  // what(): the reason
+};
+
+// Throws Refusal unless 1 <= sides <= max_side and pixels <= max_pixels.
+void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits);
+
+// Each walks over the whole file and throws Refusal. The signature has been recognised before.
+ImageProbe probe_jpeg(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_png(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_bmp(Bytes bytes, const ImageLimits& limits);
+
+// Each decodes a file that its probe has accepted, without applying the orientation.
+Image decode_jpeg(Bytes bytes, const ImageProbe& probe, int min_short_side);
+Image decode_png(Bytes bytes, const ImageProbe& probe);
+Image decode_bmp(Bytes bytes, const ImageProbe& probe);
+
+// The orientation 1..8 in a TIFF block (the payload of EXIF); 1 when there is none or it is not valid.
+int exif_orientation(Bytes tiff);
+
+// A PNG reduced to what the decoder needs: IHDR, PLTE padded to 256 entries (a palette index may lie beyond
+// the palette, and stb_image would then read memory that was never written), IDAT without empty chunks,
+// IEND.
+std::vector<std::uint8_t> essential_png(Bytes bytes);
+
+// The CMYK of Adobe's JPEGs (stored inverted: 255 is no ink) as Pillow converts it.
+Image rgb_from_inverted_cmyk(int width, int height, const std::vector<std::uint8_t>& cmyk);
+
+}  // namespace onecycle

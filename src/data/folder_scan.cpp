@@ -1,0 +1,139 @@
+#include "data/folder_scan.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::array<std::string_view, 4> supported = {"jpg", "jpeg", "png", "bmp"};
+constexpr std::array<std::string_view, 16> not_supported = {"webp", "tif", "tiff", "gif",  "heic", "heif",
+                                                            "avif", "jp2", "jxl",  "jfif", "ppm",  "pgm",
+                                                            "pbm",  "pnm", "tga",  "psd"};
+
+std::string lower_extension(const std::string& name) {
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string::npos) return "";
+    std::string extension = name.substr(dot + 1);
+    for (char& c : extension)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return extension;
+}
+
+template <typename List>
+bool contains(const List& list, const std::string& extension) {
+    return std::find(list.begin(), list.end(), extension) != list.end();
+}
+
+struct Entry {
+    std::string name;
+    bool folder = false;
+    std::uint64_t bytes = 0;
+};
+
+// What is not hidden in `dir`, sorted by bytes; links are followed.
+std::vector<Entry> entries_of(const std::string& dir) {
+    std::error_code error;
+    std::vector<Entry> entries;
+    for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+        Entry entry{it->path().filename().native(), false, 0};
+        if (entry.name.front() == '.') continue;
+        std::error_code unknown;  // a broken link: reading it will say so
+        entry.folder = it->is_directory(unknown);
+        if (!entry.folder) {
+            const std::uintmax_t size = it->file_size(unknown);
+            entry.bytes = unknown ? 0 : size;
+        }
+        entries.push_back(std::move(entry));
+    }
+    if (error)
+        throw Error(ErrorKind::data, "cannot read folder", dir, error.message(), "check its permissions");
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
+    return entries;
+}
+
+using FolderId = std::pair<std::uint64_t, std::uint64_t>;
+
+FolderId id_of(const std::string& dir) {
+    struct stat status {};
+    ::stat(dir.c_str(), &status);
+    return {status.st_dev, status.st_ino};
+}
+
+class ClassScan {
+  public:
+    ClassScan(FolderScan& result, ClassFolder& into) : result_(result), into_(into) {}
+
+    void visit(const std::string& dir, const std::string& name) {
+        const FolderId id = id_of(dir);
+        if (std::find(above_.begin(), above_.end(), id) != above_.end()) {
+            result_.loops.push_back(dir);
+            return;
+        }
+        above_.push_back(id);
+        for (const Entry& entry : entries_of(dir)) {
+            const std::string path = dir + "/" + entry.name, relative = name + "/" + entry.name;
+            const std::string extension = lower_extension(entry.name);
+            if (entry.folder)
+                visit(path, relative);
+            else if (contains(supported, extension))
+                into_.images.push_back({path, relative, 0, entry.bytes});
+            else if (contains(not_supported, extension))
+                result_.unsupported.push_back(
+                    {path, "." + extension + " is not supported; convert it to JPEG or PNG"});
+            else
+                ++result_.ignored[extension];
+        }
+        above_.pop_back();
+    }
+
+  private:
+    FolderScan& result_;
+    ClassFolder& into_;
+    std::vector<FolderId> above_;
+};
+
+}  // namespace
+
+FolderScan scan_class_folders(const std::string& dir) {
+    FolderScan result;
+    for (const Entry& entry : entries_of(dir)) {
+        if (entry.folder) {
+            ClassFolder folder{entry.name, {}};
+            ClassScan(result, folder).visit(dir + "/" + entry.name, entry.name);
+            std::sort(folder.images.begin(), folder.images.end(),
+                      [](const Sample& a, const Sample& b) { return a.name < b.name; });
+            result.classes.push_back(std::move(folder));
+        } else {
+            const std::string extension = lower_extension(entry.name);
+            if (contains(supported, extension) || contains(not_supported, extension))
+                ++result.loose_images;
+            else
+                ++result.ignored[extension];
+        }
+    }
+    return result;
+}
+
+bool is_folder(const std::string& path) {
+    std::error_code error;
+    return fs::is_directory(path, error);
+}
+
+bool has_subfolders(const std::string& path) {
+    const std::vector<Entry> entries = entries_of(path);
+    return std::any_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.folder; });
+}
+
+}  // namespace onecycle

@@ -1,0 +1,171 @@
+// probe_image and decode_image: which format it is, and what all formats share.
+#include "onecycle/image.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "data/codecs.h"
+
+namespace onecycle {
+
+namespace {
+
+bool starts_with(Bytes bytes, std::string_view prefix, std::size_t at = 0) {
+    return bytes.size() >= at + prefix.size() &&
+           std::memcmp(bytes.data() + at, prefix.data(), prefix.size()) == 0;
+}
+
+// What the file is instead: a format by its name, else its first printable bytes.
+std::string not_an_image(Bytes bytes) {
+    if (starts_with(bytes, "GIF8")) return "GIF is not supported; convert it to PNG or JPEG";
+    if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8))
+        return "WebP is not supported; convert it to PNG or JPEG";
+    if (starts_with(bytes, std::string_view("II*\0", 4)) || starts_with(bytes, std::string_view("MM\0*", 4)))
+        return "TIFF is not supported; convert it to PNG or JPEG";
+    if (starts_with(bytes, "ftyp", 4))
+        return "HEIC, AVIF or video is not supported; convert it to PNG or JPEG";
+    if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b == 0; }))
+        return "not an image (all bytes are zero)";
+    std::string start;
+    for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 12); ++i) {
+        if (bytes[i] == '\n' || bytes[i] == '\r' || bytes[i] == '>') {
+            if (bytes[i] == '>') start += '>';
+            break;
+        }
+        start += static_cast<char>(bytes[i]);
+    }
+    return "not an image (starts with '" + printable(start) + "')";
+}
+
+ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
+    if (bytes.empty()) throw Refusal("empty file");
+    if (bytes.size() > limits.max_file_bytes)
+        throw Refusal("larger than " + std::to_string(limits.max_file_bytes >> 20) + " MiB");
+    if (starts_with(bytes, "\xFF\xD8\xFF")) return probe_jpeg(bytes, limits);
+    if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return probe_png(bytes, limits);
+    if (starts_with(bytes, "BM")) return probe_bmp(bytes, limits);
+    throw Refusal(not_an_image(bytes));
+}
+
+// EXIF orientations: where the pixel (x, y) of the upright image lies in the stored one.
+Image upright(Image stored, int orientation) {
+    if (orientation == 1) return stored;
+    const int w = stored.width, h = stored.height;
+    const bool swapped = orientation >= 5;
+    Image image{swapped ? h : w, swapped ? w : h, std::vector<std::uint8_t>(stored.rgb.size())};
+    std::uint8_t* out = image.rgb.data();
+    for (int y = 0; y < image.height; ++y)
+        for (int x = 0; x < image.width; ++x, out += 3) {
+            int sx = swapped ? y : x, sy = swapped ? x : y;
+            if (orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8) sx = w - 1 - sx;
+            if (orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7) sy = h - 1 - sy;
+            std::memcpy(out, &stored.rgb[(static_cast<std::size_t>(sy) * w + sx) * 3], 3);
+        }
+    return image;
+}
+
+// Runs `work`, whose failure is a fact about the image `name`.
+template <typename Work>
+auto named(const std::string& name, Work work) -> decltype(work()) {
+    try {
+        return work();
+    } catch (const Refusal& refusal) {
+        throw ImageError(name, refusal.what());
+    } catch (const std::bad_alloc&) {
+        throw ImageError(name, "not enough memory to decode it");
+    }
+}
+
+struct File {
+    int descriptor = -1;
+    ~File() {
+        if (descriptor >= 0) ::close(descriptor);
+    }
+};
+
+std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_bytes) {
+    // O_NONBLOCK: opening a fifo must not wait for its writer.
+    const File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    struct stat status {};
+    if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0)
+        throw Refusal(std::generic_category().message(errno));
+    if (!S_ISREG(status.st_mode)) throw Refusal("not a regular file");
+    if (static_cast<std::uint64_t>(status.st_size) > max_bytes)
+        throw Refusal("larger than " + std::to_string(max_bytes >> 20) + " MiB");
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(status.st_size));
+    std::size_t have = 0;
+    while (have < bytes.size()) {
+        const ssize_t got = ::read(file.descriptor, bytes.data() + have, bytes.size() - have);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) throw Refusal(std::generic_category().message(errno));
+        if (got == 0) break;  // cut short since fstat
+        have += static_cast<std::size_t>(got);
+    }
+    bytes.resize(have);
+    return bytes;
+}
+
+}  // namespace
+
+ImageError::ImageError(const std::string& name, const std::string& reason)
+    : Error(ErrorKind::data, "cannot use image", name, reason), reason_(reason) {}
+
+void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits) {
+    if (width < 1 || height < 1) throw Refusal("damaged: an image without pixels");
+    if (width > limits.max_side || height > limits.max_side || width * height > limits.max_pixels)
+        throw Refusal("too large: " + std::to_string(width) + " x " + std::to_string(height) + " pixels");
+}
+
+ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name,
+                       const ImageLimits& limits) {
+    return named(name, [&] { return probe(bytes, limits); });
+}
+
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
+                   const DecodeOptions& options) {
+    return named(name, [&] {
+        const ImageProbe found = probe(bytes, options.limits);
+        switch (found.format) {
+            case ImageFormat::jpeg:
+                return upright(decode_jpeg(bytes, found, options.min_short_side), found.orientation);
+            case ImageFormat::png:
+                return upright(decode_png(bytes, found), found.orientation);
+            case ImageFormat::bmp:
+                break;
+        }
+        return decode_bmp(bytes, found);
+    });
+}
+
+std::vector<std::uint8_t> read_image_bytes(const std::string& path, std::size_t max_bytes) {
+    return named(path, [&] { return read_once(path, max_bytes); });
+}
+
+Image read_image(const std::string& path, const DecodeOptions& options) {
+    return decode_image(read_image_bytes(path, options.limits.max_file_bytes), path, options);
+}
+
+Image rgb_from_inverted_cmyk(int width, int height, const std::vector<std::uint8_t>& cmyk) {
+    Image image{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3)};
+    for (std::size_t pixel = 0; pixel < image.rgb.size() / 3; ++pixel) {
+        const int white = cmyk[4 * pixel + 3];
+        for (std::size_t c = 0; c < 3; ++c) {
+            const int ink = 255 - cmyk[4 * pixel + c];
+            const int scaled = ink * white + 128;  // ink * white / 255, rounded
+            image.rgb[3 * pixel + c] =
+                static_cast<std::uint8_t>(std::clamp(white - ((scaled >> 8) + scaled) / 256, 0, 255));
+        }
+    }
+    return image;
+}
+
+}  // namespace onecycle

@@ -1,0 +1,294 @@
+#include "onecycle/loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "onecycle/error.h"
+#include "onecycle/image.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr std::size_t most_batches_ahead = 16;
+
+// A batch in the making.
+struct Slot {
+    Batch batch;
+    int remaining = 0;         // images not yet made
+    std::exception_ptr error;  // of the earliest position that failed
+    int error_position = 0;
+};
+
+// One image to make.
+struct Ticket {
+    Slot* slot = nullptr;
+    int position = 0;
+};
+
+// Decoded images, kept until the bound is reached; nothing is ever thrown out: each epoch reads every
+// sample once, and then any choice of what to keep is as good.
+class ImageCache {
+  public:
+    ImageCache(std::size_t samples, std::size_t max_bytes) : images_(samples), max_bytes_(max_bytes) {}
+
+    std::shared_ptr<const Image> find(std::size_t sample) {
+        const std::lock_guard lock(mutex_);
+        return images_[sample];
+    }
+
+    void keep(std::size_t sample, std::shared_ptr<const Image> image) {
+        const std::lock_guard lock(mutex_);
+        const std::size_t bytes = image->rgb.size();
+        if (images_[sample] != nullptr || bytes > max_bytes_ - bytes_) return;
+        bytes_ += bytes;
+        images_[sample] = std::move(image);
+    }
+
+  private:
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<const Image>> images_;
+    std::size_t max_bytes_, bytes_ = 0;
+};
+
+void check_range(bool in_range, const char* option, const char* why) {
+    if (!in_range) throw Error(ErrorKind::usage, "value out of range", option, why);
+}
+
+}  // namespace
+
+struct Loader::Work {
+    Work(std::vector<Sample> list, const LoaderOptions& wanted)
+        : samples(std::move(list)), options(wanted), cache(samples.size(), wanted.cache_bytes) {
+        if (!options.training) options.augment = AugmentPolicy::none;
+        const std::size_t slot_count =
+            std::clamp<std::size_t>(options.queue_bytes / batch_bytes(), 2, most_batches_ahead);
+        slots.resize(slot_count);
+    }
+
+    // --- what a step holds: pure functions ---
+
+    std::size_t image_bytes() const { return static_cast<std::size_t>(options.size) * options.size * 3; }
+    std::size_t batch_bytes() const { return image_bytes() * static_cast<std::size_t>(options.batch_size); }
+    std::int64_t sample_count() const { return static_cast<std::int64_t>(samples.size()); }
+
+    std::int64_t batches_per_epoch() const {
+        const std::int64_t n = sample_count(), size = options.batch_size;
+        return options.training ? std::max<std::int64_t>(n / size, 1) : (n + size - 1) / size;
+    }
+
+    int count_of(std::int64_t step) const {
+        const std::int64_t begin = step % batches_per_epoch() * options.batch_size;
+        return static_cast<int>(std::min<std::int64_t>(options.batch_size, sample_count() - begin));
+    }
+
+    std::int64_t sample_at(std::int64_t step, int position) const {
+        const auto at =
+            static_cast<std::uint64_t>(step % batches_per_epoch() * options.batch_size + position);
+        if (!options.training) return static_cast<std::int64_t>(at);
+        const auto epoch = static_cast<std::uint32_t>(step / batches_per_epoch());
+        return static_cast<std::int64_t>(
+            permuted_index(at, samples.size(), options.seed, options.order, epoch));
+    }
+
+    // --- making one image ---
+
+    // What is the same in every epoch, and may be cached: the decoded image, or its evaluation view.
+    std::shared_ptr<const Image> source(std::size_t id) {
+        if (std::shared_ptr<const Image> kept = cache.find(id)) return kept;
+        const Sample& sample = samples[id];
+        const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
+        if (bytes.size() != sample.bytes)
+            throw ImageError(sample.path, "changed since the list of files was made");
+        DecodeOptions decode;
+        const bool random_crop = crops_at_random(options.augment);
+        // A crop of 35 % of the area has 59 % of the side: still more pixels than the view.
+        if (random_crop) decode.min_short_side = 2 * options.size;
+        auto image = std::make_shared<Image>(decode_image(bytes, sample.path, decode));
+        if (!random_crop) *image = evaluation_view(*image, options.size, options.crop_pct);
+        cache.keep(id, image);
+        return image;
+    }
+
+    void make(const Ticket& ticket) {
+        Batch& batch = ticket.slot->batch;
+        const auto position = static_cast<std::size_t>(ticket.position);
+        const std::int64_t id = sample_at(batch.step, ticket.position);
+        const std::shared_ptr<const Image> image = source(static_cast<std::size_t>(id));
+        const ViewKey key{options.seed, batch.epoch, static_cast<std::uint64_t>(id)};
+        const Image view = training_view(*image, options.augment, options.size, options.crop_pct, key);
+        std::copy(view.rgb.begin(), view.rgb.end(),
+                  batch.pixels.begin() + static_cast<std::ptrdiff_t>(position * image_bytes()));
+        batch.labels[position] = samples[static_cast<std::size_t>(id)].label;
+        batch.sample_ids[position] = id;
+    }
+
+    // Makes the image of a ticket without the lock, and counts it off.
+    void serve(const Ticket& ticket, std::unique_lock<std::mutex>& lock) {
+        lock.unlock();
+        std::exception_ptr error;
+        try {
+            make(ticket);
+        } catch (...) {
+            error = std::current_exception();
+        }
+        lock.lock();
+        Slot& slot = *ticket.slot;
+        if (error != nullptr && (slot.error == nullptr || ticket.position < slot.error_position)) {
+            slot.error = error;
+            slot.error_position = ticket.position;
+        }
+        if (--slot.remaining == 0) batch_done.notify_all();
+    }
+
+    // --- handing out work: all with the lock held ---
+
+    bool can_issue() const { return issue_step < last_step && (issue_position > 0 || !free_slots.empty()); }
+
+    Ticket issue() {
+        if (issue_position == 0) begin_batch();
+        const Ticket ticket{in_the_making.back(), issue_position};
+        if (++issue_position == ticket.slot->batch.count) {
+            issue_position = 0;
+            ++issue_step;
+        }
+        return ticket;
+    }
+
+    void begin_batch() {
+        Slot& slot = *free_slots.back();
+        free_slots.pop_back();
+        in_the_making.push_back(&slot);
+        Batch& batch = slot.batch;
+        batch.step = issue_step;
+        batch.epoch = static_cast<std::uint32_t>(issue_step / batches_per_epoch());
+        batch.count = count_of(issue_step);
+        batch.size = options.size;
+        batch.pixels.resize(batch_bytes());  // allocates the first time only
+        batch.labels.resize(static_cast<std::size_t>(options.batch_size));
+        batch.sample_ids.resize(static_cast<std::size_t>(options.batch_size));
+        slot.remaining = batch.count;
+        slot.error = nullptr;
+    }
+
+    void run_worker() {
+        std::unique_lock lock(mutex);
+        for (;;) {
+            work_there.wait(lock, [&] { return stopping || issue_step >= last_step || can_issue(); });
+            if (stopping || issue_step >= last_step) return;
+            serve(issue(), lock);
+        }
+    }
+
+    void give_back(const Batch* batch) {
+        for (Slot& slot : slots)
+            if (&slot.batch == batch) {
+                const std::lock_guard lock(mutex);
+                free_slots.push_back(&slot);
+            }
+        work_there.notify_all();
+    }
+
+    const std::vector<Sample> samples;
+    LoaderOptions options;
+    ImageCache cache;
+    std::deque<Slot> slots;  // fixed after construction
+
+    std::mutex mutex;
+    std::condition_variable work_there, batch_done;
+    std::vector<Slot*> free_slots;
+    std::deque<Slot*> in_the_making;  // in the order of steps
+    std::int64_t next_step = 0;       // that next() will give
+    std::int64_t issue_step = 0, last_step = 0;
+    int issue_position = 0;
+    bool stopping = false;
+    std::vector<std::thread> threads;
+};
+
+Loader::Loader(std::vector<Sample> samples, const LoaderOptions& options) {
+    check_range(options.size >= 1 && options.size <= 16384, "--size", "it must lie between 1 and 16384");
+    check_range(options.batch_size >= 1 && options.batch_size <= 1 << 20, "--batch-size",
+                "it must be at least 1");
+    check_range(options.crop_pct > 0 && options.crop_pct <= 1, "--crop-pct", "it must lie between 0 and 1");
+    check_range(options.threads >= 0, "--threads", "it must be at least 0");
+    if (samples.empty())
+        throw Error(ErrorKind::data, "cannot load images", "dataset", "the list of files is empty");
+    work_ = std::make_unique<Work>(std::move(samples), options);
+}
+
+Loader::~Loader() {
+    stop();
+}
+
+std::int64_t Loader::batches_per_epoch() const noexcept {
+    return work_->batches_per_epoch();
+}
+std::int64_t Loader::sample_count() const noexcept {
+    return work_->sample_count();
+}
+
+void Loader::start(std::int64_t first_step, std::int64_t last_step) {
+    stop();
+    Work& work = *work_;
+    work.stopping = false;
+    work.in_the_making.clear();
+    work.free_slots.clear();
+    for (Slot& slot : work.slots) work.free_slots.push_back(&slot);
+    work.next_step = work.issue_step = first_step;
+    work.last_step = last_step;
+    work.issue_position = 0;
+    try {
+        for (int t = 0; t < work.options.threads; ++t)
+            work.threads.emplace_back([&work] { work.run_worker(); });
+    } catch (const std::system_error&) {
+        // no more threads to be had: next() does the work that is left
+    }
+}
+
+Loader::BatchPtr Loader::next() {
+    Work& work = *work_;
+    std::unique_lock lock(work.mutex);
+    if (work.next_step >= work.last_step) return BatchPtr(nullptr, GiveBack{this});
+    for (;;) {
+        if (work.issue_step == work.next_step && work.can_issue()) {
+            work.serve(work.issue(), lock);
+            continue;
+        }
+        if (work.in_the_making.empty()) throw std::logic_error("Loader::next: every batch is still held");
+        if (work.in_the_making.front()->remaining == 0) break;
+        work.batch_done.wait(lock);
+    }
+    Slot& slot = *work.in_the_making.front();
+    work.in_the_making.pop_front();
+    ++work.next_step;
+    if (slot.error != nullptr) {
+        work.free_slots.push_back(&slot);
+        std::rethrow_exception(slot.error);
+    }
+    return BatchPtr(&slot.batch, GiveBack{this});
+}
+
+void Loader::stop() {
+    if (work_ == nullptr) return;
+    {
+        const std::lock_guard lock(work_->mutex);
+        work_->stopping = true;
+    }
+    work_->work_there.notify_all();
+    for (std::thread& thread : work_->threads) thread.join();
+    work_->threads.clear();
+}
+
+void Loader::GiveBack::operator()(const Batch* batch) const {
+    loader->work_->give_back(batch);
+}
+
+}  // namespace onecycle
