@@ -36,7 +36,7 @@ void add_update(ProgramBuilder& builder) {
         if (last_micro) outputs.push_back(gradients);
         step(OpKind::accumulate_gradients, {gradients}, outputs);
     }
-    step(OpKind::check_gradients, {gradients, program.result}, {check});
+    step(OpKind::check_gradients, {gradients, program.result, control}, {check});
     if (last_micro) {
         std::vector<int> outputs = {parameters, builder.add_buffer("moment1", flat, Space::moment1)};
         if (optimizer.kind != OptimizerKind::sgd)

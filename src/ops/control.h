@@ -17,10 +17,12 @@ struct BatchResult {
     std::int64_t count, correct, correct5;
 };
 
-// Result of check_gradients: the step may take effect only when `finite`.
+// Result of check_gradients. The step takes effect only when `apply`: the loss and all gradients are finite,
+// the run was not stopped and has updates left.
 struct GradientCheck {
-    double norm;          // global L2 norm of the (mean) gradient
-    double scale;         // factor for the gradients: clipping
+    double norm;   // global L2 norm of the (mean) gradient
+    double scale;  // factor for the gradients: clipping
+    std::int32_t apply;
     std::int32_t finite;  // loss and all gradients
     std::int32_t
         first_bad;  // index of the first parameter whose gradient is not finite; -1: none; -2: the loss

@@ -25,12 +25,16 @@
 //   softmax                 logits                                    -> probabilities
 // The update, on flat buffers (see state.h):
 //   accumulate_gradients    gradients                                 -> gradient_sum (in place)
-//   check_gradients         gradients, result                         -> check
+//   check_gradients         gradients, result, control                -> check
 //   update_parameters       gradients, check, control                 -> parameters, moment1, [moment2] (in
 //   place) update_statistics       check, (mean, variance) of every batch norm -> statistics (in place)
 //   update_average          check, parameters, statistics             -> average (in place)
 //   commit_step             result, check                             -> control (in place)
 //   add_metrics             result                                    -> control (in place)
+// Only check_gradients looks at the stop flag and the counters; the others change nothing unless
+// check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then records
+// the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight + result.weight), and
+// clears the sums.
 #pragma once
 
 #include <array>
