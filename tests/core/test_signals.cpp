@@ -1,0 +1,44 @@
+#include <gtest/gtest.h>
+
+#include "core/signals.h"
+
+namespace onecycle {
+namespace {
+
+TEST(SignalGuard, remembers_the_first_stop_and_starts_afresh) {
+    for (const auto& [sent, seen] : {std::pair(SIGINT, SIGINT), {SIGTERM, SIGTERM}, {SIGHUP, SIGTERM}}) {
+        const SignalGuard guard;
+        EXPECT_EQ(stop_signal(), 0);
+        raise(sent);
+        raise(SIGTERM);
+        EXPECT_EQ(stop_signal(), seen);
+    }
+}
+
+TEST(SignalGuard, ignores_a_closed_pipe) {
+    const SignalGuard guard;
+    raise(SIGPIPE);
+    EXPECT_EQ(stop_signal(), 0);
+}
+
+TEST(SignalGuard, puts_the_old_handlers_back) {
+    static int caught = 0;
+    const auto old = signal(SIGTERM, [](int) { ++caught; });
+    { const SignalGuard guard; }
+    raise(SIGTERM);
+    EXPECT_EQ(caught, 1);
+    signal(SIGTERM, old);
+}
+
+TEST(SignalGuardDeathTest, a_second_interrupt_exits_at_once_with_130) {
+    EXPECT_EXIT(
+        {
+            const SignalGuard guard;
+            raise(SIGINT);
+            raise(SIGINT);
+        },
+        testing::ExitedWithCode(130), "");
+}
+
+}  // namespace
+}  // namespace onecycle
