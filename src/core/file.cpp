@@ -85,7 +85,7 @@ InputFile::InputFile(FileSystem& fs, const std::string& path, ErrorKind kind) : 
         throw file_error(cannot_read, path, -file, missing ? kind : ErrorKind::io);
     }
     FileStatus status;
-    const int result = fs.status(file, status);
+    const int result = retried([&] { return fs.status(file, status); });
     if (result < 0 || status.type != FileStatus::Type::regular) {
         fs.close(file);
         if (result < 0) throw file_error(cannot_read, path, -result);
