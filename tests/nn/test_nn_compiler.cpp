@@ -1,0 +1,178 @@
+// The compiler's promises, on a back end whose operations do nothing.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "nn/dependencies.h"
+#include "nn/program.h"
+
+namespace onecycle {
+namespace {
+
+class NoOp final : public Op {
+  public:
+    void run(void* const*, void* const*, void*, Stream&) override {}
+};
+
+// Fuses what it is told to and asks for a workspace in every convolution.
+class PaperBackend final : public Backend {
+  public:
+    explicit PaperBackend(bool fuses = true, bool branch = false) : fuses_(fuses), branch_(branch) {}
+    bool can_fuse(Fusion) const override { return fuses_; }
+    Layout parameter_layout(const TensorDesc&) const override { return Layout::plain; }
+    bool weight_gradient_branch() const override { return branch_; }
+    MadeOp make(const OpDesc& desc) const override {
+        MadeOp made{std::make_unique<NoOp>(), desc, 0, "paper", 0};
+        if (desc.kind == OpKind::conv2d_backward_weights) made.workspace = 100000;
+        for (TensorDesc& out : made.desc.outputs)
+            if (out.layout == Layout::any) out.layout = Layout::nhwc;
+        return made;
+    }
+    std::string instruction_set() const override { return "none"; }
+    std::vector<std::pair<std::string, std::string>> libraries() const override { return {}; }
+
+  private:
+    bool fuses_, branch_;
+};
+
+Program compile_for(const std::string& arch, bool fuses, bool branch, ProgramKey key = {}) {
+    const PaperBackend backend(fuses, branch);
+    const Network network = resnet({.arch = arch, .classes = 10, .size = 64});
+    key.batch = 4;
+    return compile(network, StateLayout(network, backend, false), backend, key);
+}
+
+int count(const Program& program, OpKind kind) {
+    return static_cast<int>(std::count_if(program.steps.begin(), program.steps.end(),
+                                          [&](const ProgramStep& step) { return step.desc.kind == kind; }));
+}
+
+struct Region {
+    std::size_t begin, end;
+    std::vector<int> steps;
+};
+
+std::vector<Region> arena_regions(const Program& program) {
+    std::vector<Region> regions;
+    for (int b = 0; b < static_cast<int>(program.buffers.size()); ++b) {
+        const Buffer& buffer = program.buffers[static_cast<std::size_t>(b)];
+        if (buffer.space != Space::arena) continue;
+        Region region{buffer.offset, buffer.offset + buffer.bytes, {}};
+        for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
+            const ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+            for (const auto* list : {&step.inputs, &step.outputs})
+                if (std::find(list->begin(), list->end(), b) != list->end()) region.steps.push_back(i);
+        }
+        regions.push_back(region);
+    }
+    for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
+        const ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+        if (step.workspace)
+            regions.push_back({step.workspace_offset, step.workspace_offset + step.workspace, {i}});
+    }
+    return regions;
+}
+
+TEST(Compiler, two_buffers_share_memory_only_if_the_graph_orders_them) {
+    for (const char* arch : {"resnet18", "resnet50"}) {
+        for (bool branch : {false, true}) {
+            const Program program = compile_for(arch, true, branch);
+            const StepOrder order(program.steps);
+            const auto all_before = [&](const Region& a, const Region& b) {
+                for (int x : a.steps)
+                    for (int y : b.steps)
+                        if (!order.before(x, y)) return false;
+                return true;
+            };
+            const std::vector<Region> regions = arena_regions(program);
+            int shared = 0;
+            for (std::size_t i = 0; i < regions.size(); ++i) {
+                EXPECT_LE(regions[i].end, program.arena_bytes);
+                for (std::size_t j = 0; j < i; ++j) {
+                    if (regions[i].begin >= regions[j].end || regions[j].begin >= regions[i].end) continue;
+                    ++shared;
+                    EXPECT_TRUE(all_before(regions[i], regions[j]) || all_before(regions[j], regions[i]));
+                }
+            }
+            EXPECT_GT(shared, 100) << "memory is reused";
+        }
+    }
+}
+
+TEST(Compiler, every_reader_comes_after_the_writer_in_the_graph_with_a_side_branch) {
+    const Program program = compile_for("resnet34", true, true);
+    const StepOrder order(program.steps);
+    std::vector<int> writer(program.buffers.size(), -1);
+    int on_branch = 0;
+    for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
+        const ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+        on_branch += step.branch == 1;
+        for (int b : step.inputs)
+            if (const int w = writer[static_cast<std::size_t>(b)]; w >= 0) {
+                EXPECT_TRUE(order.before(w, i)) << step.name;
+            }
+        for (int b : step.outputs) writer[static_cast<std::size_t>(b)] = i;
+        if (step.desc.kind == OpKind::check_gradients) {
+            for (int j = 0; j < i; ++j)
+                if (program.steps[static_cast<std::size_t>(j)].branch == 1) {
+                    EXPECT_TRUE(order.before(j, i)) << "the update waits for every weight gradient";
+                }
+        }
+    }
+    EXPECT_EQ(on_branch, 37) << "36 convolutions and the classifier";
+}
+
+TEST(Compiler, batch_norm_takes_relu_and_residual_where_the_back_end_can) {
+    const Program fused = compile_for("resnet34", true, false);
+    EXPECT_EQ(count(fused, OpKind::batch_norm), 36);
+    EXPECT_EQ(count(fused, OpKind::relu), 0);
+    EXPECT_EQ(count(fused, OpKind::add), 0) << "no separate additions, forward or backward";
+    EXPECT_EQ(count(fused, OpKind::relu_backward), 0);
+    EXPECT_EQ(count(fused, OpKind::conv2d_backward_data), 35) << "the image needs no gradient";
+
+    const Program plain = compile_for("resnet34", false, false);
+    EXPECT_EQ(count(plain, OpKind::relu), 33);
+    EXPECT_EQ(count(plain, OpKind::add), 16 + 16) << "one a block in each direction";
+    EXPECT_GT(plain.bytes(), fused.bytes());
+}
+
+TEST(Compiler, flops_are_those_of_the_architecture) {
+    const PaperBackend backend;
+    const Network network = resnet({.arch = "resnet34", .classes = 1000, .size = 224});
+    ProgramKey key;
+    key.mode = Mode::predict;
+    key.batch = 1;
+    double multiply_adds = 0;
+    const Program program = compile(network, StateLayout(network, backend, false), backend, key);
+    for (const ProgramStep& step : program.steps)
+        if (step.desc.kind == OpKind::conv2d || step.desc.kind == OpKind::linear)
+            multiply_adds += step.flops / 2;
+    EXPECT_NEAR(multiply_adds / 1e9, 3.664, 0.001) << "torchvision's figure";
+}
+
+TEST(Compiler, equal_keys_give_equal_listings) {
+    EXPECT_EQ(listing(compile_for("resnet18", true, true)), listing(compile_for("resnet18", true, true)));
+}
+
+TEST(Compiler, evaluation_needs_far_less_memory_than_training) {
+    ProgramKey key;
+    key.mode = Mode::evaluate;
+    EXPECT_LT(4 * compile_for("resnet34", true, false, key).arena_bytes,
+              compile_for("resnet34", true, false).arena_bytes);
+}
+
+TEST(Compiler, a_micro_step_of_an_accumulation_updates_no_weights) {
+    ProgramKey key;
+    key.optimizer.accumulate = 2;
+    const Program micro = compile_for("resnet18", true, false, key);
+    EXPECT_EQ(count(micro, OpKind::update_parameters), 0);
+    EXPECT_EQ(count(micro, OpKind::commit_step), 0);
+    EXPECT_EQ(count(micro, OpKind::accumulate_gradients), 1);
+    key.micro = 1;
+    const Program last = compile_for("resnet18", true, false, key);
+    EXPECT_EQ(count(last, OpKind::update_parameters), 1);
+    EXPECT_EQ(count(last, OpKind::commit_step), 1);
+}
+
+}  // namespace
+}  // namespace onecycle

@@ -1,0 +1,115 @@
+// ResNets against torchvision run in double precision (tests/reference/generate_resnets.py).
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "nn/training.h"
+
+namespace onecycle {
+namespace {
+
+using nlohmann::json;
+using testing::Session;
+
+json load(const std::string& file) {
+    std::ifstream stream(std::string(ONECYCLE_TEST_DATA) + "/" + file);
+    return json::parse(stream);
+}
+
+reference::Summary summary_of(const json& row) {
+    reference::Summary s{row[1], row[2], row[3], {}};
+    for (std::size_t j = 0; j < s.samples.size(); ++j) s.samples[j] = row[4][j];
+    return s;
+}
+
+// Largest difference of the logits as a part of the largest logit.
+double logits_difference(const Session& session, const json& expected) {
+    const std::vector<float> logits = session.runnable.read(session.buffer("fc"));
+    double worst = 0, largest = 0;
+    std::size_t i = 0;
+    for (const auto& row : expected)
+        for (double want : row) {
+            worst = std::max(worst, std::abs(want - static_cast<double>(logits[i++])));
+            largest = std::max(largest, std::abs(want));
+        }
+    return worst / largest;
+}
+
+class Resnet : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Resnet, has_the_names_shapes_and_counts_of_torchvision) {
+    const json all = load("resnet_architectures.json");
+    const json& expected = all.at(GetParam());
+    for (const auto& [classes, count] : expected.at("parameters").items()) {
+        const Network network = resnet({.arch = GetParam(), .classes = std::stoi(classes)});
+        EXPECT_EQ(network.parameter_count(), count.get<std::int64_t>());
+    }
+    const Network network = resnet({.arch = GetParam(), .classes = 1000, .zero_init_residual = true});
+    std::vector<std::string> zero;
+    for (const Parameter& parameter : network.parameters())
+        if (parameter.zero_init) zero.push_back(parameter.name);
+    EXPECT_EQ(zero, expected.at("zero_init_residual").get<std::vector<std::string>>());
+}
+
+TEST_P(Resnet, forward_gradients_and_statistics_are_those_of_pytorch) {
+    const json references = load(GetParam() + ".json");
+    for (const json& reference : references) {
+        const bool train = reference.at("mode") == "train";
+        const ResnetOptions options{.arch = GetParam(),
+                                    .classes = reference.at("classes"),
+                                    .size = reference.at("size"),
+                                    .stem = reference.at("stem") == "small" ? Stem::small : Stem::imagenet};
+        SCOPED_TRACE(std::to_string(options.size) + " px, " + reference.at("mode").get<std::string>());
+        ProgramKey key = testing::training_key(reference.at("batch"));
+        key.mean = reference::mean;
+        key.stddev = reference::stddev;
+        key.mode = train ? Mode::train : Mode::evaluate;
+        Session session(options, key);
+        session.state.initialise(0);
+        session.set_formula_weights();
+        if (!train) {
+            std::map<std::string, HostTensor> tensors = session.state.weights();
+            for (auto& [name, tensor] : tensors) tensor.values = reference::parameter(name, tensor.shape);
+            session.state.set_weights(tensors);
+        }
+        session.set_formula_batch(reference.at("images"), reference.at("labels"));
+
+        // Stop before the update's effect is needed: gradients and logits are read step by step.
+        std::vector<float> loss;
+        double difference = -1;
+        const int cross_entropy = [&] {
+            for (std::size_t i = 0; i < session.program.steps.size(); ++i)
+                if (session.program.steps[i].name == "cross_entropy") return static_cast<int>(i);
+            return -1;
+        }();
+        session.runnable.run_eagerly([&](int step, double) {
+            if (step == cross_entropy) difference = logits_difference(session, reference.at("logits"));
+        });
+        const double tolerance = reference.at("tolerance");
+        EXPECT_LE(difference, tolerance);
+        EXPECT_NEAR(session.runnable.read_result().loss, reference.at("loss").get<double>(), tolerance * 10);
+        if (!train) continue;
+        for (const json& row : reference.at("gradients")) {
+            const std::string name = row[0];
+            const std::vector<float> gradient = session.runnable.read(session.buffer("grad " + name));
+            const reference::Summary got = reference::summarize(name, gradient.data(), gradient.size());
+            EXPECT_LE(reference::difference(got, summary_of(row), gradient.size()), row[5].get<double>())
+                << name;
+        }
+        const std::map<std::string, HostTensor> after = session.state.weights();
+        for (const json& row : reference.at("statistics")) {
+            const std::string name = row[0];
+            const std::vector<float>& values = after.at(name).values;
+            const reference::Summary got = reference::summarize(name, values.data(), values.size());
+            EXPECT_LE(reference::difference(got, summary_of(row), values.size()), row[5].get<double>())
+                << name;
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, Resnet, ::testing::Values("resnet18", "resnet34", "resnet50"),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace onecycle

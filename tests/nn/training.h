@@ -1,0 +1,82 @@
+// A network, its state and programs put together for tests, from the formula's weights and images.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/program.h"
+#include "reference/formula.h"
+
+namespace onecycle::testing {
+
+inline ProgramKey training_key(int batch, const OptimizerOptions& optimizer = {}) {
+    ProgramKey key;
+    key.batch = batch;
+    key.optimizer = optimizer;
+    return key;
+}
+
+inline Schedule constant_schedule(double lr, double momentum) {
+    Schedule schedule{};
+    schedule.steps = 1000;
+    schedule.count = 1;
+    schedule.segments[0] = {0, 1000, lr, lr, momentum, momentum, Curve::linear, Curve::linear};
+    return schedule;
+}
+
+// Owns everything that one program needs to run.
+struct Session {
+    Session(const ResnetOptions& options, const ProgramKey& key, int threads = 2,
+            std::unique_ptr<Device> own_device = nullptr)
+        : size(options.size),
+          classes(options.classes),
+          device(own_device ? std::move(own_device) : make_cpu_device(threads)),
+          backend(make_cpu_backend(threads)),
+          network(resnet(options)),
+          layout(network, *backend, false),
+          state(*device, network, layout, key.optimizer),
+          program(compile(network, layout, *backend, key)),
+          arena(*device, program.arena_bytes),
+          runnable(program, state, arena) {
+        StepControl control = state.read_control();
+        control.schedule = constant_schedule(0.01, 0.9);
+        control.last_update = 1000;
+        state.write_control(control);
+    }
+
+    void set_formula_weights() {
+        std::map<std::string, HostTensor> tensors = state.weights();
+        for (auto& [name, tensor] : tensors) {
+            if (name.ends_with("running_mean") || name.ends_with("running_var")) continue;
+            tensor.values = reference::parameter(name, tensor.shape);
+        }
+        state.set_weights(tensors);
+    }
+
+    void set_formula_batch(const std::string& images = "images", const std::string& labels = "labels") {
+        const auto n = static_cast<std::size_t>(program.key.batch);
+        const auto pixels = reference::images(images, n, static_cast<std::size_t>(size));
+        const auto targets = reference::labels(labels, n, static_cast<std::uint32_t>(classes));
+        runnable.set_batch(pixels.data(), targets.data(), program.key.batch);
+    }
+
+    // The buffer of this name.
+    int buffer(const std::string& name) const {
+        for (std::size_t b = 0; b < program.buffers.size(); ++b)
+            if (program.buffers[b].name == name) return static_cast<int>(b);
+        throw std::runtime_error("no buffer " + name);
+    }
+
+    int size, classes;
+    std::unique_ptr<Device> device;
+    std::unique_ptr<Backend> backend;
+    Network network;
+    StateLayout layout;
+    State state;
+    Program program;
+    DeviceMemory arena;
+    Runnable runnable;
+};
+
+}  // namespace onecycle::testing
