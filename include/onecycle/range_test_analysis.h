@@ -1,0 +1,89 @@
+// What a range test's curve says: from rates and batch losses to a learning rate, its range, the edge of
+// divergence, or a reason why there is no answer. Pure functions; nothing is trained here.
+//
+// Row k holds the rate of update k and the mean batch loss measured before that update, so the effect of a
+// rate shows one row later (as in all range tests).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace onecycle {
+
+// How `auto` picks the maximum of a one-cycle training from the curve.
+enum class AutoLrRule {
+    steepest,              // the suggestion itself
+    high,                  // the upper end of its range
+    sqrt_steepest_lowest,  // half-way (in decades) from the steepest point to the lowest
+    sqrt_steepest_edge,    // half-way to the edge of divergence; to the lowest point where there is no edge
+};
+
+// The rule in use.
+inline constexpr AutoLrRule auto_lr_rule = AutoLrRule::sqrt_steepest_edge;
+
+struct AnalysisOptions {
+    std::int64_t planned_steps =
+        0;                          // the steps the test was to take, which fastai's trim counts; 0: all rows
+    bool already_smoothed = false;  // the losses are a smoothed column: no further smoothing
+    AutoLrRule rule = auto_lr_rule;
+};
+
+// A learning rate and the stretch of rates around it whose descent is at least 70 % as steep.
+struct Suggestion {
+    double lr, low, high;
+};
+
+// fastai's four answers, on its own smoothing and trim. Empty where fastai would fail.
+struct FastaiRules {
+    std::optional<double> valley, slide, minimum, steep;  // `minimum` is already divided by 10
+};
+
+struct RangeTestAnalysis {
+    std::vector<double> lr, loss, smoothed;  // equal lengths; `loss` as given, `smoothed` always finite
+    std::optional<Suggestion> suggestion;    // the steepest descent left of the lowest point
+    std::string reason;                      // why there is no suggestion; else empty
+    std::optional<double> auto_lr;           // there exactly when the suggestion is
+    std::optional<double> lowest;            // the rate at the minimum of the smoothed curve
+    std::optional<double> edge;              // the first rate at which the loss has clearly risen again
+    double lowest_loss = 0;                  // the smoothed loss at `lowest`
+    double sigma = 0;                        // noise of one batch loss, standard deviation
+    double resolution = 0;                   // differences of smoothed losses below this are noise
+    FastaiRules fastai;
+};
+
+// Smoothing, centred, so that nothing lags: losses are capped at 1.1 x the median of the first ten (what is
+// not finite counts as capped), then a running median of 7 rows, then a Gaussian of 0.32 decades (at least
+// two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate). The edge is the first
+// rate right of the minimum whose median of 7 lies above the minimum by half the drop. The drop must exceed
+// 3 sigma sqrt(2 / effective width of the window), else there is no suggestion.
+// Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
+RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
+                                     const AnalysisOptions& options = {});
+
+// Says while a range test runs that it has gone far enough: the loss is not finite, or the median of the last
+// seven exceeds twice the median of the first ten. Allocates nothing.
+class BlowUpDetector {
+  public:
+    // Takes the next batch loss; true when the test should stop.
+    bool add(double loss);
+
+  private:
+    std::array<double, 10> first_{};
+    std::array<double, 7> last_{};
+    std::size_t count_ = 0;
+    double limit_ = 0;
+};
+
+// fastai's AvgSmoothLoss: v = beta v + (1 - beta) loss, divided by 1 - beta^count.
+std::vector<double> fastai_smooth(const std::vector<double>& loss, double beta = 0.98);
+
+// fastai's suggestion functions with their default parameters, on a smoothed curve: rows
+// [planned_steps / 10, n - 5), cut at the first NaN.
+FastaiRules fastai_rules(const std::vector<double>& lr, const std::vector<double>& smoothed,
+                         std::int64_t planned_steps);
+
+}  // namespace onecycle

@@ -1,0 +1,221 @@
+#include "onecycle/range_test_analysis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <numeric>
+#include <span>
+
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+namespace {
+
+using Column = std::vector<double>;
+
+constexpr std::size_t start_rows = 10;       // whose median is the loss at the start
+constexpr std::size_t median_rows = 7;       // of the running median
+constexpr std::size_t fewest_rows = 10;      // below this nothing is suggested
+constexpr double gaussian_decades = 0.32;    // standard deviation
+constexpr double nearly_as_steep = 0.7;      // of the range of good rates
+constexpr double cap_above_start = 0.1;      // relative
+constexpr double blow_up_above_start = 1.0;  // relative: twice
+constexpr double flat = 1e-6;                // relative: a drop below this is rounding
+
+// Of a non-empty set; reorders it. The mean of the middle two for an even number.
+double median(std::span<double> values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    if (values.size() % 2 == 1) return *middle;
+    return (*std::max_element(values.begin(), middle) + *middle) / 2;
+}
+
+// By so much above `start`, relative to its size: losses may be negative.
+double above(double start, double relative) {
+    return start + relative * std::abs(start);
+}
+
+void check(const Column& lr, const Column& loss) {
+    const auto refuse = [](std::size_t row, const char* why) {
+        throw Error(ErrorKind::data, "cannot read the range test", fmt::format("row {}", row + 1), why,
+                    "give one loss for each rate, the rates above 0 and rising");
+    };
+    if (lr.size() != loss.size()) refuse(std::min(lr.size(), loss.size()), "a rate or a loss is missing");
+    for (std::size_t i = 0; i < lr.size(); ++i) {
+        if (!std::isfinite(lr[i]) || lr[i] <= 0) refuse(i, "the rate is not a number above 0");
+        if (i > 0 && lr[i] <= lr[i - 1]) refuse(i, "the rate is not above the one before");
+    }
+}
+
+// The median of the first ten losses, those that are finite.
+std::optional<double> start_level(const Column& loss) {
+    Column first;
+    for (std::size_t i = 0; i < std::min(start_rows, loss.size()); ++i)
+        if (std::isfinite(loss[i])) first.push_back(loss[i]);
+    if (first.empty()) return std::nullopt;
+    return median(first);
+}
+
+Column capped(const Column& loss, double cap) {
+    Column out = loss;
+    for (double& value : out)
+        if (!(value < cap) || !std::isfinite(value)) value = cap;
+    return out;
+}
+
+// Centred; at the ends the window is what there is.
+Column running_median(const Column& y) {
+    constexpr std::size_t half = median_rows / 2;
+    Column out;
+    for (std::size_t i = 0; i < y.size(); ++i) {
+        const std::size_t from = i < half ? 0 : i - half, to = std::min(i + half + 1, y.size());
+        Column window(y.begin() + static_cast<std::ptrdiff_t>(from),
+                      y.begin() + static_cast<std::ptrdiff_t>(to));
+        out.push_back(median(window));
+    }
+    return out;
+}
+
+// A weighted mean over x, cut at four standard deviations, its weights renormalised at the ends.
+Column gaussian(const Column& x, const Column& y, double deviation) {
+    Column out;
+    for (std::size_t i = 0, from = 0; i < x.size(); ++i) {
+        while (x[from] < x[i] - 4 * deviation) ++from;
+        double sum = 0, weights = 0;
+        for (std::size_t j = from; j < x.size() && x[j] <= x[i] + 4 * deviation; ++j) {
+            const double distance = (x[j] - x[i]) / deviation;
+            const double weight = std::exp(-distance * distance / 2);
+            sum += weight * y[j];
+            weights += weight;
+        }
+        out.push_back(sum / weights);
+    }
+    return out;
+}
+
+Column slope(const Column& x, const Column& y) {
+    Column out(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        const std::size_t left = i == 0 ? 0 : i - 1, right = i + 1 == x.size() ? i : i + 1;
+        out[i] = right > left ? (y[right] - y[left]) / (x[right] - x[left]) : 0;
+    }
+    return out;
+}
+
+// The noise of one batch loss, from second differences (a straight descent drops out of them) of the rows
+// before `end`. Their median size is 0.6745 deviations, and the deviation sqrt(6) that of one loss.
+double batch_noise(const Column& loss, std::size_t end) {
+    Column differences;
+    for (std::size_t i = 1; i + 1 < end; ++i) {
+        const double second = loss[i - 1] - 2 * loss[i] + loss[i + 1];
+        if (std::isfinite(second)) differences.push_back(std::abs(second));
+    }
+    return differences.empty() ? 0 : median(differences) / (0.6745 * std::sqrt(6.0));
+}
+
+double auto_rate(const RangeTestAnalysis& a, AutoLrRule rule) {
+    const double steepest = a.suggestion->lr;
+    switch (rule) {
+        case AutoLrRule::steepest:
+            return steepest;
+        case AutoLrRule::high:
+            return a.suggestion->high;
+        case AutoLrRule::sqrt_steepest_lowest:
+            return std::sqrt(steepest * *a.lowest);
+        case AutoLrRule::sqrt_steepest_edge:
+            break;
+    }
+    return std::sqrt(steepest * a.edge.value_or(*a.lowest));
+}
+
+}  // namespace
+
+RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
+                                     const AnalysisOptions& options) {
+    check(lr, loss);
+    const std::size_t n = lr.size();
+    RangeTestAnalysis a;
+    a.lr = lr;
+    a.loss = loss;
+    a.smoothed.assign(n, 0);
+    const std::int64_t planned =
+        options.planned_steps > 0 ? options.planned_steps : static_cast<std::int64_t>(n);
+    a.fastai = fastai_rules(lr, options.already_smoothed ? loss : fastai_smooth(loss), planned);
+
+    const std::optional<double> start = start_level(loss);
+    if (n == 0 || !start) {
+        a.reason = n == 0 ? "no clear descent: the curve has no points"
+                          : "no clear descent: the loss was not a number from the start; check the data";
+        return a;
+    }
+    const Column usable = capped(loss, above(*start, cap_above_start));
+    const Column medians = running_median(usable);
+    Column x(n);
+    std::transform(lr.begin(), lr.end(), x.begin(), [](double rate) { return std::log10(rate); });
+    const double spacing = n > 1 ? (x.back() - x.front()) / static_cast<double>(n - 1) : 1;
+    const double deviation = std::max(gaussian_decades, 2 * spacing);
+    a.smoothed = options.already_smoothed ? usable : gaussian(x, medians, deviation);
+
+    const std::size_t bottom =
+        static_cast<std::size_t>(std::min_element(a.smoothed.begin(), a.smoothed.end()) - a.smoothed.begin());
+    a.lowest = lr[bottom];
+    a.lowest_loss = a.smoothed[bottom];
+    a.sigma = batch_noise(loss, std::max(bottom + 1, start_rows));
+    const double effective_rows =
+        2 * std::sqrt(std::numbers::pi) * deviation / spacing;  // 14 in 8 decades of 100
+    a.resolution = std::max(3 * a.sigma * std::sqrt(2 / effective_rows), flat * std::abs(*start));
+
+    // The level at the start from as many rows as the window holds, so that both ends are equally sure.
+    const std::size_t level_rows =
+        std::min(n, std::max(start_rows, static_cast<std::size_t>(effective_rows)));
+    const double level =
+        std::accumulate(usable.begin(), usable.begin() + static_cast<std::ptrdiff_t>(level_rows), 0.0) /
+        static_cast<double>(level_rows);
+    const double drop = level - a.lowest_loss;
+    if (n < fewest_rows) {
+        a.reason = fmt::format("no clear descent: {} {} too few; take {} or more", n,
+                               n == 1 ? "point is" : "points are", fewest_rows);
+        return a;
+    }
+    if (drop <= a.resolution) {
+        a.reason = fmt::format(
+            "no clear descent: the loss fell by {:.2g} at most, and from one batch to the next it jumps by "
+            "about "
+            "{:.2g}; take more --steps, or check that the labels are right",
+            std::max(drop, 0.0), a.sigma);
+        return a;
+    }
+    for (std::size_t i = bottom + 1; i < n && !a.edge; ++i)
+        if (medians[i] > a.lowest_loss + drop / 2) a.edge = lr[i];
+
+    const Column slopes = slope(x, a.smoothed);
+    const auto end = slopes.begin() + static_cast<std::ptrdiff_t>(bottom) + 1;
+    const auto steepest = static_cast<std::size_t>(std::min_element(slopes.begin(), end) - slopes.begin());
+    if (slopes[steepest] >= 0) {
+        a.reason = "no clear descent: the loss only rises";
+        return a;
+    }
+    const auto steep_enough = [&](std::size_t i) { return slopes[i] <= nearly_as_steep * slopes[steepest]; };
+    std::size_t low = steepest, high = steepest;
+    while (low > 0 && steep_enough(low - 1)) --low;
+    while (high < bottom && steep_enough(high + 1)) ++high;
+    a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
+    a.auto_lr = auto_rate(a, options.rule);
+    return a;
+}
+
+bool BlowUpDetector::add(double loss) {
+    if (!std::isfinite(loss)) return true;
+    if (count_ < first_.size()) first_[count_] = loss;
+    last_[count_ % last_.size()] = loss;
+    ++count_;
+    if (count_ < first_.size()) return false;
+    if (count_ == first_.size()) limit_ = above(median(first_), blow_up_above_start);
+    auto last = last_;  // median() reorders
+    return median(last) > limit_;
+}
+
+}  // namespace onecycle

@@ -1,0 +1,225 @@
+// The analysis of range-test curves: our rule on curves whose answer is known in closed form, fastai's rules
+// against fastai run for real (tests/reference/generate_fastai_rules.py), and input of every bad kind.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "onecycle/error.h"
+#include "onecycle/range_test_analysis.h"
+
+namespace onecycle {
+namespace {
+
+constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+struct TestCurve {
+    std::vector<double> lr, loss;
+};
+
+// A logistic fall, steepest at 10^-2.6, that turns up exponentially from 10^-1.2 on; batch noise `sigma`.
+TestCurve logistic(std::size_t steps, double sigma = 0, unsigned seed = 0, double fall = 1.6) {
+    std::mt19937 generator(seed);
+    std::normal_distribution<double> noise;
+    TestCurve curve;
+    for (std::size_t i = 0; i < steps; ++i) {
+        const double x = -7 + 8 * static_cast<double>(i) / static_cast<double>(steps);
+        const double rise = x >= -1.2 ? 3 * (std::pow(10, 1.6 * (x + 1.2)) - 1) : 0;
+        curve.lr.push_back(std::pow(10, x));
+        curve.loss.push_back(2.3 - fall / (1 + std::exp(-(x + 2.6) / 0.33)) + rise +
+                             sigma * noise(generator));
+    }
+    return curve;
+}
+
+RangeTestAnalysis analyse(const TestCurve& curve) {
+    return analyse_range_test(curve.lr, curve.loss);
+}
+
+TEST(RangeTestAnalysis, suggestion_is_the_steepest_point_and_its_range_surrounds_it) {
+    const RangeTestAnalysis a = analyse(logistic(100));
+    ASSERT_TRUE(a.suggestion);
+    EXPECT_NEAR(std::log10(a.suggestion->lr), -2.6, 0.04);
+    // The closed form has 70 % of its slope 0.41 decades to either side; the smoothing widens that a little.
+    EXPECT_NEAR(std::log10(a.suggestion->low), -2.6 - 0.5, 0.12);
+    EXPECT_NEAR(std::log10(a.suggestion->high), -2.6 + 0.5, 0.12);
+    // The steep rise reaches into the flat bottom by up to two deviations of the smoothing.
+    EXPECT_NEAR(std::log10(*a.lowest), -1.2 - 0.32, 0.32);
+    EXPECT_GT(*a.edge, *a.lowest);
+    // The rise passes half of the drop at 10^-0.985.
+    EXPECT_NEAR(std::log10(*a.edge), -0.985, 0.1);
+    EXPECT_LT(a.sigma, 0.01);
+    EXPECT_EQ(a.reason, "");
+}
+
+TEST(RangeTestAnalysis, batch_noise_moves_the_suggestion_by_less_than_a_quarter_decade) {
+    for (const auto& [sigma, bound] : {std::pair{0.02, 0.03}, {0.1, 0.12}, {0.3, 0.3}}) {
+        double squares = 0, estimate = 0;
+        for (unsigned seed = 0; seed < 100; ++seed) {
+            const RangeTestAnalysis a = analyse(logistic(100, sigma, seed));
+            ASSERT_TRUE(a.suggestion) << a.reason;
+            squares += std::pow(std::log10(a.suggestion->lr) + 2.6, 2);
+            estimate += a.sigma;
+        }
+        EXPECT_LT(std::sqrt(squares / 100), bound) << sigma;
+        EXPECT_NEAR(estimate / 100, sigma, 0.1 * sigma);
+    }
+}
+
+TEST(RangeTestAnalysis, answer_does_not_depend_on_the_number_of_steps) {
+    for (const std::size_t steps : {60u, 100u, 300u, 1000u}) {
+        const RangeTestAnalysis a = analyse(logistic(steps));
+        EXPECT_NEAR(std::log10(a.suggestion->lr), -2.6, 8.0 / static_cast<double>(steps) + 0.01) << steps;
+    }
+}
+
+TEST(RangeTestAnalysis, smoothing_does_not_lag) {
+    TestCurve step = logistic(101, 0);
+    for (std::size_t i = 0; i < 101; ++i) step.loss[i] = i < 50 ? 2.0 : i == 50 ? 1.5 : 1.0;
+    const RangeTestAnalysis a = analyse(step);
+    EXPECT_NEAR(a.smoothed[50], 1.5, 1e-9);
+    for (std::size_t i = 0; i < 50; ++i) EXPECT_NEAR(a.smoothed[i] - 1.5, 1.5 - a.smoothed[100 - i], 1e-9);
+}
+
+TEST(RangeTestAnalysis, what_happens_after_the_divergence_changes_nothing) {
+    TestCurve curve = logistic(100, 0.05, 3);
+    const RangeTestAnalysis before = analyse(curve);
+    for (const double wild : {nan_value, infinity, 1e30}) {
+        for (std::size_t i = 85; i < 100; ++i) curve.loss[i] = wild;
+        const RangeTestAnalysis after = analyse(curve);
+        EXPECT_EQ(after.suggestion->lr, before.suggestion->lr);
+        EXPECT_EQ(*after.edge, *before.edge);
+        EXPECT_TRUE(std::all_of(after.smoothed.begin(), after.smoothed.end(),
+                                [](double v) { return std::isfinite(v); }));
+    }
+    curve.loss[20] = nan_value;  // one bad row in the middle is outvoted by its neighbours
+    EXPECT_NEAR(std::log10(analyse(curve).suggestion->lr), std::log10(before.suggestion->lr), 0.1);
+}
+
+TEST(RangeTestAnalysis,
+     a_quadratic_well_gives_a_rate_below_its_stability_limit_where_fastais_minimum_lies_above) {
+    // f(w) = 1 + 5 w^2, diverges above 2/10.
+    TestCurve well;
+    double w = 1;
+    for (int k = 0; k < 95; ++k) {
+        well.lr.push_back(1e-4 * std::pow(1e5, k / 100.0));
+        well.loss.push_back(1 + 5 * w * w);
+        w -= well.lr.back() * 10 * w;
+    }
+    const RangeTestAnalysis a = analyse_range_test(well.lr, well.loss, {.planned_steps = 100});
+    EXPECT_LT(a.suggestion->high, 0.2);
+    EXPECT_GT(*a.edge, 0.2);
+    EXPECT_GT(*a.fastai.minimum, 0.2);
+    EXPECT_LT(*a.auto_lr, 0.2);
+}
+
+TEST(RangeTestAnalysis, noise_without_descent_gets_a_reason_not_a_number) {
+    int answered = 0;
+    for (unsigned seed = 0; seed < 200; ++seed) {
+        const RangeTestAnalysis a = analyse(logistic(60, 0.1, seed, 0));
+        answered += a.suggestion.has_value();
+        EXPECT_EQ(a.suggestion.has_value(), a.auto_lr.has_value());
+        EXPECT_EQ(a.suggestion.has_value(), a.reason.empty());
+    }
+    EXPECT_LE(answered, 20);
+}
+
+TEST(RangeTestAnalysis, curves_without_an_answer_say_why) {
+    const auto reason = [](std::vector<double> loss) {
+        std::vector<double> lr;
+        for (std::size_t i = 0; i < loss.size(); ++i)
+            lr.push_back(std::pow(10, -7 + 0.1 * static_cast<double>(i)));
+        const RangeTestAnalysis a = analyse_range_test(lr, loss);
+        EXPECT_FALSE(a.suggestion);
+        EXPECT_FALSE(a.auto_lr);
+        EXPECT_EQ(a.smoothed.size(), loss.size());
+        EXPECT_EQ(a.reason.rfind("no clear descent: ", 0), 0u) << a.reason;
+        return a.reason;
+    };
+    EXPECT_NE(reason({}).find("no points"), std::string::npos);
+    EXPECT_NE(reason({2}).find("1 point is too few"), std::string::npos);
+    EXPECT_NE(reason({2, 1}).find("2 points are"), std::string::npos);
+    EXPECT_NE(reason({2, 1, 0}).find("3 points are"), std::string::npos);
+    EXPECT_NE(reason(std::vector<double>(50, nan_value)).find("not a number from the start"),
+              std::string::npos);
+    reason(std::vector<double>(50, 2.0));
+    reason(std::vector<double>(50, 0.0));
+    reason(std::vector<double>(50, -1.0));
+    std::vector<double> rising;
+    for (int i = 0; i < 50; ++i) rising.push_back(1 + i);
+    reason(rising);
+}
+
+TEST(RangeTestAnalysis, negative_losses_are_analysed_like_any_others) {
+    TestCurve curve = logistic(100);
+    for (double& loss : curve.loss) loss -= 10;
+    EXPECT_NEAR(std::log10(analyse(curve).suggestion->lr), -2.6, 0.04);
+}
+
+TEST(RangeTestAnalysis, a_curve_that_never_rises_has_no_edge) {
+    TestCurve curve = logistic(70);  // cut before the rise
+    curve.lr.resize(50);
+    curve.loss.resize(50);
+    const RangeTestAnalysis a = analyse(curve);
+    ASSERT_TRUE(a.suggestion);
+    EXPECT_FALSE(a.edge);
+    EXPECT_TRUE(a.auto_lr);
+}
+
+TEST(RangeTestAnalysis, auto_rate_follows_the_rule_asked_for) {
+    const TestCurve curve = logistic(100);
+    const auto rate = [&](AutoLrRule rule) {
+        return *analyse_range_test(curve.lr, curve.loss, {.rule = rule}).auto_lr;
+    };
+    const RangeTestAnalysis a = analyse(curve);
+    EXPECT_EQ(rate(AutoLrRule::steepest), a.suggestion->lr);
+    EXPECT_EQ(rate(AutoLrRule::high), a.suggestion->high);
+    EXPECT_DOUBLE_EQ(rate(AutoLrRule::sqrt_steepest_lowest), std::sqrt(a.suggestion->lr * *a.lowest));
+    EXPECT_DOUBLE_EQ(rate(AutoLrRule::sqrt_steepest_edge), std::sqrt(a.suggestion->lr * *a.edge));
+}
+
+TEST(RangeTestAnalysis, a_smoothed_column_is_taken_as_it_is) {
+    const TestCurve curve = logistic(100);
+    const RangeTestAnalysis a = analyse_range_test(curve.lr, curve.loss, {.already_smoothed = true});
+    EXPECT_EQ(a.smoothed[40], curve.loss[40]);
+    EXPECT_NEAR(std::log10(a.suggestion->lr), -2.6, 0.04);
+    // fastai's answers on the raw formula, computed by hand in doubles
+    EXPECT_NEAR(*a.fastai.valley, 1.58489e-4, 1e-9);
+    EXPECT_NEAR(*a.fastai.slide, 6.91831e-6, 1e-11);
+    EXPECT_NEAR(*a.fastai.minimum, 5.7544e-3, 1e-7);
+}
+
+TEST(RangeTestAnalysis, rates_that_do_not_rise_are_a_data_error_naming_the_row) {
+    const auto message = [](std::vector<double> lr, std::vector<double> loss) -> std::string {
+        try {
+            analyse_range_test(lr, loss);
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::data);
+            return error.what();
+        }
+        return "accepted";
+    };
+    for (const double bad : {0.0, -1.0, 1e-3, 1e-4, nan_value, infinity})
+        EXPECT_NE(message({1e-3, bad, 1}, {1, 1, 1}).find("row 2"), std::string::npos) << bad;
+    EXPECT_NE(message({1, 2, 3}, {1, 1}).find("row 3"), std::string::npos);
+}
+
+TEST(BlowUpDetector, stops_when_the_median_of_seven_passes_twice_the_start_or_at_once_when_not_finite) {
+    BlowUpDetector calm;
+    for (int i = 0; i < 1000; ++i)
+        EXPECT_FALSE(calm.add(i % 3 == 0 ? 9.0 : 2.0)) << "single spikes are noise";
+    BlowUpDetector lost;
+    for (int i = 0; i < 20; ++i) EXPECT_FALSE(lost.add(2.0));
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(lost.add(4.5));
+    EXPECT_TRUE(lost.add(4.5)) << "four of seven above twice the start";
+    EXPECT_TRUE(BlowUpDetector().add(nan_value));
+    EXPECT_TRUE(BlowUpDetector().add(infinity));
+    BlowUpDetector negative;
+    for (int i = 0; i < 50; ++i) EXPECT_FALSE(negative.add(-3.0));
+}
+
+}  // namespace
+}  // namespace onecycle
