@@ -59,7 +59,10 @@ CsvLog::CsvLog(FileSystem& fs, const std::string& path, const std::string& heade
     const std::size_t whole_lines = text.rfind('\n') + 1;  // npos + 1 is 0
     impl_->size = whole_lines;
     if (whole_lines != text.size()) impl_->cut(whole_lines);
-    if (whole_lines == 0) append(header);
+    if (whole_lines == 0) {
+        append(header);
+        sync();  // a power loss may drop any part of later rows, which keep_below() finds, but not this line
+    }
 }
 CsvLog::~CsvLog() = default;
 CsvLog::CsvLog(CsvLog&&) noexcept = default;

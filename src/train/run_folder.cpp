@@ -160,8 +160,7 @@ struct RunFolder::Impl {
             const int result = retried([&] { return fs.rename(file, file + ".damaged"); });
             if (result < 0) throw file_error("cannot rename", file, -result);
         }
-        if (newest.checkpoint) point("latest", newest.checkpoint->step);
-        if (newest.best_step >= 0) point("best", newest.best_step);
+        if (newest.checkpoint) settle(newest.checkpoint->step, newest.best_step);
     }
 
     void check_space(const std::string& file, std::uint64_t needed) {
@@ -176,8 +175,11 @@ struct RunFolder::Impl {
         }
     }
 
-    // Keeps the two newest and the best. The second newest stands in when the newest is found damaged.
-    void remove_old(std::int64_t step, std::int64_t best_step) {
+    // What follows a new checkpoint: the pointers, then the deletion of all but the two newest (the second
+    // stands in when the first is found damaged) and the best.
+    void settle(std::int64_t step, std::int64_t best_step) {
+        point("latest", step);
+        if (best_step >= 0) point("best", best_step);
         const std::vector<std::int64_t> steps_there = steps_in(fs, path);
         for (std::size_t i = 2; i < steps_there.size(); ++i) {
             const std::int64_t old = steps_there[i];
@@ -281,9 +283,7 @@ std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std
     impl_->check_space(file, safetensors_size(file, checkpoint.tensors, metadata) + for_small_files);
     make_directories(impl_->fs, parent_directory(file));
     const std::string digest = write_safetensors(file, checkpoint.tensors, metadata, impl_->fs);
-    impl_->point("latest", step);
-    if (best_step >= 0) impl_->point("best", best_step);
-    impl_->remove_old(step, best_step);
+    impl_->settle(step, best_step);
     return digest;
 }
 

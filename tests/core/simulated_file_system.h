@@ -60,13 +60,21 @@ class SimulatedFileSystem final : public FileSystem {
         calls = 0;
     }
 
-    // For tests: contents, names and deliberate damage, without faults.
+    // For tests: contents, names, damage and deletion, without faults.
     std::vector<std::byte>& contents(const std::string& path) { return now_.at(clean(path))->now; }
     bool has(const std::string& path) const { return now_.count(clean(path)) > 0; }
     std::vector<std::string> paths() const {
         std::vector<std::string> all;
         for (const auto& entry : now_) all.push_back(entry.first);
         return all;
+    }
+
+    void remove_tree(const std::string& path) {
+        for (Entries* entries : {&now_, &durable_}) {
+            std::erase_if(*entries, [&](const auto& entry) {
+                return entry.first == path || entry.first.starts_with(path + '/');
+            });
+        }
     }
 
     int open_read(const std::string& path) override {

@@ -1,0 +1,322 @@
+#include "onecycle/run_folder.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/file.h"
+#include "core/simulated_file_system.h"
+#include "onecycle/error.h"
+
+namespace onecycle {
+namespace {
+
+using test::SimulatedFileSystem;
+
+// A training small enough to be run thousands of times: the state is a function of the step, a row is
+// logged for each update, and the state is saved after every second update.
+constexpr std::int64_t last_step = 8, save_every = 2;
+const char* const header = "step,loss";
+
+std::int64_t best_of(std::int64_t step) {
+    return step < 4 ? 2 : 4;
+}
+
+void save(RunFolder& run, std::int64_t step) {
+    const std::vector<float> state(3, static_cast<float>(step));
+    run.save(step, {{float_tensor("weight", {3}, state)}, {{"classes", "[]"}}}, best_of(step));
+}
+
+// Runs from the newest checkpoint to the end. Tells of each save that returned.
+void train(SimulatedFileSystem& fs, std::int64_t* saved = nullptr) {
+    const bool started = fs.has("run/config.json");
+    if (!started) fs.remove_tree("run");  // a run that never began: its folder is the user's to delete
+    RunFolder run = started ? RunFolder::open("run", {}, fs) : RunFolder::create("run", {}, fs);
+    if (!started) run.write("config.json", "{}");
+    const auto newest = newest_valid_checkpoint("run", {}, fs);
+    const std::int64_t first = newest ? newest->step : 0;
+    CsvLog& log = run.steps_log(header);
+    log.keep_below(first);
+    for (std::int64_t step = first; step < last_step; ++step) {
+        log.append(std::to_string(step) + ",0.5");
+        if ((step + 1) % save_every == 0) {
+            save(run, step + 1);
+            if (saved != nullptr) *saved = step + 1;
+        }
+    }
+}
+
+void train_until_power_loss(SimulatedFileSystem& fs, std::int64_t& saved) {
+    try {
+        train(fs, &saved);
+    } catch (const Error&) {
+    }
+}
+
+// All that a run left, by path; without the lock.
+std::map<std::string, std::string> contents(SimulatedFileSystem& fs) {
+    std::map<std::string, std::string> all;
+    for (const std::string& path : fs.paths()) {
+        FileStatus status;
+        fs.status(path, status);
+        if (status.type == FileStatus::Type::regular && path != "run/.lock") all[path] = read_file(fs, path);
+    }
+    return all;
+}
+
+std::string names(SimulatedFileSystem& fs) {
+    std::string all;
+    for (const auto& file : contents(fs)) all += file.first.substr(4) + ' ';
+    return all;
+}
+
+TEST(RunFolder, keeps_the_two_newest_checkpoints_and_the_best) {
+    SimulatedFileSystem fs;
+    train(fs);
+    EXPECT_EQ(names(fs),
+              "best checkpoints/step-000004.safetensors checkpoints/step-000006.safetensors "
+              "checkpoints/step-000008.safetensors config.json latest steps.csv ");
+    EXPECT_EQ(read_file(fs, "run/latest"), "step-000008.safetensors\n");
+    EXPECT_EQ(read_file(fs, "run/best"), "step-000004.safetensors\n");
+    EXPECT_EQ(read_file(fs, "run/steps.csv"),
+              "step,loss\n0,0.5\n1,0.5\n2,0.5\n3,0.5\n4,0.5\n5,0.5\n6,0.5\n7,0.5\n");
+    const SafetensorsFile file("run/checkpoints/step-000008.safetensors", fs);
+    EXPECT_EQ(file.read_floats("weight"), std::vector<float>(3, 8.0f));
+    EXPECT_EQ(file.metadata(),
+              (std::map<std::string, std::string>{{"best_step", "4"}, {"classes", "[]"}, {"step", "8"}}));
+}
+
+TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run_ends_with_equal_bytes) {
+    SimulatedFileSystem whole;
+    train(whole);
+    const std::int64_t total = whole.calls;
+    const auto expected = contents(whole);
+    ASSERT_GT(total, 100);
+    for (std::int64_t call = 1; call <= total; ++call) {
+        for (std::uint64_t damage = 0; damage < 20; ++damage) {
+            SCOPED_TRACE(testing::Message() << "call " << call << " of " << total << ", damage " << damage);
+            SimulatedFileSystem fs;
+            std::int64_t saved = 0;
+            fs.power_loss_at_call = call;
+            train_until_power_loss(fs, saved);
+            fs.lose_power(damage);
+            const auto newest = newest_valid_checkpoint("run", {}, fs);
+            ASSERT_GE(newest ? newest->step : 0, saved);
+            // The power goes again, somewhere in the recovery or after it.
+            fs.calls = 0;
+            fs.power_loss_at_call =
+                1 + static_cast<std::int64_t>(call * 7 + static_cast<std::int64_t>(damage)) % 60;
+            train_until_power_loss(fs, saved);
+            fs.lose_power(damage + 1);
+            ASSERT_GE(newest_valid_checkpoint("run", {}, fs).value_or(CheckpointFile{}).step, saved);
+            train(fs);
+            ASSERT_EQ(contents(fs), expected);
+        }
+    }
+}
+
+TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_checkpoints_valid) {
+    // A run with step 2 saved, about to save step 4.
+    const auto prepared = [](SimulatedFileSystem& fs) {
+        RunFolder run = RunFolder::create("run", {}, fs);
+        run.steps_log(header).append("0,0.5");
+        save(run, 2);
+        fs.calls = 0;
+        return run;
+    };
+    SimulatedFileSystem trial;
+    RunFolder trial_run = prepared(trial);
+    save(trial_run, 4);
+    const std::int64_t total = trial.calls;
+    for (const int code : {ENOSPC, EDQUOT, EIO, EINTR, 0}) {
+        for (std::int64_t call = 1; call <= total; ++call) {
+            for (const bool for_ever : {false, true}) {
+                SCOPED_TRACE(testing::Message() << "errno " << code << " at call " << call
+                                                << (for_ever ? " for ever" : " once"));
+                SimulatedFileSystem fs;
+                RunFolder run = prepared(fs);
+                fs.fault = {call, code, for_ever};
+                bool failed = false;
+                try {
+                    save(run, 4);
+                } catch (const Error& error) {
+                    failed = true;
+                    EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
+                }
+                const bool harmless = code == 0 || (code == EINTR && !for_ever);
+                EXPECT_FALSE(harmless && failed);
+                fs.fault = {};
+                const auto newest = newest_valid_checkpoint("run", {}, fs);
+                ASSERT_TRUE(newest);
+                EXPECT_TRUE(newest->step == 4 || (failed && newest->step == 2));
+                EXPECT_NO_THROW(SafetensorsFile("run/checkpoints/step-000002.safetensors", fs).verify());
+                const bool unlink_fails = for_ever && (code == EIO || code == EINTR);
+                EXPECT_TRUE(unlink_fails || names(fs).find(".tmp") == std::string::npos) << names(fs);
+                EXPECT_NO_THROW(save(run, 4));  // the caller may try again
+                EXPECT_EQ(read_file(fs, "run/latest"), "step-000004.safetensors\n");
+            }
+        }
+    }
+}
+
+TEST(RunFolder, a_full_disk_is_found_before_anything_is_written) {
+    SimulatedFileSystem fs;
+    RunFolder run = RunFolder::create("run", {}, fs);
+    save(run, 2);
+    const auto before = contents(fs);
+    fs.space = 1000;
+    try {
+        save(run, 4);
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::io);
+        EXPECT_NE(std::string(error.what()).find("no space left on the device: it needs 2 MB, 1 MB are free"),
+                  std::string::npos)
+            << error.what();
+    }
+    EXPECT_EQ(contents(fs), before);
+}
+
+TEST(RunFolder, a_damaged_newest_checkpoint_is_passed_over_with_one_line_and_set_aside) {
+    SimulatedFileSystem fs;
+    train(fs);
+    const auto expected = contents(fs);
+    const std::string newest = "run/checkpoints/step-000008.safetensors";
+    fs.contents(newest).back() ^= std::byte{1};
+    std::vector<std::string> lines;
+    const auto log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
+    EXPECT_EQ(newest_valid_checkpoint("run", log, fs)->step, 6);
+    ASSERT_EQ(lines.size(), 1u);
+    EXPECT_NE(lines[0].find("step-000008.safetensors"), std::string::npos) << lines[0];
+
+    train(fs);  // once more from step 6
+    EXPECT_TRUE(fs.has(newest + ".damaged"));
+    ASSERT_EQ(fs.unlink(newest + ".damaged"), 0);
+    EXPECT_EQ(contents(fs), expected);
+}
+
+TEST(RunFolder, a_checkpoint_under_another_ones_name_is_passed_over) {
+    SimulatedFileSystem fs;
+    train(fs);
+    ASSERT_EQ(fs.rename("run/checkpoints/step-000004.safetensors", "run/checkpoints/step-000010.safetensors"),
+              0);
+    EXPECT_EQ(newest_valid_checkpoint("run", {}, fs)->step, 8);
+}
+
+TEST(RunFolder, what_a_killed_process_left_is_removed) {
+    SimulatedFileSystem fs;
+    train(fs);
+    const auto expected = contents(fs);
+    for (const char* garbage : {"run/latest.tmp", "run/checkpoints/step-000009.safetensors.1.tmp"}) {
+        ASSERT_GT(fs.create_exclusive(garbage), 0);
+    }
+    RunFolder::open("run", {}, fs);
+    EXPECT_EQ(contents(fs), expected);
+}
+
+TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
+    SimulatedFileSystem fs;
+    write_file_atomically(fs, "log", "step,loss\n0,1\n1,1\n2,1\n10,1\n11,");
+    CsvLog log(fs, "log", "step,loss");
+    EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n2,1\n10,1\n");
+    log.keep_below(2);
+    EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n");
+    log.append("2,7");
+    EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n2,7\n");
+}
+
+TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part) {
+    SimulatedFileSystem fs;
+    CsvLog log(fs, "log", "step,loss");
+    fs.calls = 0;
+    fs.fault = {1, EIO, false};
+    EXPECT_THROW(log.append("0,1.5"), Error);
+    fs.calls = 0;
+    fs.fault = {1, 0, false};  // a short write is finished
+    EXPECT_NO_THROW(log.append("0,2.5"));
+    EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,2.5\n");
+}
+
+class OnDisk : public testing::Test {
+  protected:
+    void SetUp() override {
+        std::string pattern = testing::TempDir() + "onecycle-run-XXXXXX";
+        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+        folder_ = pattern;
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    template <class Action>
+    void expect_error(ErrorKind kind, const std::string& words, Action action) {
+        try {
+            action();
+            ADD_FAILURE() << "no error: " << words;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), kind) << error.what();
+            EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+        }
+    }
+
+    std::string folder_;
+};
+
+TEST_F(OnDisk, automatic_names_are_numbered) {
+    EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers");
+    EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers-2");
+    EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers-3");
+}
+
+TEST_F(OnDisk, an_out_folder_must_be_new_or_empty) {
+    std::ofstream(folder_ + "/file") << "text";
+    expect_error(ErrorKind::io, "it is not empty", [&] { RunFolder::create(folder_); });
+    expect_error(ErrorKind::io, "is a file", [&] { RunFolder::create(folder_ + "/file"); });
+    expect_error(ErrorKind::io, "is a file", [&] { RunFolder::create(folder_ + "/file/run"); });
+    RunFolder::check_out(folder_ + "/new/run");
+    EXPECT_FALSE(std::filesystem::exists(folder_ + "/new"));
+    std::filesystem::create_directory(folder_ + "/empty");
+    EXPECT_NO_THROW(RunFolder::create(folder_ + "/empty"));
+    expect_error(ErrorKind::io, "/proc/onecycle", [] { RunFolder::create("/proc/onecycle/run"); });
+}
+
+TEST_F(OnDisk, a_second_process_stops_and_names_the_first) {
+    const std::string path = folder_ + "/run";
+    {
+        RunFolder first = RunFolder::create(path);
+        first.write("config.json", "{}");
+        expect_error(ErrorKind::io, "process " + std::to_string(getpid()) + " works in it",
+                     [&] { RunFolder::open(path); });
+        EXPECT_NO_THROW(newest_valid_checkpoint(path));  // reading needs no lock
+    }
+    RunFolder again = RunFolder::open(path);
+    EXPECT_EQ(again.read("config.json"), "{}");
+    again.write("find/find.csv", "lr,loss\n");
+    EXPECT_EQ(again.read("find/find.csv"), "lr,loss\n");
+}
+
+TEST_F(OnDisk, only_a_run_can_be_resumed) {
+    expect_error(ErrorKind::model, "no such folder", [&] { RunFolder::open(folder_ + "/missing"); });
+    expect_error(ErrorKind::model, "no run folder", [&] { RunFolder::open(folder_); });
+}
+
+TEST_F(OnDisk, a_model_is_a_runs_best_checkpoint_or_a_file) {
+    const std::string path = folder_ + "/run", checkpoints = path + "/checkpoints/";
+    {
+        RunFolder run = RunFolder::create(path);
+        expect_error(ErrorKind::model, "without a checkpoint", [&] { resolve_model(path); });
+        run.save(2, {{}, {}}, -1);
+        EXPECT_EQ(resolve_model(path), checkpoints + "step-000002.safetensors");
+        run.save(4, {{}, {}}, 4);
+        run.save(6, {{}, {}}, 4);
+    }
+    EXPECT_EQ(resolve_model(path), checkpoints + "step-000004.safetensors");
+    EXPECT_EQ(resolve_model(checkpoints + "step-000006.safetensors"),
+              checkpoints + "step-000006.safetensors");
+    std::ofstream(path + "/best") << "../../../etc/passwd\n";
+    EXPECT_EQ(resolve_model(path), checkpoints + "step-000006.safetensors");
+    expect_error(ErrorKind::model, "no such file", [&] { resolve_model(folder_ + "/missing"); });
+}
+
+}  // namespace
+}  // namespace onecycle
