@@ -16,7 +16,7 @@ struct Interval {
 Interval wilson_interval(std::int64_t correct, std::int64_t n, double z = 1.959963984540054);
 
 struct ClassResult {
-    std::string name;
+    std::string name{};
     std::int64_t count = 0;      // images of this class
     std::int64_t correct = 0;    // of them recognised
     std::int64_t predicted = 0;  // images that were taken for this class
@@ -31,8 +31,8 @@ struct Evaluation {
     Interval interval{0, 1};       // of the accuracy, Wilson, 95 %
     double top5 = 0;               // 1 with five classes or fewer
     double balanced_accuracy = 0;  // mean recall of the classes that have images
-    std::vector<ClassResult> per_class;
-    std::vector<std::vector<std::int64_t>> confusion;  // [true class][predicted class]
+    std::vector<ClassResult> per_class{};
+    std::vector<std::vector<std::int64_t>> confusion{};  // [true class][predicted class]
 };
 
 }  // namespace onecycle

@@ -48,34 +48,34 @@ struct EpochReport {
     std::int64_t epoch = 0;  // counted from 0
     double train_loss = 0;   // mean of the epoch's batch losses
     double valid_loss = 0, accuracy = 0;
-    double lr = 0;                     // of the epoch's last update
-    double images_per_second = 0;      // of training, evaluation aside
-    double seconds = 0;                // of training and evaluation
-    std::optional<Interval> interval;  // of the accuracy, when fewer than 1000 images were evaluated
-    bool best = false;                 // the best so far
+    double lr = 0;                       // of the epoch's last update
+    double images_per_second = 0;        // of training, evaluation aside
+    double seconds = 0;                  // of training and evaluation
+    std::optional<Interval> interval{};  // of the accuracy, when fewer than 1000 images were evaluated
+    bool best = false;                   // the best so far
 };
 
 // All are optional and are called on the thread that calls the learner. An exception thrown by one passes
 // through; the state is then as after the last step (a range test: as before it).
 struct Observer {
-    std::function<void(const StepReport&)> on_step;
-    std::function<void(const EpochReport&)> on_epoch;
-    std::function<void(const RangeTestResult&)> on_range_test;  // each that fit() runs for itself
-    std::function<int()> stop;  // asked after each step: not 0 (the signal's number) ends the work in order
-    LogSink log;
+    std::function<void(const StepReport&)> on_step{};
+    std::function<void(const EpochReport&)> on_epoch{};
+    std::function<void(const RangeTestResult&)> on_range_test{};  // each that fit() runs for itself
+    std::function<int()> stop{};  // asked after each step: not 0 (the signal's number) ends the work in order
+    LogSink log{};
 };
 
 struct FitOptions {
-    std::optional<double> max_lr;  // empty: TrainOptions::max_lr; empty too: found by a range test
-    RunFolder* run = nullptr;      // null: nothing is written
+    std::optional<double> max_lr{};  // empty: TrainOptions::max_lr; empty too: found by a range test
+    RunFolder* run = nullptr;        // null: nothing is written
 };
 
 struct FitResult {
-    std::vector<EpochReport> epochs;  // all, also those before a resume
+    std::vector<EpochReport> epochs{};  // all, also those before a resume
     double max_lr = 0;
     std::int64_t step = 0, steps = 0;  // updates done, planned
-    std::optional<std::int64_t> best_epoch;
-    std::string checkpoint, digest;             // path and digest of the last one; empty without a run folder
+    std::optional<std::int64_t> best_epoch{};
+    std::string checkpoint{}, digest{};         // path and digest of the last one; empty without a run folder
     double seconds = 0, images_per_second = 0;  // of this call
     int signal = 0;                             // not 0: stopped by `stop`, after saving
     bool finished() const { return step == steps; }

@@ -19,16 +19,16 @@ namespace onecycle {
 
 // What a model file says, or its tensors' names and shapes imply. Read without loading the weights.
 struct ModelInfo {
-    std::string path;  // of the file
-    std::string arch;  // from the tensors
+    std::string path{};  // of the file
+    std::string arch{};  // from the tensors
     Stem stem = Stem::imagenet;
     int class_count = 0;
-    std::vector<std::string> classes;  // names; the indices as text where the file has none
+    std::vector<std::string> classes{};  // names; the indices as text where the file has none
     // Conventions: the file's own, else 224, 0.875, ImageNet's.
     int size = 224;
     double crop_pct = 0.875;
     std::array<double, 3> mean{0.485, 0.456, 0.406}, stddev{0.229, 0.224, 0.225};
-    std::map<std::string, std::string> metadata;  // all of it; empty for a foreign file
+    std::map<std::string, std::string> metadata{};  // all of it; empty for a foreign file
 
     bool trained_here() const { return metadata.count("onecycle.format") != 0; }
 };
@@ -46,20 +46,20 @@ bool trained_on(const ModelInfo& info, const Dataset& dataset);
 struct RecordedSplit {
     std::uint64_t seed = 0;
     double valid_fraction = 0;
-    std::string dataset_digest;
+    std::string dataset_digest{};
 };
 std::optional<RecordedSplit> recorded_split(const ModelInfo& info);
 
 struct ModelOptions {
     // Empty: the file's own, else 224, 0.875, ImageNet's.
-    std::optional<int> size;
-    std::optional<double> crop_pct;
-    std::optional<std::array<double, 3>> mean, stddev;
+    std::optional<int> size{};
+    std::optional<double> crop_pct{};
+    std::optional<std::array<double, 3>> mean{}, stddev{};
     int batch_size = 64;
     int threads = 0;  // 0: all cores
     std::string device = "auto", precision = "auto";
-    LogSink log;
-    std::function<int()> stop;  // asked between batches; not 0 ends the work, see Interrupted
+    LogSink log{};
+    std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
 };
 
 // The work was ended because `stop` said so.
@@ -75,9 +75,9 @@ struct Prediction {
         std::string label;  // the class's name
         double probability = 0;
     };
-    std::string file;
-    std::vector<Entry> top;  // highest probability first
-    std::string error;       // why there is no answer; else empty
+    std::string file{};
+    std::vector<Entry> top{};  // highest probability first
+    std::string error{};       // why there is no answer; else empty
 };
 
 class Model {

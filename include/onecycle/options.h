@@ -19,8 +19,8 @@ namespace onecycle {
 // A member left empty takes the default that depends on others; resolved() fills those in.
 struct TrainOptions {
     // The images.
-    std::string data;   // the folder
-    std::string valid;  // the evaluation side's folder; empty: found in `data`, or split from it
+    std::string data{};   // the folder
+    std::string valid{};  // the evaluation side's folder; empty: found in `data`, or split from it
     double valid_fraction = 0.2;
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;
@@ -41,17 +41,17 @@ struct TrainOptions {
     // How it learns.
     int batch_size = 64;  // 2 or more
     std::int64_t epochs = 6;
-    std::optional<double> max_lr;  // empty: a range test finds it
+    std::optional<double> max_lr{};  // empty: a range test finds it
     std::string policy = "onecycle";
-    std::optional<double> pct_start, div, final_div;  // empty: the policy's own
-    std::optional<Anneal> anneal;
+    std::optional<double> pct_start{}, div{}, final_div{};  // empty: the policy's own
+    std::optional<Anneal> anneal{};
     bool three_phase = false;
-    std::optional<MomentumRange> momentum;  // beta1 for Adam; empty: 0.85:0.95 with one-cycle, else 0.9
+    std::optional<MomentumRange> momentum{};  // beta1 for Adam; empty: 0.85:0.95 with one-cycle, else 0.9
     OptimizerKind optimizer = OptimizerKind::sgd;
     bool nesterov = false;
     double beta2 = 0.99;
     double eps = 1e-5;
-    std::optional<double> weight_decay;  // empty: default_weight_decay()
+    std::optional<double> weight_decay{};  // empty: default_weight_decay()
     bool decay_norm_and_bias = false;
     double label_smoothing = 0;
     bool balanced_class_weights = false;  // --class-weights balanced: n / (classes * n_class)
@@ -95,8 +95,9 @@ std::string to_json(const TrainOptions& options);
 // for an unknown one or one of a wrong type or value, and for text that is not JSON.
 TrainOptions train_options_from_json(const std::string& text, const std::string& where);
 
-// The options, as "--batch-size", whose values differ and would change the result of a training. Not among
-// them: paths of the images (their list has a digest of its own), threads, checkpoint_every.
+// The options, as "--batch-size", whose values differ and may change the result of a training. Not among
+// them: `data` (the list of images has a digest of its own), what to do with bad images, threads,
+// checkpoint_every.
 std::vector<std::string> changed_options(const TrainOptions& before, const TrainOptions& after);
 
 }  // namespace onecycle

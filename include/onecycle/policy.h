@@ -54,6 +54,9 @@ struct PolicyOptions {
 // allowed form.
 Schedule make_schedule(const PolicyOptions& options);
 
+// The momentum given, or the policy's own. Throws Error(usage).
+MomentumRange momentum_range(const PolicyOptions& options);
+
 // Where the policy's momentum stands while the rate is highest: `low` of one-cycle, `high` of the others.
 // The range test runs at it.
 double momentum_at_peak(const PolicyOptions& options);

@@ -30,7 +30,7 @@ enum class RangeTestStop {
 std::string to_string(RangeTestStop stop);  // "end", "blow-up", "not finite", "signal"
 
 struct RangeTestResult {
-    std::vector<double> lr, loss;  // a row an update; the loss is the batch's before the update
+    std::vector<double> lr{}, loss{};  // a row an update; the loss is the batch's before the update
     RangeTestAnalysis analysis;
     RangeTestStop stopped = RangeTestStop::end;
     std::int64_t planned_steps = 0;
@@ -38,7 +38,7 @@ struct RangeTestResult {
     double passes = 0;    // over the training images
     double seconds = 0;
     // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no trace.
-    std::string digest_before, digest_after;
+    std::string digest_before{}, digest_after{};
 };
 
 // The range test again and again from the same start, one option changed.

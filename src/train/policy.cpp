@@ -76,15 +76,6 @@ bool is_one_cycle(const std::string& policy) {
     return policy == "onecycle" || policy.rfind("onecycle:", 0) == 0;
 }
 
-MomentumRange momentum_of(const PolicyOptions& o) {
-    const MomentumRange m =
-        o.momentum.value_or(is_one_cycle(o.policy) ? MomentumRange{0.85, 0.95} : MomentumRange{0.9, 0.9});
-    if (!(m.low >= 0 && m.low <= m.high && m.high < 1))
-        refuse(fmt::format("--momentum {}:{}", m.low, m.high), "it must hold 0 <= LOW <= HIGH < 1",
-               "for example 0.85:0.95 or 0.9");
-    return m;
-}
-
 void check_common(const PolicyOptions& o) {
     const auto count = [](const char* option, std::int64_t value) {
         require(value >= 1, option, static_cast<double>(value), "it must be 1 or more", "");
@@ -192,9 +183,18 @@ Schedule make_knots(const PolicyOptions& o, std::int64_t steps, double momentum,
 
 }  // namespace
 
+MomentumRange momentum_range(const PolicyOptions& o) {
+    const MomentumRange m =
+        o.momentum.value_or(is_one_cycle(o.policy) ? MomentumRange{0.85, 0.95} : MomentumRange{0.9, 0.9});
+    if (!(m.low >= 0 && m.low <= m.high && m.high < 1))
+        refuse(fmt::format("--momentum {}:{}", m.low, m.high), "it must hold 0 <= LOW <= HIGH < 1",
+               "for example 0.85:0.95 or 0.9");
+    return m;
+}
+
 Schedule make_schedule(const PolicyOptions& o) {
     check_common(o);
-    const MomentumRange momentum = momentum_of(o);
+    const MomentumRange momentum = momentum_range(o);
     const std::int64_t steps = o.epochs * o.steps_per_epoch;
     const double end = static_cast<double>(steps);
     const std::string& policy = o.policy;
@@ -235,7 +235,7 @@ Schedule make_schedule(const PolicyOptions& o) {
 }
 
 double momentum_at_peak(const PolicyOptions& o) {
-    const MomentumRange momentum = momentum_of(o);
+    const MomentumRange momentum = momentum_range(o);
     return is_one_cycle(o.policy) ? momentum.low : momentum.high;
 }
 

@@ -1,0 +1,31 @@
+// The one place where training learns which device it has. Everything else speaks to Device and Backend.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "device/device.h"
+#include "ops/ops.h"
+
+namespace onecycle {
+
+struct DeviceChoice {
+    std::string device, precision;  // never "auto"
+};
+
+// What --device and --precision come to in this build. Throws Error(usage) for an unknown name and
+// Error(device) for one that this build or the device does not have.
+DeviceChoice choose_device(const std::string& device, const std::string& precision);
+
+// --threads, with 0 for all cores.
+int worker_threads(int threads);
+
+struct Engine {
+    std::unique_ptr<Device> device;
+    std::unique_ptr<Backend> backend;
+};
+
+// Throws as choose_device().
+Engine make_engine(const std::string& device, const std::string& precision, int threads);
+
+}  // namespace onecycle

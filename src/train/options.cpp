@@ -1,0 +1,176 @@
+#include "onecycle/options.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <initializer_list>
+
+#include "onecycle/error.h"
+#include "train/engine.h"
+
+namespace onecycle {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& option, const std::string& why, const std::string& fix) {
+    throw Error(ErrorKind::usage, "option not usable", option, why, fix);
+}
+
+template <class T>
+void require(bool ok, const char* option, const T& value, const char* why, const char* fix) {
+    if (!ok) refuse(fmt::format("{} {}", option, value), why, fix);
+}
+
+// "a, b or c"
+std::string listed(std::initializer_list<const char*> names) {
+    std::string text;
+    std::size_t i = 0;
+    for (const char* name : names) {
+        if (i) text += i + 1 == names.size() ? " or " : ", ";
+        text += name;
+        ++i;
+    }
+    return text;
+}
+
+void one_of(const char* option, const std::string& value, std::initializer_list<const char*> names) {
+    for (const char* name : names)
+        if (value == name) return;
+    refuse(fmt::format("{} {}", option, value), "there is no such choice", "use " + listed(names));
+}
+
+void check_images(const TrainOptions& o) {
+    require(o.valid_fraction > 0 && o.valid_fraction < 1, "--valid-fraction", o.valid_fraction,
+            "it must be between 0 and 1", "0.2 is the default");
+    require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
+            "0.05 is the default");
+    one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
+    const int least = o.stem == Stem::imagenet ? 32 : 8;
+    if (o.size < least || o.size > 4096)
+        refuse(fmt::format("--size {}", o.size), fmt::format("it must be between {} and 4096 pixels", least),
+               "224 is the default");
+    require(o.crop_pct > 0 && o.crop_pct <= 1, "--crop-pct", o.crop_pct, "it must be above 0 and at most 1",
+            "0.875 is the default");
+    for (double mean : o.mean)
+        require(std::isfinite(mean), "--mean", mean, "it must be a number",
+                "give three, as 0.485,0.456,0.406");
+    for (double deviation : o.stddev)
+        require(std::isfinite(deviation) && deviation > 0, "--std", deviation, "it must be above 0",
+                "give three, as 0.229,0.224,0.225");
+    require(!o.init.empty(), "--init", "\"\"", "it is empty", "use random or a file");
+}
+
+void check_learning(const TrainOptions& o) {
+    require(o.batch_size >= 2 && o.batch_size <= 65536, "--batch-size", o.batch_size,
+            "it must be between 2 and 65536: batch norm needs more than one image", "64 is the default");
+    require(o.weight_decay.value_or(0) >= 0 && std::isfinite(o.weight_decay.value_or(0)), "--weight-decay",
+            o.weight_decay.value_or(0), "it must be 0 or more", "1e-4 is the default for sgd");
+    require(o.beta2 >= 0 && o.beta2 < 1, "--beta2", o.beta2, "it must be at least 0 and below 1",
+            "0.99 is the default");
+    require(o.eps > 0 && std::isfinite(o.eps), "--eps", o.eps, "it must be above 0", "1e-5 is the default");
+    require(o.label_smoothing >= 0 && o.label_smoothing < 1, "--label-smoothing", o.label_smoothing,
+            "it must be at least 0 and below 1", "0.1 is common");
+    require(o.clip_norm >= 0 && std::isfinite(o.clip_norm), "--clip-norm", o.clip_norm,
+            "it must be 0 (off) or more", "1 is common");
+    require(o.accumulate >= 1 && o.accumulate <= 65536, "--accumulate", o.accumulate,
+            "it must be between 1 and 65536", "1 is the default");
+    require(o.ema >= 0 && o.ema < 1, "--ema", o.ema, "it must be 0 (off) or below 1", "0.999 is common");
+    require(o.threads >= 0 && o.threads <= 4096, "--threads", o.threads,
+            "it must be 0 (all cores) or a small number", "leave it out to use all cores");
+    require(o.checkpoint_every >= 0, "--checkpoint-every", o.checkpoint_every,
+            "it must be 0 (each epoch) or a number of steps", "leave it out to save each epoch");
+    // The schedule checks epochs, rate, policy and momentum; the steps of an epoch are not known yet.
+    const PolicyOptions policy = policy_options(o, o.max_lr.value_or(0.01), 100);
+    make_schedule(policy);
+    if (o.nesterov) {
+        require(o.optimizer == OptimizerKind::sgd, "--nesterov with --optimizer", to_string(o.optimizer),
+                "only sgd has it", "leave one of them out");
+        require(momentum_range(policy).low > 0, "--nesterov with --momentum", momentum_range(policy).low,
+                "it needs a momentum above 0", "leave one of them out");
+    }
+}
+
+std::string absolute(const std::string& path) {
+    return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
+}
+
+}  // namespace
+
+double default_weight_decay(OptimizerKind kind) {
+    return kind == OptimizerKind::adamw ? 1e-2 : 1e-4;
+}
+
+OptimizerKind parse_optimizer(const std::string& name) {
+    one_of("--optimizer", name, {"sgd", "adam", "adamw"});
+    return name == "sgd" ? OptimizerKind::sgd : name == "adam" ? OptimizerKind::adam : OptimizerKind::adamw;
+}
+
+std::string to_string(OptimizerKind kind) {
+    return kind == OptimizerKind::sgd ? "sgd" : kind == OptimizerKind::adam ? "adam" : "adamw";
+}
+
+Stem parse_stem(const std::string& name) {
+    one_of("--stem", name, {"imagenet", "small"});
+    return name == "small" ? Stem::small : Stem::imagenet;
+}
+
+std::string to_string(Stem stem) {
+    return stem == Stem::small ? "small" : "imagenet";
+}
+
+void check(const TrainOptions& options) {
+    check_images(options);
+    check_learning(options);
+    choose_device(options.device, options.precision);
+}
+
+TrainOptions resolved(const TrainOptions& options) {
+    check(options);
+    TrainOptions o = options;
+    o.data = absolute(o.data);
+    o.valid = absolute(o.valid);
+    if (o.init != "random") o.init = absolute(o.init);
+    o.momentum = momentum_range(policy_options(o, o.max_lr.value_or(0.01), 100));
+    o.weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer));
+    const DeviceChoice choice = choose_device(o.device, o.precision);
+    o.device = choice.device;
+    o.precision = choice.precision;
+    return o;
+}
+
+DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
+    return {.valid_dir = o.valid,
+            .valid_fraction = o.valid_fraction,
+            .seed = o.seed,
+            .bad_images = o.bad_images,
+            .max_bad = o.max_bad,
+            .threads = worker_threads(o.threads),
+            .log = std::move(log)};
+}
+
+PolicyOptions policy_options(const TrainOptions& o, double max_lr, std::int64_t steps_per_epoch) {
+    return {.policy = o.policy,
+            .epochs = o.epochs,
+            .steps_per_epoch = steps_per_epoch,
+            .max_lr = max_lr,
+            .momentum = o.momentum,
+            .pct_start = o.pct_start,
+            .div = o.div,
+            .final_div = o.final_div,
+            .anneal = o.anneal,
+            .three_phase = o.three_phase};
+}
+
+OptimizerOptions optimizer_options(const TrainOptions& o) {
+    return {.kind = o.optimizer,
+            .nesterov = o.nesterov,
+            .beta2 = o.beta2,
+            .epsilon = o.eps,
+            .weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer)),
+            .clip_norm = o.clip_norm,
+            .accumulate = o.accumulate,
+            .average_decay = o.ema};
+}
+
+}  // namespace onecycle

@@ -1,0 +1,274 @@
+// TrainOptions as config.json: one list of members serves writing, reading and comparing.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "onecycle/error.h"
+#include "onecycle/options.h"
+#include "train/options_record.h"
+
+namespace onecycle {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Calls visit(name, member) for every option, in the order of the file.
+template <class Options, class Visit>
+void each_option(Options& o, Visit&& visit) {
+    visit("data", o.data);
+    visit("valid", o.valid);
+    visit("valid_fraction", o.valid_fraction);
+    visit("bad_images", o.bad_images);
+    visit("max_bad", o.max_bad);
+    visit("arch", o.arch);
+    visit("stem", o.stem);
+    visit("zero_init_residual", o.zero_init_residual);
+    visit("init", o.init);
+    visit("size", o.size);
+    visit("augment", o.augment);
+    visit("crop_pct", o.crop_pct);
+    visit("mean", o.mean);
+    visit("std", o.stddev);
+    visit("batch_size", o.batch_size);
+    visit("epochs", o.epochs);
+    visit("max_lr", o.max_lr);
+    visit("policy", o.policy);
+    visit("pct_start", o.pct_start);
+    visit("div", o.div);
+    visit("final_div", o.final_div);
+    visit("anneal", o.anneal);
+    visit("three_phase", o.three_phase);
+    visit("momentum", o.momentum);
+    visit("optimizer", o.optimizer);
+    visit("nesterov", o.nesterov);
+    visit("beta2", o.beta2);
+    visit("eps", o.eps);
+    visit("weight_decay", o.weight_decay);
+    visit("decay_norm_and_bias", o.decay_norm_and_bias);
+    visit("label_smoothing", o.label_smoothing);
+    visit("class_weights", o.balanced_class_weights);
+    visit("clip_norm", o.clip_norm);
+    visit("accumulate", o.accumulate);
+    visit("ema", o.ema);
+    visit("seed", o.seed);
+    visit("threads", o.threads);
+    visit("device", o.device);
+    visit("precision", o.precision);
+    visit("deterministic", o.deterministic);
+    visit("checkpoint_every", o.checkpoint_every);
+}
+
+constexpr std::string_view class_weights = "class_weights", max_lr = "max_lr";
+
+// Each type's text form, for the option `name`.
+struct Writer {
+    std::string_view name;
+
+    Json operator()(const std::string& value) const { return value; }
+    Json operator()(double value) const { return value; }
+    Json operator()(int value) const { return value; }
+    Json operator()(std::int64_t value) const { return value; }
+    Json operator()(std::uint64_t value) const { return value; }
+    Json operator()(const std::array<double, 3>& value) const { return value; }
+    Json operator()(bool value) const {
+        if (name == class_weights) return value ? "balanced" : "none";
+        return value;
+    }
+    Json operator()(const std::optional<double>& value) const {
+        if (value) return *value;
+        return name == max_lr ? Json("auto") : Json();
+    }
+    Json operator()(const std::optional<MomentumRange>& value) const {
+        if (!value) return {};
+        if (value->low == value->high) return value->low;
+        return fmt::format("{}:{}", value->low, value->high);
+    }
+    Json operator()(const std::optional<Anneal>& value) const {
+        return value ? Json(*value == Anneal::cosine ? "cos" : "linear") : Json();
+    }
+    Json operator()(BadImages value) const { return value == BadImages::fail ? "fail" : "skip"; }
+    Json operator()(Stem value) const { return to_string(value); }
+    Json operator()(AugmentPolicy value) const { return to_string(value); }
+    Json operator()(OptimizerKind value) const { return to_string(value); }
+};
+
+struct Reader {
+    std::string_view name;
+    const std::string& where;
+    const Json& json;
+
+    [[noreturn]] void refuse(const char* needed) const {
+        throw Error(ErrorKind::usage, "cannot read options", where,
+                    fmt::format("\"{}\" is {}, but must be {}", name, json.dump(), needed),
+                    "put it right, or leave it out");
+    }
+    void need(bool ok, const char* needed) const {
+        if (!ok) refuse(needed);
+    }
+
+    void operator()(std::string& value) const {
+        need(json.is_string(), "text");
+        value = json.get<std::string>();
+    }
+    void operator()(double& value) const {
+        need(json.is_number(), "a number");
+        value = json.get<double>();
+    }
+    void operator()(std::uint64_t& value) const {
+        need(json.is_number_unsigned(), "a whole number");
+        value = json.get<std::uint64_t>();
+    }
+    void operator()(std::int64_t& value) const {
+        need(json.is_number_integer() &&
+                 (json.is_number_unsigned() ? json.get<std::uint64_t>() >> 62 == 0 : true),
+             "a whole number");
+        value = json.get<std::int64_t>();
+    }
+    void operator()(int& value) const {
+        std::int64_t wide = 0;
+        (*this)(wide);
+        need(wide == static_cast<int>(wide), "a smaller number");
+        value = static_cast<int>(wide);
+    }
+    void operator()(bool& value) const {
+        if (name == class_weights) {
+            need(json == "balanced" || json == "none", "\"none\" or \"balanced\"");
+            value = json == "balanced";
+            return;
+        }
+        need(json.is_boolean(), "true or false");
+        value = json.get<bool>();
+    }
+    void operator()(std::array<double, 3>& value) const {
+        need(json.is_array() && json.size() == 3 && json[0].is_number() && json[1].is_number() &&
+                 json[2].is_number(),
+             "three numbers");
+        value = json.get<std::array<double, 3>>();
+    }
+    void operator()(std::optional<double>& value) const {
+        value.reset();
+        if (json.is_null() || (name == max_lr && json == "auto")) return;
+        value.emplace();
+        (*this)(*value);
+    }
+    void operator()(std::optional<MomentumRange>& value) const {
+        value.reset();
+        if (json.is_null()) return;
+        need(json.is_number() || json.is_string(), "a number or \"LOW:HIGH\"");
+        value = parse_momentum(json.is_string() ? json.get<std::string>()
+                                                : fmt::format("{}", json.get<double>()));
+    }
+    void operator()(std::optional<Anneal>& value) const {
+        value.reset();
+        if (json.is_null()) return;
+        value = parse_anneal(text());
+    }
+    void operator()(BadImages& value) const { value = parse_bad_images(text()); }
+    void operator()(Stem& value) const { value = parse_stem(text()); }
+    void operator()(AugmentPolicy& value) const { value = parse_augment(text()); }
+    void operator()(OptimizerKind& value) const { value = parse_optimizer(text()); }
+
+    std::string text() const {
+        std::string value;
+        (*this)(value);
+        return value;
+    }
+};
+
+Json as_json(const TrainOptions& options) {
+    Json json = Json::object();
+    each_option(options, [&](const char* name, const auto& member) { json[name] = Writer{name}(member); });
+    return json;
+}
+
+}  // namespace
+
+std::string to_json(const TrainOptions& options) {
+    try {
+        return as_json(options).dump(2) + "\n";
+    } catch (const Json::type_error&) {
+        throw Error(ErrorKind::usage, "cannot write options", printable(options.data),
+                    "the path is not UTF-8 text, which config.json needs", "rename the folder");
+    }
+}
+
+TrainOptions train_options_from_json(const std::string& text, const std::string& where) {
+    const Json json = Json::parse(text, nullptr, false);
+    if (!json.is_object())
+        throw Error(ErrorKind::usage, "cannot read options", where, "it is not a JSON object",
+                    "give a run's config.json");
+    TrainOptions options;
+    std::set<std::string_view> known;
+    each_option(options, [&](const char* name, auto& member) {
+        known.insert(name);
+        if (json.contains(name)) Reader{name, where, json[name]}(member);
+    });
+    for (const auto& [name, value] : json.items())
+        if (!known.count(name))
+            throw Error(ErrorKind::usage, "cannot read options", where,
+                        "there is no option \"" + printable(name) + '"', "leave it out");
+    return options;
+}
+
+namespace {
+
+// The members whose values differ, as options.
+std::vector<std::string> differences(const Json& before, const Json& after) {
+    std::vector<std::string> changed;
+    for (const auto& [name, value] : before.items()) {
+        if (after.contains(name) && after[name] == value) continue;
+        std::string option = "--" + name;
+        std::replace(option.begin(), option.end(), '_', '-');
+        changed.push_back(option);
+    }
+    return changed;
+}
+
+Json without(Json json, std::initializer_list<const char*> names) {
+    for (const char* name : names) json.erase(name);
+    return json;
+}
+
+// What cannot change the result, or is guarded by the digest of the list of images.
+Json result_options(const TrainOptions& options) {
+    return without(as_json(options),
+                   {"data", "bad_images", "max_bad", "threads", "checkpoint_every", "deterministic"});
+}
+
+}  // namespace
+
+std::vector<std::string> changed_options(const TrainOptions& before, const TrainOptions& after) {
+    return differences(result_options(before), result_options(after));
+}
+
+std::string options_record(const TrainOptions& options) {
+    return without(result_options(options), {"valid", "init"}).dump();
+}
+
+std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options) {
+    return differences(Json::parse(record, nullptr, false), Json::parse(options_record(options)));
+}
+
+double max_lr_of_record(const std::string& record) {
+    const Json json = Json::parse(record, nullptr, false);
+    return json.is_object() && json.contains("max_lr") && json["max_lr"].is_number()
+               ? json["max_lr"].get<double>()
+               : 0;
+}
+
+std::string to_json_list(const std::vector<std::string>& texts) {
+    return Json(texts).dump();
+}
+
+std::vector<std::string> from_json_list(const std::string& text) {
+    const Json json = Json::parse(text, nullptr, false);
+    std::vector<std::string> texts;
+    for (const Json& item : json)
+        if (item.is_string()) texts.push_back(item.get<std::string>());
+    return texts;
+}
+
+}  // namespace onecycle
