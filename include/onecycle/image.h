@@ -85,9 +85,9 @@ struct Box {
     double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
 };
 
-// Bilinear with antialiasing, bit for bit Pillow's Image.resize((width, height), BILINEAR, box): two passes
-// (horizontal, then vertical) with 22-bit fixed-point weights, rounded to 8 bits after each.
-// Sides are at least 1.
+// Bilinear with antialiasing, bit for bit Pillow 13's Image.resize((width, height), BILINEAR, box): two
+// passes with 22-bit fixed-point weights, rounded to 8 bits after each. As there, a box does not keep the
+// pixels beside it from taking part. Sides are at least 1.
 Image resize_bilinear(const Image& image, int width, int height);
 Image resize_bilinear(const Image& image, const Box& box, int width, int height);
 

@@ -57,16 +57,24 @@ std::uint8_t rounded(std::int32_t sum) {
 
 constexpr std::int32_t half = 1 << (weight_bits - 1);
 
-// out[r, x, :] = sum over k of in[first_row + r, range(x).first + k, :] * weight(x, k)
-std::vector<std::uint8_t> horizontal(const Image& in, int first_row, int rows, const Weights& w) {
-    const int columns = static_cast<int>(w.ranges.size());
-    std::vector<std::uint8_t> out(static_cast<std::size_t>(rows) * columns * 3);
+// Part of an image: `rows` rows of `row_bytes` bytes, each `stride` bytes behind the one before. Its first
+// pixel is (first_column, first_row) of the whole.
+struct View {
+    const std::uint8_t* data;
+    std::size_t row_bytes, stride;
+    int rows, first_column, first_row;
+};
+
+// out[r, x, :] = sum over k of in[r, range(x).first + k, :] * weight(x, k)
+std::vector<std::uint8_t> horizontal(const View& in, const Weights& w) {
+    std::vector<std::uint8_t> out(static_cast<std::size_t>(in.rows) * w.ranges.size() * 3);
     std::uint8_t* to = out.data();
-    for (int r = 0; r < rows; ++r) {
-        const std::uint8_t* row = &in.rgb[static_cast<std::size_t>(first_row + r) * in.width * 3];
-        for (int x = 0; x < columns; ++x, to += 3) {
-            const std::uint8_t* from = row + static_cast<std::size_t>(w.ranges[x].first) * 3;
-            const std::int32_t* weight = &w.weights[static_cast<std::size_t>(x) * w.taps];
+    for (int r = 0; r < in.rows; ++r) {
+        const std::uint8_t* row = in.data + static_cast<std::size_t>(r) * in.stride;
+        for (std::size_t x = 0; x < w.ranges.size(); ++x, to += 3) {
+            const std::uint8_t* from =
+                row + static_cast<std::size_t>(w.ranges[x].first - in.first_column) * 3;
+            const std::int32_t* weight = &w.weights[x * w.taps];
             std::int32_t sum0 = half, sum1 = half, sum2 = half;
             for (int k = 0; k < w.ranges[x].count; ++k) {
                 sum0 += from[3 * k] * weight[k];
@@ -79,21 +87,20 @@ std::vector<std::uint8_t> horizontal(const Image& in, int first_row, int rows, c
     return out;
 }
 
-// out[y, i] = sum over k of in[range(y).first - first_row + k, i] * weight(y, k), i over a row's bytes
-std::vector<std::uint8_t> vertical(const std::uint8_t* in, std::size_t row_bytes, int first_row,
-                                   const Weights& w) {
-    std::vector<std::uint8_t> out(w.ranges.size() * row_bytes);
-    std::vector<std::int32_t> sums(row_bytes);
+// out[y, i] = sum over k of in[range(y).first + k, i] * weight(y, k), i over a row's bytes
+std::vector<std::uint8_t> vertical(const View& in, const Weights& w) {
+    std::vector<std::uint8_t> out(w.ranges.size() * in.row_bytes);
+    std::vector<std::int32_t> sums(in.row_bytes);
     for (std::size_t y = 0; y < w.ranges.size(); ++y) {
         std::fill(sums.begin(), sums.end(), half);
         for (int k = 0; k < w.ranges[y].count; ++k) {
             const std::uint8_t* from =
-                in + static_cast<std::size_t>(w.ranges[y].first - first_row + k) * row_bytes;
+                in.data + static_cast<std::size_t>(w.ranges[y].first - in.first_row + k) * in.stride;
             const std::int32_t weight = w.weights[y * w.taps + k];
-            for (std::size_t i = 0; i < row_bytes; ++i) sums[i] += from[i] * weight;
+            for (std::size_t i = 0; i < in.row_bytes; ++i) sums[i] += from[i] * weight;
         }
-        std::uint8_t* to = &out[y * row_bytes];
-        for (std::size_t i = 0; i < row_bytes; ++i) to[i] = rounded(sums[i]);
+        std::uint8_t* to = &out[y * in.row_bytes];
+        for (std::size_t i = 0; i < in.row_bytes; ++i) to[i] = rounded(sums[i]);
     }
     return out;
 }
@@ -105,11 +112,32 @@ Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& wi
                                         window.full_width, window.x, window.width);
     const Weights down = make_weights(image.height, static_cast<float>(box.y0), static_cast<float>(box.y1),
                                       window.full_height, window.y, window.height);
-    const int first_row = down.ranges.front().first;
+    // What either pass reads of the image.
+    const int first_column = across.ranges.front().first, first_row = down.ranges.front().first;
+    const int columns = across.ranges.back().first + across.ranges.back().count - first_column;
     const int rows = down.ranges.back().first + down.ranges.back().count - first_row;
-    const std::vector<std::uint8_t> narrow = horizontal(image, first_row, rows, across);
+    const std::size_t stride = static_cast<std::size_t>(image.width) * 3;
+    const std::size_t row_bytes = static_cast<std::size_t>(columns) * 3;
+    const View read{&image.rgb[static_cast<std::size_t>(first_row) * stride + first_column * 3],
+                    row_bytes,
+                    stride,
+                    rows,
+                    first_column,
+                    first_row};
+
+    // Horizontal first, except where that is much dearer; the order shows in the rounding, so this is the
+    // very rule of Pillow 13 (before, it was horizontal first always).
+    const bool vertical_first = window.full_height < image.height &&
+                                image.height - window.full_height > 2 * (image.width - window.full_width);
+    if (vertical_first) {
+        const std::vector<std::uint8_t> low = vertical(read, down);
+        return {window.width, window.height,
+                horizontal({low.data(), row_bytes, row_bytes, window.height, first_column, 0}, across)};
+    }
+    const std::vector<std::uint8_t> narrow = horizontal(read, across);
+    const std::size_t narrow_bytes = static_cast<std::size_t>(window.width) * 3;
     return {window.width, window.height,
-            vertical(narrow.data(), static_cast<std::size_t>(window.width) * 3, first_row, down)};
+            vertical({narrow.data(), narrow_bytes, narrow_bytes, rows, 0, first_row}, down)};
 }
 
 Image resize_bilinear(const Image& image, const Box& box, int width, int height) {

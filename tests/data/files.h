@@ -1,0 +1,69 @@
+// Fixture images, and folders that vanish with the test.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "onecycle/image.h"
+
+namespace onecycle::test {
+
+namespace fs = std::filesystem;
+
+inline fs::path images() {
+    return fs::path(ONECYCLE_TEST_DATA) / "images";
+}
+
+inline std::vector<std::uint8_t> bytes_of(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    EXPECT_TRUE(file) << path;
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+inline void write(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
+    fs::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+inline void write(const fs::path& path, const std::string& text) {
+    write(path, std::vector<std::uint8_t>(text.begin(), text.end()));
+}
+
+// The pixels that Pillow found: a binary PPM.
+inline Image expected(const std::string& name) {
+    std::ifstream file(images() / (name + ".ppm"), std::ios::binary);
+    std::string magic;
+    int most = 0;
+    Image image;
+    file >> magic >> image.width >> image.height >> most;
+    file.get();
+    EXPECT_EQ(magic, "P6") << name;
+    image.rgb.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    return image;
+}
+
+class TemporaryFolder {
+  public:
+    TemporaryFolder() {
+        std::string name = (fs::temp_directory_path() / "onecycle-XXXXXX").native();
+        path_ = ::mkdtemp(name.data());
+    }
+    ~TemporaryFolder() { fs::remove_all(path_); }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    const fs::path& path() const { return path_; }
+    fs::path operator/(const std::string& name) const { return path_ / name; }
+
+  private:
+    fs::path path_;
+};
+
+}  // namespace onecycle::test

@@ -1,0 +1,150 @@
+// Damaged and hostile files: each is refused, with its reason, before it can do harm.
+#include <gtest/gtest.h>
+
+#include <sys/stat.h>
+
+#include <optional>
+
+#include "data/files.h"
+#include "onecycle/image.h"
+
+using namespace onecycle;
+using namespace onecycle::test;
+
+namespace {
+
+using File = std::vector<std::uint8_t>;
+
+std::optional<std::string> refusal(const File& bytes) {
+    try {
+        probe_image(bytes, "x.jpg");
+    } catch (const ImageError& error) {
+        return error.reason();
+    }
+    return std::nullopt;
+}
+
+std::string reason(const std::string& text) {
+    return refusal(File(text.begin(), text.end())).value_or("accepted");
+}
+
+void append(File& file, std::initializer_list<int> bytes) {
+    for (const int byte : bytes) file.push_back(static_cast<std::uint8_t>(byte));
+}
+
+// A baseline JPEG whose header claims width x height, with `scans` scans of a few bytes.
+File jpeg_claiming(int width, int height, int scans, bool progressive = false) {
+    File file;
+    append(file, {0xFF, 0xD8, 0xFF, progressive ? 0xC2 : 0xC0, 0, 11, 8, height >> 8, height & 255,
+                  width >> 8, width & 255, 1, 1, 0x11, 0});
+    for (int k = 0; k < scans; ++k) append(file, {0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 0x12});
+    append(file, {0xFF, 0xD9});
+    return file;
+}
+
+// The fixture with its chunk's data replaced; the CRC is made to fit by `crc` of the test itself.
+File with_png_size(std::uint32_t width, std::uint32_t height) {
+    File file = bytes_of(images() / "grey.png");
+    for (int k = 0; k < 4; ++k) {
+        file[16 + static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(width >> (24 - 8 * k));
+        file[20 + static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(height >> (24 - 8 * k));
+    }
+    std::uint32_t crc = ~0u;
+    for (std::size_t at = 12; at < 29; ++at) {
+        crc ^= file[at];
+        for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320u : 0);
+    }
+    crc = ~crc;
+    for (int k = 0; k < 4; ++k)
+        file[29 + static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(crc >> (24 - 8 * k));
+    return file;
+}
+
+}  // namespace
+
+TEST(Damage, no_truncation_of_any_fixture_is_accepted) {
+    int cuts = 0;
+    for (const std::string name :
+         {"rgb_420.jpg", "rgb_444.jpg", "grey.jpg", "progressive.jpg", "restart.jpg", "cmyk.jpg",
+          "orientation_6.jpg", "one_pixel.jpg", "grey.png", "palette_transparency.png", "interlaced.png",
+          "many_idat.png", "orientation_8.png", "rgb.bmp", "palette.bmp", "one_bit.bmp", "rgb_565.bmp"}) {
+        const File whole = bytes_of(images() / name);
+        ASSERT_FALSE(refusal(whole)) << name;
+        for (std::size_t length = 0; length < whole.size(); ++length, ++cuts)
+            ASSERT_TRUE(refusal(File(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length))))
+                << name << " cut to " << length;
+    }
+    EXPECT_GT(cuts, 10000);
+}
+
+TEST(Damage, no_flipped_bit_of_a_png_is_accepted) {
+    for (const std::string name : {"grey.png", "short_palette.png", "one_pixel.png"}) {
+        File file = bytes_of(images() / name);
+        for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
+            file[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+            ASSERT_TRUE(refusal(file)) << name << " bit " << bit;
+            file[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+        }
+    }
+}
+
+TEST(Damage, a_jpeg_with_any_byte_changed_is_decoded_or_refused) {
+    // JPEG has no checksum: damage is not always seen, but must stay harmless (the sanitizers look on).
+    for (const std::string name : {"progressive.jpg", "rgb_420.jpg"}) {
+        const File whole = bytes_of(images() / name);
+        for (std::size_t at = 0; at < whole.size(); ++at) {
+            File file = whole;
+            file[at] ^= 0x55;
+            try {
+                const Image image = decode_image(file, name);
+                ASSERT_EQ(image.rgb.size(), static_cast<std::size_t>(image.width) * image.height * 3);
+            } catch (const ImageError&) {
+            }
+        }
+    }
+}
+
+TEST(Damage, a_jpeg_whose_data_end_early_is_refused_by_the_decoder) {
+    // Cut in the middle of the data, with the end marker put back: the walk cannot see it.
+    if (!jpeg_decoder().starts_with("libjpeg-turbo")) GTEST_SKIP() << "stb_image does not tell";
+    File file = bytes_of(images() / "rgb_444.jpg");
+    file.resize(file.size() - 200);
+    append(file, {0, 0xFF, 0xD9});
+    EXPECT_THROW(decode_image(file, "x.jpg"), ImageError);
+}
+
+TEST(Damage, reasons_say_what_the_file_is) {
+    EXPECT_EQ(reason(""), "empty file");
+    EXPECT_EQ(reason("<html>\n<body>404"), "not an image (starts with '<html>')");
+    EXPECT_EQ(reason("a text"), "not an image (starts with 'a text')");
+    EXPECT_EQ(reason(std::string(5000, '\0')), "not an image (all bytes are zero)");
+    EXPECT_NE(reason("GIF89a...").find("GIF"), std::string::npos);
+    EXPECT_NE(reason("RIFF....WEBPVP8 ").find("WebP"), std::string::npos);
+    File png = bytes_of(images() / "rgb.png");
+    png[png.size() / 2] ^= 1;
+    EXPECT_EQ(refusal(png), "damaged: wrong CRC");
+    EXPECT_NE(refusal(bytes_of(images() / "cmyk_without_adobe.jpg"))->find("Adobe"), std::string::npos);
+}
+
+TEST(Damage, bombs_are_refused_by_their_header) {
+    EXPECT_NE(refusal(jpeg_claiming(26000, 26000, 1))->find("too large"), std::string::npos);
+    EXPECT_NE(refusal(jpeg_claiming(10000, 10000, 1))->find("too few bytes"), std::string::npos);
+    EXPECT_NE(refusal(jpeg_claiming(10000, 10000, 1, true))->find("too few bytes"), std::string::npos);
+    EXPECT_NE(refusal(jpeg_claiming(8, 8, 30000, true))->find("scans"), std::string::npos);
+    EXPECT_FALSE(refusal(jpeg_claiming(8, 8, 1)));  // the same bytes with honest numbers
+    EXPECT_NE(refusal(with_png_size(16384, 16384))->find("too large"), std::string::npos);
+    EXPECT_NE(refusal(with_png_size(12000, 12000))->find("too few bytes"), std::string::npos);
+    EXPECT_NE(refusal(with_png_size(0, 5))->find("without pixels"), std::string::npos);
+    EXPECT_FALSE(refusal(with_png_size(37, 29)));  // the fixture as it was
+}
+
+TEST(Damage, only_regular_files_are_read) {
+    TemporaryFolder folder;
+    EXPECT_THROW(read_image(folder / "missing.jpg"), ImageError);
+    EXPECT_THROW(read_image(folder.path()), ImageError);
+    const std::string fifo = folder / "fifo.jpg";
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    EXPECT_THROW(read_image(fifo), ImageError);  // and does not wait for a writer
+    write(folder / "large.jpg", std::string(2000, 'x'));
+    EXPECT_THROW(read_image_bytes(folder / "large.jpg", 1999), ImageError);
+}

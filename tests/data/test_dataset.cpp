@@ -1,0 +1,230 @@
+// Folders as people have them: layouts, splits, damaged files, mistakes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "data/files.h"
+#include "onecycle/dataset.h"
+#include "onecycle/demo_data.h"
+#include "onecycle/error.h"
+
+using namespace onecycle;
+using namespace onecycle::test;
+
+namespace {
+
+// `count` images named 000.png, ... in a class folder.
+void add_class(const fs::path& folder, int count, const std::string& fixture = "one_pixel.png") {
+    const std::vector<std::uint8_t> bytes = bytes_of(images() / fixture);
+    fs::create_directories(folder);
+    for (int k = 0; k < count; ++k) {
+        std::string name = std::to_string(1000 + k).substr(1) + fs::path(fixture).extension().native();
+        write(folder / name, bytes);
+    }
+}
+
+std::vector<std::string> names(const std::vector<Sample>& samples) {
+    std::vector<std::string> result;
+    for (const Sample& sample : samples) result.push_back(sample.name);
+    return result;
+}
+
+std::string failure(const fs::path& path, const DatasetOptions& options = {}) {
+    try {
+        open_dataset(path, options);
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::data);
+        const std::string line = error.what();
+        EXPECT_EQ(line.find('\n'), std::string::npos);
+        return line;
+    }
+    return "accepted";
+}
+
+}  // namespace
+
+TEST(Dataset, automatic_split_is_stratified_seeded_and_blind_to_file_order) {
+    TemporaryFolder a, b;
+    for (const auto& [name, count] : {std::pair("cats", 20), {"dogs", 7}, {"owls", 2}, {"newts", 1}})
+        add_class(a / name, count);
+    // The same files made in another order: directories list them in another one too.
+    for (int k = 19; k >= 0; --k)
+        write((b / "cats") / (std::to_string(1000 + k).substr(1) + ".png"),
+              bytes_of(images() / "one_pixel.png"));
+    for (const auto& [name, count] : {std::pair("newts", 1), {"owls", 2}, {"dogs", 7}})
+        add_class(b / name, count);
+
+    const Dataset first = open_dataset(a.path()), second = open_dataset(b.path());
+    EXPECT_EQ(first.classes, (std::vector<std::string>{"cats", "dogs", "newts", "owls"}));
+    EXPECT_TRUE(first.automatic_split);
+    EXPECT_EQ(class_counts(first.train, 4), (std::vector<std::int64_t>{16, 6, 1, 1}));
+    EXPECT_EQ(class_counts(first.valid, 4), (std::vector<std::int64_t>{4, 1, 0, 1}));
+    EXPECT_EQ(names(first.train), names(second.train));
+    EXPECT_EQ(names(first.valid), names(second.valid));
+    EXPECT_EQ(digest(first), digest(second));
+    EXPECT_TRUE(std::is_sorted(first.train.begin(), first.train.end(), [](const Sample& x, const Sample& y) {
+        return std::pair(x.label, x.name) < std::pair(y.label, y.name);
+    }));
+    EXPECT_EQ(all_samples(first).size(), 30u);
+
+    DatasetOptions other;
+    other.seed = 1;
+    EXPECT_NE(names(open_dataset(a.path(), other).valid), names(first.valid));
+    EXPECT_NE(digest(open_dataset(a.path(), other)), digest(first));
+}
+
+TEST(Dataset, leaving_out_bad_files_equals_a_folder_without_them) {
+    TemporaryFolder clean, mixed;
+    for (const char* name : {"a", "b"}) {
+        add_class(clean / name, 30);
+        add_class(mixed / name, 30);
+    }
+    const std::vector<std::uint8_t> photo = bytes_of(images() / "rgb_420.jpg");
+    write(mixed / "a/000a.jpg", std::vector<std::uint8_t>(photo.begin(), photo.end() - 40));
+    write(mixed / "a/0000.jpg", std::string("<html>not found</html>"));
+    write(mixed / "b/zero.png", std::string());
+    write(mixed / "b/photo.webp", std::string("RIFF"));
+    write(mixed / "b/notes.txt", std::string("no image, and none is meant"));
+    write(mixed / "b/.hidden.jpg", std::string("x"));
+    write(mixed / ".git/x.jpg", std::string("x"));
+
+    DatasetOptions options;
+    options.max_bad = 0.07;
+    std::vector<std::string> lines;
+    options.log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
+    for (const int threads : {1, 4}) {
+        options.threads = threads;
+        lines.clear();
+        const Dataset got = open_dataset(mixed.path(), options), want = open_dataset(clean.path());
+        EXPECT_EQ(names(got.train), names(want.train));
+        EXPECT_EQ(names(got.valid), names(want.valid));
+        EXPECT_EQ(digest(got), digest(want));
+        ASSERT_EQ(got.bad.size(), 4u);
+        EXPECT_EQ(got.bad[0].reason, "not an image (starts with '<html>')");
+        EXPECT_EQ(got.bad[1].reason, "truncated");
+        EXPECT_NE(got.bad[2].reason.find(".webp"), std::string::npos);
+        EXPECT_EQ(got.bad[3].reason, "empty file");
+        const auto said = [&](const std::string& what) {
+            return std::count_if(lines.begin(), lines.end(),
+                                 [&](const std::string& line) { return line.find(what) != line.npos; });
+        };
+        EXPECT_EQ(said("left out 4 of 64 images"), 1);
+        EXPECT_EQ(said("zero.png: empty file"), 1);
+        EXPECT_EQ(said("1 .txt file"), 1);
+    }
+    options.max_bad = 0.05;  // 4 of 64 are 6.25 %
+    EXPECT_NE(failure(mixed.path(), options).find("4 of 64 images"), std::string::npos);
+    options.bad_images = BadImages::fail;
+    EXPECT_NE(failure(mixed.path(), options).find("0000.jpg: not an image"), std::string::npos);
+}
+
+TEST(Dataset, sides_are_found_by_name) {
+    TemporaryFolder root;
+    for (const char* side : {"train", "test", "valid", "val"})
+        for (const char* name : {"x", "y"}) add_class(root / side / name, 3);
+    const Dataset dataset = open_dataset(root.path().native() + "/");
+    EXPECT_FALSE(dataset.automatic_split);
+    EXPECT_EQ(dataset.valid_dir, root / "val");
+    EXPECT_EQ(dataset.train.size(), 6u);
+    EXPECT_EQ(dataset.valid.size(), 6u);
+    fs::remove_all(root / "val");
+    EXPECT_EQ(open_dataset(root.path()).valid_dir, root / "valid");
+    DatasetOptions named;
+    named.valid_dir = root / "test";
+    EXPECT_EQ(open_dataset(root.path(), named).valid_dir, root / "test");
+    fs::remove_all(root / "valid");
+    fs::remove_all(root / "test");
+    EXPECT_TRUE(open_dataset(root.path()).automatic_split);  // of train/
+    EXPECT_EQ(open_dataset(root.path()).classes, (std::vector<std::string>{"x", "y"}));
+}
+
+TEST(Dataset, train_may_be_a_class) {
+    TemporaryFolder root;
+    add_class(root / "bus", 4);
+    add_class(root / "train", 4);
+    EXPECT_EQ(open_dataset(root.path()).classes, (std::vector<std::string>{"bus", "train"}));
+}
+
+TEST(Dataset, evaluation_needs_no_training_side) {
+    TemporaryFolder root;
+    add_class(root / "val/only", 3);
+    DatasetOptions options;
+    options.use = DatasetUse::evaluation;
+    const Dataset dataset = open_dataset(root.path(), options);
+    EXPECT_EQ(dataset.classes, (std::vector<std::string>{"only"}));
+    EXPECT_EQ(dataset.valid.size(), 3u);
+    EXPECT_TRUE(dataset.train.empty());
+    EXPECT_NE(failure(root.path()).find("no train/"), std::string::npos);
+}
+
+TEST(Dataset, nested_folders_links_and_odd_names_are_followed) {
+    TemporaryFolder root, elsewhere;
+    add_class(elsewhere / "photos", 2);
+    add_class(root / "a/deep/er", 2);
+    fs::create_directory_symlink(elsewhere / "photos", root / "a/linked");
+    fs::create_directory_symlink(root / "a", root / "a/deep/loop");
+    add_class(root / "b\n\xff \xc3\xa9", 2);
+    write(root / "a/UPPER.JPG", bytes_of(images() / "rgb.png"));  // told by content, not by name
+    std::vector<std::string> lines;
+    DatasetOptions options;
+    options.log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
+    const Dataset dataset = open_dataset(root.path(), options);
+    EXPECT_EQ(class_counts(all_samples(dataset), 2), (std::vector<std::int64_t>{5, 2}));
+    ASSERT_EQ(lines.size(), 1u);
+    EXPECT_NE(lines[0].find("deep/loop"), std::string::npos);
+}
+
+TEST(Dataset, mistakes_are_named) {
+    TemporaryFolder root;
+    EXPECT_NE(failure(root / "missing").find("no such folder"), std::string::npos);
+    EXPECT_NE(failure(images() / "rgb.png").find("not a folder"), std::string::npos);
+    EXPECT_NE(failure(root.path()).find("the folder is empty"), std::string::npos);
+    add_class(root.path(), 3);
+    EXPECT_NE(failure(root.path()).find("found 3 images directly in it"), std::string::npos);
+    add_class(root / "one", 3);
+    EXPECT_NE(failure(root.path()).find("only one class ('one')"), std::string::npos);
+    fs::create_directory(root / "two");
+    EXPECT_NE(failure(root.path()).find("two: a class without a usable image"), std::string::npos);
+    add_class(root / "two", 1);
+    EXPECT_EQ(failure(root.path()), "accepted");
+
+    TemporaryFolder sides;
+    for (const char* name : {"train/x", "train/y", "val/x", "val/z"}) add_class(sides / name, 2);
+    EXPECT_NE(failure(sides.path()).find("class 'z' is not among the training classes"), std::string::npos);
+    fs::remove_all(sides / "val/z");
+    std::vector<std::string> lines;
+    DatasetOptions options;
+    options.log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
+    EXPECT_EQ(open_dataset(sides.path(), options).valid.size(), 2u);  // y cannot be judged, and that is said
+    ASSERT_EQ(lines.size(), 1u);
+    EXPECT_NE(lines[0].find("no image of class 'y'"), std::string::npos);
+    fs::remove_all(sides / "val/x");
+    add_class(sides / "val", 2);
+    fs::create_directory(sides / "val/x");
+    EXPECT_NE(failure(sides.path()).find("no image for evaluation"), std::string::npos);
+}
+
+TEST(DemoData, is_equal_for_equal_seeds_and_whole) {
+    TemporaryFolder a, b, c;
+    DemoOptions options;
+    options.images_per_class = 6;
+    EXPECT_EQ(make_demo_data(a.path(), options), 30);
+    EXPECT_EQ(make_demo_data(b.path(), options), 30);
+    options.seed = 1;
+    make_demo_data(c.path(), options);
+    const Dataset dataset = open_dataset(a.path());
+    EXPECT_EQ(dataset.classes.size(), 5u);
+    EXPECT_TRUE(dataset.bad.empty());
+    std::set<std::string> extensions;
+    for (const Sample& sample : all_samples(dataset)) {
+        extensions.insert(fs::path(sample.path).extension());
+        EXPECT_EQ(bytes_of(sample.path), bytes_of(b.path() / sample.name)) << sample.name;
+        EXPECT_NE(bytes_of(sample.path), bytes_of(c.path() / sample.name)) << sample.name;
+    }
+    EXPECT_EQ(extensions, (std::set<std::string>{".jpg", ".png"}));
+    EXPECT_THROW(make_demo_data(a.path(), options), Error);  // not empty
+    options.classes = 1;
+    EXPECT_THROW(make_demo_data(a / "new", options), Error);
+    EXPECT_FALSE(fs::exists(a / "new"));
+}
