@@ -1,0 +1,113 @@
+#include "cli/arguments.h"
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <charconv>
+#include <cmath>
+
+#include "onecycle/error.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& option, const std::string& text, const std::string& why,
+                         const std::string& fix) {
+    throw Error(ErrorKind::usage, "bad option", option + (text.empty() ? " ''" : " " + text), why, fix);
+}
+
+template <class Int>
+Int parse_whole(const std::string& option, const std::string& text) {
+    Int value = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc::result_out_of_range)
+        refuse(option, text, "the number is too large", "use a smaller one");
+    if (error != std::errc{} || stop != end)
+        refuse(option, text, "not a whole number",
+               std::is_unsigned_v<Int> ? "write 0 or a positive number" : "for example " + option + " 1");
+    return value;
+}
+
+}  // namespace
+
+double parse_number(const std::string& option, const std::string& text) {
+    double value = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc{} || stop != end || !std::isfinite(value))
+        refuse(option, text, "not a number", "write it like 0.01 or 1e-2");
+    return value;
+}
+
+void Arguments::positional(const std::string& name, std::string& value, const std::string& help) {
+    app_->add_option(name, value, help)->type_name("")->group("Arguments");
+}
+
+void Arguments::positional(const std::string& name, std::vector<std::string>& values,
+                           const std::string& help) {
+    app_->add_option(name, values, help)->type_name("")->group("Arguments");
+}
+
+void Arguments::value(const std::string& name, const std::string& type, const std::string& shown,
+                      const std::string& help, std::function<void(const std::string&)> set) {
+    app_->add_option_function<std::string>(name, set, help)
+        ->type_name(type)
+        ->default_str(shown)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+        ->group(group_);
+}
+
+void Arguments::text(const std::string& name, const std::string& type, std::string& target,
+                     const std::string& help) {
+    value(name, type, target, help, [&target, name](const std::string& text) {
+        if (text.empty()) refuse(name, text, "the value is empty", "give one, or leave the option out");
+        target = text;
+    });
+}
+
+void Arguments::whole(const std::string& name, int& target, const std::string& help) {
+    value(name, "N", fmt::to_string(target), help,
+          [&target, name](const std::string& text) { target = parse_whole<int>(name, text); });
+}
+
+void Arguments::whole(const std::string& name, std::optional<int>& target, const std::string& help) {
+    value(name, "N", target ? fmt::to_string(*target) : "", help,
+          [&target, name](const std::string& text) { target = parse_whole<int>(name, text); });
+}
+
+void Arguments::whole(const std::string& name, std::int64_t& target, const std::string& help) {
+    value(name, "N", fmt::to_string(target), help,
+          [&target, name](const std::string& text) { target = parse_whole<std::int64_t>(name, text); });
+}
+
+void Arguments::whole(const std::string& name, std::uint64_t& target, const std::string& help) {
+    value(name, "N", fmt::to_string(target), help,
+          [&target, name](const std::string& text) { target = parse_whole<std::uint64_t>(name, text); });
+}
+
+void Arguments::number(const std::string& name, double& target, const std::string& help) {
+    value(name, "X", fmt::to_string(target), help,
+          [&target, name](const std::string& text) { target = parse_number(name, text); });
+}
+
+void Arguments::number(const std::string& name, std::optional<double>& target, const std::string& help) {
+    value(name, "X", target ? fmt::to_string(*target) : "", help,
+          [&target, name](const std::string& text) { target = parse_number(name, text); });
+}
+
+void Arguments::flag(const std::string& name, bool& target, const std::string& help) {
+    app_->add_flag_callback(
+            name, [&target] { target = true; }, help)
+        ->group(group_);
+}
+
+bool Arguments::given(const std::string& name) const {
+    const CLI::Option* option = app_->get_option_no_throw(name);
+    return option && option->count() > 0;
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,122 @@
+#include "cli/console.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "cli/arguments.h"
+#include "onecycle/error.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+// False when the file cannot take the bytes; a signal only interrupts.
+bool write_all(int file, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t written = ::write(file, text.data(), text.size());
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return false;
+        text.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return true;
+}
+
+bool dumb_terminal() {
+    const char* term = std::getenv("TERM");
+    return !term || std::string_view(term) == "dumb";
+}
+
+}  // namespace
+
+void declare_console_options(Arguments& arguments, ConsoleOptions& options, bool with_json) {
+    arguments.group("Output");
+    if (with_json) arguments.flag("--json", options.json, "one JSON object on stdout, the rest on stderr");
+    arguments.flag("--quiet", options.quiet, "only results, warnings and errors");
+    arguments.flag("--no-color", options.no_color, "no colours");
+    arguments.value("--progress", "MODE", "auto", "auto: a bar on a terminal, else plain lines; plain; none",
+                    [&options](const std::string& text) {
+                        if (text == "auto")
+                            options.progress = Progress::automatic;
+                        else if (text == "plain")
+                            options.progress = Progress::plain;
+                        else if (text == "none")
+                            options.progress = Progress::none;
+                        else
+                            throw Error(ErrorKind::usage, "bad option", "--progress " + text, "unknown mode",
+                                        "use auto, plain or none");
+                    });
+}
+
+Console::Console(const ConsoleOptions& options) : options_(options) {
+    if (options_.quiet) options_.progress = Progress::none;
+    const int report = options_.json ? STDERR_FILENO : STDOUT_FILENO;
+    color_ = !options_.no_color && !std::getenv("NO_COLOR") && ::isatty(report) && !dumb_terminal();
+    bar_ = options_.progress == Progress::automatic && ::isatty(STDERR_FILENO) && !dumb_terminal();
+}
+
+void Console::write(int file, const std::string& text) {
+    end_progress();
+    // A reader of the report that has gone away must not end a training.
+    (void)write_all(file, text);
+}
+
+void Console::result(const std::string& text) {
+    end_progress();
+    if (!write_all(STDOUT_FILENO, text) && errno != EPIPE)
+        throw Error(ErrorKind::io, "cannot write", "stdout", std::strerror(errno), "");
+}
+
+void Console::say(const std::string& line) {
+    if (!options_.quiet) write(options_.json ? STDERR_FILENO : STDOUT_FILENO, line + "\n");
+}
+
+void Console::warn(const std::string& line) {
+    write(STDERR_FILENO, line + "\n");
+}
+
+bool Console::progress_due() const {
+    return options_.progress != Progress::none && std::chrono::steady_clock::now() >= next_progress_;
+}
+
+void Console::progress(const std::string& line) {
+    if (!progress_due()) return;
+    using namespace std::chrono_literals;
+    next_progress_ = std::chrono::steady_clock::now() + (bar_ ? 100ms : 10s);
+    if (bar_) {
+        (void)write_all(STDERR_FILENO, "\r\x1b[K" + line);
+        bar_shown_ = true;
+    } else {
+        (void)write_all(STDERR_FILENO, line + "\n");
+    }
+}
+
+int Console::width() const {
+    winsize size{};
+    return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40 ? size.ws_col : 80;
+}
+
+std::string Console::bold(const std::string& text) const {
+    return color_ ? "\x1b[1m" + text + "\x1b[0m" : text;
+}
+
+void Console::end_progress() {
+    if (!bar_shown_) return;
+    bar_shown_ = false;
+    (void)write_all(STDERR_FILENO, "\r\x1b[K");
+}
+
+LogSink Console::log() {
+    return [this](LogLevel level, const std::string& line) {
+        if (level == LogLevel::warning)
+            warn("warning: " + line);
+        else
+            say(line);
+    };
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,153 @@
+// onecycle find: the learning-rate range test, or the analysis of a saved curve.
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "cli/out_folder.h"
+#include "cli/training_options.h"
+#include "cli/training_view.h"
+#include "cli/verb.h"
+#include "core/signals.h"
+#include "onecycle/error.h"
+#include "onecycle/find_report.h"
+#include "onecycle/learner.h"
+#include "onecycle/run_folder.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+struct Sweep {
+    SweepParameter parameter{};
+    std::vector<double> values;
+};
+
+// "weight-decay=0,1e-4,1e-3"
+Sweep parse_sweep(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos)
+        throw Error(ErrorKind::usage, "bad option", "--sweep " + text, "not of the form NAME=VALUE,VALUE",
+                    "for example --sweep weight-decay=0,1e-4,1e-3");
+    Sweep sweep;
+    sweep.parameter = parse_sweep_parameter(text.substr(0, equals));
+    for (std::size_t from = equals + 1;;) {
+        const std::size_t to = text.find(',', from);
+        sweep.values.push_back(parse_number("--sweep", text.substr(from, to - from)));
+        if (to == std::string::npos) break;
+        from = to + 1;
+    }
+    return sweep;
+}
+
+class Find : public Verb {
+  public:
+    void declare(Arguments& a, const std::vector<std::string>& words) override {
+        options_ = default_training_options(words);
+        a.positional("DATA", options_.data, "the folder of images");
+        a.group("Range test");
+        a.number("--start-lr", find_.start_lr, "the first rate");
+        a.number("--end-lr", find_.end_lr, "the last rate");
+        a.whole("--steps", find_.steps, "updates");
+        a.value("--ramp", "NAME", "inclusive",
+                "inclusive: the last update uses --end-lr; fastai: one short of it",
+                [this](const std::string& text) { find_.ramp = parse_ramp(text); });
+        a.value("--sweep", "NAME=V,V", "",
+                "repeat the test for each value of weight-decay, momentum or batch-size",
+                [this](const std::string& text) { sweep_ = parse_sweep(text); });
+        a.text("--from-csv", "FILE", from_csv_,
+               "analyse a saved curve (columns lr,loss) instead of running a test");
+        a.flag("--smoothed", smoothed_, "the losses of --from-csv are already smoothed");
+        declare_training_options(a, options_);
+        declare_out_options(a, out_);
+        declare_console_options(a, console_options_, true);
+    }
+
+    int run(const Arguments&, Console& console) override {
+        make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
+        check(options_);
+        if (!from_csv_.empty()) return analyse_file(console);
+        if (smoothed_)
+            throw Error(ErrorKind::usage, "bad option", "--smoothed", "it speaks of the file of --from-csv",
+                        "leave it out");
+        require_data(options_.data, "find");
+        check_out(out_);
+        const SignalGuard guard;
+        const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
+        TrainingView view(console);
+        Learner learner(dataset, options_, view.observer());
+        for (const std::string& line : learner.describe()) console.say(line);
+        if (!sweep_.values.empty()) return sweep(learner, console);
+
+        const RangeTestResult test = learner.find(find_);
+        if (test.stopped == RangeTestStop::signal) return stopped(console);
+        RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        write_range_test(folder, "", test);
+        say_range_test(console, test.analysis);
+        if (test.passes > 1)
+            console.say(
+                fmt::format("The test passed {:.1f} times over the images: late losses look better than on "
+                            "new ones. --steps {} would pass once.",
+                            test.passes, learner.steps_per_epoch()));
+        say_written(console, folder, "find");
+        if (console.json()) console.result(find_json(test));
+        return 0;
+    }
+
+  private:
+    int analyse_file(Console& console) {
+        if (!out_.empty()) check_out(out_);
+        const LossCurve curve = read_curve_csv(from_csv_);
+        const auto analysis =
+            analyse_range_test(curve.lr, curve.loss, {.planned_steps = 0, .already_smoothed = smoothed_});
+        say_range_test(console, analysis);
+        if (!out_.empty()) {
+            RunFolder folder = RunFolder::create(out_, console.log());
+            folder.write("find.csv", find_csv(analysis));
+            folder.write("find.svg", find_svg(analysis));
+            folder.write("find.json", find_json(analysis));
+            say_written(console, folder, "find");
+        }
+        if (console.json()) console.result(find_json(analysis));
+        return 0;
+    }
+
+    int sweep(Learner& learner, Console& console) {
+        const auto results = learner.sweep(sweep_.parameter, sweep_.values, find_);
+        for (const SweepResult& result : results)
+            if (result.test.stopped == RangeTestStop::signal) return stopped(console);
+        RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        for (const SweepResult& result : results)
+            write_range_test(folder, fmt::format("{}={}/", to_string(sweep_.parameter), result.value),
+                             result.test);
+        folder.write("sweep.svg", sweep_svg(sweep_.parameter, results));
+        folder.write("sweep.json", sweep_json(sweep_.parameter, results));
+        console.say(sweep_plot(sweep_.parameter, results));
+        console.say(sweep_table(sweep_.parameter, results));
+        say_written(console, folder, "sweep");
+        if (console.json()) console.result(sweep_json(sweep_.parameter, results));
+        return 0;
+    }
+
+    static void say_written(Console& console, const RunFolder& folder, const std::string& name) {
+        console.say(fmt::format("Written: {}", printable(folder.file(name + ".svg"))));
+    }
+
+    static int stopped(Console& console) {
+        console.warn("Stopped; nothing was changed and nothing is left behind.");
+        return 128 + stop_signal();
+    }
+
+    TrainOptions options_;
+    FindOptions find_;
+    Sweep sweep_;
+    std::string from_csv_, out_;
+    bool smoothed_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_find() {
+    return std::make_unique<Find>();
+}
+
+}  // namespace onecycle::cli

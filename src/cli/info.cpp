@@ -1,0 +1,115 @@
+// onecycle info: what a model, checkpoint or run folder holds.
+#include <fmt/format.h>
+
+#include "cli/json.h"
+#include "cli/verb.h"
+#include "core/file.h"
+#include "onecycle/error.h"
+#include "onecycle/model.h"
+#include "onecycle/run_folder.h"
+#include "onecycle/safetensors.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+std::string joined(const std::vector<std::string>& names, std::size_t most) {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(names.size(), most); ++i)
+        text += (i ? ", " : "") + printable(names[i]);
+    return names.size() > most ? text + ", ..." : text;
+}
+
+// Reads what there is to read; every digest is checked on the way.
+FileInfo inspect(const std::string& path) {
+    FileInfo info;
+    info.path = path;
+    FileSystem& fs = posix_file_system();
+    FileStatus status;
+    if (fs.status(path + "/config.json", status) == 0) {
+        info.kind = "run folder";
+        info.config = read_file(fs, path + "/config.json", ErrorKind::model);
+        if (!newest_valid_checkpoint(path)) {
+            info.not_a_model = "no checkpoint yet";
+            return info;
+        }
+    }
+    info.file = resolve_model(path);
+    const SafetensorsFile file(info.file);
+    file.verify();
+    info.tensors = file.tensors();
+    info.digest = file.digest();
+    try {
+        info.model = read_model_info(path);
+        if (info.kind.empty()) info.kind = info.model->trained_here() ? "checkpoint" : "model";
+    } catch (const Error& error) {
+        if (info.kind.empty()) info.kind = "safetensors file";
+        info.not_a_model = error.what();
+    }
+    return info;
+}
+
+class Info : public Verb {
+  public:
+    void declare(Arguments& a, const std::vector<std::string>&) override {
+        a.positional("FILE", path_, "a run folder, a checkpoint or a .safetensors file");
+        a.group("Report");
+        a.flag("--tensors", tensors_, "list every tensor");
+        declare_console_options(a, console_options_, true);
+    }
+
+    int run(const Arguments&, Console& console) override {
+        if (path_.empty())
+            throw Error(ErrorKind::usage, "missing argument", "FILE", "info needs something to look at",
+                        "onecycle info runs/photos");
+        const FileInfo info = inspect(path_);
+        if (console.json())
+            console.result(to_json(info));
+        else
+            report(console, info);
+        return 0;
+    }
+
+  private:
+    void report(Console& console, const FileInfo& info) const {
+        const auto row = [&](const char* name, const std::string& text) {
+            if (!text.empty()) console.result(fmt::format("{:<12} {}\n", name, text));
+        };
+        row("kind", info.kind);
+        row("file", printable(info.file));
+        if (info.model) {
+            const ModelInfo& m = *info.model;
+            row("arch", m.arch + (m.stem == Stem::small ? ", small stem" : ""));
+            row("classes", fmt::format("{}: {}", m.class_count, joined(m.classes, 10)));
+            row("images", fmt::format("{0} x {0}, crop-pct {1}, mean {2}, std {3}", m.size, m.crop_pct,
+                                      fmt::join(m.mean, ","), fmt::join(m.stddev, ",")));
+            for (const auto& [key, value] : m.metadata)
+                row(printable(key).c_str(), shortened(printable(value)));
+        } else {
+            row("no network", info.not_a_model);
+        }
+        row("digest", info.digest);
+        row("tensors", fmt::format("{}, {} parameters, {:.1f} MB", info.tensors.size(), info.parameters(),
+                                   static_cast<double>(info.bytes()) / 1e6));
+        if (tensors_)
+            for (const TensorInfo& tensor : info.tensors)
+                console.result(fmt::format("  {:<4} [{}] {}\n", name_of(tensor.type),
+                                           fmt::join(tensor.shape, ","), printable(tensor.name)));
+    }
+
+    static std::string shortened(const std::string& text) {
+        constexpr std::size_t most = 100;
+        return text.size() > most ? text.substr(0, most) + "..." : text;
+    }
+
+    std::string path_;
+    bool tensors_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_info() {
+    return std::make_unique<Info>();
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,140 @@
+#include "cli/json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace onecycle::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string text(const Json& json) {
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Json or_null(const std::string& value) {
+    return value.empty() ? Json(nullptr) : Json(value);
+}
+
+}  // namespace
+
+std::string to_json(const Evaluation& e) {
+    Json classes = Json::array(), per_class = Json::array();
+    for (const ClassResult& c : e.per_class) {
+        classes.push_back(c.name);
+        per_class.push_back({{"class", c.name},
+                             {"count", c.count},
+                             {"correct", c.correct},
+                             {"predicted", c.predicted},
+                             {"recall", c.recall},
+                             {"precision", c.precision}});
+    }
+    return text({{"n", e.n},
+                 {"loss", e.loss},
+                 {"accuracy", e.accuracy},
+                 {"accuracy_low", e.interval.low},
+                 {"accuracy_high", e.interval.high},
+                 {"balanced_accuracy", e.balanced_accuracy},
+                 {"top5", e.top5},
+                 {"classes", classes},
+                 {"per_class", per_class},
+                 {"confusion", e.confusion}});
+}
+
+std::string to_json(const std::vector<Prediction>& predictions) {
+    Json list = Json::array();
+    for (const Prediction& p : predictions) {
+        Json top = Json::array();
+        for (const auto& entry : p.top)
+            top.push_back(
+                {{"index", entry.index}, {"class", entry.label}, {"probability", entry.probability}});
+        Json item = {{"file", p.file}, {"top", top}};
+        if (!p.error.empty()) item["error"] = p.error;
+        list.push_back(item);
+    }
+    return text(list);
+}
+
+std::string to_json(const FitResult& result, const std::string& run) {
+    Json epochs = Json::array();
+    for (const EpochReport& e : result.epochs)
+        epochs.push_back({{"epoch", e.epoch},
+                          {"train_loss", e.train_loss},
+                          {"valid_loss", e.valid_loss},
+                          {"accuracy", e.accuracy},
+                          {"lr", e.lr},
+                          {"images_per_second", e.images_per_second},
+                          {"seconds", e.seconds}});
+    return text({{"epochs", epochs},
+                 {"max_lr", result.max_lr},
+                 {"run", run},
+                 {"steps", result.step},
+                 {"finished", result.finished()},
+                 {"best_epoch", result.best_epoch ? Json(*result.best_epoch) : Json(nullptr)},
+                 {"checkpoint", result.checkpoint},
+                 {"digest", result.digest},
+                 {"seconds", result.seconds},
+                 {"images_per_second", result.images_per_second}});
+}
+
+std::int64_t FileInfo::parameters() const {
+    std::int64_t count = 0;
+    for (const TensorInfo& tensor : tensors) {
+        const bool weights = tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias");
+        if (weights && !tensor.name.starts_with("onecycle.")) {
+            std::int64_t elements = 1;
+            for (const std::int64_t side : tensor.shape) elements *= side;
+            count += elements;
+        }
+    }
+    return count;
+}
+
+std::uint64_t FileInfo::bytes() const {
+    std::uint64_t total = 0;
+    for (const TensorInfo& tensor : tensors) total += tensor.bytes;
+    return total;
+}
+
+std::string to_json(const FileInfo& info) {
+    Json json = {{"kind", info.kind}, {"path", info.path}, {"file", or_null(info.file)}};
+    if (info.model) {
+        const ModelInfo& m = *info.model;
+        json.update({{"arch", m.arch},
+                     {"stem", to_string(m.stem)},
+                     {"classes", m.classes},
+                     {"size", m.size},
+                     {"crop_pct", m.crop_pct},
+                     {"mean", m.mean},
+                     {"std", m.stddev},
+                     {"metadata", m.metadata}});
+    } else {
+        json["arch"] = nullptr;
+        json["reason"] = info.not_a_model;
+    }
+    json["digest"] = or_null(info.digest);
+    json["parameters"] = info.parameters();
+    json["bytes"] = info.bytes();
+    if (!info.config.empty()) json["config"] = Json::parse(info.config, nullptr, false);
+    Json tensors = Json::array();
+    for (const TensorInfo& tensor : info.tensors)
+        tensors.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}});
+    json["tensors"] = tensors;
+    return text(json);
+}
+
+std::string to_json(const MachineInfo& machine) {
+    Json backends = Json::array(), libraries = Json::object();
+    for (const auto& b : machine.backends)
+        backends.push_back({{"name", b.name}, {"built", b.built}, {"note", b.note}});
+    for (const auto& [name, version] : machine.libraries) libraries[name] = version;
+    return text({{"version", machine.version},
+                 {"backends", backends},
+                 {"devices", machine.devices},
+                 {"cores", machine.cores},
+                 {"instruction_set", machine.instruction_set},
+                 {"libraries", libraries},
+                 {"advice", machine.advice}});
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,51 @@
+// What the verbs print under --json, one object (or list) a verb, ending in a newline. NaN and infinities are
+// null; bytes that are not UTF-8 are replaced.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "onecycle/evaluation.h"
+#include "onecycle/learner.h"
+#include "onecycle/model.h"
+#include "onecycle/safetensors.h"
+
+namespace onecycle::cli {
+
+std::string to_json(const Evaluation& evaluation);
+std::string to_json(const std::vector<Prediction>& predictions);
+std::string to_json(const FitResult& result, const std::string& run);
+
+struct FileInfo {
+    std::string kind;                 // "run folder", "checkpoint" or "model"
+    std::string path;                 // as given
+    std::string file;                 // the tensors' file; empty for a run without a checkpoint
+    std::optional<ModelInfo> model;   // when the tensors are a network that we know
+    std::string not_a_model;          // else why not
+    std::vector<TensorInfo> tensors;  // in the order of the file
+    std::string digest;               // of the file; empty when it carries none
+    std::string config;               // config.json of a run folder
+    std::int64_t parameters() const;  // numbers that training changes by gradient
+    std::uint64_t bytes() const;      // of all tensors
+};
+std::string to_json(const FileInfo& info);
+
+struct MachineInfo {
+    std::string version;
+    struct Backend {
+        std::string name;
+        bool built;
+        std::string note;  // instruction set, or why it is not there
+    };
+    std::vector<Backend> backends;
+    std::vector<std::string> devices;
+    std::vector<std::pair<std::string, std::string>> libraries;  // name, version
+    std::string instruction_set;
+    int cores = 0;
+    std::vector<std::string> advice;  // what to install or to know
+};
+std::string to_json(const MachineInfo& machine);
+
+}  // namespace onecycle::cli

@@ -1,0 +1,210 @@
+// The command line program: picks the verb, and turns every failure into one line and an exit code.
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <string_view>
+
+#include "cli/verb.h"
+#include "onecycle/error.h"
+#include "onecycle/model.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+struct VerbEntry {
+    const char* name;
+    const char* summary;
+    std::unique_ptr<Verb> (*make)();
+};
+
+constexpr VerbEntry verbs[] = {
+    {"find", "find the learning rate: a range test, its curve and what it says", make_find},
+    {"train", "train a classifier on a folder of images", make_train},
+    {"eval", "how good a model is on a folder of images", make_eval},
+    {"predict", "what a model sees in images", make_predict},
+    {"plan", "the schedule, or the program of a training step", make_plan},
+    {"info", "what a model, checkpoint or run folder holds", make_info},
+    {"doctor", "what this machine can do, and what to install", make_doctor},
+    {"demo-data", "make a small image folder to try things on", make_demo_data},
+};
+
+// CLI11's help, with defaults behind the text and long texts wrapped.
+class HelpFormatter : public CLI::Formatter {
+  public:
+    HelpFormatter() { column_width(name_width); }
+
+    std::string make_option_opts(const CLI::Option* option) const override {
+        const std::string type = option->get_type_size() == 0 ? "" : option->get_type_name();
+        return type.empty() ? "" : " " + type;
+    }
+
+    std::string make_option_desc(const CLI::Option* option) const override {
+        std::string text = option->get_description();
+        if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
+        std::string wrapped;
+        std::size_t line = 0;
+        for (std::size_t from = 0; from < text.size();) {
+            const std::size_t to = std::min(text.find(' ', from), text.size());
+            if (line > 0 && line + 1 + (to - from) > text_width) {
+                wrapped += '\n';
+                line = 0;
+            } else if (line > 0) {
+                wrapped += ' ';
+                ++line;
+            }
+            wrapped.append(text, from, to - from);
+            line += to - from;
+            from = to + 1;
+        }
+        return wrapped;
+    }
+
+  private:
+    static constexpr std::size_t name_width = 30, text_width = 68;
+};
+
+// The member of `names` that `word` was probably meant to be: within two edits; else empty.
+std::string nearest(const std::string& word, const std::vector<std::string>& names) {
+    std::string best;
+    std::size_t best_distance = 3;
+    for (const std::string& name : names) {
+        std::vector<std::size_t> row(name.size() + 1);
+        for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+        for (std::size_t i = 1; i <= word.size(); ++i) {
+            std::size_t diagonal = row[0];
+            row[0] = i;
+            for (std::size_t j = 1; j < row.size(); ++j) {
+                const std::size_t above = row[j];
+                row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] != name[j - 1])});
+                diagonal = above;
+            }
+        }
+        if (row.back() < best_distance) {
+            best_distance = row.back();
+            best = name;
+        }
+    }
+    return best;
+}
+
+[[noreturn]] void refuse(const std::string& what, const std::string& where, const std::string& why,
+                         const std::string& fix) {
+    throw Error(ErrorKind::usage, what, where, why, fix);
+}
+
+// The words that CLI11 could not place.
+[[noreturn]] void refuse_extra(const CLI::App& app, const CLI::App* verb) {
+    const std::string word = (verb ? verb->remaining() : app.remaining()).at(0);
+    std::vector<std::string> names;
+    if (!verb) {
+        for (const VerbEntry& entry : verbs) names.push_back(entry.name);
+    } else {
+        for (const CLI::Option* option : verb->get_options())
+            for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    const std::string name = word.substr(0, word.find('='));
+    const std::string close = nearest(name, names);
+    const std::string help = verb ? "onecycle " + verb->get_name() + " --help" : "onecycle --help";
+    const std::string fix = (close.empty() ? "" : "did you mean " + close + "? ") + help + " lists them all";
+    if (word.rfind("-", 0) == 0)
+        refuse("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known", fix);
+    if (!verb) refuse("unknown verb", word, "not known", fix);
+    refuse("unexpected argument", word, verb->get_name() + " takes no further argument",
+           "leave it out; " + help + " shows the form");
+}
+
+// Reads the command line and runs its verb.
+int run(const std::vector<std::string>& words) {
+    CLI::App app("Finds the learning rate, then trains an image classifier on a folder of images.",
+                 "onecycle");
+    app.formatter(std::make_shared<HelpFormatter>());
+    app.set_help_flag("-h,--help", "show this help");
+    app.set_version_flag("--version", "onecycle " ONECYCLE_VERSION, "show the version");
+    app.get_formatter()->label("SUBCOMMAND", "VERB");
+    app.get_formatter()->label("Subcommands", "Verbs");
+    app.get_formatter()->label("OPTIONS", "options");
+    app.footer(
+        "First steps:\n"
+        "  onecycle find photos/                           # which learning rate?\n"
+        "  onecycle train photos/                          # find it, then train\n"
+        "  onecycle predict cat.jpg --model runs/photos    # use what was trained\n"
+        "\n`photos/` holds a folder of images for each class. `onecycle VERB --help` tells more.");
+    app.require_subcommand(1);
+
+    const auto first = std::find_if(words.begin(), words.end(), [](const auto& w) { return w[0] != '-'; });
+    const std::string verb_word = first == words.end() ? "" : *first;
+    std::vector<std::unique_ptr<Verb>> made;
+    std::vector<Arguments> arguments;
+    for (const VerbEntry& entry : verbs) {
+        CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
+        made.push_back(entry.make());
+        arguments.emplace_back(*sub);
+        // Only the verb that is meant: it may read a file for its defaults.
+        if (entry.name == verb_word) made.back()->declare(arguments.back(), words);
+    }
+
+    const auto chosen = [&]() -> const CLI::App* {
+        const auto subs = app.get_subcommands();
+        return subs.empty() ? nullptr : subs.front();
+    };
+    try {
+        app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them reversed
+    } catch (const CLI::CallForHelp&) {
+        Console({}).result(app.help());
+        return 0;
+    } catch (const CLI::CallForVersion& version) {
+        Console({}).result(std::string(version.what()) + "\n");
+        return 0;
+    } catch (const CLI::ExtrasError&) {
+        refuse_extra(app, chosen());
+    } catch (const CLI::RequiredError&) {
+        refuse("no verb", "onecycle", "nothing was asked for", "onecycle --help lists the verbs");
+    } catch (const CLI::ArgumentMismatch& mismatch) {
+        const std::string text = mismatch.what();
+        refuse("bad option", text.substr(0, text.find(':')), "it needs exactly one value",
+               "give one after it");
+    } catch (const CLI::ParseError& error) {
+        refuse("bad command line", chosen() ? chosen()->get_name() : "onecycle", error.what(), "");
+    }
+    const auto index = static_cast<std::size_t>(
+        std::find_if(std::begin(verbs), std::end(verbs),
+                     [&](const VerbEntry& entry) { return chosen()->get_name() == entry.name; }) -
+        std::begin(verbs));
+    Console console(made[index]->console_options());
+    const int code = made[index]->run(arguments[index], console);
+    console.end_progress();
+    return code;
+}
+
+}  // namespace
+
+}  // namespace onecycle::cli
+
+int main(int argc, char** argv) {
+    using namespace onecycle;
+    const auto fail = [](const std::string& line, int code) {
+        cli::Console({}).warn("error: " + line);
+        return code;
+    };
+    try {
+        return cli::run(std::vector<std::string>(argv + 1, argv + argc));
+    } catch (const Error& error) {
+        return fail(error.what(), error.exit_code());
+    } catch (const Interrupted& interrupted) {
+        return 128 + interrupted.signal;
+    } catch (const std::bad_alloc&) {
+        const Error error(ErrorKind::io, "out of memory", "onecycle", "the machine has no more to give",
+                          "use a smaller --batch-size or --size");
+        return fail(error.what(), error.exit_code());
+    } catch (const std::exception& unexpected) {
+        const Error error(ErrorKind::io, "unexpected failure", "onecycle", unexpected.what(),
+                          "this is a fault of the program: please report it");
+        return fail(error.what(), error.exit_code());
+    }
+}

@@ -1,0 +1,31 @@
+#include "cli/model_options.h"
+
+#include "cli/training_options.h"
+#include "onecycle/error.h"
+
+namespace onecycle::cli {
+
+void declare_model_options(Arguments& a, std::string& model, ModelOptions& options) {
+    const std::string own = "the model's own";
+    a.group("Model");
+    a.text("--model", "M", model, "a run folder (its best checkpoint), a checkpoint or a .safetensors file");
+    a.whole("--size", options.size, "pixels, square [" + own + "]");
+    a.number("--crop-pct", options.crop_pct, "the short side becomes size / this [" + own + "]");
+    a.value("--mean", "R,G,B", own, "subtracted from pixels in 0..1",
+            [&options](const std::string& text) { options.mean = parse_triple("--mean", text); });
+    a.value("--std", "R,G,B", own, "pixels are then divided by it",
+            [&options](const std::string& text) { options.stddev = parse_triple("--std", text); });
+    a.group("Running");
+    a.whole("--batch-size", options.batch_size, "images per batch");
+    a.whole("--threads", options.threads, "0: all cores");
+    a.text("--device", "NAME", options.device, "auto, cpu, cuda or emulated");
+    a.text("--precision", "NAME", options.precision, "auto, fp32, tf32, bf16 or fp16");
+}
+
+void require_model(const std::string& model) {
+    if (model.empty())
+        throw Error(ErrorKind::usage, "missing option", "--model", "no model was named",
+                    "give a run folder, as --model runs/photos");
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,21 @@
+// --out: where find and train write.
+#pragma once
+
+#include <string>
+
+#include "cli/arguments.h"
+#include "onecycle/log.h"
+#include "onecycle/run_folder.h"
+
+namespace onecycle::cli {
+
+// --out and --config.
+void declare_out_options(Arguments& arguments, std::string& out);
+
+// Refuses a folder that is not empty or cannot be made, before any work. Makes nothing.
+void check_out(const std::string& out);
+
+// Makes --out, or, when it was left out, runs/NAME + `ending` with NAME after DATA's folder.
+RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log);
+
+}  // namespace onecycle::cli

@@ -1,0 +1,90 @@
+// onecycle plan: the schedule as CSV, or with --program the steps that a training step is made of.
+#include <fmt/format.h>
+
+#include "cli/training_options.h"
+#include "cli/verb.h"
+#include "nn/program.h"
+#include "onecycle/error.h"
+#include "train/engine.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+Mode parse_mode(const std::string& name) {
+    if (name == "train") return Mode::train;
+    if (name == "evaluate") return Mode::evaluate;
+    if (name == "predict") return Mode::predict;
+    throw Error(ErrorKind::usage, "bad option", "--mode " + name, "unknown mode",
+                "use train, evaluate or predict");
+}
+
+class Plan : public Verb {
+  public:
+    void declare(Arguments& a, const std::vector<std::string>&) override {
+        schedule_.steps_per_epoch = 100;
+        declare_schedule_options(a, schedule_);
+        a.whole("--steps-per-epoch", schedule_.steps_per_epoch, "updates an epoch");
+        a.number("--max-lr", schedule_.max_lr, "the highest learning rate");
+
+        a.group("Program");
+        a.flag("--program", program_, "list the steps of the compiled program instead of the schedule");
+        a.value("--mode", "NAME", "train", "train, evaluate or predict",
+                [this](const std::string& text) { key_.mode = parse_mode(text); });
+        a.text("--arch", "NAME", network_.arch, "resnet18, resnet34 or resnet50");
+        a.value("--stem", "NAME", "imagenet", "imagenet or small",
+                [this](const std::string& text) { network_.stem = parse_stem(text); });
+        a.whole("--size", network_.size, "pixels, square");
+        a.whole("--classes", network_.classes, "outputs");
+        a.whole("--batch-size", key_.batch, "images per batch");
+        a.value("--optimizer", "NAME", "sgd", "sgd, adam or adamw",
+                [this](const std::string& text) { key_.optimizer.kind = parse_optimizer(text); });
+        a.whole("--threads", threads_, "0: all cores");
+        declare_console_options(a, console_options_, false);
+    }
+
+    int run(const Arguments&, Console& console) override {
+        console.result(program_ ? program_listing() : schedule_csv());
+        return 0;
+    }
+
+  private:
+    std::string schedule_csv() const {
+        const Schedule schedule = make_schedule(schedule_);
+        constexpr std::int64_t most_rows = 10'000'000;
+        if (schedule.steps > most_rows)
+            throw Error(ErrorKind::usage, "too many rows", "plan",
+                        fmt::format("{} updates are above {}", schedule.steps, most_rows),
+                        "use a smaller --epochs or --steps-per-epoch");
+        return plan_csv(schedule);
+    }
+
+    std::string program_listing() const {
+        // Takes the same ranges as a training does.
+        TrainOptions options;
+        options.arch = network_.arch;
+        options.stem = network_.stem;
+        options.size = network_.size;
+        options.batch_size = key_.batch;
+        options.threads = threads_;
+        check(options);
+        const Engine engine = make_engine("auto", "auto", threads_);
+        const Network network = resnet(network_);
+        const StateLayout layout(network, *engine.backend, false);
+        return listing(compile(network, layout, *engine.backend, key_));
+    }
+
+    PolicyOptions schedule_;
+    bool program_ = false;
+    ResnetOptions network_;
+    ProgramKey key_;
+    int threads_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_plan() {
+    return std::make_unique<Plan>();
+}
+
+}  // namespace onecycle::cli

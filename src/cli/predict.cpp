@@ -1,0 +1,124 @@
+// onecycle predict: what a model sees in images.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+
+#include "cli/json.h"
+#include "cli/model_options.h"
+#include "cli/verb.h"
+#include "core/signals.h"
+#include "onecycle/error.h"
+#include "onecycle/model.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has_image_ending(const fs::path& path) {
+    std::string ending = path.extension().string();
+    std::transform(ending.begin(), ending.end(), ending.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp";
+}
+
+// The images in a folder and below it, sorted by bytes; hidden names are ignored.
+std::vector<std::string> images_below(const fs::path& folder) {
+    std::vector<std::string> images;
+    std::error_code error;
+    fs::recursive_directory_iterator entry(folder, error), end;
+    while (!error && entry != end) {
+        const bool hidden = entry->path().filename().native().front() == '.';
+        if (hidden) entry.disable_recursion_pending();
+        if (!hidden && entry->is_regular_file(error) && has_image_ending(entry->path()))
+            images.push_back(entry->path().native());
+        entry.increment(error);
+    }
+    if (error) throw Error(ErrorKind::data, "cannot read folder", folder.native(), error.message());
+    std::sort(images.begin(), images.end());
+    return images;
+}
+
+std::vector<std::string> files_of(const std::vector<std::string>& paths) {
+    std::vector<std::string> files;
+    for (const std::string& path : paths) {
+        std::error_code error;
+        if (!fs::is_directory(path, error)) {
+            files.push_back(path);
+            continue;
+        }
+        const auto images = images_below(path);
+        if (images.empty())
+            throw Error(ErrorKind::data, "nothing to predict", path,
+                        "no .jpg, .png or .bmp file in this folder",
+                        "give images, or a folder that has some");
+        files.insert(files.end(), images.begin(), images.end());
+    }
+    return files;
+}
+
+void say_answer(Console& console, const Prediction& p) {
+    if (!p.error.empty()) {
+        console.warn("warning: " + printable(p.file) + ": " + printable(p.error));
+        return;
+    }
+    std::string line = printable(p.file) + ":";
+    for (const auto& entry : p.top)
+        line += fmt::format("  {} {:.1f} %", printable(entry.label), 100 * entry.probability);
+    console.result(line + "\n");
+}
+
+class Predict : public Verb {
+  public:
+    void declare(Arguments& a, const std::vector<std::string>&) override {
+        a.positional("PATH", paths_, "images, or folders of images");
+        a.group("Answers");
+        a.whole("--top", top_, "so many classes for each image");
+        declare_model_options(a, model_, options_);
+        declare_console_options(a, console_options_, true);
+    }
+
+    int run(const Arguments&, Console& console) override {
+        if (paths_.empty())
+            throw Error(ErrorKind::usage, "missing argument", "PATH", "predict needs images",
+                        "onecycle predict cat.jpg --model runs/photos");
+        if (top_ < 1)
+            throw Error(ErrorKind::usage, "bad option", fmt::format("--top {}", top_), "it must be 1 or more",
+                        "5 is the default");
+        require_model(model_);
+        const SignalGuard guard;
+        options_.log = console.log();
+        options_.stop = stop_signal;
+        Model model(model_, options_);
+        const auto predictions = model.predict(files_of(paths_), top_);
+        const auto failed = std::count_if(predictions.begin(), predictions.end(),
+                                          [](const Prediction& p) { return !p.error.empty(); });
+        if (failed == std::ssize(predictions))
+            throw Error(ErrorKind::data, "cannot predict", predictions.front().file,
+                        predictions.front().error,
+                        failed == 1 ? "give a JPEG, PNG or BMP image"
+                                    : fmt::format("give readable images: none of these {} is", failed));
+        if (console.json())
+            console.result(to_json(predictions));
+        else
+            for (const Prediction& prediction : predictions) say_answer(console, prediction);
+        return 0;
+    }
+
+  private:
+    std::vector<std::string> paths_;
+    std::string model_;
+    int top_ = 5;
+    ModelOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_predict() {
+    return std::make_unique<Predict>();
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,179 @@
+#include "cli/training_options.h"
+
+#include <fmt/format.h>
+
+#include "core/file.h"
+#include "onecycle/error.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+std::string shown(const std::array<double, 3>& values) {
+    return fmt::format("{},{},{}", values[0], values[1], values[2]);
+}
+
+std::string shown(const std::optional<MomentumRange>& momentum) {
+    if (!momentum) return "0.85:0.95 with one-cycle, else 0.9";
+    return momentum->low == momentum->high ? fmt::to_string(momentum->low)
+                                           : fmt::format("{}:{}", momentum->low, momentum->high);
+}
+
+[[noreturn]] void refuse(const std::string& option, const std::string& text, const std::string& fix) {
+    throw Error(ErrorKind::usage, "bad option", option + " " + text, "not of the right form", fix);
+}
+
+// TrainOptions and PolicyOptions name these members alike.
+template <class O>
+void declare_schedule(Arguments& a, O& o) {
+    a.group("Schedule");
+    a.whole("--epochs", o.epochs, "passes over the training images");
+    a.text("--policy", "NAME", o.policy,
+           "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
+           "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,...");
+    a.value("--momentum", "LO:HI", shown(o.momentum),
+            "momentum, or beta1 of Adam; cycles with one-cycle, one number stays",
+            [&o](const std::string& text) { o.momentum = parse_momentum(text); });
+    a.number("--pct-start", o.pct_start, "share of the updates before the descent [the policy's own]");
+    a.number("--div", o.div, "the first rate is the highest divided by this [the policy's own]");
+    a.number("--final-div", o.final_div, "the last rate: divided by this, as in the policy's own library");
+    a.value("--anneal", "SHAPE", "cos", "cos or linear; for onecycle and onecycle:pytorch",
+            [&o](const std::string& text) { o.anneal = parse_anneal(text); });
+    a.flag("--three-phase", o.three_phase, "down as long as up, then to the floor; for onecycle:pytorch");
+}
+
+void declare_images(Arguments& a, TrainOptions& o) {
+    a.group("Images");
+    a.text("--valid", "DIR", o.valid, "the evaluation images, when they are elsewhere");
+    a.number("--valid-fraction", o.valid_fraction,
+             "of each class, for evaluation, when DATA has no val, valid or test folder");
+    a.whole("--size", o.size, "pixels, square");
+    std::string augment = "how training images are varied. ";
+    for (const auto policy :
+         {AugmentPolicy::none, AugmentPolicy::flip, AugmentPolicy::standard, AugmentPolicy::strong})
+        augment +=
+            to_string(policy) + ": " + describe(policy) + (policy == AugmentPolicy::strong ? "" : "; ");
+    a.value("--augment", "NAME", to_string(o.augment), augment,
+            [&o](const std::string& text) { o.augment = parse_augment(text); });
+    a.number("--crop-pct", o.crop_pct, "evaluation: the short side becomes size / this, then a centre crop");
+    a.value("--mean", "R,G,B", shown(o.mean), "subtracted from pixels in 0..1",
+            [&o](const std::string& text) { o.mean = parse_triple("--mean", text); });
+    a.value("--std", "R,G,B", shown(o.stddev), "pixels are then divided by it",
+            [&o](const std::string& text) { o.stddev = parse_triple("--std", text); });
+    a.value("--bad-images", "WHAT", o.bad_images == BadImages::skip ? "skip" : "fail",
+            "skip: leave broken files out, naming them; fail: stop",
+            [&o](const std::string& text) { o.bad_images = parse_bad_images(text); });
+    a.value("--max-bad", "SHARE", fmt::to_string(o.max_bad),
+            "more broken files than this stop the run: 0.5 or 50%", [&o](const std::string& text) {
+                const bool percent = !text.empty() && text.back() == '%';
+                o.max_bad = percent ? parse_number("--max-bad", text.substr(0, text.size() - 1)) / 100
+                                    : parse_number("--max-bad", text);
+            });
+}
+
+void declare_network(Arguments& a, TrainOptions& o) {
+    a.group("Network");
+    a.text("--arch", "NAME", o.arch, "resnet18, resnet34 or resnet50");
+    a.value("--stem", "NAME", to_string(o.stem), "imagenet, or small: for images of 32 to 64 pixels",
+            [&o](const std::string& text) { o.stem = parse_stem(text); });
+    a.flag("--zero-init-residual", o.zero_init_residual, "each residual branch starts at zero");
+    a.text("--init", "FILE", o.init, "start from the weights in a torchvision-named .safetensors file");
+}
+
+void declare_learning(Arguments& a, TrainOptions& o) {
+    a.value("--max-lr", "X", o.max_lr ? fmt::to_string(*o.max_lr) : "auto",
+            "the highest learning rate; auto: a range test finds it", [&o](const std::string& text) {
+                if (text == "auto")
+                    o.max_lr.reset();
+                else
+                    o.max_lr = parse_number("--max-lr", text);
+            });
+    a.group("Optimizer");
+    a.whole("--batch-size", o.batch_size, "images per batch");
+    a.value("--optimizer", "NAME", to_string(o.optimizer), "sgd, adam or adamw",
+            [&o](const std::string& text) { o.optimizer = parse_optimizer(text); });
+    a.flag("--nesterov", o.nesterov, "Nesterov momentum, for sgd");
+    a.number("--beta2", o.beta2, "of Adam");
+    a.number("--eps", o.eps, "of Adam");
+    a.value("--weight-decay", "X", o.weight_decay ? fmt::to_string(*o.weight_decay) : "1e-4, adamw 1e-2",
+            "pulls weights towards zero; not norms and biases",
+            [&o](const std::string& text) { o.weight_decay = parse_number("--weight-decay", text); });
+    a.flag("--decay-norm-and-bias", o.decay_norm_and_bias, "norms and biases too");
+    a.number("--label-smoothing", o.label_smoothing, "share of each label spread over all classes");
+    a.value("--class-weights", "NAME", o.balanced_class_weights ? "balanced" : "none",
+            "none, or balanced: rare classes weigh more", [&o](const std::string& text) {
+                if (text != "none" && text != "balanced")
+                    refuse("--class-weights", text, "use none or balanced");
+                o.balanced_class_weights = text == "balanced";
+            });
+    a.number("--clip-norm", o.clip_norm, "longest gradient, as one vector; 0: no limit");
+    a.whole("--accumulate", o.accumulate, "batches per update");
+    a.number("--ema", o.ema, "decay of a moving average of the weights, which is then what counts; 0: none");
+}
+
+void declare_running(Arguments& a, TrainOptions& o) {
+    a.group("Running");
+    a.whole("--seed", o.seed, "everything random follows from it");
+    a.whole("--threads", o.threads, "0: all cores; changes no result");
+    a.text("--device", "NAME", o.device, "auto, cpu, cuda or emulated");
+    a.text("--precision", "NAME", o.precision, "auto, fp32, tf32, bf16 or fp16");
+    a.flag("--deterministic", o.deterministic, "equal runs give equal bits on CUDA too; the CPU always does");
+}
+
+}  // namespace
+
+std::array<double, 3> parse_triple(const std::string& option, const std::string& text) {
+    std::array<double, 3> values{};
+    std::size_t from = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+        const std::size_t to = text.find(',', from);
+        if ((to == std::string::npos) != (i == 2)) refuse(option, text, "give three numbers, as 0.5,0.5,0.5");
+        values[i] = parse_number(option, text.substr(from, to - from));
+        from = to + 1;
+    }
+    return values;
+}
+
+std::string early_value(const std::vector<std::string>& words, const std::string& name) {
+    std::string value;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        if (words[i] == name && i + 1 < words.size()) value = words[i + 1];
+        if (words[i].rfind(name + "=", 0) == 0) value = words[i].substr(name.size() + 1);
+    }
+    return value;
+}
+
+TrainOptions default_training_options(const std::vector<std::string>& words) {
+    const std::string config = early_value(words, "--config");
+    if (config.empty()) return {};
+    return train_options_from_json(read_file(posix_file_system(), config), config);
+}
+
+TrainOptions options_of_run(const std::string& run) {
+    const std::string config = run + "/config.json";
+    FileStatus status;
+    if (posix_file_system().status(config, status) != 0)
+        throw Error(ErrorKind::model, "cannot resume", run, "no run folder: it has no config.json",
+                    "give the folder that train made, as runs/NAME");
+    return train_options_from_json(read_file(posix_file_system(), config, ErrorKind::model), config);
+}
+
+void declare_training_options(Arguments& arguments, TrainOptions& options) {
+    declare_schedule(arguments, options);
+    declare_learning(arguments, options);
+    declare_network(arguments, options);
+    declare_images(arguments, options);
+    declare_running(arguments, options);
+}
+
+void declare_schedule_options(Arguments& arguments, PolicyOptions& options) {
+    declare_schedule(arguments, options);
+}
+
+void require_data(const std::string& data, const std::string& verb) {
+    if (data.empty())
+        throw Error(ErrorKind::usage, "missing argument", "DATA", verb + " needs a folder of images",
+                    "onecycle " + verb + " photos/");
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,35 @@
+// The options that find and train share, declared once. Ranges are the library's to check (check()).
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "onecycle/options.h"
+
+namespace onecycle::cli {
+
+// The value that the last `--name VALUE` or `--name=VALUE` among `words` gives; empty: none. For options that
+// change the defaults of others.
+std::string early_value(const std::vector<std::string>& words, const std::string& name);
+
+// The defaults: the library's, or those of --config FILE (a run's config.json) among `words`.
+TrainOptions default_training_options(const std::vector<std::string>& words);
+
+// A run folder's config.json. Throws Error(model) when the folder is no run.
+TrainOptions options_of_run(const std::string& run);
+
+// Everything but DATA. `options` holds the defaults.
+void declare_training_options(Arguments& arguments, TrainOptions& options);
+
+// --epochs, --policy and what belongs to policies, --momentum: for `plan`.
+void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
+
+// "a,b,c". Throws Error(usage).
+std::array<double, 3> parse_triple(const std::string& option, const std::string& text);
+
+// Throws Error(usage) when DATA was left out.
+void require_data(const std::string& data, const std::string& verb);
+
+}  // namespace onecycle::cli
