@@ -138,7 +138,9 @@ std::vector<float> SafetensorsFile::read_floats(const std::string& name) const {
 }
 
 void SafetensorsFile::verify() const {
-    std::vector<std::byte> buffer(1 << 20);
+    std::uint64_t largest = 0;
+    for (const TensorInfo& info : tensors()) largest = std::max(largest, info.bytes);
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(largest, 1 << 20));
     for (std::size_t i = 0; i < tensors().size(); ++i) {
         const TensorInfo& info = tensors()[i];
         Digest digest;

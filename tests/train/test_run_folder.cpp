@@ -66,6 +66,11 @@ std::map<std::string, std::string> contents(SimulatedFileSystem& fs) {
     return all;
 }
 
+std::string target_of(SimulatedFileSystem& fs, const std::string& pointer) {
+    const std::string text = read_file(fs, pointer);
+    return "run/checkpoints/" + text.substr(0, text.find('\n'));
+}
+
 std::string names(SimulatedFileSystem& fs) {
     std::string all;
     for (const auto& file : contents(fs)) all += file.first.substr(4) + ' ';
@@ -104,6 +109,9 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
             fs.lose_power(damage);
             const auto newest = newest_valid_checkpoint("run", {}, fs);
             ASSERT_GE(newest ? newest->step : 0, saved);
+            for (const char* pointer : {"run/latest", "run/best"}) {
+                ASSERT_TRUE(!fs.has(pointer) || fs.has(target_of(fs, pointer))) << pointer;
+            }
             // The power goes again, somewhere in the recovery or after it.
             fs.calls = 0;
             fs.power_loss_at_call =
