@@ -1,0 +1,22 @@
+// Reads a learning-rate curve that any program saved (columns lr and loss) and says what it tells:
+//     range_test curve.csv
+#include <onecycle/find_report.h>
+
+#include <cstdio>
+#include <exception>
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::fprintf(stderr, "usage: range_test curve.csv\n");
+        return 2;
+    }
+    try {
+        const onecycle::LossCurve curve = onecycle::read_curve_csv(argv[1]);
+        const onecycle::RangeTestAnalysis analysis = onecycle::analyse_range_test(curve.lr, curve.loss);
+        std::printf("%s%s\n", onecycle::find_plot(analysis).c_str(),
+                    onecycle::find_sentence(analysis).c_str());
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return 1;
+    }
+}
