@@ -31,8 +31,9 @@ std::string to_string(RangeTestStop stop);  // "end", "blow-up", "not finite", "
 
 struct RangeTestResult {
     std::vector<double> lr{}, loss{};  // a row an update; the loss is the batch's before the update
-    RangeTestAnalysis analysis;
+    RangeTestAnalysis analysis{};
     RangeTestStop stopped = RangeTestStop::end;
+    int signal = 0;  // that stopped it
     std::int64_t planned_steps = 0;
     double momentum = 0;  // at which it ran
     double passes = 0;    // over the training images
@@ -48,7 +49,7 @@ std::string to_string(SweepParameter parameter);
 
 struct SweepResult {
     double value = 0;
-    RangeTestResult test;
+    RangeTestResult test{};
 };
 
 }  // namespace onecycle

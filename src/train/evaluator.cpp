@@ -1,0 +1,169 @@
+#include "train/evaluator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "onecycle/error.h"
+#include "onecycle/image.h"
+
+namespace onecycle {
+
+namespace {
+
+double ratio(std::int64_t part, std::int64_t whole) {
+    return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
+
+ProgramKey in_mode(ProgramKey key, Mode mode) {
+    key.mode = mode;
+    key.label_smoothing = 0;
+    key.class_weights = false;
+    key.optimizer = {};
+    return key;
+}
+
+void ask(const std::function<int()>& stop) {
+    if (!stop) return;
+    if (const int signal = stop()) throw Interrupted(signal);
+}
+
+}  // namespace
+
+Interval wilson_interval(std::int64_t correct, std::int64_t n, double z) {
+    if (n == 0) return {0, 1};
+    const double count = static_cast<double>(n), p = ratio(correct, n), z2 = z * z;
+    const double centre = (p + z2 / (2 * count)) / (1 + z2 / count);
+    const double half = z / (1 + z2 / count) * std::sqrt(p * (1 - p) / count + z2 / (4 * count * count));
+    return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
+Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Backend& backend,
+                     ProgramKey key)
+    : program_(compile(network, layout, backend, in_mode(key, Mode::evaluate))) {
+    for (const ProgramStep& step : program_.steps)
+        if (step.desc.kind == OpKind::softmax_cross_entropy) logits_ = step.inputs.front();
+}
+
+void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
+    state_ = &state;
+    runnable_.emplace(program_, state, arena, average);
+}
+
+Evaluator::Totals Evaluator::run(Loader& loader, const std::function<int()>& stop, const Visit& after_batch) {
+    StepControl control = state_->read_control();
+    const auto clear_sums = [&] {
+        control.loss_sum = control.weight = 0;
+        control.count = control.correct = control.correct5 = 0;
+        state_->write_control(control);
+    };
+    clear_sums();
+    loader.start(0, loader.batches_per_epoch());
+    while (const Loader::BatchPtr batch = loader.next()) {
+        ask(stop);
+        runnable_->set_batch(batch->pixels.data(), batch->labels.data(), batch->count);
+        runnable_->launch();
+        if (after_batch) after_batch(*batch);
+    }
+    const StepControl sums = state_->read_control();
+    clear_sums();
+    return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
+}
+
+Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop) {
+    return run(loader, stop, {});
+}
+
+Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& classes,
+                               const std::function<int()>& stop) {
+    const std::size_t k = classes.size();
+    Evaluation result;
+    result.confusion.assign(k, std::vector<std::int64_t>(k, 0));
+    const Totals totals = run(loader, stop, [&](const Batch& batch) {
+        const std::vector<float> logits = runnable_->read(logits_);
+        for (int i = 0; i < batch.count; ++i) {
+            const auto row = logits.begin() + static_cast<std::ptrdiff_t>(i) * static_cast<std::ptrdiff_t>(k);
+            const auto taken_for =
+                static_cast<std::size_t>(std::max_element(row, row + static_cast<std::ptrdiff_t>(k)) - row);
+            const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);
+            ++result.confusion[label][taken_for];
+        }
+    });
+    result.n = totals.n;
+    result.loss = totals.loss;
+    result.accuracy = totals.accuracy();
+    result.interval = wilson_interval(totals.correct, totals.n);
+    result.top5 = ratio(totals.correct5, totals.n);
+    std::int64_t seen_classes = 0;
+    for (std::size_t c = 0; c < k; ++c) {
+        ClassResult entry{.name = classes[c], .correct = result.confusion[c][c]};
+        for (std::size_t other = 0; other < k; ++other) {
+            entry.count += result.confusion[c][other];
+            entry.predicted += result.confusion[other][c];
+        }
+        entry.recall = ratio(entry.correct, entry.count);
+        entry.precision = ratio(entry.correct, entry.predicted);
+        if (entry.count) {
+            ++seen_classes;
+            result.balanced_accuracy += entry.recall;
+        }
+        result.per_class.push_back(std::move(entry));
+    }
+    if (seen_classes) result.balanced_accuracy /= static_cast<double>(seen_classes);
+    return result;
+}
+
+Predictor::Predictor(const Network& network, const StateLayout& layout, const Backend& backend,
+                     ProgramKey key)
+    : program_(compile(network, layout, backend, in_mode(key, Mode::predict))) {}
+
+void Predictor::bind(State& state, DeviceMemory& arena, bool average) {
+    runnable_.emplace(program_, state, arena, average);
+}
+
+std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files,
+                                           const std::vector<std::string>& classes, int top,
+                                           const Views& views) {
+    const std::size_t k = classes.size(), kept = std::min(k, static_cast<std::size_t>(std::max(top, 0)));
+    const std::size_t image_bytes = static_cast<std::size_t>(views.size) * views.size * 3;
+    std::vector<Prediction> answers(files.size());
+    std::vector<std::uint8_t> pixels;
+    std::vector<Prediction*> rows;  // whose pixels these are
+
+    const auto answer_rows = [&] {
+        if (rows.empty()) return;
+        const int n = static_cast<int>(rows.size());
+        runnable_->set_batch(pixels.data(), nullptr, n);
+        runnable_->launch();
+        const std::vector<float> probabilities = runnable_->read_probabilities(n);
+        std::vector<int> order(k);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const float* p = probabilities.data() + i * k;
+            std::iota(order.begin(), order.end(), 0);
+            std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                              [&](int a, int b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
+            for (std::size_t j = 0; j < kept; ++j)
+                rows[i]->top.push_back({order[j], classes[static_cast<std::size_t>(order[j])], p[order[j]]});
+        }
+        rows.clear();
+        pixels.clear();
+    };
+
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        ask(views.stop);
+        answers[i].file = files[i];
+        try {
+            const Image view = evaluation_view(read_image(files[i]), views.size, views.crop_pct);
+            pixels.insert(pixels.end(), view.rgb.begin(),
+                          view.rgb.begin() + static_cast<std::ptrdiff_t>(image_bytes));
+            rows.push_back(&answers[i]);
+        } catch (const ImageError& error) {
+            answers[i].error = error.reason();
+        }
+        if (rows.size() == static_cast<std::size_t>(program_.key.batch)) answer_rows();
+    }
+    answer_rows();
+    return answers;
+}
+
+}  // namespace onecycle

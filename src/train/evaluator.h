@@ -1,0 +1,71 @@
+// Forward passes with running statistics: what a network knows, not how it learns.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/program.h"
+#include "nn/state.h"
+#include "onecycle/evaluation.h"
+#include "onecycle/loader.h"
+#include "onecycle/model.h"
+
+namespace onecycle {
+
+// Loss and accuracy over a list of images, the last part batch included.
+class Evaluator {
+  public:
+    Evaluator(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
+
+    std::size_t arena_bytes() const { return program_.arena_bytes; }
+    // `average`: the moving average's weights. State and arena must outlive the evaluator.
+    void bind(State& state, DeviceMemory& arena, bool average);
+
+    struct Totals {
+        double loss = 0;  // mean
+        std::int64_t n = 0, correct = 0, correct5 = 0;
+        double accuracy() const { return n ? static_cast<double>(correct) / static_cast<double>(n) : 0; }
+    };
+    // The sums are kept on the device and read once, at the end. `stop` (may be null) is asked between
+    // batches; throws Interrupted when it says so.
+    Totals totals(Loader& loader, const std::function<int()>& stop);
+
+    // All figures. Reads the logits of every batch.
+    Evaluation evaluate(Loader& loader, const std::vector<std::string>& classes,
+                        const std::function<int()>& stop);
+
+  private:
+    using Visit = std::function<void(const Batch&)>;
+    Totals run(Loader& loader, const std::function<int()>& stop, const Visit& after_batch);
+
+    Program program_;
+    int logits_ = -1;
+    State* state_ = nullptr;
+    std::optional<Runnable> runnable_;
+};
+
+// Probabilities of files.
+class Predictor {
+  public:
+    struct Views {
+        int size;
+        double crop_pct;
+        std::function<int()> stop;
+    };
+
+    Predictor(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
+
+    std::size_t arena_bytes() const { return program_.arena_bytes; }
+    void bind(State& state, DeviceMemory& arena, bool average);
+
+    std::vector<Prediction> predict(const std::vector<std::string>& files,
+                                    const std::vector<std::string>& classes, int top, const Views& views);
+
+  private:
+    Program program_;
+    std::optional<Runnable> runnable_;
+};
+
+}  // namespace onecycle

@@ -1,0 +1,384 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <string_view>
+
+#include "onecycle/error.h"
+#include "onecycle/run_folder.h"
+#include "train/advice.h"
+#include "train/learner_core.h"
+#include "train/model_file.h"
+#include "train/options_record.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr const char* steps_header = "step,lr,momentum,loss";
+constexpr const char* metrics_header = "epoch,train_loss,valid_loss,accuracy,lr,images_per_second,seconds";
+constexpr std::int64_t small_evaluation = 1000;  // images; below, the interval is told
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::string metrics_row(const EpochReport& r) {
+    return fmt::format("{},{},{},{},{},{:.1f},{:.2f}", r.epoch, r.train_loss, r.valid_loss, r.accuracy, r.lr,
+                       r.images_per_second, r.seconds);
+}
+
+// The rows of metrics.csv.
+std::vector<EpochReport> parse_metrics(std::string_view text) {
+    std::vector<EpochReport> rows;
+    for (std::size_t at = text.find('\n') + 1; at < text.size();) {
+        double cells[7] = {};
+        const char* const end = text.data() + text.size();
+        const char* cell = text.data() + at;
+        for (double& value : cells) {
+            cell = std::from_chars(cell, end, value).ptr;
+            if (cell != end) ++cell;
+        }
+        at = static_cast<std::size_t>(cell - text.data());
+        rows.push_back({.epoch = static_cast<std::int64_t>(cells[0]),
+                        .train_loss = cells[1],
+                        .valid_loss = cells[2],
+                        .accuracy = cells[3],
+                        .lr = cells[4],
+                        .images_per_second = cells[5],
+                        .seconds = cells[6]});
+    }
+    return rows;
+}
+
+std::string checkpoint_path(const RunFolder& run, std::int64_t step) {
+    return fmt::format("{}/checkpoints/step-{:06}.safetensors", run.path(), step);
+}
+
+// One call of fit(). Everything that a resume must know of the past is `step_`, `epoch_` and what follows.
+class Fit {
+  public:
+    Fit(LearnerCore& core, const FitOptions& options)
+        : core_(core),
+          run_(options.run),
+          max_lr_(options.max_lr ? options.max_lr : core.options.max_lr),
+          steps_per_epoch_(core.steps_per_epoch()),
+          steps_(core.options.epochs * steps_per_epoch_) {
+        result_.steps = steps_;
+    }
+
+    FitResult run() {
+        core_.valid_loader();  // nothing to evaluate on is found out before any work
+        const auto newest = run_ ? newest_valid_checkpoint(run_->path(), core_.observer.log) : std::nullopt;
+        if (newest) {
+            resume(*newest);
+        } else {
+            begin();
+        }
+        while (epoch_ < core_.options.epochs && !result_.signal) {
+            if (step_ < epoch_end()) train();
+            if (result_.signal) break;
+            if (step_ == epoch_end()) {
+                finish_epoch();
+            } else {
+                save();
+            }
+        }
+        if (result_.signal && step_ > 0 && saved_step_ != step_) save();
+        return finish();
+    }
+
+  private:
+    std::int64_t epoch_end() const { return (epoch_ + 1) * steps_per_epoch_; }
+
+    // --- how it starts ---
+
+    void begin() {
+        if (run_) {
+            write_config();
+            run_->steps_log(steps_header).keep_below(0);
+            run_->metrics_log(metrics_header).keep_below(0);
+        }
+        if (!max_lr_) search_max_lr();
+        if (!max_lr_) return;  // stopped by a signal
+        if (run_) write_config();
+        schedule_ = make_schedule(policy_options(core_.options, *max_lr_, steps_per_epoch_));
+        clear_moments(core_.state);
+        begin_updates(core_.state, schedule_, 0, steps_);
+    }
+
+    void write_config() {
+        TrainOptions options = core_.options;
+        options.max_lr = max_lr_;
+        run_->write("config.json", to_json(options));
+    }
+
+    // The rate of `--max-lr auto`.
+    void search_max_lr() {
+        FindOptions options = auto_find_options;
+        const double momentum = momentum_at_peak(policy_options(core_.options, 1, steps_per_epoch_));
+        for (std::int64_t steps : {options.steps, std::int64_t{300}}) {
+            options.steps = steps;
+            const RangeTestResult test =
+                run_range_test(core_, core_.step, core_.train_loader(), options, momentum);
+            if (core_.observer.on_range_test) core_.observer.on_range_test(test);
+            if (test.stopped == RangeTestStop::signal) {
+                result_.signal = test.signal;
+                return;
+            }
+            max_lr_ = test.analysis.auto_lr;
+            if (max_lr_) {
+                core_.log(LogLevel::info,
+                          fmt::format("training with the learning rate {:.3g}, found in {} steps", *max_lr_,
+                                      test.loss.size()));
+                return;
+            }
+            core_.log(LogLevel::warning, fmt::format("the range test of {} steps gives no learning rate: {}",
+                                                     steps, test.analysis.reason));
+        }
+        max_lr_ = core_.options.optimizer == OptimizerKind::sgd ? 1e-2 : 1e-3;
+        core_.log(LogLevel::warning, fmt::format("training with {}, the usual rate of {}", *max_lr_,
+                                                 to_string(core_.options.optimizer)));
+    }
+
+    void resume(const CheckpointFile& checkpoint) {
+        const SafetensorsFile file(checkpoint.path);
+        const auto& metadata = file.metadata();
+        const auto text = [&](const char* key) {
+            const auto found = metadata.find(key);
+            return found == metadata.end() ? std::string() : found->second;
+        };
+        if (!max_lr_) max_lr_ = max_lr_of_record(text("options"));
+        check_same_run(text("options"), text("dataset"));
+
+        State& state = core_.state;
+        auto weights = read_weights(file, core_.network);
+        if (state.has_average()) {
+            state.set_weights(weights, true);
+            weights = read_weights(file, core_.network, training_prefix);
+        }
+        state.set_weights(weights);
+        state.set_moments(read_tensors(file, state.moments()));
+        step_ = saved_step_ = checkpoint.step;
+        epoch_ = static_cast<std::int64_t>(number_from(metadata, "epoch", 0));
+        loss_sum_ = number_from(metadata, "epoch_loss_sum", 0);
+        schedule_ = make_schedule(policy_options(core_.options, *max_lr_, steps_per_epoch_));
+        begin_updates(state, schedule_, step_, steps_);
+        result_.digest = file.digest();
+
+        run_->steps_log(steps_header).keep_below(step_);
+        run_->metrics_log(metrics_header).keep_below(epoch_);
+        for (EpochReport& row : parse_metrics(run_->read("metrics.csv"))) {
+            compare_with_best(row);
+            result_.epochs.push_back(row);
+        }
+        core_.log(LogLevel::info, fmt::format("continuing after step {} of {}", step_, steps_));
+    }
+
+    void check_same_run(const std::string& record, const std::string& dataset) const {
+        TrainOptions options = core_.options;
+        options.max_lr = max_lr_;
+        const auto changed = differences_from_record(record, options);
+        if (!changed.empty())
+            throw Error(ErrorKind::usage, "cannot resume", printable(run_->path()),
+                        fmt::format("{} would change the result", fmt::join(changed, ", ")),
+                        "leave it as it was, or start a new run");
+        if (dataset != core_.dataset_digest)
+            throw Error(ErrorKind::data, "cannot resume", printable(core_.options.data),
+                        "its images are not those that the run began with",
+                        "put them back as they were, or start a new run");
+    }
+
+    // --- updates ---
+
+    // Up to the epoch's end, the next checkpoint or a signal.
+    void train() {
+        const Clock::time_point start = Clock::now();
+        const std::int64_t first_step = step_;
+        start_loader();
+        std::int64_t target = epoch_end();
+        if (const std::int64_t every = core_.options.checkpoint_every)
+            target = std::min(target, (step_ / every + 1) * every);
+        const LoopEnd end = run_updates(core_.state, core_.step, core_.train_loader(), target,
+                                        [&](const RingEntry& entry) { return take(entry); });
+        training_seconds_ += seconds_since(start);
+        trained_images_ += (step_ - first_step) * core_.images_per_step();
+        if (end.not_finite) diverged(end.update, tensor_name(end.first_bad));
+    }
+
+    // Batches follow from the step's number: nothing is skipped over, nothing remembered.
+    void start_loader() {
+        if (loader_epoch_ == epoch_) return;  // it is on its way through this epoch
+        loader_epoch_ = epoch_;
+        Loader& loader = core_.train_loader();
+        const std::int64_t accumulate = core_.options.accumulate;
+        const std::int64_t first = epoch_ * loader.batches_per_epoch();
+        loader.start(first + (step_ - epoch_ * steps_per_epoch_) * accumulate,
+                     first + steps_per_epoch_ * accumulate);
+    }
+
+    bool take(const RingEntry& entry) {
+        if (run_)
+            run_->steps_log(steps_header)
+                .append(fmt::format("{},{},{},{}", entry.update, entry.learning_rate, entry.momentum,
+                                    entry.loss));
+        step_ = entry.update + 1;
+        loss_sum_ += entry.loss;
+        pace_.step_done();
+        give_time_estimate(core_, pace_, 0);
+        report(entry);
+        if (!result_.signal) result_.signal = core_.stop_signal();
+        return !result_.signal;
+    }
+
+    void report(const RingEntry& entry) {
+        constexpr double beta = 0.98;
+        smoothed_ = beta * smoothed_ + (1 - beta) * entry.loss;
+        ++smoothed_count_;
+        if (!core_.observer.on_step) return;
+        const double seconds = pace_.seconds_per_step();
+        const double evaluation =
+            evaluation_seconds_ > 0 ? evaluation_seconds_ : evaluation_seconds(core_, seconds);
+        core_.observer.on_step(
+            {.activity = StepReport::Activity::train,
+             .step = entry.update,
+             .steps = steps_,
+             .epoch = epoch_,
+             .epochs = core_.options.epochs,
+             .loss = entry.loss,
+             .smoothed_loss = smoothed_ / (1 - std::pow(beta, static_cast<double>(smoothed_count_))),
+             .lr = entry.learning_rate,
+             .momentum = entry.momentum,
+             .images_per_second = seconds > 0 ? static_cast<double>(core_.images_per_step()) / seconds : 0,
+             .seconds_left = seconds * static_cast<double>(steps_ - step_) +
+                             evaluation * static_cast<double>(core_.options.epochs - epoch_)});
+    }
+
+    std::string tensor_name(std::int32_t first_bad) const {
+        return first_bad < 0 ? "the loss"
+                             : "the gradient of " +
+                                   core_.network.parameters()[static_cast<std::size_t>(first_bad)].name;
+    }
+
+    [[noreturn]] void diverged(std::int64_t step, const std::string& tensor) const {
+        const double lr = onecycle::evaluate(schedule_, step).lr;
+        std::string kept = "nothing was saved yet";
+        if (run_ && saved_step_ > 0) kept = checkpoint_path(*run_, saved_step_) + " is kept";
+        throw Error(ErrorKind::diverged, "training diverged", fmt::format("step {}", step),
+                    fmt::format("{} is not finite at the learning rate {:.3g}; {}", tensor, lr, kept),
+                    fmt::format("use a --max-lr below {:.3g}", *max_lr_));
+    }
+
+    // --- the end of an epoch ---
+
+    void finish_epoch() {
+        const Clock::time_point start = Clock::now();
+        Evaluator::Totals totals;
+        try {
+            totals = core_.evaluator.totals(core_.valid_loader(), core_.observer.stop);
+        } catch (const Interrupted& interrupted) {
+            result_.signal = interrupted.signal;  // evaluated when the run is resumed
+            return;
+        }
+        evaluation_seconds_ = seconds_since(start);
+        EpochReport row{.epoch = epoch_,
+                        .train_loss = loss_sum_ / static_cast<double>(steps_per_epoch_),
+                        .valid_loss = totals.loss,
+                        .accuracy = totals.accuracy(),
+                        .lr = onecycle::evaluate(schedule_, step_ - 1).lr,
+                        .images_per_second = training_seconds_ > 0
+                                                 ? static_cast<double>(trained_images_) / training_seconds_
+                                                 : 0,
+                        .seconds = training_seconds_ + evaluation_seconds_};
+        if (totals.n < small_evaluation) row.interval = wilson_interval(totals.correct, totals.n);
+        compare_with_best(row);
+        if (run_) run_->metrics_log(metrics_header).append(metrics_row(row));
+        all_images_ += trained_images_;
+        all_training_seconds_ += training_seconds_;
+        training_seconds_ = loss_sum_ = 0;
+        trained_images_ = 0;
+        ++epoch_;
+        save();
+        result_.epochs.push_back(row);
+        if (core_.observer.on_epoch) core_.observer.on_epoch(row);
+    }
+
+    // Best is the highest accuracy, then the lower loss, then the later epoch.
+    void compare_with_best(EpochReport& row) {
+        const auto loss_of = [](const EpochReport& r) {
+            return std::isnan(r.valid_loss) ? HUGE_VAL : r.valid_loss;
+        };
+        row.best = !result_.best_epoch || row.accuracy > best_.accuracy ||
+                   (row.accuracy == best_.accuracy && loss_of(row) <= loss_of(best_));
+        if (!row.best) return;
+        best_ = row;
+        result_.best_epoch = row.epoch;
+    }
+
+    void save() {
+        if (!run_) return;
+        const ModelTensors tensors(core_.state, step_ * core_.options.accumulate, true);
+        if (const std::string bad = tensors.not_finite(); !bad.empty()) diverged(step_, bad);
+        TrainOptions options = core_.options;
+        options.max_lr = max_lr_;
+        auto metadata = model_metadata(options, core_.class_names);
+        metadata["options"] = options_record(options);
+        metadata["dataset"] = core_.dataset_digest;
+        metadata["epoch"] = std::to_string(epoch_);
+        metadata["epoch_loss_sum"] = to_text(loss_sum_);
+        metadata["steps"] = std::to_string(steps_);
+        metadata["seed"] = std::to_string(options.seed);
+        metadata["max_lr"] = to_text(*max_lr_);
+        if (core_.dataset.automatic_split) {
+            metadata["split_seed"] = std::to_string(options.seed);
+            metadata["split_fraction"] = to_text(options.valid_fraction);
+        }
+        const std::int64_t best_step = result_.best_epoch ? (*result_.best_epoch + 1) * steps_per_epoch_ : -1;
+        result_.digest = run_->save(step_, {tensors.sources(), metadata}, best_step);
+        saved_step_ = step_;
+    }
+
+    FitResult finish() {
+        result_.step = step_;
+        result_.max_lr = max_lr_.value_or(0);
+        if (run_ && saved_step_ > 0) result_.checkpoint = checkpoint_path(*run_, saved_step_);
+        result_.seconds = seconds_since(start_);
+        all_images_ += trained_images_;
+        all_training_seconds_ += training_seconds_;
+        if (all_training_seconds_ > 0)
+            result_.images_per_second = static_cast<double>(all_images_) / all_training_seconds_;
+        return std::move(result_);
+    }
+
+    LearnerCore& core_;
+    RunFolder* run_;
+    std::optional<double> max_lr_;
+    std::int64_t steps_per_epoch_, steps_;
+    Schedule schedule_{};
+    FitResult result_;
+
+    std::int64_t step_ = 0;   // updates done
+    std::int64_t epoch_ = 0;  // epochs done and evaluated
+    double loss_sum_ = 0;     // of this epoch's batch losses
+    EpochReport best_;
+    std::int64_t saved_step_ = -1;
+    std::int64_t loader_epoch_ = -1;
+
+    Clock::time_point start_ = Clock::now();
+    Pace pace_;
+    double smoothed_ = 0;
+    std::int64_t smoothed_count_ = 0;
+    double training_seconds_ = 0, evaluation_seconds_ = 0, all_training_seconds_ = 0;
+    std::int64_t trained_images_ = 0, all_images_ = 0;
+};
+
+}  // namespace
+
+FitResult run_fit(LearnerCore& core, const FitOptions& options) {
+    return Fit(core, options).run();
+}
+
+}  // namespace onecycle

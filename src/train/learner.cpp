@@ -1,0 +1,114 @@
+#include "onecycle/learner.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "onecycle/error.h"
+#include "onecycle/safetensors.h"
+#include "train/advice.h"
+#include "train/learner_core.h"
+#include "train/model_file.h"
+
+namespace onecycle {
+
+struct Learner::Impl : LearnerCore {
+    using LearnerCore::LearnerCore;
+
+    double momentum() const { return momentum_at_peak(policy_options(options, 1, steps_per_epoch())); }
+};
+
+Learner::Learner(const Dataset& dataset, const TrainOptions& options, Observer observer)
+    : impl_(std::make_unique<Impl>(dataset, options, std::move(observer))) {}
+Learner::~Learner() = default;
+Learner::Learner(Learner&&) noexcept = default;
+
+const TrainOptions& Learner::options() const {
+    return impl_->options;
+}
+const Network& Learner::network() const {
+    return impl_->network;
+}
+std::int64_t Learner::steps_per_epoch() const {
+    return impl_->steps_per_epoch();
+}
+std::vector<std::string> Learner::describe() const {
+    return onecycle::describe(*impl_);
+}
+std::string Learner::state_digest() const {
+    return impl_->state.digest();
+}
+
+RangeTestResult Learner::find(const FindOptions& options) {
+    return run_range_test(*impl_, impl_->step, impl_->train_loader(), options, impl_->momentum());
+}
+
+namespace {
+
+void check_sweep_value(SweepParameter parameter, double value) {
+    const bool ok = parameter == SweepParameter::weight_decay ? value >= 0 && std::isfinite(value)
+                    : parameter == SweepParameter::momentum
+                        ? value >= 0 && value < 1
+                        : value >= 2 && value <= 65536 && value == std::floor(value);
+    if (!ok)
+        throw Error(ErrorKind::usage, "option not usable",
+                    fmt::format("--sweep {}={}", to_string(parameter), value), "the value is out of range",
+                    "give values that the option itself takes");
+}
+
+}  // namespace
+
+std::vector<SweepResult> Learner::sweep(SweepParameter parameter, const std::vector<double>& values,
+                                        const FindOptions& options) {
+    LearnerCore& core = *impl_;
+    for (double value : values) check_sweep_value(parameter, value);
+    std::vector<SweepResult> results;
+    for (double value : values) {
+        core.log(LogLevel::info, fmt::format("range test with {} {}", to_string(parameter), value));
+        SweepResult& result = results.emplace_back(SweepResult{.value = value});
+        if (parameter == SweepParameter::momentum) {
+            result.test = run_range_test(core, core.step, core.train_loader(), options, value);
+        } else {
+            // Another program on the same state: the range test puts that back.
+            TrainOptions changed = core.options;
+            int batch = core.step.batch();
+            if (parameter == SweepParameter::weight_decay) changed.weight_decay = value;
+            if (parameter == SweepParameter::batch_size)
+                batch = static_cast<int>(std::min(value, static_cast<double>(core.dataset.train.size())));
+            TrainStep step(core.network, core.state.layout(), *core.engine.backend,
+                           program_key(changed, batch));
+            step.bind(core.state, core.arena_for(step.arena_bytes()), core.class_weights);
+            const auto loader = batch == core.step.batch() ? nullptr : core.make_train_loader(batch);
+            result.test = run_range_test(core, step, loader ? *loader : core.train_loader(), options,
+                                         impl_->momentum());
+        }
+        if (result.test.stopped == RangeTestStop::signal) break;
+    }
+    return results;
+}
+
+FitResult Learner::fit(const FitOptions& options) {
+    return run_fit(*impl_, options);
+}
+
+Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
+    const auto loader = impl_->make_evaluation_loader(samples);
+    return impl_->evaluator.evaluate(*loader, impl_->class_names, impl_->observer.stop);
+}
+
+Evaluation Learner::evaluate() {
+    return impl_->evaluator.evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop);
+}
+
+std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
+    return impl_->bound_predictor().predict(
+        files, impl_->class_names, top, {impl_->options.size, impl_->options.crop_pct, impl_->observer.stop});
+}
+
+void Learner::save(const std::string& path) const {
+    const std::int64_t batches = impl_->state.read_control().update * impl_->options.accumulate;
+    const ModelTensors tensors(impl_->state, batches, false);
+    write_safetensors(path, tensors.sources(), model_metadata(impl_->options, impl_->class_names));
+}
+
+}  // namespace onecycle

@@ -1,0 +1,147 @@
+#include "train/learner_core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "onecycle/error.h"
+#include "train/model_file.h"
+
+namespace onecycle {
+
+namespace {
+
+// Decoded images are kept for later epochs within this.
+constexpr std::size_t train_cache_bytes = std::size_t{768} << 20;
+constexpr std::size_t valid_cache_bytes = std::size_t{256} << 20;
+
+const Dataset& usable(const Dataset& dataset) {
+    const auto refuse = [&](const std::string& why) {
+        throw Error(ErrorKind::data, "cannot train", dataset.train_dir, why, "add images");
+    };
+    if (dataset.classes.size() < 2) refuse("training needs two classes or more");
+    if (dataset.train.size() < 2) refuse("training needs two images or more");
+    return dataset;
+}
+
+// A set smaller than a batch is one batch: batch norm must see no empty rows.
+int train_batch(const Dataset& dataset, int batch_size) {
+    return static_cast<int>(
+        std::min<std::size_t>(static_cast<std::size_t>(batch_size), dataset.train.size()));
+}
+
+// n / (classes * n_class): each class weighs the same in all, and the mean weight of an image is 1.
+std::vector<float> balanced_weights(const Dataset& dataset) {
+    const std::vector<std::int64_t> counts = class_counts(dataset.train, dataset.classes.size());
+    const double share = static_cast<double>(dataset.train.size()) / static_cast<double>(counts.size());
+    std::vector<float> weights;
+    for (std::int64_t count : counts)
+        weights.push_back(static_cast<float>(share / static_cast<double>(std::max<std::int64_t>(count, 1))));
+    return weights;
+}
+
+std::vector<std::string> printable_names(const std::vector<std::string>& names) {
+    std::vector<std::string> texts;
+    for (const std::string& name : names) texts.push_back(printable(name));
+    return texts;
+}
+
+}  // namespace
+
+ProgramKey program_key(const TrainOptions& options, int batch) {
+    ProgramKey key;
+    key.batch = batch;
+    key.label_smoothing = static_cast<float>(options.label_smoothing);
+    key.class_weights = options.balanced_class_weights;
+    std::copy(options.mean.begin(), options.mean.end(), key.mean.begin());
+    std::copy(options.stddev.begin(), options.stddev.end(), key.stddev.begin());
+    key.optimizer = optimizer_options(options);
+    return key;
+}
+
+LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_)
+    : dataset(usable(dataset_)),
+      options(resolved(options_)),
+      observer(std::move(observer_)),
+      class_names(printable_names(dataset.classes)),
+      dataset_digest(digest(dataset)),
+      engine(make_engine(options.device, options.precision, options.threads)),
+      network(resnet({.arch = options.arch,
+                      .classes = static_cast<int>(dataset.classes.size()),
+                      .size = options.size,
+                      .stem = options.stem,
+                      .zero_init_residual = options.zero_init_residual})),
+      state(*engine.device, network, StateLayout(network, *engine.backend, options.decay_norm_and_bias),
+            optimizer_options(options)),
+      step(network, state.layout(), *engine.backend,
+           program_key(options, train_batch(dataset, options.batch_size))),
+      evaluator(network, state.layout(), *engine.backend,
+                program_key(options, train_batch(dataset, options.batch_size))) {
+    if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
+    DeviceMemory& arena = arena_for(std::max(step.arena_bytes(), evaluator.arena_bytes()));
+    step.bind(state, arena, class_weights);
+    evaluator.bind(state, arena, state.has_average());
+    state.initialise(options.seed);
+    if (options.init != "random") {
+        load_initial_weights(state, options, class_names, observer.log);
+        if (state.has_average()) state.reset_average();
+    }
+    if (steps_per_epoch() < 1)
+        throw Error(ErrorKind::usage, "cannot train", fmt::format("--accumulate {}", options.accumulate),
+                    fmt::format("an epoch has only {} images, fewer than {} batches of {}",
+                                dataset.train.size(), options.accumulate, step.batch()),
+                    "use a smaller --accumulate or --batch-size");
+}
+
+std::int64_t LearnerCore::steps_per_epoch() const {
+    return static_cast<std::int64_t>(dataset.train.size()) / step.batch() / options.accumulate;
+}
+
+std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) const {
+    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = options.size,
+                                                                 .batch_size = batch,
+                                                                 .augment = options.augment,
+                                                                 .crop_pct = options.crop_pct,
+                                                                 .seed = options.seed,
+                                                                 .threads = worker_threads(options.threads),
+                                                                 .cache_bytes = train_cache_bytes});
+}
+
+Loader& LearnerCore::train_loader() {
+    if (!train) train = make_train_loader(step.batch());
+    return *train;
+}
+
+std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sample>& samples) const {
+    if (samples.empty())
+        throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
+                    "there are no images to evaluate on", "add images, or name a folder with --valid");
+    return std::make_unique<Loader>(samples, LoaderOptions{.size = options.size,
+                                                           .batch_size = step.batch(),
+                                                           .crop_pct = options.crop_pct,
+                                                           .training = false,
+                                                           .threads = worker_threads(options.threads),
+                                                           .cache_bytes = valid_cache_bytes});
+}
+
+Loader& LearnerCore::valid_loader() {
+    if (!valid) valid = make_evaluation_loader(dataset.valid);
+    return *valid;
+}
+
+Predictor& LearnerCore::bound_predictor() {
+    if (!predictor) {
+        predictor = std::make_unique<Predictor>(network, state.layout(), *engine.backend,
+                                                program_key(options, step.batch()));
+        predictor->bind(state, arena_for(predictor->arena_bytes()), state.has_average());
+    }
+    return *predictor;
+}
+
+DeviceMemory& LearnerCore::arena_for(std::size_t bytes) {
+    for (const auto& arena : arenas)
+        if (arena->size() >= bytes) return *arena;
+    return *arenas.emplace_back(std::make_unique<DeviceMemory>(*engine.device, bytes));
+}
+
+}  // namespace onecycle

@@ -1,0 +1,64 @@
+// What a learner is made of. Its work stands in free functions, one file each: range_test.cpp, fit.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "onecycle/learner.h"
+#include "train/engine.h"
+#include "train/evaluator.h"
+#include "train/train_step.h"
+
+namespace onecycle {
+
+struct LearnerCore {
+    LearnerCore(const Dataset& dataset, const TrainOptions& options, Observer observer);
+
+    void log(LogLevel level, const std::string& line) const {
+        if (observer.log) observer.log(level, line);
+    }
+    int stop_signal() const { return observer.stop ? observer.stop() : 0; }
+
+    std::int64_t steps_per_epoch() const;  // updates
+    // The images that one update uses.
+    std::int64_t images_per_step() const { return std::int64_t{step.batch()} * options.accumulate; }
+
+    std::unique_ptr<Loader> make_train_loader(int batch) const;
+    Loader& train_loader();
+    Loader& valid_loader();  // throws Error(data) when there is nothing to evaluate on
+    std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples) const;
+
+    Predictor& bound_predictor();
+
+    // The programs' common memory, or memory of their own where they need more.
+    DeviceMemory& arena_for(std::size_t bytes);
+
+    Dataset dataset;
+    TrainOptions options;  // resolved
+    Observer observer;
+    std::vector<std::string> class_names;  // printable
+    std::string dataset_digest;
+    Engine engine;
+    Network network;
+    State state;
+    std::vector<float> class_weights;  // empty without
+    TrainStep step;
+    Evaluator evaluator;
+    std::unique_ptr<Predictor> predictor;  // made at its first use
+    std::vector<std::unique_ptr<DeviceMemory>> arenas;
+    std::unique_ptr<Loader> train, valid;  // made at their first use
+    bool estimate_given = false;           // see give_time_estimate()
+};
+
+// The key of every program of a training.
+ProgramKey program_key(const TrainOptions& options, int batch);
+
+// Runs one range test with this step and loader, and puts the state back whatever happens.
+RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
+                               double momentum);
+
+FitResult run_fit(LearnerCore& core, const FitOptions& options);
+
+}  // namespace onecycle

@@ -1,0 +1,141 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "onecycle/error.h"
+#include "onecycle/run_folder.h"
+#include "train/engine.h"
+#include "train/evaluator.h"
+#include "train/model_file.h"
+
+namespace onecycle {
+
+namespace {
+
+ModelInfo with_options(ModelInfo info, const ModelOptions& options) {
+    info.size = options.size.value_or(info.size);
+    info.crop_pct = options.crop_pct.value_or(info.crop_pct);
+    info.mean = options.mean.value_or(info.mean);
+    info.stddev = options.stddev.value_or(info.stddev);
+    // The same ranges as in a training; a batch of one is fine here.
+    check(TrainOptions{.arch = info.arch,
+                       .stem = info.stem,
+                       .size = info.size,
+                       .crop_pct = info.crop_pct,
+                       .mean = info.mean,
+                       .stddev = info.stddev,
+                       .batch_size = options.batch_size == 1 ? 2 : options.batch_size,
+                       .threads = options.threads,
+                       .device = options.device,
+                       .precision = options.precision});
+    return info;
+}
+
+ProgramKey key_of(const ModelInfo& info, int batch) {
+    ProgramKey key;
+    key.batch = batch;
+    std::copy(info.mean.begin(), info.mean.end(), key.mean.begin());
+    std::copy(info.stddev.begin(), info.stddev.end(), key.stddev.begin());
+    return key;
+}
+
+// Which class of the model each class of the folder is.
+std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::string>& classes) {
+    const auto refuse = [&](const std::string& why) {
+        throw Error(ErrorKind::model, "the model does not fit the images", info.path, why,
+                    "give the model that was trained on these classes");
+    };
+    std::vector<int> matched;
+    if (!info.metadata.count("classes")) {
+        if (classes.size() != info.classes.size())
+            refuse(fmt::format("it has {} classes, the folder has {}", info.classes.size(), classes.size()));
+        for (std::size_t c = 0; c < classes.size(); ++c) matched.push_back(static_cast<int>(c));
+        return matched;
+    }
+    for (const std::string& name : classes) {
+        const auto found = std::find(info.classes.begin(), info.classes.end(), printable(name));
+        if (found == info.classes.end()) refuse("it does not know the class '" + printable(name) + "'");
+        matched.push_back(static_cast<int>(found - info.classes.begin()));
+    }
+    return matched;
+}
+
+}  // namespace
+
+struct Model::Impl {
+    Impl(const std::string& model, const ModelOptions& options_)
+        : options(options_),
+          file(resolve_model(model)),
+          info(with_options(describe_model(file), options)),
+          engine(make_engine(options.device, options.precision, options.threads)),
+          network(network_of(info, info.size)),
+          state(*engine.device, network, StateLayout(network, *engine.backend, false), {}) {
+        state.set_weights(read_weights(file, network));
+    }
+
+    // A pass over images, compiled for a batch size, in an arena of its own.
+    template <class Pass>
+    struct Bound {
+        int batch = 0;
+        std::unique_ptr<Pass> pass;
+        DeviceMemory arena;
+    };
+
+    // For as many images; compiled anew only when that needs a larger batch.
+    template <class Pass>
+    Pass& prepare(Bound<Pass>& bound, std::size_t images) {
+        const int batch = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(options.batch_size),
+                                                                 std::max<std::size_t>(images, 1)));
+        if (batch <= bound.batch) return *bound.pass;
+        bound.batch = batch;
+        bound.pass = std::make_unique<Pass>(network, state.layout(), *engine.backend, key_of(info, batch));
+        bound.arena = DeviceMemory(*engine.device, bound.pass->arena_bytes());
+        bound.pass->bind(state, bound.arena, false);
+        return *bound.pass;
+    }
+
+    ModelOptions options;
+    SafetensorsFile file;
+    ModelInfo info;
+    Engine engine;
+    Network network;
+    State state;
+    Bound<Evaluator> evaluator;
+    Bound<Predictor> predictor;
+};
+
+Model::Model(const std::string& model, const ModelOptions& options)
+    : impl_(std::make_unique<Impl>(model, options)) {}
+Model::~Model() = default;
+Model::Model(Model&&) noexcept = default;
+
+const ModelInfo& Model::info() const {
+    return impl_->info;
+}
+
+Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes) {
+    const std::vector<int> matched = match_classes(impl_->info, classes);
+    std::vector<Sample> labelled = samples;
+    for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
+    Evaluator& evaluator = impl_->prepare(impl_->evaluator, samples.size());
+    Loader loader(std::move(labelled), {.size = impl_->info.size,
+                                        .batch_size = impl_->evaluator.batch,
+                                        .crop_pct = impl_->info.crop_pct,
+                                        .training = false,
+                                        .threads = worker_threads(impl_->options.threads),
+                                        .cache_bytes = 0});
+    return evaluator.evaluate(loader, impl_->info.classes, impl_->options.stop);
+}
+
+std::vector<Prediction> Model::predict(const std::vector<std::string>& files, int top) {
+    if (top < 1)
+        throw Error(ErrorKind::usage, "option not usable", fmt::format("--top {}", top),
+                    "it must be 1 or more", "5 is the default");
+    if (files.empty()) return {};
+    Predictor& predictor = impl_->prepare(impl_->predictor, files.size());
+    return predictor.predict(files, impl_->info.classes, top,
+                             {impl_->info.size, impl_->info.crop_pct, impl_->options.stop});
+}
+
+}  // namespace onecycle

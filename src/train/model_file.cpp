@@ -1,0 +1,264 @@
+#include "train/model_file.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "onecycle/error.h"
+#include "onecycle/run_folder.h"
+#include "train/options_record.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr const char* cannot_use = "cannot use model";
+
+[[noreturn]] void refuse(const SafetensorsFile& file, const std::string& why, const std::string& fix) {
+    throw Error(ErrorKind::model, cannot_use, file.path(), why, fix);
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+    return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+// "a, b, c and 7 more"
+std::string first_names(const std::vector<std::string>& names) {
+    constexpr std::size_t shown = 3;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(shown, names.size()); ++i) text += (i ? ", " : "") + names[i];
+    if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
+    return text;
+}
+
+// Every tensor's name and shape that torchvision gives such a network, statistics included.
+std::map<std::string, std::vector<std::int64_t>> named_shapes(const Network& network) {
+    std::map<std::string, std::vector<std::int64_t>> shapes;
+    for (const Parameter& parameter : network.parameters()) shapes[parameter.name] = parameter.shape;
+    for (const std::string& norm : network.statistics())
+        for (const char* statistic : {".running_mean", ".running_var"})
+            shapes[norm + statistic] = shapes.at(norm + ".weight");
+    return shapes;
+}
+
+bool is_training_state(const std::string& name) {
+    for (const char* prefix : {"momentum.", "first_moment.", "second_moment.", training_prefix})
+        if (name.rfind(prefix, 0) == 0) return true;
+    return false;
+}
+
+std::string arch_of(const SafetensorsFile& file) {
+    const auto has = [&](const char* name) { return file.find(name) != nullptr; };
+    if (!has("conv1.weight") || !has("layer1.0.conv1.weight") || !has("fc.weight"))
+        refuse(file, "its tensors are not those of a torchvision ResNet",
+               "give a resnet18, resnet34 or resnet50");
+    if (has("layer1.0.conv3.weight")) return "resnet50";
+    return has("layer1.2.conv1.weight") ? "resnet34" : "resnet18";
+}
+
+// The tensors must be those of the network: none missing, none too many, every shape right.
+void check_tensors(const SafetensorsFile& file, const ModelInfo& info) {
+    std::vector<std::string> missing, extra, other_shape;
+    const auto shapes = named_shapes(network_of(info, info.stem == Stem::small ? 32 : 224));
+    for (const auto& [name, shape] : shapes) {
+        const TensorInfo* tensor = file.find(name);
+        if (!tensor) missing.push_back(name);
+        if (tensor && tensor->shape != shape)
+            other_shape.push_back(
+                fmt::format("{} is {}, not {}", name, shape_text(tensor->shape), shape_text(shape)));
+    }
+    for (const TensorInfo& tensor : file.tensors())
+        if (!shapes.count(tensor.name) && !tensor.name.ends_with(".num_batches_tracked") &&
+            !(info.trained_here() && is_training_state(tensor.name)))
+            extra.push_back(printable(tensor.name));
+    const std::string fix = "give a torchvision resnet18, resnet34 or resnet50";
+    if (!missing.empty())
+        refuse(file, fmt::format("it looks like {} but lacks {}", info.arch, first_names(missing)), fix);
+    if (!other_shape.empty())
+        refuse(file, fmt::format("it looks like {} but {}", info.arch, first_names(other_shape)), fix);
+    if (!extra.empty())
+        refuse(file, fmt::format("it looks like {} but also holds {}", info.arch, first_names(extra)), fix);
+}
+
+std::array<double, 3> triple_from(const std::map<std::string, std::string>& metadata, const std::string& key,
+                                  const std::array<double, 3>& otherwise) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) return otherwise;
+    std::array<double, 3> values{};
+    const char* at = found->second.data();
+    const char* const end = at + found->second.size();
+    for (double& value : values) {
+        const auto parsed = std::from_chars(at, end, value);
+        if (parsed.ec != std::errc()) return otherwise;
+        at = parsed.ptr == end ? end : parsed.ptr + 1;
+    }
+    return values;
+}
+
+HostTensor read_tensor(const SafetensorsFile& file, const std::string& name,
+                       const std::vector<std::int64_t>& shape) {
+    const TensorInfo* tensor = file.find(name);
+    if (!tensor) refuse(file, "it lacks " + name, "give a complete file");
+    if (tensor->shape != shape)
+        refuse(file, fmt::format("{} is {}, not {}", name, shape_text(tensor->shape), shape_text(shape)),
+               "give a file of the same architecture");
+    HostTensor read{shape, file.read_floats(name)};
+    for (float value : read.values)
+        if (!std::isfinite(value))
+            refuse(file, name + " holds a value that is not finite", "the training that wrote it diverged");
+    return read;
+}
+
+}  // namespace
+
+std::string to_text(double value) {
+    return fmt::format("{}", value);
+}
+
+double number_from(const std::map<std::string, std::string>& metadata, const std::string& key,
+                   double otherwise) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) return otherwise;
+    double value = otherwise;
+    std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
+    return value;
+}
+
+ModelInfo describe_model(const SafetensorsFile& file) {
+    ModelInfo info{.path = file.path(), .metadata = file.metadata()};
+    info.arch = arch_of(file);
+    const TensorInfo& conv1 = *file.find("conv1.weight");
+    const TensorInfo& fc = *file.find("fc.weight");
+    if (conv1.shape.size() != 4 || fc.shape.size() != 2 || fc.shape[0] < 1 || fc.shape[0] > 1'000'000)
+        refuse(file, "conv1.weight or fc.weight has a shape that no ResNet has", "give another file");
+    info.stem = conv1.shape[2] == 3 ? Stem::small : Stem::imagenet;
+    info.class_count = static_cast<int>(fc.shape[0]);
+    check_tensors(file, info);
+
+    if (const auto format = info.metadata.find(format_key);
+        format != info.metadata.end() && format->second != format_version)
+        refuse(file, "it was written by another version (format " + printable(format->second) + ")",
+               "use that version, or a newer one");
+    if (const auto classes = info.metadata.find("classes"); classes != info.metadata.end())
+        info.classes = from_json_list(classes->second);
+    if (!info.classes.empty() && info.classes.size() != static_cast<std::size_t>(info.class_count))
+        refuse(file,
+               fmt::format("it names {} classes but its head has {}", info.classes.size(), info.class_count),
+               "give a file that was not changed");
+    if (info.classes.empty())
+        for (int i = 0; i < info.class_count; ++i) info.classes.push_back(std::to_string(i));
+
+    info.size = static_cast<int>(number_from(info.metadata, "size", info.size));
+    info.crop_pct = number_from(info.metadata, "crop_pct", info.crop_pct);
+    info.mean = triple_from(info.metadata, "mean", info.mean);
+    info.stddev = triple_from(info.metadata, "std", info.stddev);
+    return info;
+}
+
+ModelInfo read_model_info(const std::string& model) {
+    return describe_model(SafetensorsFile(resolve_model(model)));
+}
+
+bool trained_on(const ModelInfo& info, const Dataset& dataset) {
+    const auto recorded = info.metadata.find("dataset");
+    return recorded != info.metadata.end() && recorded->second == digest(dataset);
+}
+
+std::optional<RecordedSplit> recorded_split(const ModelInfo& info) {
+    const auto seed = info.metadata.find("split_seed");
+    if (seed == info.metadata.end()) return std::nullopt;
+    RecordedSplit split{.valid_fraction = number_from(info.metadata, "split_fraction", 0.2)};
+    std::from_chars(seed->second.data(), seed->second.data() + seed->second.size(), split.seed);
+    if (const auto dataset = info.metadata.find("dataset"); dataset != info.metadata.end())
+        split.dataset_digest = dataset->second;
+    return split;
+}
+
+Network network_of(const ModelInfo& info, int size) {
+    return resnet({.arch = info.arch, .classes = info.class_count, .size = size, .stem = info.stem});
+}
+
+std::map<std::string, HostTensor> read_weights(const SafetensorsFile& file, const Network& network,
+                                               const std::string& prefix) {
+    std::map<std::string, HostTensor> weights;
+    for (const auto& [name, shape] : named_shapes(network))
+        weights[name] = read_tensor(file, prefix + name, shape);
+    return weights;
+}
+
+std::map<std::string, HostTensor> read_tensors(const SafetensorsFile& file,
+                                               const std::map<std::string, HostTensor>& like,
+                                               const std::string& prefix) {
+    std::map<std::string, HostTensor> tensors;
+    for (const auto& [name, tensor] : like) tensors[name] = read_tensor(file, prefix + name, tensor.shape);
+    return tensors;
+}
+
+void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
+                          const LogSink& log) {
+    const SafetensorsFile file(resolve_model(options.init));
+    const ModelInfo info = describe_model(file);
+    if (info.arch != options.arch || info.stem != options.stem)
+        refuse(file,
+               fmt::format("it is a {} with the {} stem; asked for is {} with {}", info.arch,
+                           to_string(info.stem), options.arch, to_string(options.stem)),
+               fmt::format("use --arch {} --stem {}", info.arch, to_string(info.stem)));
+    auto weights = read_weights(file, network_of(info, options.size));
+    // A head for as many classes is kept unless the file says that they are others.
+    const bool named = info.metadata.count("classes") != 0;
+    const bool same_head =
+        static_cast<std::size_t>(info.class_count) == classes.size() && (!named || info.classes == classes);
+    if (!same_head) {
+        weights.erase("fc.weight");
+        weights.erase("fc.bias");
+    }
+    state.set_weights(weights);
+    if (log)
+        log(LogLevel::info,
+            fmt::format("weights from {}{}", printable(info.path),
+                        same_head ? ""
+                                  : fmt::format("; its head of {} classes was replaced by a new "
+                                                "one of {}",
+                                                info.class_count, classes.size())));
+}
+
+ModelTensors::ModelTensors(const State& state, std::int64_t batches, bool whole)
+    : tensors_(state.weights(state.has_average())), norms_(state.network().statistics()), batches_(batches) {
+    if (!whole) return;
+    tensors_.merge(state.moments());
+    if (!state.has_average()) return;
+    for (auto& [name, tensor] : state.weights()) tensors_[training_prefix + name] = std::move(tensor);
+}
+
+std::vector<TensorSource> ModelTensors::sources() const {
+    std::vector<TensorSource> sources;
+    for (const auto& [name, tensor] : tensors_)
+        sources.push_back(float_tensor(name, tensor.shape, tensor.values));
+    for (const std::string& norm : norms_)
+        sources.push_back({norm + ".num_batches_tracked", StoredType::i64, {}, [this] {
+                               return std::as_bytes(std::span(&batches_, 1));
+                           }});
+    return sources;
+}
+
+std::string ModelTensors::not_finite() const {
+    for (const auto& [name, tensor] : tensors_)
+        for (float value : tensor.values)
+            if (!std::isfinite(value)) return name;
+    return "";
+}
+
+std::map<std::string, std::string> model_metadata(const TrainOptions& o,
+                                                  const std::vector<std::string>& classes) {
+    const auto triple = [](const std::array<double, 3>& v) {
+        return fmt::format("{},{},{}", v[0], v[1], v[2]);
+    };
+    return {{format_key, format_version},     {"arch", o.arch},
+            {"stem", to_string(o.stem)},      {"classes", to_json_list(classes)},
+            {"size", std::to_string(o.size)}, {"crop_pct", to_text(o.crop_pct)},
+            {"mean", triple(o.mean)},         {"std", triple(o.stddev)}};
+}
+
+}  // namespace onecycle

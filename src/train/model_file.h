@@ -1,0 +1,69 @@
+// Model files: what a safetensors file's tensors make of a network, and the contents of ours.
+//
+// A file of ours holds, under torchvision's names, the weights that count: what was evaluated and what
+// predict uses. That is the moving average where one is kept; the weights that training goes on with then
+// stand under "training." + name. Moments stand under "momentum." or "first_moment." and "second_moment.".
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "nn/state.h"
+#include "onecycle/model.h"
+#include "onecycle/options.h"
+#include "onecycle/safetensors.h"
+
+namespace onecycle {
+
+inline constexpr const char* format_key = "onecycle.format";
+inline constexpr const char* format_version = "1";
+inline constexpr const char* training_prefix = "training.";
+
+// Throws Error(model): see read_model_info().
+ModelInfo describe_model(const SafetensorsFile& file);
+
+// The network that `info` speaks of, for another size in pixels perhaps.
+Network network_of(const ModelInfo& info, int size);
+
+// Parameters and running statistics of `network`, all of them, stored as `prefix` + name. Throws
+// Error(model) for one that is missing, of another shape, or not finite.
+std::map<std::string, HostTensor> read_weights(const SafetensorsFile& file, const Network& network,
+                                               const std::string& prefix = "");
+// The moments under the names that State::moments() gives; likewise.
+std::map<std::string, HostTensor> read_tensors(const SafetensorsFile& file,
+                                               const std::map<std::string, HostTensor>& like,
+                                               const std::string& prefix = "");
+
+// Loads `options.init` into a state: everything, or all but a head for other classes (says so to `log`).
+void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
+                          const LogSink& log);
+
+// Tensors on the host that a file is written from.
+class ModelTensors {
+  public:
+    // `batches`: what num_batches_tracked says. `whole`: with everything that training needs to go on.
+    ModelTensors(const State& state, std::int64_t batches, bool whole);
+
+    // Valid while this lives.
+    std::vector<TensorSource> sources() const;
+
+    // The first tensor with a value that is not finite; empty when there is none.
+    std::string not_finite() const;
+
+  private:
+    std::map<std::string, HostTensor> tensors_;
+    std::vector<std::string> norms_;
+    std::int64_t batches_;
+};
+
+// Metadata that every file of ours has: format, network, classes, conventions.
+std::map<std::string, std::string> model_metadata(const TrainOptions& options,
+                                                  const std::vector<std::string>& classes);
+
+// Shortest text that reads back equal.
+std::string to_text(double value);
+double number_from(const std::map<std::string, std::string>& metadata, const std::string& key,
+                   double otherwise);
+
+}  // namespace onecycle

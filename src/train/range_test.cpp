@@ -1,0 +1,161 @@
+#include "onecycle/range_test.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "onecycle/error.h"
+#include "train/advice.h"
+#include "train/learner_core.h"
+
+namespace onecycle {
+
+namespace {
+
+// The data order and augmentation of a range test are those of this epoch and the ones after it. No training
+// gets there, so the test neither sees nor disturbs what training will see; and it can use training's loader
+// with the images that are already decoded.
+constexpr std::int64_t first_epoch = std::int64_t{1} << 31;
+
+// Puts the state back when the test ends, in whatever way.
+class Restore {
+  public:
+    Restore(State& state, Loader& loader) : state_(state), loader_(loader), snapshot_(state.snapshot()) {}
+    ~Restore() {
+        loader_.stop();
+        state_.device().synchronize();
+        state_.restore(snapshot_);
+    }
+    Restore(const Restore&) = delete;
+    Restore& operator=(const Restore&) = delete;
+
+  private:
+    State& state_;
+    Loader& loader_;
+    State::Snapshot snapshot_;
+};
+
+// Reads the curve as it comes, and says when it is long enough.
+class CurveReader {
+  public:
+    CurveReader(LearnerCore& core, RangeTestResult& result, std::int64_t images_per_step)
+        : core_(core), result_(result), images_per_step_(images_per_step) {}
+
+    bool take(const RingEntry& entry) {
+        if (ended_) return false;  // an update launched before the end was known
+        if (!std::isfinite(entry.loss)) return end(RangeTestStop::not_finite);
+        result_.lr.push_back(entry.learning_rate);
+        result_.loss.push_back(entry.loss);
+        pace_.step_done();
+        give_time_estimate(core_, pace_, result_.planned_steps);
+        report(entry);
+        if (blow_up_.add(entry.loss)) return end(RangeTestStop::blow_up);
+        result_.signal = core_.stop_signal();
+        if (result_.signal) return end(RangeTestStop::signal);
+        return true;
+    }
+
+  private:
+    bool end(RangeTestStop why) {
+        result_.stopped = why;
+        ended_ = true;
+        return false;
+    }
+
+    void report(const RingEntry& entry) {
+        constexpr double beta = 0.98;
+        const double count = static_cast<double>(result_.loss.size());
+        smoothed_ = beta * smoothed_ + (1 - beta) * entry.loss;
+        if (!core_.observer.on_step) return;
+        const double seconds = pace_.seconds_per_step();
+        core_.observer.on_step(
+            {.activity = StepReport::Activity::find,
+             .step = entry.update,
+             .steps = result_.planned_steps,
+             .loss = entry.loss,
+             .smoothed_loss = smoothed_ / (1 - std::pow(beta, count)),
+             .lr = entry.learning_rate,
+             .momentum = entry.momentum,
+             .images_per_second = seconds > 0 ? static_cast<double>(images_per_step_) / seconds : 0,
+             .seconds_left = seconds * static_cast<double>(result_.planned_steps - entry.update - 1)});
+    }
+
+    LearnerCore& core_;
+    RangeTestResult& result_;
+    std::int64_t images_per_step_;
+    BlowUpDetector blow_up_;
+    Pace pace_;
+    double smoothed_ = 0;
+    bool ended_ = false;
+};
+
+}  // namespace
+
+std::string to_string(RangeTestStop stop) {
+    switch (stop) {
+        case RangeTestStop::end:
+            return "end";
+        case RangeTestStop::blow_up:
+            return "blow-up";
+        case RangeTestStop::not_finite:
+            return "not finite";
+        case RangeTestStop::signal:
+            break;
+    }
+    return "signal";
+}
+
+SweepParameter parse_sweep_parameter(const std::string& name) {
+    if (name == "weight-decay") return SweepParameter::weight_decay;
+    if (name == "momentum") return SweepParameter::momentum;
+    if (name != "batch-size")
+        throw Error(ErrorKind::usage, "option not usable", "--sweep " + name, "there is no such choice",
+                    "use weight-decay, momentum or batch-size, as in weight-decay=0,1e-4,1e-3");
+    return SweepParameter::batch_size;
+}
+
+std::string to_string(SweepParameter parameter) {
+    return parameter == SweepParameter::weight_decay ? "weight-decay"
+           : parameter == SweepParameter::momentum   ? "momentum"
+                                                     : "batch-size";
+}
+
+RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
+                               double momentum) {
+    const auto start = std::chrono::steady_clock::now();
+    const Schedule schedule = make_range_test_schedule({.start_lr = options.start_lr,
+                                                        .end_lr = options.end_lr,
+                                                        .steps = options.steps,
+                                                        .ramp = options.ramp,
+                                                        .momentum = momentum});
+    const std::int64_t images_per_step = std::int64_t{step.batch()} * step.micro_batches();
+    const auto passes_of = [&](std::int64_t steps) {
+        return static_cast<double>(steps * images_per_step) / static_cast<double>(core.dataset.train.size());
+    };
+    RangeTestResult result{.planned_steps = options.steps, .momentum = momentum};
+    if (passes_of(options.steps) > 1)
+        core.log(LogLevel::info, fmt::format("the range test passes over the {} training images {:.1f} times",
+                                             core.dataset.train.size(), passes_of(options.steps)));
+
+    result.digest_before = core.state.digest();
+    {
+        const Restore restore(core.state, loader);
+        clear_moments(core.state);
+        begin_updates(core.state, schedule, 0, options.steps);
+        const std::int64_t first_batch = first_epoch * loader.batches_per_epoch();
+        loader.start(first_batch, first_batch + options.steps * step.micro_batches());
+        CurveReader reader(core, result, images_per_step);
+        const LoopEnd end = run_updates(core.state, step, loader, options.steps,
+                                        [&](const RingEntry& entry) { return reader.take(entry); });
+        if (end.not_finite && result.stopped == RangeTestStop::end)
+            result.stopped = RangeTestStop::not_finite;
+    }
+    result.digest_after = core.state.digest();
+    result.passes = passes_of(static_cast<std::int64_t>(result.loss.size()));
+    result.analysis = analyse_range_test(result.lr, result.loss, {.planned_steps = options.steps});
+    result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return result;
+}
+
+}  // namespace onecycle
