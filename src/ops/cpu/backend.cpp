@@ -1,0 +1,140 @@
+// The CPU back end: which maker serves which kind, and what the machine can do.
+#include <fmt/format.h>
+
+#include "onecycle/error.h"
+#include "ops/cpu/make.h"
+#include "ops/cpu/onednn.h"
+#include "ops/cpu/parallel.h"
+
+namespace onecycle {
+
+namespace cpu {
+
+void require(bool good, const OpDesc& desc, const std::string& why) {
+    if (!good) throw Error(ErrorKind::device, std::string("cannot make ") + name_of(desc.kind), "cpu", why);
+}
+
+void require_operands(const OpDesc& desc, std::size_t inputs, std::size_t outputs) {
+    require(desc.inputs.size() == inputs && desc.outputs.size() == outputs, desc,
+            fmt::format("it takes {} inputs and {} outputs, not {} and {}", inputs, outputs,
+                        desc.inputs.size(), desc.outputs.size()));
+}
+
+void require_like(const OpDesc& desc, const TensorDesc& operand, const TensorDesc& like,
+                  const std::string& name) {
+    require(operand.type == like.type && operand.same_shape(like) && operand.layout == like.layout, desc,
+            fmt::format("{} is {}, not {}", name, to_string(operand), to_string(like)));
+}
+
+void adopt_layout(OpDesc& desc, std::size_t output, Layout layout) {
+    if (desc.outputs[output].layout == Layout::any) desc.outputs[output].layout = layout;
+}
+
+void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializer_list<std::int64_t> shape,
+                   const std::string& name) {
+    require_like(desc, operand, TensorDesc(shape), name);
+}
+
+}  // namespace cpu
+
+namespace {
+
+cpu::Maker maker_of(OpKind kind) {
+    switch (kind) {
+        case OpKind::normalize_images:
+            return cpu::make_normalize_images;
+        case OpKind::conv2d:
+        case OpKind::conv2d_backward_data:
+        case OpKind::conv2d_backward_weights:
+            return cpu::make_conv2d;
+        case OpKind::batch_norm:
+            return cpu::make_batch_norm;
+        case OpKind::batch_norm_backward:
+            return cpu::make_batch_norm_backward;
+        case OpKind::batch_norm_inference:
+            return cpu::make_batch_norm_inference;
+        case OpKind::relu:
+            return cpu::make_relu;
+        case OpKind::relu_backward:
+            return cpu::make_relu_backward;
+        case OpKind::add:
+            return cpu::make_add;
+        case OpKind::max_pool:
+            return cpu::make_max_pool;
+        case OpKind::max_pool_backward:
+            return cpu::make_max_pool_backward;
+        case OpKind::global_average_pool:
+            return cpu::make_global_average_pool;
+        case OpKind::global_average_pool_backward:
+            return cpu::make_global_average_pool_backward;
+        case OpKind::linear:
+            return cpu::make_linear;
+        case OpKind::linear_backward_data:
+            return cpu::make_linear_backward_data;
+        case OpKind::linear_backward_weights:
+            return cpu::make_linear_backward_weights;
+        case OpKind::softmax_cross_entropy:
+            return cpu::make_softmax_cross_entropy;
+        case OpKind::softmax:
+            return cpu::make_softmax;
+        case OpKind::accumulate_gradients:
+            return cpu::make_accumulate_gradients;
+        case OpKind::check_gradients:
+            return cpu::make_check_gradients;
+        case OpKind::update_parameters:
+            return cpu::make_update_parameters;
+        case OpKind::update_statistics:
+            return cpu::make_update_statistics;
+        case OpKind::update_average:
+            return cpu::make_update_average;
+        case OpKind::commit_step:
+            return cpu::make_commit_step;
+        case OpKind::add_metrics:
+            return cpu::make_add_metrics;
+    }
+    throw Error(ErrorKind::device, "cannot make an operation", "cpu", "its kind is unknown");
+}
+
+class CpuBackend final : public Backend {
+  public:
+    explicit CpuBackend(int threads) {
+        onednn::guard_instruction_set();
+        context_.threads = threads > 0 ? threads : omp_get_max_threads();
+        context_.block = onednn::has_avx512() ? 16 : 8;
+    }
+
+    bool can_fuse(Fusion) const override { return true; }
+
+    Layout parameter_layout(const TensorDesc& plain) const override {
+        if (plain.rank != 4) return Layout::plain;
+        const std::int64_t block = context_.block;
+        const bool wide = block == 16;
+        if (plain[0] % block != 0) return Layout::plain;
+        if (plain[1] % block == 0) return wide ? Layout::OIhw16i16o : Layout::OIhw8i8o;
+        // The stem reads images as they come: three channels, each by itself.
+        if (plain[1] <= 3) return wide ? Layout::Ohwi16o : Layout::Ohwi8o;
+        return Layout::plain;
+    }
+
+    // One pool of threads: a second branch would only take them from the first.
+    bool weight_gradient_branch() const override { return false; }
+
+    MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }
+
+    std::string instruction_set() const override { return onednn::instruction_set(); }
+
+    std::vector<std::pair<std::string, std::string>> libraries() const override {
+        return {{"oneDNN", onednn::version()}, {"OpenMP", std::to_string(_OPENMP)}};
+    }
+
+  private:
+    cpu::Context context_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) {
+    return std::make_unique<CpuBackend>(threads);
+}
+
+}  // namespace onecycle

@@ -1,0 +1,181 @@
+// Batch norm, forward. Training takes two passes over memory: one reads x for the statistics, one reads x and
+// writes y, with the residual addition and the ReLU inside. Plain-loop equivalent, for a channel c:
+//   mean = sum(x) / M;  variance = sum((x - mean)^2) / M;  M = N*H*W
+//   y = max(0, gamma (x - mean) / sqrt(variance + epsilon) + beta + residual)
+#include "ops/cpu/batch_norm.h"
+
+#include "ops/cpu/make.h"
+
+namespace onecycle::cpu {
+
+using simd::Float16;
+using namespace simd;  // operators
+
+namespace {
+
+// Sums of d and d*d with d = x - shift, by lane. The shift is the channel's first value, so that the variance
+// does not come out as a difference of large numbers. Reads x once.
+ONECYCLE_CLONES
+void sum_deviations(const ChannelView& v, const float* x, Range images, std::int64_t group, double* sums) {
+    float first[lanes];
+    for (std::int64_t l = 0; l < lanes; ++l)
+        first[l] = l < v.width(group) ? x[group * v.group_stride + l % v.block] : 0.0f;
+    const Float16 shift = load(first);
+    Float16 sum{}, squares{};
+    std::fill(sums, sums + 2 * lanes, 0.0);
+    const auto take = [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+        const Float16 d = live(load(x + at, row) - shift, row);
+        sum = sum + d;
+        squares = squares + d * d;
+    };
+    const auto flush = [&]() __attribute__((always_inline)) {
+        add_to(sums, sum);
+        add_to(sums + lanes, squares);
+        sum = squares = Float16{};
+    };
+    std::int64_t pending = 0;
+    for (std::int64_t n = images.begin; n < images.end; ++n) {
+        for (std::int64_t r = 0; r < v.rows;) {
+            const std::int64_t end = std::min(v.rows, r + rows_in_float - pending);
+            for_rows(v, n, group, r, end, take);
+            pending += end - r;
+            r = end;
+            if (pending == rows_in_float) flush(), pending = 0;
+        }
+        for_tail(v, n, group, take);
+    }
+    flush();
+}
+
+template <bool with_residual, bool with_relu>
+ONECYCLE_INLINE void apply_rows(const ChannelView& v, const NormApply& o, Range images, Range groups) {
+    for (std::int64_t n = images.begin; n < images.end; ++n)
+        for (std::int64_t g = groups.begin; g < groups.end; ++g) {
+            const Float16 scale = load(o.scale + g * lanes), shift = load(o.shift + g * lanes);
+            for_plane(
+                v, n, g, [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+                    Float16 y = normalized(load(o.x + at, row), scale, shift);
+                    if constexpr (with_residual) y = y + load(o.residual + at, row);
+                    if constexpr (with_relu) y = relu(y);
+                    store(o.y + at, y, row);
+                });
+        }
+}
+
+}  // namespace
+
+ONECYCLE_CLONES
+void apply_norm(const ChannelView& v, const NormApply& o, Range images, Range groups) {
+    if (o.residual)
+        o.relu ? apply_rows<true, true>(v, o, images, groups) : apply_rows<true, false>(v, o, images, groups);
+    else
+        o.relu ? apply_rows<false, true>(v, o, images, groups)
+               : apply_rows<false, false>(v, o, images, groups);
+}
+
+namespace {
+
+void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands, std::size_t begin,
+                             std::size_t end, std::int64_t channels) {
+    for (std::size_t i = begin; i < end; ++i)
+        require_plain(desc, operands[i], {channels}, "a per-channel vector");
+}
+
+}  // namespace
+
+MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
+    require_operands(given, given.residual ? 4 : 3, 3);
+    OpDesc desc = given;
+    const TensorDesc& x = desc.inputs[0];
+    require(x.rank == 4, desc, "x is an activation");
+    adopt_layout(desc, 0, x.layout);
+    require_like(desc, desc.outputs[0], x, "y");
+    if (desc.residual) require_like(desc, desc.inputs[3], x, "residual");
+    require_channel_vectors(desc, desc.inputs, 1, 3, x[1]);
+    require_channel_vectors(desc, desc.outputs, 1, 3, x[1]);
+
+    const ChannelView view(x);
+    const Pieces pieces(view);
+    const std::size_t lane_bytes = static_cast<std::size_t>(view.groups * lanes) * sizeof(float);
+    const std::size_t sums_bytes = PartialSums::bytes(view, pieces);
+    const int threads = context.threads;
+    const bool with_relu = desc.relu, residual = desc.residual;
+    const double epsilon = desc.epsilon;
+    return made_of(
+        desc, sums_bytes + 2 * lane_bytes, [=](void* const* in, void* const* out, void* workspace) {
+            const float *values = floats(in[0]), *gamma = floats(in[1]), *beta = floats(in[2]);
+            float *mean = floats_out(out[1]), *variance = floats_out(out[2]);
+            const PartialSums sums{static_cast<double*>(workspace), view.groups};
+            float* const scale = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + sums_bytes);
+            float* const shift = scale + view.groups * lanes;
+            const double count = static_cast<double>(view.images * view.pixels);
+
+            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+                const Range groups = pieces.group_range(piece);
+                for (std::int64_t g = groups.begin; g < groups.end; ++g)
+                    sum_deviations(view, values, pieces.image_range(piece), g,
+                                   sums.of(pieces.image_part(piece), g));
+            });
+            parallel_for(threads, view.groups, [&](std::int64_t g) {
+                double sum[lanes], squares[lanes];
+                sums.channel_sums(view, pieces.image_parts, g, sum, squares);
+                for (std::int64_t l = 0; l < std::min<std::int64_t>(view.block, view.width(g)); ++l) {
+                    const std::int64_t c = view.channel(g, l);
+                    const double first = static_cast<double>(values[g * view.group_stride + l]);
+                    const double deviation = sum[l] / count;
+                    const double spread = squares[l] / count - deviation * deviation;
+                    mean[c] = static_cast<float>(first + deviation);
+                    variance[c] = static_cast<float>(spread < 0 ? 0 : spread);
+                }
+                for (std::int64_t l = 0; l < view.width(g); ++l) {
+                    const std::int64_t c = view.channel(g, l);
+                    const ScaleShift s = scale_shift(mean[c], variance[c], gamma[c], beta[c], epsilon);
+                    scale[g * lanes + l] = s.scale;
+                    shift[g * lanes + l] = s.shift;
+                }
+            });
+            const NormApply apply{
+                values, scale, shift, residual ? floats(in[3]) : nullptr, floats_out(out[0]), with_relu};
+            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+                apply_norm(view, apply, pieces.image_range(piece), pieces.group_range(piece));
+            });
+        });
+}
+
+MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
+    require_operands(given, given.residual ? 6 : 5, 1);
+    OpDesc desc = given;
+    const TensorDesc& x = desc.inputs[0];
+    require(x.rank == 4, desc, "x is an activation");
+    adopt_layout(desc, 0, x.layout);
+    require_like(desc, desc.outputs[0], x, "y");
+    if (desc.residual) require_like(desc, desc.inputs[5], x, "residual");
+    require_channel_vectors(desc, desc.inputs, 1, 5, x[1]);
+
+    const ChannelView view(x);
+    const Pieces pieces(view);
+    const int threads = context.threads;
+    const bool with_relu = desc.relu, residual = desc.residual;
+    const double epsilon = desc.epsilon;
+    const std::size_t lane_bytes = static_cast<std::size_t>(view.groups * lanes) * sizeof(float);
+    return made_of(desc, 2 * lane_bytes, [=](void* const* in, void* const* out, void* workspace) {
+        const float *gamma = floats(in[1]), *beta = floats(in[2]), *mean = floats(in[3]),
+                    *variance = floats(in[4]);
+        float* const scale = floats_out(workspace);
+        float* const shift = scale + view.groups * lanes;
+        for (std::int64_t g = 0; g < view.groups; ++g)
+            for (std::int64_t l = 0; l < view.width(g); ++l) {
+                const std::int64_t c = view.channel(g, l);
+                const ScaleShift s = scale_shift(mean[c], variance[c], gamma[c], beta[c], epsilon);
+                scale[g * lanes + l] = s.scale;
+                shift[g * lanes + l] = s.shift;
+            }
+        const NormApply apply{floats(in[0]),      scale,    shift, residual ? floats(in[5]) : nullptr,
+                              floats_out(out[0]), with_relu};
+        parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+            apply_norm(view, apply, pieces.image_range(piece), pieces.group_range(piece));
+        });
+    });
+}
+
+}  // namespace onecycle::cpu

@@ -1,0 +1,68 @@
+// What the batch-norm kernels share: per-channel values spread to the lanes of a group, so that inner loops
+// load them as they load pixels.
+#pragma once
+
+#include <cmath>
+
+#include "ops/cpu/channel_view.h"
+
+namespace onecycle::cpu {
+
+// y = x * scale + shift. Forward and backward take them from the same floats by the same arithmetic, so that
+// backward finds exactly the ReLU mask of forward without reading y.
+struct ScaleShift {
+    float scale, shift;
+};
+inline ScaleShift scale_shift(float mean, float variance, float gamma, float beta, double epsilon) {
+    const double scale = static_cast<double>(gamma) / std::sqrt(static_cast<double>(variance) + epsilon);
+    return {static_cast<float>(scale),
+            static_cast<float>(static_cast<double>(beta) - static_cast<double>(mean) * scale)};
+}
+
+ONECYCLE_INLINE simd::Float16 normalized(const simd::Float16& x, const simd::Float16& scale,
+                                         const simd::Float16& shift) {
+    using simd::operator*;
+    using simd::operator+;
+    return x * scale + shift;
+}
+
+// y = [relu](x * scale + shift [+ residual]); scale and shift are [groups, 16].
+struct NormApply {
+    const float* x;
+    const float* scale;
+    const float* shift;
+    const float* residual;  // may be null
+    float* y;
+    bool relu;
+};
+void apply_norm(const ChannelView& view, const NormApply& operands, Range images, Range groups);
+
+// Sums over images of two values a lane: [image_parts][groups][2][16] doubles, written by pieces.
+struct PartialSums {
+    double* at;
+    std::int64_t groups;
+    double* of(std::int64_t image_part, std::int64_t group) const {
+        return at + (image_part * groups + group) * 2 * lanes;
+    }
+    static std::size_t bytes(const ChannelView& view, const Pieces& pieces) {
+        return static_cast<std::size_t>(pieces.image_parts * view.groups * 2 * lanes) * sizeof(double);
+    }
+    // The two sums of every channel of a group: all image parts in order, then the lanes of the channel.
+    void channel_sums(const ChannelView& view, std::int64_t image_parts, std::int64_t group, double* first,
+                      double* second) const {
+        std::fill(first, first + view.block, 0.0);
+        std::fill(second, second + view.block, 0.0);
+        for (std::int64_t part = 0; part < image_parts; ++part) {
+            const double* sums = of(part, group);
+            for (std::int64_t l = 0; l < lanes; ++l) {
+                first[l % view.block] += sums[l];
+                second[l % view.block] += sums[lanes + l];
+            }
+        }
+    }
+};
+
+// Floats of a row are added up in float over at most this many rows, then in double.
+inline constexpr std::int64_t rows_in_float = 64;
+
+}  // namespace onecycle::cpu

@@ -1,0 +1,207 @@
+// Batch norm, backward, with the gradient's second summand, the ReLU and the residual's gradient inside. Two
+// passes over memory. Plain-loop equivalent, for a channel c with M = N*H*W and r = 1/sqrt(variance +
+// epsilon):
+//   g = dy [+ dy2], 0 where the ReLU was;  dresidual = g
+//   dbeta = sum(g);  dgamma = r sum(g (x - mean))
+//   dx = gamma r (g - dbeta/M - (x - mean) r dgamma/M)
+// The first pass forms g for the sums and, when there is a residual, writes it; the second reads it back, or
+// forms it again from dy and x.
+#include "ops/cpu/batch_norm.h"
+#include "ops/cpu/make.h"
+
+namespace onecycle::cpu {
+
+using simd::Float16;
+using namespace simd;  // operators
+
+namespace {
+
+// How g is formed.
+enum class Mask {
+    none,
+    from_x,  // ReLU directly after batch norm: its sign is computed again
+    from_y,  // ReLU after the residual addition: the sign of y
+};
+
+struct Gradient {
+    const float *dy, *dy2;       // dy2 may be null
+    const float *x, *y;          // y: only with Mask::from_y
+    const float *scale, *shift;  // [groups, 16], of the forward pass
+    Mask mask;
+};
+
+template <Mask mask, bool second, typename Row>
+ONECYCLE_INLINE Float16 gradient(const Gradient& g, const Float16& x, const Float16& scale,
+                                 const Float16& shift, std::int64_t at, Row row) {
+    Float16 value = load(g.dy + at, row);
+    if constexpr (second) value = value + load(g.dy2 + at, row);
+    if constexpr (mask == Mask::from_x) value = where_positive(normalized(x, scale, shift), value);
+    if constexpr (mask == Mask::from_y) value = where_positive(load(g.y + at, row), value);
+    return value;
+}
+
+// Pass 1: sums of g and of g (x - mean) by lane; writes g to `dresidual` when there is one.
+template <Mask mask, bool second, bool residual>
+ONECYCLE_INLINE void reduce_rows(const ChannelView& v, const Gradient& o, const float* means,
+                                 float* dresidual, Range images, std::int64_t group, double* sums) {
+    const Float16 scale = load(o.scale + group * lanes), shift = load(o.shift + group * lanes);
+    const Float16 mean = load(means + group * lanes);
+    Float16 sum{}, products{};
+    std::fill(sums, sums + 2 * lanes, 0.0);
+    const auto take = [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+        const Float16 x = load(o.x + at, row);
+        const Float16 g = live(gradient<mask, second>(o, x, scale, shift, at, row), row);
+        if constexpr (residual) store(dresidual + at, g, row);
+        sum = sum + g;
+        products = products + g * (x - mean);
+    };
+    const auto flush = [&]() __attribute__((always_inline)) {
+        add_to(sums, sum);
+        add_to(sums + lanes, products);
+        sum = products = Float16{};
+    };
+    std::int64_t pending = 0;
+    for (std::int64_t n = images.begin; n < images.end; ++n) {
+        for (std::int64_t r = 0; r < v.rows;) {
+            const std::int64_t end = std::min(v.rows, r + rows_in_float - pending);
+            for_rows(v, n, group, r, end, take);
+            pending += end - r;
+            r = end;
+            if (pending == rows_in_float) flush(), pending = 0;
+        }
+        for_tail(v, n, group, take);
+    }
+    flush();
+}
+
+// Pass 2: dx = a g + b (x - mean) + c, all per channel.
+struct Coefficients {
+    const float *a, *b, *c, *mean;
+};
+
+template <Mask mask, bool second>
+ONECYCLE_INLINE void apply_rows(const ChannelView& v, const Gradient& o, const Coefficients& k, float* dx,
+                                Range images, Range groups) {
+    for (std::int64_t n = images.begin; n < images.end; ++n)
+        for (std::int64_t group = groups.begin; group < groups.end; ++group) {
+            const std::int64_t l = group * lanes;
+            const Float16 scale = load(o.scale + l), shift = load(o.shift + l);
+            const Float16 a = load(k.a + l), b = load(k.b + l), c = load(k.c + l), mean = load(k.mean + l);
+            for_plane(
+                v, n, group, [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+                    const Float16 x = load(o.x + at, row);
+                    const Float16 g = gradient<mask, second>(o, x, scale, shift, at, row);
+                    store(dx + at, a * g + (b * (x - mean) + c), row);
+                });
+        }
+}
+
+ONECYCLE_CLONES
+void reduce(const ChannelView& v, const Gradient& o, const float* means, float* dresidual, Range images,
+            std::int64_t group, double* sums) {
+    const auto with = [&]<Mask mask, bool residual>() __attribute__((always_inline)) {
+        o.dy2 ? reduce_rows<mask, true, residual>(v, o, means, dresidual, images, group, sums)
+              : reduce_rows<mask, false, residual>(v, o, means, dresidual, images, group, sums);
+    };
+    if (o.mask == Mask::from_x) return with.template operator()<Mask::from_x, false>();
+    if (o.mask == Mask::from_y) return with.template operator()<Mask::from_y, true>();
+    dresidual ? with.template operator()<Mask::none, true>() : with.template operator()<Mask::none, false>();
+}
+
+ONECYCLE_CLONES
+void apply(const ChannelView& v, const Gradient& o, const Coefficients& k, float* dx, Range images,
+           Range groups) {
+    if (o.mask == Mask::from_x)
+        o.dy2 ? apply_rows<Mask::from_x, true>(v, o, k, dx, images, groups)
+              : apply_rows<Mask::from_x, false>(v, o, k, dx, images, groups);
+    else
+        o.dy2 ? apply_rows<Mask::none, true>(v, o, k, dx, images, groups)
+              : apply_rows<Mask::none, false>(v, o, k, dx, images, groups);
+}
+
+}  // namespace
+
+MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
+    OpDesc desc = given;
+    const bool second = desc.second_gradient, residual = desc.residual;
+    require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 4 : 3);
+    const TensorDesc& x = desc.inputs[1];
+    require(x.rank == 4, desc, "x is an activation");
+    adopt_layout(desc, 0, x.layout);
+    if (residual) adopt_layout(desc, 3, x.layout);
+    require_like(desc, desc.inputs[0], x, "dy");
+    require_like(desc, desc.outputs[0], x, "dx");
+    for (std::size_t i = 6; i < desc.inputs.size(); ++i) require_like(desc, desc.inputs[i], x, "dy2 or y");
+    if (residual) require_like(desc, desc.outputs[3], x, "dresidual");
+    for (std::size_t i = 2; i < 6; ++i) require_plain(desc, desc.inputs[i], {x[1]}, "a per-channel vector");
+    for (std::size_t i : {1, 2}) require_plain(desc, desc.outputs[i], {x[1]}, "a per-channel vector");
+
+    const ChannelView view(x);
+    const Pieces pieces(view);
+    const std::int64_t vector = view.groups * lanes;
+    const std::size_t sums_bytes = PartialSums::bytes(view, pieces);
+    const int threads = context.threads;
+    const double epsilon = desc.epsilon;
+    const Mask mask = !desc.relu ? Mask::none : residual ? Mask::from_y : Mask::from_x;
+    return made_of(
+        desc, sums_bytes + 6 * static_cast<std::size_t>(vector) * sizeof(float),
+        [=](void* const* in, void* const* out, void* workspace) {
+            const float *mean = floats(in[2]), *variance = floats(in[3]), *gamma = floats(in[4]),
+                        *beta = floats(in[5]);
+            float *dx = floats_out(out[0]), *dgamma = floats_out(out[1]), *dbeta = floats_out(out[2]);
+            float* const dresidual = residual ? floats_out(out[3]) : nullptr;
+            const PartialSums sums{static_cast<double*>(workspace), view.groups};
+            float* const scale = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + sums_bytes);
+            float *shift = scale + vector, *means = shift + vector, *a = means + vector, *b = a + vector,
+                  *c = b + vector;
+            const double count = static_cast<double>(view.images * view.pixels);
+
+            for (std::int64_t g = 0; g < view.groups; ++g)
+                for (std::int64_t l = 0; l < view.width(g); ++l) {
+                    const std::int64_t k = view.channel(g, l);
+                    const ScaleShift s = scale_shift(mean[k], variance[k], gamma[k], beta[k], epsilon);
+                    scale[g * lanes + l] = s.scale;
+                    shift[g * lanes + l] = s.shift;
+                    means[g * lanes + l] = mean[k];
+                }
+            Gradient gradient{.dy = floats(in[0]),
+                              .dy2 = second ? floats(in[6]) : nullptr,
+                              .x = floats(in[1]),
+                              .y = residual ? floats(in[second ? 7 : 6]) : nullptr,
+                              .scale = scale,
+                              .shift = shift,
+                              .mask = mask};
+            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+                const Range groups = pieces.group_range(piece);
+                for (std::int64_t g = groups.begin; g < groups.end; ++g)
+                    reduce(view, gradient, means, dresidual, pieces.image_range(piece), g,
+                           sums.of(pieces.image_part(piece), g));
+            });
+            parallel_for(threads, view.groups, [&](std::int64_t g) {
+                double sum[lanes], products[lanes];
+                sums.channel_sums(view, pieces.image_parts, g, sum, products);
+                for (std::int64_t l = 0; l < view.width(g); ++l) {
+                    const std::int64_t k = view.channel(g, l);
+                    const double r = 1 / std::sqrt(static_cast<double>(variance[k]) + epsilon);
+                    const double total = sum[l % view.block], product = products[l % view.block] * r;
+                    const double factor = static_cast<double>(gamma[k]) * r;
+                    a[g * lanes + l] = static_cast<float>(factor);
+                    b[g * lanes + l] = static_cast<float>(-factor * r * product / count);
+                    c[g * lanes + l] = static_cast<float>(-factor * total / count);
+                    dbeta[k] = static_cast<float>(total);
+                    dgamma[k] = static_cast<float>(product);
+                }
+            });
+            if (residual) {  // g is there already
+                gradient.dy = dresidual;
+                gradient.dy2 = nullptr;
+                gradient.mask = Mask::none;
+            }
+            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+                apply(view, gradient, {a, b, c, means}, dx, pieces.image_range(piece),
+                      pieces.group_range(piece));
+            });
+        });
+}
+
+}  // namespace onecycle::cpu

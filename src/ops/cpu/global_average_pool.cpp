@@ -1,0 +1,84 @@
+// y[n][c] = mean of x over the pixels; backward spreads dy / (H*W).
+#include "ops/cpu/channel_view.h"
+#include "ops/cpu/make.h"
+
+namespace onecycle::cpu {
+
+using simd::Float16;
+using namespace simd;  // operators
+
+namespace {
+
+ONECYCLE_CLONES
+void average(const ChannelView& v, const float* x, float* y, std::int64_t image) {
+    for (std::int64_t g = 0; g < v.groups; ++g) {
+        double sums[lanes] = {};
+        Float16 sum{};
+        std::int64_t pending = 0;
+        for_plane(
+            v, image, g, [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+                sum = sum + load(x + at, row);
+                if (++pending == 64) {
+                    add_to(sums, sum);
+                    sum = Float16{};
+                    pending = 0;
+                }
+            });
+        add_to(sums, sum);
+        const std::int64_t used = std::min<std::int64_t>(v.block, v.width(g));
+        for (std::int64_t c = 0; c < used; ++c) {
+            double total = 0;
+            for (std::int64_t l = c; l < lanes; l += v.block) total += sums[l];
+            y[image * v.channels + v.channel(g, c)] =
+                static_cast<float>(total / static_cast<double>(v.pixels));
+        }
+    }
+}
+
+ONECYCLE_CLONES
+void spread(const ChannelView& v, const float* dy, float* dx, std::int64_t image) {
+    const float share = 1.0f / static_cast<float>(v.pixels);
+    for (std::int64_t g = 0; g < v.groups; ++g) {
+        float values[lanes] = {};
+        for (std::int64_t l = 0; l < v.width(g); ++l)
+            values[l] = dy[image * v.channels + v.channel(g, l)] * share;
+        const Float16 value = load(values);
+        for_plane(
+            v, image,
+            g, [&](std::int64_t at, auto row) __attribute__((always_inline)) { store(dx + at, value, row); });
+    }
+}
+
+}  // namespace
+
+MadeOp make_global_average_pool(const OpDesc& desc, const Context& context) {
+    require_operands(desc, 1, 1);
+    const TensorDesc& x = desc.inputs[0];
+    require(x.rank == 4 && x.type == DType::f32, desc, "x is an activation");
+    OpDesc decided = desc;
+    adopt_layout(decided, 0, Layout::plain);
+    require_plain(decided, decided.outputs[0], {x[0], x[1]}, "y");
+    return made_of(
+        decided, 0,
+        [view = ChannelView(x), threads = context.threads](void* const* in, void* const* out, void*) {
+            parallel_for(threads, view.images, [&](std::int64_t image) {
+                average(view, floats(in[0]), floats_out(out[0]), image);
+            });
+        });
+}
+
+MadeOp make_global_average_pool_backward(const OpDesc& desc, const Context& context) {
+    require_operands(desc, 1, 1);
+    const TensorDesc& dx = desc.outputs[0];
+    require(dx.rank == 4 && dx.type == DType::f32 && dx.layout != Layout::any, desc,
+            "dx is an activation of a decided layout");
+    require_plain(desc, desc.inputs[0], {dx[0], dx[1]}, "dy");
+    return made_of(
+        desc, 0,
+        [view = ChannelView(dx), threads = context.threads](void* const* in, void* const* out, void*) {
+            parallel_for(threads, view.images,
+                         [&](std::int64_t image) { spread(view, floats(in[0]), floats_out(out[0]), image); });
+        });
+}
+
+}  // namespace onecycle::cpu

@@ -1,0 +1,97 @@
+// Gradients between backward and update: their sum over micro batches, their norm, and whether all are
+// finite.
+#include <cmath>
+
+#include "ops/control.h"
+#include "ops/cpu/flat_buffer.h"
+#include "ops/cpu/make.h"
+#include "ops/cpu/simd.h"
+
+namespace onecycle::cpu {
+
+namespace {
+
+ONECYCLE_CLONES
+void add_range(const float* gradients, float* sum, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) sum[i] += gradients[i];
+}
+
+ONECYCLE_CLONES
+void mean_range(const float* sum, float count, float* gradients, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) gradients[i] = sum[i] / count;
+}
+
+// Squares of floats cannot overflow a double: the sum is finite exactly when every element is.
+ONECYCLE_CLONES
+double sum_of_squares(const float* x, Range range) {
+    double sums[8] = {};
+    std::int64_t i = range.begin;
+    for (; i + 8 <= range.end; i += 8)
+        for (int l = 0; l < 8; ++l) {
+            const double v = static_cast<double>(x[i + l]);
+            sums[l] += v * v;
+        }
+    for (; i < range.end; ++i) sums[0] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+}  // namespace
+
+// Micro batch 0 starts the sum; the last one writes the mean back to where the update reads it.
+MadeOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
+    require(desc.accumulation > 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
+            "the micro batch is out of range");
+    const bool first = desc.micro == 0, last = desc.micro == desc.accumulation - 1;
+    require_operands(desc, 1, last ? 2 : 1);
+    const std::int64_t n = desc.inputs[0].elements();
+    for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
+    const auto count = static_cast<float>(desc.accumulation);
+    return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+        const float* gradients = floats(in[0]);
+        float* const sum = floats_out(out[0]);
+        parallel_flat(threads, n, [&](Range range) {
+            if (first)
+                std::copy(gradients + range.begin, gradients + range.end, sum + range.begin);
+            else
+                add_range(gradients, sum, range);
+            if (last) mean_range(sum, count, floats_out(out[1]), range);
+        });
+    });
+}
+
+// clip_norm as torch.nn.utils.clip_grad_norm_: scale = min(1, clip_norm / (norm + 1e-6)).
+MadeOp make_check_gradients(const OpDesc& desc, const Context& context) {
+    require_operands(desc, 3, 1);
+    const std::vector<FlatPiece> pieces = trained_pieces(desc.parameters);
+    for (const ParameterSegment& s : desc.parameters)
+        require(s.offset >= 0 && s.offset + s.elements <= desc.inputs[0].elements(), desc,
+                "a parameter lies outside the gradients");
+    const std::size_t workspace = pieces.size() * sizeof(double);
+    const double clip_norm = desc.optimizer.clip_norm;
+    return made_of(
+        desc, workspace, [=, threads = context.threads](void* const* in, void* const* out, void* work) {
+            auto* const sums = static_cast<double*>(work);
+            parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
+                sums[i] = sum_of_squares(floats(in[0]), pieces[static_cast<std::size_t>(i)].range);
+            });
+            const BatchResult& result = *static_cast<const BatchResult*>(in[1]);
+            const StepControl& control = *static_cast<const StepControl*>(in[2]);
+            GradientCheck check{};
+            check.first_bad = -1;
+            double total = 0;
+            for (std::size_t i = 0; i < pieces.size(); ++i) {
+                total += sums[i];
+                const auto segment = static_cast<std::int32_t>(pieces[i].segment);
+                if (!std::isfinite(sums[i]) && (check.first_bad < 0 || segment < check.first_bad))
+                    check.first_bad = segment;
+            }
+            if (!std::isfinite(result.loss)) check.first_bad = -2;
+            check.finite = check.first_bad == -1;
+            check.norm = std::sqrt(total);
+            check.scale = clip_norm > 0 ? std::min(1.0, clip_norm / (check.norm + 1e-6)) : 1.0;
+            check.apply = check.finite && control.stop == 0 && control.update < control.last_update;
+            *static_cast<GradientCheck*>(out[0]) = check;
+        });
+}
+
+}  // namespace onecycle::cpu

@@ -1,0 +1,68 @@
+// Running statistics of batch norm, and the moving average of everything.
+#include "ops/control.h"
+#include "ops/cpu/make.h"
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/simd.h"
+
+namespace onecycle::cpu {
+
+// running = (1 - momentum) running + momentum batch, with the variance made unbiased by n/(n-1).
+MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
+    require_operands(desc, 1 + 2 * desc.statistics.size(), 1);
+    for (std::size_t k = 0; k < desc.statistics.size(); ++k) {
+        const StatisticsSegment& s = desc.statistics[k];
+        for (std::size_t i : {1 + 2 * k, 2 + 2 * k})
+            require_plain(desc, desc.inputs[i], {s.channels}, "a batch statistic");
+        require(s.offset >= 0 && s.offset + 2 * s.channels <= desc.outputs[0].elements(), desc,
+                "a statistic lies outside its buffer");
+        require(s.samples > 0, desc, "the number of samples is not set");
+    }
+    return made_of(desc, 0,
+                   [segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
+                       void* const* in, void* const* out, void*) {
+                       if (!static_cast<const GradientCheck*>(in[0])->apply) return;
+                       for (std::size_t k = 0; k < segments.size(); ++k) {
+                           const StatisticsSegment& s = segments[k];
+                           const float *mean = floats(in[1 + 2 * k]), *variance = floats(in[2 + 2 * k]);
+                           float* const running_mean = floats_out(out[0]) + s.offset;
+                           float* const running_variance = running_mean + s.channels;
+                           // A single sample has no unbiased variance; PyTorch refuses it, here the biased
+                           // one is kept.
+                           const double n = static_cast<double>(s.samples);
+                           const auto unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1);
+                           for (std::int64_t c = 0; c < s.channels; ++c) {
+                               running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
+                               running_variance[c] =
+                                   (1 - momentum) * running_variance[c] + momentum * (variance[c] * unbiased);
+                           }
+                       }
+                   });
+}
+
+namespace {
+
+ONECYCLE_CLONES
+void average_range(float* average, const float* values, float decay, float rest, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) average[i] = decay * average[i] + rest * values[i];
+}
+
+}  // namespace
+
+// average = d average + (1-d) [parameters, statistics]
+MadeOp make_update_average(const OpDesc& desc, const Context& context) {
+    require_operands(desc, 3, 1);
+    const std::int64_t split = desc.average_split, statistics = desc.outputs[0].elements() - split;
+    require_plain(desc, desc.inputs[1], {split}, "the parameters");
+    require_plain(desc, desc.inputs[2], {statistics}, "the statistics");
+    const auto decay = static_cast<float>(desc.average_decay);
+    const auto rest = static_cast<float>(1 - desc.average_decay);
+    return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+        if (!static_cast<const GradientCheck*>(in[0])->apply) return;
+        float* const average = floats_out(out[0]);
+        parallel_flat(threads, split,
+                      [&](Range range) { average_range(average, floats(in[1]), decay, rest, range); });
+        average_range(average + split, floats(in[2]), decay, rest, {0, statistics});
+    });
+}
+
+}  // namespace onecycle::cpu

@@ -1,0 +1,63 @@
+#include "ops/ops.h"
+
+namespace onecycle {
+
+const char* name_of(OpKind kind) {
+    switch (kind) {
+        case OpKind::normalize_images:
+            return "normalize_images";
+        case OpKind::conv2d:
+            return "conv2d";
+        case OpKind::conv2d_backward_data:
+            return "conv2d_backward_data";
+        case OpKind::conv2d_backward_weights:
+            return "conv2d_backward_weights";
+        case OpKind::batch_norm:
+            return "batch_norm";
+        case OpKind::batch_norm_backward:
+            return "batch_norm_backward";
+        case OpKind::batch_norm_inference:
+            return "batch_norm_inference";
+        case OpKind::relu:
+            return "relu";
+        case OpKind::relu_backward:
+            return "relu_backward";
+        case OpKind::add:
+            return "add";
+        case OpKind::max_pool:
+            return "max_pool";
+        case OpKind::max_pool_backward:
+            return "max_pool_backward";
+        case OpKind::global_average_pool:
+            return "global_average_pool";
+        case OpKind::global_average_pool_backward:
+            return "global_average_pool_backward";
+        case OpKind::linear:
+            return "linear";
+        case OpKind::linear_backward_data:
+            return "linear_backward_data";
+        case OpKind::linear_backward_weights:
+            return "linear_backward_weights";
+        case OpKind::softmax_cross_entropy:
+            return "softmax_cross_entropy";
+        case OpKind::softmax:
+            return "softmax";
+        case OpKind::accumulate_gradients:
+            return "accumulate_gradients";
+        case OpKind::check_gradients:
+            return "check_gradients";
+        case OpKind::update_parameters:
+            return "update_parameters";
+        case OpKind::update_statistics:
+            return "update_statistics";
+        case OpKind::update_average:
+            return "update_average";
+        case OpKind::commit_step:
+            return "commit_step";
+        case OpKind::add_metrics:
+            return "add_metrics";
+    }
+    return "?";
+}
+
+}  // namespace onecycle
