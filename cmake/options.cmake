@@ -20,6 +20,9 @@ endif()
 
 # Options are aggregates for designated initialisers: naming some members and not others is the point.
 add_compile_options(-Wall -Wextra -Wshadow -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    add_compile_options(-Wno-restrict)  # GCC 12 sees overlaps in "a" + std::string (bug 105651)
+endif()
 if(ONECYCLE_WARNINGS_AS_ERRORS)
     add_compile_options(-Werror)
 endif()
