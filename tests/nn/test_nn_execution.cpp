@@ -2,32 +2,10 @@
 // same bits; nothing is allocated in a step.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <random>
 
+#include "nn/count_allocations.h"
 #include "nn/training.h"
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<std::size_t> large_allocations{0};
-
-}  // namespace
-
-// oneDNN keeps a small map of arguments for each primitive it executes; everything above that counts.
-void* operator new(std::size_t bytes) {
-    if (counting && bytes >= 4096) ++large_allocations;
-    if (void* memory = std::malloc(bytes ? bytes : 1)) return memory;
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
 
 namespace onecycle {
 namespace {
@@ -198,11 +176,10 @@ TEST(Execution, a_step_allocates_nothing_of_size) {
     Session session(tiny, training_key(4));
     prepare(session);
     session.runnable.launch();
-    large_allocations = 0;
-    counting = true;
+    // oneDNN keeps a small map of arguments for each primitive it executes; everything above that counts.
+    testing::start_counting_allocations(4096);
     session.runnable.launch();
-    counting = false;
-    EXPECT_EQ(large_allocations, 0u);
+    EXPECT_EQ(testing::stop_counting_allocations(), 0u);
 }
 
 TEST(Execution, a_step_that_is_not_finite_changes_nothing_and_says_where) {
