@@ -30,7 +30,9 @@ struct BadImage {
 enum class BadImages { skip, fail };
 BadImages parse_bad_images(const std::string& name);  // "skip" or "fail", else Error(usage)
 
-// What the folder is opened for. Evaluation accepts one class, and a folder without a training side.
+// What the folder is opened for. For evaluation, only the evaluation side is opened where there is one
+// (classes are its folders, train is empty), and a single class will do; class folders alone are split as
+// for training, so that digest() tells whether it is the folder of that training.
 enum class DatasetUse { training, evaluation };
 
 struct DatasetOptions {

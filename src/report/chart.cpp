@@ -1,0 +1,233 @@
+#include "onecycle/chart.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "report/axis.h"
+
+namespace onecycle {
+
+namespace {
+
+// Two decimals are below what an eye can see.
+std::string at(double pixel) {
+    std::string text = fmt::format("{:.2f}", pixel);
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.back() == '.') text.pop_back();
+    return text == "-0" ? "0" : text;
+}
+
+std::string escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '&')
+            out += "&amp;";
+        else if (c == '<')
+            out += "&lt;";
+        else if (c == '>')
+            out += "&gt;";
+        else if (static_cast<unsigned char>(c) >= 0x20)
+            out += c;
+    }
+    return out;
+}
+
+struct InkColour {
+    std::string_view name, light, dark;
+};
+
+constexpr InkColour inks[] = {
+    {"main", "#0969da", "#58a6ff"}, {"raw", "#6e7781", "#8b949e"}, {"good", "#1a7f37", "#3fb950"},
+    {"fair", "#9a6700", "#d29922"}, {"bad", "#cf222e", "#f85149"}, {"s0", "#0969da", "#58a6ff"},
+    {"s1", "#bc4c00", "#f0883e"},   {"s2", "#1a7f37", "#3fb950"},  {"s3", "#8250df", "#bc8cff"},
+    {"s4", "#bf3989", "#f778ba"},   {"s5", "#57606a", "#b1bac4"},
+};
+constexpr std::size_t series_inks = 6;
+
+std::string style() {
+    std::string out =
+        "<style>\n"
+        "text{font-family:-apple-system,\"Segoe UI\",\"DejaVu "
+        "Sans\",Helvetica,Arial,sans-serif;font-size:13px;"
+        "fill:#57606a}\n"
+        ".title{font-size:18px;font-weight:600;fill:#1f2328}\n"
+        ".paper{fill:#ffffff}.grid{stroke:#d8dee4;stroke-width:1}.frame{stroke:#8c959f;stroke-width:1}\n"
+        ".line{fill:none;stroke-width:2.4;stroke-linejoin:round;stroke-linecap:round}\n"
+        ".d1{stroke-dasharray:10 7}.d2{stroke-dasharray:1 6}.d3{stroke-dasharray:14 6 1 6}"
+        ".d4{stroke-dasharray:5 9}.d5{stroke-dasharray:22 10}\n"
+        ".dots{stroke:none;fill-opacity:.38}.band{stroke:none;fill-opacity:.13}\n"
+        ".mark{stroke:#ffffff;stroke-width:1.6}.vertical{fill:none;stroke-width:1.6;stroke-dasharray:5 4}\n";
+    for (const InkColour& ink : inks)
+        out += fmt::format(".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0}{{fill:{1}}}\n",
+                           ink.name, ink.light);
+    out +=
+        "@media (prefers-color-scheme:dark){\n"
+        "text{fill:#9198a1}.title{fill:#f0f6fc}\n"
+        ".paper{fill:#0d1117}.grid{stroke:#262c36}.frame{stroke:#656c76}\n"
+        ".band{fill-opacity:.2}.mark{stroke:#0d1117}\n";
+    for (const InkColour& ink : inks)
+        out += fmt::format(".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0}{{fill:{1}}}\n",
+                           ink.name, ink.dark);
+    return out + "}\n</style>\n";
+}
+
+std::string symbol(double x, double y, Shape shape, std::string_view ink) {
+    if (shape == Shape::triangle)
+        return fmt::format("<path class=\"mark {}\" d=\"M{} {}l7 -12h-14z\"/>\n", ink, at(x), at(y + 6));
+    return fmt::format("<circle class=\"mark {}\" cx=\"{}\" cy=\"{}\" r=\"6\"/>\n", ink, at(x), at(y));
+}
+
+}  // namespace
+
+std::string Ink::dashed_series(std::size_t i) {
+    return fmt::format("s{0} d{0}", i % series_inks);
+}
+
+std::string Ink::series(std::size_t i) {
+    return fmt::format("s{}", i % series_inks);
+}
+
+SvgPanel::SvgPanel(SvgPicture& picture, double top, double height, Range x, Range y)
+    : picture_(picture), top_(top), height_(height), x_(x), y_(y) {}
+
+double SvgPanel::px(double x) const {
+    const double across = SvgPicture::width - SvgPicture::left - SvgPicture::right;
+    return SvgPicture::left + across * (x - x_.low) / (x_.high - x_.low);
+}
+
+// Far outside is as good as just outside: the panel clips.
+double SvgPanel::py(double y) const {
+    const double down = height_ * (y_.high - y) / (y_.high - y_.low);
+    return top_ + std::fmin(std::fmax(down, -height_), 2 * height_);
+}
+
+void SvgPanel::line(const std::vector<double>& x, const std::vector<double>& y, std::string_view ink) {
+    std::string path;
+    bool pen_down = false;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        const bool finite = std::isfinite(y[i]);
+        if (finite) path += fmt::format("{}{} {}", pen_down ? "L" : "M", at(px(x[i])), at(py(y[i])));
+        pen_down = finite;
+    }
+    picture_.body_ += fmt::format("<path class=\"line {}\"{} d=\"{}\"/>\n", ink, picture_.clip_, path);
+}
+
+void SvgPanel::dots(const std::vector<double>& x, const std::vector<double>& y, std::string_view ink,
+                    double radius) {
+    std::string& body = picture_.body_;
+    body += fmt::format("<g class=\"dots {}\"{}>\n", ink, picture_.clip_);
+    for (std::size_t i = 0; i < x.size(); ++i)
+        if (y[i] >= y_.low && y[i] <= y_.high)
+            body += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"{}\"/>\n", at(px(x[i])), at(py(y[i])),
+                                at(radius));
+    body += "</g>\n";
+}
+
+void SvgPanel::mark(double x, double y, Shape shape, std::string_view ink) {
+    picture_.body_ += symbol(px(x), py(y), shape, ink);
+}
+
+void SvgPanel::band(double from, double to, std::string_view ink) {
+    picture_.body_ +=
+        fmt::format("<rect class=\"band {}\"{} x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>\n", ink,
+                    picture_.clip_, at(px(from)), at(top_), at(px(to) - px(from)), at(height_));
+}
+
+void SvgPanel::vertical(double x, std::string_view ink) {
+    picture_.body_ += fmt::format("<path class=\"vertical {}\"{} d=\"M{} {}v{}\"/>\n", ink, picture_.clip_,
+                                  at(px(x)), at(top_), at(height_));
+}
+
+SvgPicture::SvgPicture(double height, const std::string& title, const std::string& subtitle)
+    : height_(height) {
+    body_ = fmt::format(
+        "<rect class=\"paper\" width=\"{}\" height=\"{}\" rx=\"8\"/>\n"
+        "<text class=\"title\" x=\"{}\" y=\"34\">{}</text>\n",
+        at(width), at(height), at(left), escaped(title));
+    if (!subtitle.empty())
+        body_ += fmt::format("<text x=\"{}\" y=\"56\">{}</text>\n", at(left), escaped(subtitle));
+}
+
+SvgPanel SvgPicture::panel(const PanelOptions& o) {
+    Range x = o.x;
+    if (!(x.high > x.low)) x = {o.x.low - 0.5, o.x.low + 0.5};
+    SvgPanel panel(*this, o.top, o.height, x, o.y);
+    const double bottom = o.top + o.height;
+    for (const Tick& tick : linear_ticks(o.y.low, o.y.high, static_cast<int>(o.height / 45) + 1)) {
+        const double y = panel.py(tick.at);
+        body_ += fmt::format("<path class=\"grid\" d=\"M{} {}H{}\"/>\n", at(left), at(y), at(width - right));
+        body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n", at(left - 9),
+                             at(y + 4.5), tick.label);
+    }
+    for (const Tick& tick :
+         o.log_x ? decade_ticks(x.low, x.high, 12, true) : linear_ticks(x.low, x.high, 8)) {
+        const double across = panel.px(tick.at);
+        body_ += fmt::format("<path class=\"grid\" d=\"M{} {}v{}\"/>\n", at(across), at(o.top), at(o.height));
+        if (!o.x_label.empty())
+            body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", at(across),
+                                 at(bottom + 20), tick.label);
+    }
+    body_ +=
+        fmt::format("<path class=\"frame\" d=\"M{} {}H{}\"/>\n", at(left), at(bottom), at(width - right));
+    if (!o.x_label.empty())
+        body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+                             at((left + width - right) / 2), at(bottom + 42), escaped(o.x_label));
+    const double middle = o.top + o.height / 2;
+    body_ +=
+        fmt::format("<text transform=\"translate(18 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
+                    at(middle), escaped(o.y_label));
+    // A little room above and below, so that a line at the edge keeps its width.
+    body_ +=
+        fmt::format("<clipPath id=\"c{}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n",
+                    clips_, at(left - 2), at(o.top), at(width - right - left + 4), at(o.height));
+    clip_ = fmt::format(" clip-path=\"url(#c{})\"", clips_++);
+    return panel;
+}
+
+void SvgPicture::legend(double top, const std::vector<LegendItem>& items) {
+    constexpr double key = 30, letter = 7.1, gap = 22, row = 22;
+    double x = left;
+    for (const LegendItem& item : items) {
+        const double length = key + letter * static_cast<double>(item.text.size()) + gap;
+        if (x > left && x + length - gap > width - right) {
+            x = left;
+            top += row;
+        }
+        const double y = top - 4.5;
+        switch (item.shape) {
+            case Shape::line:
+                body_ += fmt::format("<path class=\"line {}\" d=\"M{} {}h22\"/>\n", item.ink, at(x), at(y));
+                break;
+            case Shape::dash:
+                body_ +=
+                    fmt::format("<path class=\"vertical {}\" d=\"M{} {}h22\"/>\n", item.ink, at(x), at(y));
+                break;
+            case Shape::band:
+                body_ +=
+                    fmt::format("<rect class=\"band {}\" x=\"{}\" y=\"{}\" width=\"22\" height=\"14\"/>\n",
+                                item.ink, at(x), at(y - 7));
+                break;
+            case Shape::dots:
+                body_ += fmt::format("<g class=\"dots {}\"><circle cx=\"{}\" cy=\"{}\" r=\"3\"/></g>\n",
+                                     item.ink, at(x + 11), at(y));
+                break;
+            case Shape::disc:
+            case Shape::triangle:
+                body_ += symbol(x + 11, y, item.shape, item.ink);
+                break;
+        }
+        body_ += fmt::format("<text x=\"{}\" y=\"{}\">{}</text>\n", at(x + key), at(top), escaped(item.text));
+        x += length;
+    }
+}
+
+std::string SvgPicture::finish() {
+    return fmt::format(
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
+               "height=\"{1}\" role=\"img\">\n",
+               at(width), at(height_)) +
+           style() + body_ + "</svg>\n";
+}
+
+}  // namespace onecycle

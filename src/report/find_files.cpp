@@ -1,0 +1,125 @@
+// What a range test is stored as: CSV and JSON.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "onecycle/error.h"
+#include "onecycle/find_report.h"
+#include "report/csv.h"
+
+namespace onecycle {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) {
+    return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+Json number(const std::optional<double>& value) {
+    return value ? number(*value) : Json(nullptr);
+}
+
+Json numbers(const std::vector<double>& values) {
+    Json out = Json::array();
+    for (const double value : values) out.push_back(number(value));
+    return out;
+}
+
+// The members in find.json's order; `test` is null for a saved curve.
+Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test) {
+    Json o;
+    o["lr"] = numbers(a.lr);
+    o["loss"] = numbers(a.loss);
+    o["smoothed"] = numbers(a.smoothed);
+    o["suggestion"] = nullptr;
+    if (a.suggestion)
+        o["suggestion"] = {{"rule", "steepest"},
+                           {"lr", a.suggestion->lr},
+                           {"low", a.suggestion->low},
+                           {"high", a.suggestion->high}};
+    else
+        o["reason"] = a.reason;
+    o["auto_lr"] = number(a.auto_lr);
+    o["lowest"] = number(a.lowest);
+    o["rules"] = {{"steepest", a.suggestion ? Json(a.suggestion->lr) : Json(nullptr)},
+                  {"valley", number(a.fastai.valley)},
+                  {"slide", number(a.fastai.slide)},
+                  {"minimum", number(a.fastai.minimum)},
+                  {"steep", number(a.fastai.steep)}};
+    o["edge"] = number(a.edge);
+    o["noise"] = a.sigma;
+    const bool complete = !test || test->stopped == RangeTestStop::end;
+    o["stopped"] = complete ? Json(nullptr) : Json(to_string(test->stopped));
+    o["steps"] = a.lr.size();
+    o["planned_steps"] = test ? test->planned_steps : static_cast<std::int64_t>(a.lr.size());
+    o["momentum"] = test ? number(test->momentum) : Json(nullptr);
+    o["passes"] = test ? number(test->passes) : Json(nullptr);
+    o["state_digest_before"] = test ? Json(test->digest_before) : Json(nullptr);
+    o["state_digest_after"] = test ? Json(test->digest_after) : Json(nullptr);
+    o["seconds"] = test ? number(test->seconds) : Json(nullptr);
+    return o;
+}
+
+}  // namespace
+
+LossCurve parse_curve_csv(std::string_view text, const std::string& where) {
+    CsvColumns csv = read_csv(text, {"lr", "loss"}, where);
+    LossCurve curve{std::move(csv.columns[0]), std::move(csv.columns[1])};
+    const auto refuse = [&](std::size_t row, const char* why, const char* fix) {
+        throw Error(ErrorKind::data, "cannot read the curve", fmt::format("{} line {}", where, row), why,
+                    fix);
+    };
+    for (std::size_t i = 0; i < curve.lr.size(); ++i) {
+        if (!std::isfinite(curve.lr[i]) || curve.lr[i] <= 0)
+            refuse(csv.line[i], "the rate is not a number above 0", "correct the column lr");
+        if (i > 0 && curve.lr[i] <= curve.lr[i - 1])
+            refuse(csv.line[i], "the rate is not above the one before",
+                   "sort the rows by lr, one row a rate");
+    }
+    if (curve.lr.empty())
+        refuse(1, "there are no rows below the header", "give a row lr,loss for each point");
+    return curve;
+}
+
+LossCurve read_curve_csv(const std::string& path) {
+    return parse_curve_csv(read_file(posix_file_system(), path), path);
+}
+
+std::string find_csv(const RangeTestAnalysis& a) {
+    fmt::memory_buffer out;
+    fmt::format_to(std::back_inserter(out), "lr,loss,smoothed\n");
+    for (std::size_t i = 0; i < a.lr.size(); ++i)
+        fmt::format_to(std::back_inserter(out), "{},{},{}\n", a.lr[i], a.loss[i], a.smoothed[i]);
+    return fmt::to_string(out);
+}
+
+std::string find_json(const RangeTestResult& test) {
+    return to_object(test.analysis, &test).dump(2) + "\n";
+}
+
+std::string find_json(const RangeTestAnalysis& analysis) {
+    return to_object(analysis, nullptr).dump(2) + "\n";
+}
+
+std::string sweep_json(SweepParameter parameter, const std::vector<SweepResult>& results) {
+    const SweepVerdict verdict = judge_sweep(parameter, results);
+    Json o;
+    o["parameter"] = to_string(parameter);
+    o["curves"] = Json::array();
+    for (const SweepResult& result : results) {
+        Json curve;
+        curve["value"] = result.value;
+        curve.update(to_object(result.test.analysis, &result.test));
+        o["curves"].push_back(std::move(curve));
+    }
+    o["advice"] = verdict.advice;
+    o["best"] =
+        verdict.best < 0 ? Json(nullptr) : Json(results[static_cast<std::size_t>(verdict.best)].value);
+    return o.dump(2) + "\n";
+}
+
+}  // namespace onecycle

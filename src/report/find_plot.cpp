@@ -1,0 +1,98 @@
+// Range tests in the terminal.
+#include <algorithm>
+#include <cmath>
+
+#include "onecycle/find_report.h"
+#include "report/axis.h"
+#include "report/terminal_plot.h"
+#include "report/text.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr int plot_rows = 14;
+
+// Items side by side, as many in a line as fit; indented below the axis where there is room.
+std::string wrapped(const std::vector<std::string>& items, int width) {
+    constexpr int indent = 8, gap = 3;
+    std::string out, line;
+    const auto end_line = [&] {
+        if (!line.empty()) out += repeat(" ", std::min(indent, width - columns(line))) + line + "\n";
+        line.clear();
+    };
+    for (const std::string& item : items) {
+        if (indent + columns(line) + gap + columns(item) > width) end_line();
+        line += (line.empty() ? "" : std::string(gap, ' ')) + item;
+    }
+    end_line();
+    return out;
+}
+
+std::string mark_of(std::size_t curve) {
+    static constexpr const char* marks[] = {"●", "△", "■", "◇", "▲", "○", "◆", "□", "+", "×"};
+    return marks[curve % std::size(marks)];
+}
+
+}  // namespace
+
+std::string find_plot(const RangeTestAnalysis& a, int width) {
+    if (a.lr.empty()) return "";
+    width = std::max(width, 40);
+    const std::vector<double> x = decades(a.lr);
+    const Range y = shown_range(a.smoothed, 2 * a.sigma);
+    TerminalPlot plot(width, plot_rows, {x.front(), x.back()}, y);
+    std::vector<std::string> legend;
+    plot.line(x, a.smoothed);
+    const auto on_curve = [&](double rate, const char* symbol) {
+        const auto i =
+            static_cast<std::size_t>(std::lower_bound(a.lr.begin(), a.lr.end(), rate) - a.lr.begin());
+        plot.mark(x[i], a.smoothed[i], symbol);
+    };
+    if (a.suggestion) {
+        on_curve(a.suggestion->lr, "◆");
+        legend.push_back("◆ steepest descent " + short_number(a.suggestion->lr));
+        legend.push_back("├─┤ nearly as steep " + short_number(a.suggestion->low) + " to " +
+                         short_number(a.suggestion->high));
+        on_curve(*a.lowest, "▽");
+        legend.push_back("▽ lowest " + short_number(*a.lowest));
+    }
+    if (a.edge) {
+        plot.vertical(std::log10(*a.edge), "┊");
+        legend.push_back("┊ diverges from " + short_number(*a.edge));
+    }
+    for (std::size_t i = 0; i < x.size(); ++i) plot.speck(x[i], a.loss[i], "·");
+    legend.push_back("· one batch");
+
+    std::string out = plot.render("loss", "rate");
+    if (a.suggestion)
+        out += plot.bracket(std::log10(a.suggestion->low), std::log10(a.suggestion->lr),
+                            std::log10(a.suggestion->high), "◆") +
+               "\n";
+    return out + wrapped(legend, width);
+}
+
+std::string sweep_plot(SweepParameter parameter, const std::vector<SweepResult>& results, int width) {
+    width = std::max(width, 40);
+    std::vector<double> all_y, all_x;
+    for (const SweepResult& result : results) {
+        const RangeTestAnalysis& a = result.test.analysis;
+        all_y.insert(all_y.end(), a.smoothed.begin(), a.smoothed.end());
+        if (a.lr.empty()) continue;
+        all_x.push_back(std::log10(a.lr.front()));
+        all_x.push_back(std::log10(a.lr.back()));
+    }
+    if (all_x.empty()) return "";
+    const auto [low, high] = std::minmax_element(all_x.begin(), all_x.end());
+    TerminalPlot plot(width, plot_rows, {*low, *high}, shown_range(all_y));
+    std::vector<std::string> legend;
+    const int every = static_cast<int>(results.size());
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        const RangeTestAnalysis& a = results[i].test.analysis;
+        plot.marked_line(decades(a.lr), a.smoothed, mark_of(i), static_cast<int>(i), every);
+        legend.push_back(mark_of(i) + " " + to_string(parameter) + " " + short_number(results[i].value, 6));
+    }
+    return plot.render("loss", "rate") + wrapped(legend, width);
+}
+
+}  // namespace onecycle

@@ -1,0 +1,124 @@
+// What a range test and a sweep say in words.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "onecycle/find_report.h"
+#include "report/text.h"
+
+namespace onecycle {
+
+namespace {
+
+// Whether two curves can be told apart: their smoothed losses at equal rates, as far as both still descend,
+// differ by more than the noise, or one turns up clearly earlier.
+bool differ(const RangeTestAnalysis& a, const RangeTestAnalysis& b) {
+    constexpr double clearly_earlier = 1.8;  // a quarter of a decade
+    const double noise = std::max(a.resolution, b.resolution);
+    const double end = std::min(a.lowest.value_or(0), b.lowest.value_or(0));
+    for (std::size_t i = 0; i < std::min(a.lr.size(), b.lr.size()) && a.lr[i] <= end; ++i)
+        if (std::abs(a.smoothed[i] - b.smoothed[i]) > noise) return true;
+    if (a.edge.has_value() != b.edge.has_value()) return true;
+    return a.edge && std::max(*a.edge, *b.edge) > clearly_earlier * std::min(*a.edge, *b.edge);
+}
+
+// The highest rate before the curve turns up.
+double reach(const RangeTestAnalysis& a) {
+    return a.edge ? *a.edge : a.lr.back();
+}
+
+std::string or_dash(const std::optional<double>& value) {
+    return value ? short_number(*value) : "–";
+}
+
+}  // namespace
+
+std::string find_sentence(const RangeTestAnalysis& a) {
+    if (!a.suggestion) {
+        std::string text = a.reason + ".";
+        text[0] = 'N';  // "no clear descent: .."
+        return text;
+    }
+    const Suggestion& s = *a.suggestion;
+    const bool higher = *a.auto_lr > s.lr * 1.05;
+    const std::string peak = higher ? fmt::format("; for the short peak of a one-cycle training {} is better",
+                                                  short_number(*a.auto_lr))
+                                    : "";
+    return fmt::format(
+        "Use a learning rate of {} (from {} to {} the loss falls nearly as fast{}), not {} where the loss is "
+        "lowest: there it has stopped falling and is about to climb.",
+        short_number(s.lr), short_number(s.low), short_number(s.high), peak, short_number(*a.lowest));
+}
+
+SweepVerdict judge_sweep(SweepParameter parameter, const std::vector<SweepResult>& results) {
+    SweepVerdict verdict;
+    const auto curve = [&](std::size_t i) -> const RangeTestAnalysis& { return results[i].test.analysis; };
+    double best_reach = 0, best_loss = 0;
+    int descending = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        verdict.like_first.push_back(!differ(curve(0), curve(i)));
+        for (std::size_t j = 0; j < i; ++j) verdict.visible_difference |= differ(curve(i), curve(j));
+        if (!curve(i).suggestion) continue;
+        best_reach = std::max(best_reach, reach(curve(i)));
+        best_loss = descending++ == 0 ? curve(i).lowest_loss : std::min(best_loss, curve(i).lowest_loss);
+    }
+    const std::string name = to_string(parameter);
+    if (descending == 0) {
+        verdict.advice = "No curve has a clear descent, so nothing can be said about " + name + ".";
+        return verdict;
+    }
+    if (!verdict.visible_difference) {
+        verdict.advice = fmt::format(
+            "There is no visible difference: the curves differ by less than the noise. "
+            "Keep the {} you have.",
+            name);
+        return verdict;
+    }
+    const bool decay = parameter == SweepParameter::weight_decay;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        const RangeTestAnalysis& a = curve(i);
+        const bool high_rate = a.suggestion && reach(a) >= best_reach / 2;
+        const bool low_loss = a.lowest_loss <= best_loss + a.resolution;
+        if (!high_rate || (decay && !low_loss)) continue;
+        const auto better = [&](const SweepResult& than) {
+            return decay ? results[i].value > than.value : a.lowest_loss < than.test.analysis.lowest_loss;
+        };
+        if (verdict.best < 0 || better(results[static_cast<std::size_t>(verdict.best)]))
+            verdict.best = static_cast<int>(i);
+    }
+    if (verdict.best < 0) {
+        verdict.advice =
+            fmt::format("No {} gives both a high rate and a low loss; try values in between.", name);
+        return verdict;
+    }
+    verdict.advice = fmt::format(
+        "Use --{} {}: {}.", name, short_number(results[static_cast<std::size_t>(verdict.best)].value, 6),
+        decay ? "the largest decay that still allows a high learning rate (Smith 2018)"
+              : "its loss falls lowest among the values that allow a high learning rate");
+    return verdict;
+}
+
+std::string sweep_table(SweepParameter parameter, const std::vector<SweepResult>& results) {
+    const SweepVerdict verdict = judge_sweep(parameter, results);
+    const auto row = [](const std::string& value, const std::string& rate, const std::string& range,
+                        const std::string& lowest, const std::string& edge, const std::string& note) {
+        std::string line = pad_left(value, 12) + "  " + pad_left(rate, 8) + "  " + pad_right(range, 18) +
+                           pad_left(lowest, 8) + "  " + pad_left(edge, 8) + "  " + note;
+        line.erase(line.find_last_not_of(' ') + 1);
+        return line + "\n";
+    };
+    std::string out = row(to_string(parameter), "rate", "nearly as good", "loss", "edge", "");
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        const RangeTestAnalysis& a = results[i].test.analysis;
+        const auto& s = a.suggestion;
+        const bool best = static_cast<int>(i) == verdict.best;
+        const char* like = i > 0 && verdict.like_first[i] ? "no visible difference" : "";
+        out += row(short_number(results[i].value, 6), s ? short_number(s->lr) : "–",
+                   s ? short_number(s->low) + " to " + short_number(s->high) : "no clear descent",
+                   fmt::format("{:.3f}", a.lowest_loss), or_dash(a.edge), best ? "◀ use this" : like);
+    }
+    return out + verdict.advice + "\n";
+}
+
+}  // namespace onecycle

@@ -1,0 +1,48 @@
+// The line that shows how far a training or a range test has come.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "onecycle/training_report.h"
+#include "report/text.h"
+
+namespace onecycle {
+
+namespace {
+
+std::string heading(const StepReport& r) {
+    return r.activity == StepReport::Activity::find ? "find"
+                                                    : fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
+}
+
+std::string figures(const StepReport& r) {
+    return fmt::format("loss {:.4g}  rate {}  {} images/s  {} left", r.smoothed_loss, short_number(r.lr),
+                       short_number(r.images_per_second, 3), duration(r.seconds_left));
+}
+
+}  // namespace
+
+std::string progress_bar(const StepReport& r, int width) {
+    width = std::max(width, 40);
+    const std::int64_t done = std::clamp<std::int64_t>(r.step + 1, 0, std::max<std::int64_t>(r.steps, 0));
+    const std::string left = heading(r) + " ", right = fmt::format(" {}/{}  {}", done, r.steps, figures(r));
+    const int room = width - columns(left) - columns(right);
+    std::string bar;
+    if (room >= 6) {
+        const double share = r.steps > 0 ? static_cast<double>(done) / static_cast<double>(r.steps) : 0;
+        const int half_cells = static_cast<int>(share * 2 * room);
+        bar = repeat("━", half_cells / 2);
+        if (half_cells % 2) bar += "╸";
+        bar += repeat("┄", room - columns(bar));
+    }
+    std::string line = left + bar + right;
+    // Too narrow for all: the end is what can be missed.
+    while (columns(line) > width) line.pop_back();
+    return line;
+}
+
+std::string progress_line(const StepReport& r) {
+    return fmt::format("{}  step {}/{}  {}", heading(r), r.step + 1, r.steps, figures(r));
+}
+
+}  // namespace onecycle

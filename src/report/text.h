@@ -1,0 +1,28 @@
+// Numbers and columns for people's eyes.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace onecycle {
+
+// `digits` significant digits, exponents as short as they go: 0.0025, 1e-7, 12.
+std::string short_number(double value, int digits = 2);
+
+// A power of ten: 10 with a superscript exponent.
+std::string power_of_ten(int exponent);
+
+// 4.2 -> 4s, 83 -> 1:23, 3723 -> 1:02:03.
+std::string duration(double seconds);
+
+// Columns on a terminal: the number of code points (the characters used here are all one column wide).
+int columns(std::string_view utf8);
+
+// Filled up with blanks to `width` columns; the text at the left, or at the right.
+std::string pad_right(std::string text, int width);
+std::string pad_left(std::string text, int width);
+
+// `count` times `text`.
+std::string repeat(std::string_view text, int count);
+
+}  // namespace onecycle
