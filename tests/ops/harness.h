@@ -1,0 +1,52 @@
+// Runs one operation on buffers that are watched: redzones around every buffer, outputs and workspace filled
+// with NaN before the run, allocations counted during it.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/control.h"
+#include "ops/ops.h"
+
+namespace onecycle::testing {
+
+// Values of one operand in plain order, whatever its type and layout. A BatchResult is its six fields.
+using Values = std::vector<double>;
+
+// 64-byte aligned memory between redzones.
+class WatchedBuffer {
+  public:
+    explicit WatchedBuffer(std::size_t bytes);
+    std::byte* data() { return memory_.data() + start_; }
+    bool intact() const;
+
+  private:
+    static constexpr std::size_t redzone = 256;
+    std::size_t bytes_, start_;
+    std::vector<std::byte> memory_;
+};
+
+void store_values(const TensorDesc& desc, const Values& values, std::byte* to);
+Values load_values(const TensorDesc& desc, const std::byte* from);
+
+struct Outcome {
+    std::vector<Values> outputs;
+    OpDesc desc;  // with layouts decided
+    std::string implementation;
+    int reorders = 0;
+    std::size_t allocations = 0, allocated_bytes = 0;  // during the second run
+    bool redzones_intact = false;
+    bool repeats = false;  // the second run gave the same bits
+};
+
+// Makes the operation for so many threads and runs it twice.
+Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, int threads = 2);
+
+// A tensor in which each BatchResult is six values.
+inline TensorDesc result_desc() {
+    return TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8);
+}
+
+}  // namespace onecycle::testing

@@ -1,0 +1,283 @@
+#include "ops/reference.h"
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+namespace onecycle::testing {
+
+namespace {
+
+using Index = std::int64_t;
+
+// A value by its four indices.
+struct Grid {
+    const TensorDesc* shape;
+    Values* values;
+    double& operator()(Index a, Index b, Index c, Index d) const {
+        const TensorDesc& s = *shape;
+        return (*values)[static_cast<std::size_t>(((a * s[1] + b) * s[2] + c) * s[3] + d)];
+    }
+};
+
+Values zeros(const TensorDesc& t) {
+    return Values(static_cast<std::size_t>(t.elements()), 0.0);
+}
+
+// Visits every product of a convolution: f(n, o, oy, ox, i, iy, ix, ky, kx).
+template <typename F>
+void convolve(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const F& f) {
+    for (Index n = 0; n < y[0]; ++n)
+        for (Index o = 0; o < y[1]; ++o)
+            for (Index oy = 0; oy < y[2]; ++oy)
+                for (Index ox = 0; ox < y[3]; ++ox)
+                    for (Index i = 0; i < x[1]; ++i)
+                        for (Index ky = 0; ky < desc.kernel; ++ky)
+                            for (Index kx = 0; kx < desc.kernel; ++kx) {
+                                const Index iy = oy * desc.stride - desc.padding + ky;
+                                const Index ix = ox * desc.stride - desc.padding + kx;
+                                if (iy < 0 || iy >= x[2] || ix < 0 || ix >= x[3]) continue;
+                                f(n, o, oy, ox, i, iy, ix, ky, kx);
+                            }
+}
+
+std::vector<Values> convolution(const OpDesc& desc, std::vector<Values> in) {
+    std::vector<Values> out = {zeros(desc.outputs[0])};
+    if (desc.kind == OpKind::conv2d) {
+        const Grid x{&desc.inputs[0], &in[0]}, w{&desc.inputs[1], &in[1]}, y{&desc.outputs[0], &out[0]};
+        convolve(desc, *x.shape, *y.shape,
+                 [&](auto n, auto o, auto oy, auto ox, auto i, auto iy, auto ix, auto ky, auto kx) {
+                     y(n, o, oy, ox) += x(n, i, iy, ix) * w(o, i, ky, kx);
+                 });
+    } else if (desc.kind == OpKind::conv2d_backward_data) {
+        const Grid y{&desc.inputs[0], &in[0]}, w{&desc.inputs[1], &in[1]}, x{&desc.outputs[0], &out[0]};
+        convolve(desc, *x.shape, *y.shape,
+                 [&](auto n, auto o, auto oy, auto ox, auto i, auto iy, auto ix, auto ky, auto kx) {
+                     x(n, i, iy, ix) += y(n, o, oy, ox) * w(o, i, ky, kx);
+                 });
+    } else {
+        const Grid y{&desc.inputs[0], &in[0]}, x{&desc.inputs[1], &in[1]}, w{&desc.outputs[0], &out[0]};
+        convolve(desc, *x.shape, *y.shape,
+                 [&](auto n, auto o, auto oy, auto ox, auto i, auto iy, auto ix, auto ky, auto kx) {
+                     w(o, i, ky, kx) += x(n, i, iy, ix) * y(n, o, oy, ox);
+                 });
+    }
+    return out;
+}
+
+// f(flat index, channel)
+template <typename F>
+void for_channels(const TensorDesc& t, const F& f) {
+    std::size_t k = 0;
+    for (Index n = 0; n < t[0]; ++n)
+        for (Index c = 0; c < t[1]; ++c)
+            for (Index p = 0; p < t[2] * t[3]; ++p) f(k++, static_cast<std::size_t>(c));
+}
+
+std::vector<Values> batch_norm(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc& shape = desc.inputs[0];
+    const bool inference = desc.kind == OpKind::batch_norm_inference;
+    const auto channels = static_cast<std::size_t>(shape[1]);
+    const double count = static_cast<double>(shape[0] * shape[2] * shape[3]);
+    Values mean(channels), variance(channels), y(in[0].size());
+    if (inference) {
+        mean = in[3];
+        variance = in[4];
+    } else {
+        for_channels(shape, [&](std::size_t k, std::size_t c) { mean[c] += in[0][k] / count; });
+        for_channels(shape, [&](std::size_t k, std::size_t c) {
+            variance[c] += (in[0][k] - mean[c]) * (in[0][k] - mean[c]) / count;
+        });
+    }
+    for_channels(shape, [&](std::size_t k, std::size_t c) {
+        y[k] = in[1][c] * (in[0][k] - mean[c]) / std::sqrt(variance[c] + desc.epsilon) + in[2][c];
+        if (desc.residual) y[k] += in.back()[k];
+        if (desc.relu) y[k] = std::max(0.0, y[k]);
+    });
+    if (inference) return {y};
+    return {y, mean, variance};
+}
+
+std::vector<Values> batch_norm_backward(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc& shape = desc.inputs[1];
+    const Values &dy = in[0], &x = in[1], &mean = in[2], &variance = in[3], &gamma = in[4], &beta = in[5];
+    const auto channels = static_cast<std::size_t>(shape[1]);
+    const double count = static_cast<double>(shape[0] * shape[2] * shape[3]);
+    const auto scale = [&](std::size_t c) { return 1 / std::sqrt(variance[c] + desc.epsilon); };
+    Values g(x.size()), dx(x.size()), dgamma(channels), dbeta(channels);
+    for_channels(shape, [&](std::size_t k, std::size_t c) {
+        g[k] = dy[k] + (desc.second_gradient ? in[6][k] : 0.0);
+        const double y = desc.residual ? in.back()[k] : gamma[c] * (x[k] - mean[c]) * scale(c) + beta[c];
+        if (desc.relu && y <= 0) g[k] = 0;
+        dbeta[c] += g[k];
+        dgamma[c] += g[k] * (x[k] - mean[c]) * scale(c);
+    });
+    for_channels(shape, [&](std::size_t k, std::size_t c) {
+        dx[k] =
+            gamma[c] * scale(c) * (g[k] - dbeta[c] / count - (x[k] - mean[c]) * scale(c) * dgamma[c] / count);
+    });
+    std::vector<Values> out = {dx, dgamma, dbeta};
+    if (desc.residual) out.push_back(g);
+    return out;
+}
+
+// f(output index, input index, place) for every pixel of every window, windows and pixels in order.
+template <typename F>
+void for_windows(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const F& f) {
+    for (Index plane = 0; plane < y[0] * y[1]; ++plane)
+        for (Index oy = 0; oy < y[2]; ++oy)
+            for (Index ox = 0; ox < y[3]; ++ox)
+                for (Index k = 0; k < desc.kernel * desc.kernel; ++k) {
+                    const Index iy = oy * desc.stride - desc.padding + k / desc.kernel;
+                    const Index ix = ox * desc.stride - desc.padding + k % desc.kernel;
+                    if (iy < 0 || iy >= x[2] || ix < 0 || ix >= x[3]) continue;
+                    f(static_cast<std::size_t>((plane * y[2] + oy) * y[3] + ox),
+                      static_cast<std::size_t>((plane * x[2] + iy) * x[3] + ix), k);
+                }
+}
+
+std::vector<Values> max_pool(const OpDesc& desc, const std::vector<Values>& in) {
+    Values y = zeros(desc.outputs[0]), index = zeros(desc.outputs[0]);
+    std::vector<bool> seen(y.size());
+    for_windows(desc, desc.inputs[0], desc.outputs[0], [&](std::size_t o, std::size_t i, Index k) {
+        if (seen[o] && !(in[0][i] > y[o]) && !std::isnan(in[0][i])) return;
+        seen[o] = true;
+        y[o] = in[0][i];
+        index[o] = static_cast<double>(k);
+    });
+    return {y, index};
+}
+
+std::vector<Values> max_pool_backward(const OpDesc& desc, const std::vector<Values>& in) {
+    Values dx = zeros(desc.outputs[0]);
+    for_windows(desc, desc.outputs[0], desc.inputs[0], [&](std::size_t o, std::size_t i, Index k) {
+        if (static_cast<double>(k) == in[1][o]) dx[i] += in[0][o] + (desc.second_gradient ? in[2][o] : 0.0);
+    });
+    return {dx};
+}
+
+std::vector<Values> softmax_cross_entropy(const OpDesc& desc, const std::vector<Values>& in) {
+    const auto classes = static_cast<std::size_t>(desc.inputs[0][1]);
+    const auto count = static_cast<std::size_t>(in[2][0]);
+    const double s = static_cast<double>(desc.label_smoothing), all = static_cast<double>(classes);
+    const auto weight = [&](std::size_t c) { return desc.class_weights ? in[3][c] : 1.0; };
+    double loss = 0, total = 0, weights = 0, correct = 0, correct5 = 0;
+    for (std::size_t c = 0; c < classes; ++c) weights += weight(c);
+    for (std::size_t i = 0; i < count; ++i) total += weight(static_cast<std::size_t>(in[1][i]));
+    Values gradient = zeros(desc.inputs[0]);
+    for (std::size_t i = 0; i < count; ++i) {
+        const double* x = in[0].data() + i * classes;
+        const auto label = static_cast<std::size_t>(in[1][i]);
+        double sum = 0;
+        for (std::size_t c = 0; c < classes; ++c) sum += std::exp(x[c]);
+        int better = 0;
+        for (std::size_t c = 0; c < classes; ++c) {
+            const double log_p = x[c] - std::log(sum);
+            // The target distribution with its class weight.
+            const double q = ((1 - s) * (c == label) + s / all) * weight(c);
+            loss -= q * log_p;
+            gradient[i * classes + c] =
+                (std::exp(log_p) * ((1 - s) * weight(label) + s / all * weights) - q) / total;
+            better += x[c] > x[label] || (x[c] == x[label] && c < label);
+        }
+        correct += better == 0;
+        correct5 += better < 5;
+    }
+    std::vector<Values> out = {{loss / total, loss, total, static_cast<double>(count), correct, correct5}};
+    if (desc.gradient) out.push_back(gradient);
+    return out;
+}
+
+std::vector<Values> matrix_product(const OpDesc& desc, const std::vector<Values>& in) {
+    const bool forward = desc.kind == OpKind::linear, data = desc.kind == OpKind::linear_backward_data;
+    const auto n = static_cast<std::size_t>(desc.inputs[0][0]);
+    const auto o = static_cast<std::size_t>(forward ? desc.inputs[1][0] : desc.inputs[0][1]);
+    const auto k = static_cast<std::size_t>(desc.inputs[1][1]);
+    std::vector<Values> out;
+    for (const TensorDesc& t : desc.outputs) out.push_back(zeros(t));
+    for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t c = 0; c < o; ++c) {
+            if (forward) out[0][i * o + c] = in[2][c];
+            if (!forward && !data) out[1][c] += in[0][i * o + c];
+            for (std::size_t j = 0; j < k; ++j) {
+                if (forward) out[0][i * o + c] += in[0][i * k + j] * in[1][c * k + j];
+                if (data) out[0][i * k + j] += in[0][i * o + c] * in[1][c * k + j];
+                if (!forward && !data) out[0][c * k + j] += in[0][i * o + c] * in[1][i * k + j];
+            }
+        }
+    return out;
+}
+
+}  // namespace
+
+std::vector<Values> reference(const OpDesc& desc, const std::vector<Values>& in) {
+    Values out = zeros(desc.outputs[0]);
+    switch (desc.kind) {
+        case OpKind::normalize_images: {
+            const TensorDesc &from = desc.inputs[0], &to = desc.outputs[0];
+            const Index pixels = to[2] * to[3];
+            for (std::size_t k = 0; k < out.size(); ++k) {
+                const Index i = static_cast<Index>(k), n = i / (3 * pixels), c = i / pixels % 3,
+                            p = i % pixels;
+                const auto channel = static_cast<std::size_t>(c);
+                out[k] = (in[0][static_cast<std::size_t>((n * pixels + p) * from[3] + c)] / 255 -
+                          static_cast<double>(desc.mean[channel])) /
+                         static_cast<double>(desc.stddev[channel]);
+            }
+            return {out};
+        }
+        case OpKind::conv2d:
+        case OpKind::conv2d_backward_data:
+        case OpKind::conv2d_backward_weights:
+            return convolution(desc, in);
+        case OpKind::batch_norm:
+        case OpKind::batch_norm_inference:
+            return batch_norm(desc, in);
+        case OpKind::batch_norm_backward:
+            return batch_norm_backward(desc, in);
+        case OpKind::relu:
+            for (std::size_t k = 0; k < out.size(); ++k) out[k] = std::max(0.0, in[0][k]);
+            return {out};
+        case OpKind::relu_backward:
+            for (std::size_t k = 0; k < out.size(); ++k) out[k] = in[1][k] > 0 ? in[0][k] : 0;
+            return {out};
+        case OpKind::add:
+            for (std::size_t k = 0; k < out.size(); ++k) out[k] = in[0][k] + in[1][k];
+            return {out};
+        case OpKind::max_pool:
+            return max_pool(desc, in);
+        case OpKind::max_pool_backward:
+            return max_pool_backward(desc, in);
+        case OpKind::global_average_pool: {
+            const std::size_t pixels = in[0].size() / out.size();
+            for (std::size_t k = 0; k < in[0].size(); ++k)
+                out[k / pixels] += in[0][k] / static_cast<double>(pixels);
+            return {out};
+        }
+        case OpKind::global_average_pool_backward: {
+            const std::size_t pixels = out.size() / in[0].size();
+            for (std::size_t k = 0; k < out.size(); ++k)
+                out[k] = in[0][k / pixels] / static_cast<double>(pixels);
+            return {out};
+        }
+        case OpKind::linear:
+        case OpKind::linear_backward_data:
+        case OpKind::linear_backward_weights:
+            return matrix_product(desc, in);
+        case OpKind::softmax_cross_entropy:
+            return softmax_cross_entropy(desc, in);
+        case OpKind::softmax: {
+            const auto classes = static_cast<std::size_t>(desc.inputs[0][1]);
+            for (std::size_t row = 0; row < out.size(); row += classes) {
+                double sum = 0;
+                for (std::size_t c = 0; c < classes; ++c) sum += std::exp(in[0][row + c]);
+                for (std::size_t c = 0; c < classes; ++c) out[row + c] = std::exp(in[0][row + c]) / sum;
+            }
+            return {out};
+        }
+        default:
+            throw std::logic_error(std::string("no reference for ") + name_of(desc.kind));
+    }
+}
+
+}  // namespace onecycle::testing
