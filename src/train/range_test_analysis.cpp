@@ -163,7 +163,7 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
         static_cast<std::size_t>(std::min_element(a.smoothed.begin(), a.smoothed.end()) - a.smoothed.begin());
     a.lowest = lr[bottom];
     a.lowest_loss = a.smoothed[bottom];
-    a.sigma = batch_noise(loss, std::max(bottom + 1, start_rows));
+    a.sigma = batch_noise(loss, std::min(n, std::max(bottom + 1, start_rows)));
     const double effective_rows =
         2 * std::sqrt(std::numbers::pi) * deviation / spacing;  // 14 in 8 decades of 100
     a.resolution = std::max(3 * a.sigma * std::sqrt(2 / effective_rows), flat * std::abs(*start));
