@@ -45,12 +45,11 @@ struct Session {
         state.write_control(control);
     }
 
-    void set_formula_weights() {
+    // Every parameter and running statistic from the formula.
+    void set_formula_weights(double norm_bias) {
         std::map<std::string, HostTensor> tensors = state.weights();
-        for (auto& [name, tensor] : tensors) {
-            if (name.ends_with("running_mean") || name.ends_with("running_var")) continue;
-            tensor.values = reference::parameter(name, tensor.shape);
-        }
+        for (auto& [name, tensor] : tensors)
+            tensor.values = reference::parameter(name, tensor.shape, norm_bias);
         state.set_weights(tensors);
     }
 
