@@ -57,18 +57,25 @@ int main(int argc, char** argv) {
                arch, size, batch, batch / median, median * 1e3, program.flops() / median / 1e9,
                static_cast<double>(program.arena_bytes) / 1e6);
 
-    // Where the time goes, by kind of operation: the median of five steps each.
-    std::map<std::string, double> by_kind;
+    // Where the time goes: the median of five, by step and by kind of operation.
     std::vector<std::vector<double>> samples(program.steps.size());
     for (int i = 0; i < 5; ++i)
         runnable.run_eagerly(
             [&](int step, double s) { samples[static_cast<std::size_t>(step)].push_back(s); });
+    std::map<std::string, double> by_kind;
+    std::vector<std::pair<double, std::string>> kinds, slowest;
     for (std::size_t i = 0; i < samples.size(); ++i) {
         std::nth_element(samples[i].begin(), samples[i].begin() + 2, samples[i].end());
-        by_kind[name_of(program.steps[i].desc.kind)] += samples[i][2];
+        const double s = samples[i][2];
+        const ProgramStep& step = program.steps[i];
+        by_kind[name_of(step.desc.kind)] += s;
+        slowest.push_back({s, fmt::format("{:6.1f} GFLOP/s  {:5.1f} GB/s  {} [{}]", step.flops / s / 1e9,
+                                          step.bytes / s / 1e9, step.name, step.implementation)});
     }
-    std::vector<std::pair<double, std::string>> rows;
-    for (const auto& [kind, s] : by_kind) rows.push_back({s, kind});
-    std::sort(rows.rbegin(), rows.rend());
-    for (const auto& [s, kind] : rows) fmt::print("  {:7.2f} ms  {}\n", s * 1e3, kind);
+    for (const auto& [kind, s] : by_kind) kinds.push_back({s, kind});
+    for (auto* list : {&kinds, &slowest}) {
+        std::sort(list->rbegin(), list->rend());
+        list->resize(std::min<std::size_t>(list->size(), 24));
+        for (const auto& [s, text] : *list) fmt::print("  {:7.2f} ms  {}\n", s * 1e3, text);
+    }
 }
