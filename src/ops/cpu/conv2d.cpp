@@ -1,14 +1,16 @@
-// Convolutions, all three passes, by oneDNN in its blocked layouts.
+// Convolutions by oneDNN in its blocked layouts; weight gradients in blocked layouts are our own
+// (conv2d_weight_gradient.cpp), which leaves those of the stem and of odd numbers of channels.
 //
 // Equal bits for any number of threads: oneDNN's forward and backward-data passes compute every output
-// element in one order. Its backward-weights pass may split the sum over the minibatch among threads, and its
-// matrix-product fallback may split anything. Those are run in chunks of images instead, the chunks decided
-// by the shape, each computed by one thread; partial weight gradients are added in a fixed order.
+// element in one order. Its weight gradients split the sum over the minibatch among threads, and its
+// matrix-product fallback splits anything. Those are run in chunks of images, the chunks decided by the
+// shape and each computed by one thread; partial weight gradients are added in a fixed order.
 #include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
 
+#include "ops/cpu/conv2d_weight_gradient.h"
 #include "ops/cpu/make.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/parallel.h"
@@ -77,30 +79,6 @@ Convolution choose(const OpDesc& desc, const ConvolutionSpec& given) {
     }
     require(slow.has_value(), desc, "oneDNN cannot compute it");
     return *slow;
-}
-
-// Weight gradients are found under these numbers of threads to see whether oneDNN ever splits a sum: it then
-// needs a scratchpad for another copy of the weights.
-constexpr int probed_threads[] = {1, 2, 4, 8};
-
-bool splits_sums(const Convolution& c) {
-    return !c.fast() || c.scratchpad() >= c.bytes(operand_w);
-}
-
-// The largest probed number of threads up to `threads`; nothing if some number makes oneDNN split sums.
-std::optional<int> safe_threads(const ConvolutionSpec& spec, int threads) {
-    int best = 1;
-    for (int n : probed_threads) {
-        ConvolutionSpec probe = spec;
-        probe.threads = n;
-        const std::optional<Convolution> found = Convolution::find(probe);
-        if (!found || splits_sums(*found)) return std::nullopt;
-        if (n <= threads) best = n;
-    }
-    ConvolutionSpec exact = spec;
-    exact.threads = threads;
-    const std::optional<Convolution> found = Convolution::find(exact);
-    return found && !splits_sums(*found) ? threads : best;
 }
 
 // How many chunks the minibatch is cut into: enough for many threads, few for large weights, because each
@@ -195,19 +173,11 @@ class ConvolutionOp final : public Op {
     // Decides between oneDNN's threads and chunks, and makes the runners. Returns the convolution that says
     // in which layout weights are wanted.
     Convolution plan(const OpDesc& desc, const Convolution& whole, ConvolutionSpec fixed) {
-        std::optional<int> threads = threads_;
-        if (pass_ == Pass::backward_weights)
-            threads = safe_threads(fixed, threads_);
-        else if (!whole.fast())
-            threads.reset();
-        if (threads) {
-            fixed.threads = *threads;
-            const Convolution all = find(desc, fixed);
-            runners_.emplace_back(all);
-            scratchpad_at_ = take(all.scratchpad());
-            return all;
+        if (pass_ != Pass::backward_weights && whole.fast()) {
+            runners_.emplace_back(whole);
+            scratchpad_at_ = take(whole.scratchpad());
+            return whole;
         }
-
         chunks_ = pass_ == Pass::backward_weights ? weight_gradient_chunks(images_, weights_) : images_;
         fixed.threads = 1;
         const std::int64_t fewer = images_ / chunks_, more = fewer + (images_ % chunks_ != 0);
@@ -286,6 +256,8 @@ MadeOp make_conv2d(const OpDesc& desc, const Context& context) {
     made.desc = desc;
     check_shapes(desc, operand_of(made.desc, pass, operand_x), operand_of(made.desc, pass, operand_w),
                  operand_of(made.desc, pass, operand_y));
+    if (pass == Pass::backward_weights && has_own_weight_gradient(desc))
+        return make_own_weight_gradient(desc, context);
     auto op = std::make_unique<ConvolutionOp>(made.desc, pass, context);
     made.workspace = op->workspace();
     made.implementation = op->implementation();

@@ -2,6 +2,7 @@
 // that backward needs neither x nor y. As in PyTorch the first maximum wins and NaN wins over all. Backward
 // gathers: each input pixel sums over the windows it lies in, in a fixed order.
 #include <limits>
+#include <vector>
 
 #include "ops/cpu/make.h"
 #include "ops/cpu/parallel.h"
@@ -49,27 +50,26 @@ struct Lane<float> {
 template <>
 struct Lane<Float8> {
     typedef std::int32_t Int __attribute__((vector_size(32)));
-    typedef std::uint8_t Bytes __attribute__((vector_size(8)));
     static ONECYCLE_INLINE Float8 load(const float* p) {
         return *reinterpret_cast<const UnalignedFloat8*>(p);
     }
     static ONECYCLE_INLINE void store(float* p, const Float8& v) {
         *reinterpret_cast<UnalignedFloat8*>(p) = v;
     }
+    // Loops, because the compiler turns them into one instruction and a vector conversion into many.
     static ONECYCLE_INLINE Int load_index(const std::uint8_t* p) {
-        Bytes bytes;
-        std::memcpy(&bytes, p, sizeof(bytes));
-        return __builtin_convertvector(bytes, Int);
+        Int v;
+        for (int l = 0; l < 8; ++l) v[l] = p[l];
+        return v;
     }
     static ONECYCLE_INLINE void store_index(std::uint8_t* p, const Int& v) {
-        const Bytes bytes = __builtin_convertvector(v, Bytes);
-        std::memcpy(p, &bytes, sizeof(bytes));
+        for (int l = 0; l < 8; ++l) p[l] = static_cast<std::uint8_t>(v[l]);
     }
 };
 
 template <typename T>
-ONECYCLE_INLINE void pool_pixels(const PixelView& from, const PixelView& to, const Window& w, const float* x,
-                                 float* y, std::uint8_t* index, std::int64_t oy) {
+ONECYCLE_INLINE void pool_pixels(PixelView from, PixelView to, Window w, const float* x, float* y,
+                                 std::uint8_t* index, std::int64_t oy) {
     using L = Lane<T>;
     const int vectors = std::max(1, from.vectors);
     const std::int64_t top = oy * w.stride - w.padding;
@@ -99,34 +99,43 @@ ONECYCLE_INLINE void pool_pixels(const PixelView& from, const PixelView& to, con
     }
 }
 
-template <typename T>
-ONECYCLE_INLINE void gather_pixels(const PixelView& from, const PixelView& to, const Window& w,
-                                   const float* dy, const float* dy2, const std::uint8_t* index, float* dx,
-                                   std::int64_t iy) {
+// The windows that hold input row (or column) i: output rows [begin, end).
+std::vector<Range> windows_over(std::int64_t inputs, std::int64_t outputs, const Window& w) {
+    std::vector<Range> spans;
+    for (std::int64_t i = 0; i < inputs; ++i) {
+        const std::int64_t low = i + w.padding - w.kernel + 1;
+        spans.push_back({low <= 0 ? 0 : (low + w.stride - 1) / w.stride,
+                         std::min(outputs, (i + w.padding) / w.stride + 1)});
+    }
+    return spans;
+}
+
+struct Gather {
+    const float *dy, *dy2;  // dy2 may be null
+    const std::uint8_t* index;
+    float* dx;
+    const Range *over_rows, *over_columns;
+};
+
+template <typename T, bool second>
+ONECYCLE_INLINE void gather_pixels(PixelView from, PixelView to, Window w, Gather g, Range rows) {
     using L = Lane<T>;
     const int vectors = std::max(1, to.vectors);
-    // Windows whose rows hold iy: oy*stride - padding <= iy < oy*stride - padding + kernel.
-    const auto first = [&](std::int64_t i) {
-        const std::int64_t low = i + w.padding - w.kernel + 1;
-        return low <= 0 ? std::int64_t{0} : (low + w.stride - 1) / w.stride;
-    };
-    const std::int64_t oy0 = first(iy), oy1 = std::min(from.height, (iy + w.padding) / w.stride + 1);
-    for (std::int64_t ix = 0; ix < to.width; ++ix) {
-        const std::int64_t ox0 = first(ix), ox1 = std::min(from.width, (ix + w.padding) / w.stride + 1);
-        for (int v = 0; v < vectors; ++v) {
-            T sum{};
-            for (std::int64_t oy = oy0; oy < oy1; ++oy)
-                for (std::int64_t ox = ox0; ox < ox1; ++ox) {
-                    const std::int64_t at = oy * from.row_stride + ox * from.pixel_stride + v * 8;
-                    const auto place = static_cast<std::int32_t>((iy + w.padding - oy * w.stride) * w.kernel +
-                                                                 (ix + w.padding - ox * w.stride));
-                    T value = L::load(dy + at);
-                    if (dy2) value = value + L::load(dy2 + at);
-                    sum = L::load_index(index + at) == typename L::Int{} + place ? sum + value : sum;
-                }
-            L::store(dx + iy * to.row_stride + ix * to.pixel_stride + v * 8, sum);
-        }
-    }
+    for (std::int64_t iy = rows.begin; iy < rows.end; ++iy)
+        for (std::int64_t ix = 0; ix < to.width; ++ix)
+            for (int v = 0; v < vectors; ++v) {
+                T sum{};
+                for (std::int64_t oy = g.over_rows[iy].begin; oy < g.over_rows[iy].end; ++oy)
+                    for (std::int64_t ox = g.over_columns[ix].begin; ox < g.over_columns[ix].end; ++ox) {
+                        const std::int64_t at = oy * from.row_stride + ox * from.pixel_stride + v * 8;
+                        const auto place = static_cast<std::int32_t>(
+                            (iy + w.padding - oy * w.stride) * w.kernel + (ix + w.padding - ox * w.stride));
+                        T value = L::load(g.dy + at);
+                        if constexpr (second) value = value + L::load(g.dy2 + at);
+                        sum = sum + (L::load_index(g.index + at) == typename L::Int{} + place ? value : T{});
+                    }
+                L::store(g.dx + iy * to.row_stride + ix * to.pixel_stride + v * 8, sum);
+            }
 }
 
 ONECYCLE_CLONES
@@ -138,11 +147,13 @@ void pool_rows(const PixelView& from, const PixelView& to, const Window& w, cons
 }
 
 ONECYCLE_CLONES
-void gather_rows(const PixelView& from, const PixelView& to, const Window& w, const float* dy,
-                 const float* dy2, const std::uint8_t* index, float* dx, Range rows) {
-    for (std::int64_t iy = rows.begin; iy < rows.end; ++iy)
-        to.vectors ? gather_pixels<Float8>(from, to, w, dy, dy2, index, dx, iy)
-                   : gather_pixels<float>(from, to, w, dy, dy2, index, dx, iy);
+void gather_rows(const PixelView& from, const PixelView& to, const Window& w, const Gather& g, Range rows) {
+    if (to.vectors)
+        g.dy2 ? gather_pixels<Float8, true>(from, to, w, g, rows)
+              : gather_pixels<Float8, false>(from, to, w, g, rows);
+    else
+        g.dy2 ? gather_pixels<float, true>(from, to, w, g, rows)
+              : gather_pixels<float, false>(from, to, w, g, rows);
 }
 
 void check(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const TensorDesc& index) {
@@ -199,12 +210,20 @@ MadeOp make_max_pool_backward(const OpDesc& given, const Context& context) {
     if (second) require_like(desc, desc.inputs[2], desc.inputs[0], "dy2");
     const PixelView from(desc.inputs[0]), to(desc.outputs[0]);
     const Window window{desc.kernel, desc.stride, desc.padding};
-    return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
-        for_planes(threads, to, from, [&](std::int64_t dx, std::int64_t dy, Range rows) {
-            gather_rows(from, to, window, floats(in[0]) + dy, second ? floats(in[2]) + dy : nullptr,
-                        static_cast<const std::uint8_t*>(in[1]) + dy, floats_out(out[0]) + dx, rows);
-        });
-    });
+    return made_of(desc, 0,
+                   [=, threads = context.threads, over_rows = windows_over(to.height, from.height, window),
+                    over_columns = windows_over(to.width, from.width, window)](void* const* in,
+                                                                               void* const* out, void*) {
+                       for_planes(threads, to, from, [&](std::int64_t dx, std::int64_t dy, Range rows) {
+                           const Gather gather{.dy = floats(in[0]) + dy,
+                                               .dy2 = second ? floats(in[2]) + dy : nullptr,
+                                               .index = static_cast<const std::uint8_t*>(in[1]) + dy,
+                                               .dx = floats_out(out[0]) + dx,
+                                               .over_rows = over_rows.data(),
+                                               .over_columns = over_columns.data()};
+                           gather_rows(from, to, window, gather, rows);
+                       });
+                   });
 }
 
 }  // namespace onecycle::cpu

@@ -21,7 +21,7 @@ namespace onecycle::simd {
 
 // Eight floats: one register of AVX2. Wider types split badly where registers are narrower.
 typedef float Float8 __attribute__((vector_size(32)));
-typedef float UnalignedFloat8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float UnalignedFloat8 __attribute__((vector_size(32), aligned(4)));
 
 // Sixteen floats: a cache line, and one pixel of nChw16c.
 struct Float16 {

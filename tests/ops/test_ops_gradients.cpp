@@ -1,0 +1,154 @@
+// The backward formulas of the reference against finite differences of its forward formulas, in double. The
+// back ends are compared with the reference elsewhere: together both are gradient checks of every operation.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "onecycle/rng.h"
+#include "ops/reference.h"
+
+namespace onecycle::testing {
+
+namespace {
+
+Values random_values(const TensorDesc& t, std::uint64_t index) {
+    RandomStream random(5, RandomPurpose::demo_data, 0, index);
+    Values values(static_cast<std::size_t>(t.elements()));
+    for (double& v : values) v = random.uniform(-1, 1);
+    return values;
+}
+
+double dot(const Values& a, const Values& b) {
+    double sum = 0;
+    for (std::size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
+    return sum;
+}
+
+// d scalar / d values against `gradient`, at every element.
+void expect_gradient(Values& values, const std::function<double()>& scalar, const Values& gradient) {
+    ASSERT_EQ(values.size(), gradient.size());
+    const double h = 1e-5;  // truncation and rounding both stay near 1e-10
+    for (std::size_t k = 0; k < values.size(); ++k) {
+        const double before = values[k];
+        values[k] = before + h;
+        const double above = scalar();
+        values[k] = before - h;
+        const double below = scalar();
+        values[k] = before;
+        ASSERT_NEAR((above - below) / (2 * h), gradient[k], 1e-7 * std::max(1.0, std::abs(gradient[k])))
+            << "element " << k;
+    }
+}
+
+// A forward operation with random inputs and a random gradient for its first output.
+struct Forward {
+    OpDesc desc;
+    std::vector<Values> inputs;
+    Values dy;
+
+    explicit Forward(const OpDesc& d) : desc(d) {
+        for (const TensorDesc& t : d.inputs) inputs.push_back(random_values(t, inputs.size()));
+        dy = random_values(d.outputs[0], 99);
+    }
+    std::vector<Values> outputs() const { return reference(desc, inputs); }
+    std::function<double()> scalar() {
+        return [this] { return dot(outputs()[0], dy); };
+    }
+    // Runs a backward kind of the same window and flags.
+    std::vector<Values> backward(OpKind kind, const std::vector<TensorDesc>& in,
+                                 const std::vector<TensorDesc>& out,
+                                 const std::vector<Values>& values) const {
+        OpDesc d = desc;
+        d.kind = kind;
+        d.inputs = in;
+        d.outputs = out;
+        return reference(d, values);
+    }
+};
+
+TEST(Gradients, of_convolutions_are_derivatives) {
+    const TensorDesc x{2, 3, 5, 7}, w{4, 3, 3, 3}, y{2, 4, 3, 4};
+    OpDesc d{.kind = OpKind::conv2d, .kernel = 3, .stride = 2, .padding = 1};
+    d.inputs = {x, w};
+    d.outputs = {y};
+    Forward f(d);
+    expect_gradient(f.inputs[0], f.scalar(),
+                    f.backward(OpKind::conv2d_backward_data, {y, w}, {x}, {f.dy, f.inputs[1]})[0]);
+    expect_gradient(f.inputs[1], f.scalar(),
+                    f.backward(OpKind::conv2d_backward_weights, {y, x}, {w}, {f.dy, f.inputs[0]})[0]);
+}
+
+TEST(Gradients, of_batch_norm_are_derivatives_with_relu_and_residual) {
+    const TensorDesc x{3, 2, 3, 5}, v{2};
+    for (const bool relu : {false, true})
+        for (const bool residual : {false, true}) {
+            OpDesc d{.kind = OpKind::batch_norm, .relu = relu, .residual = residual};
+            d.inputs = {x, v, v};
+            if (residual) d.inputs.push_back(x);
+            d.outputs = {x, v, v};
+            Forward f(d);
+            const auto out = f.outputs();
+            // dy in two summands, as two readers of y would leave it.
+            const Values half = random_values(x, 50);
+            Values rest = f.dy;
+            for (std::size_t k = 0; k < rest.size(); ++k) rest[k] -= half[k];
+            f.desc.second_gradient = true;
+            std::vector<Values> in = {half, f.inputs[0], out[1], out[2], f.inputs[1], f.inputs[2], rest};
+            if (residual) in.push_back(out[0]);
+            const auto gradients =
+                f.backward(OpKind::batch_norm_backward, {x, x, v, v, v, v, x}, {x, v, v}, in);
+            for (std::size_t i = 0; i < f.inputs.size(); ++i)
+                expect_gradient(f.inputs[i], f.scalar(), gradients[i]);
+        }
+}
+
+TEST(Gradients, of_pools_are_derivatives) {
+    const TensorDesc x{2, 2, 5, 7}, y{2, 2, 3, 4};
+    OpDesc d{.kind = OpKind::max_pool, .kernel = 3, .stride = 2, .padding = 1};
+    d.inputs = {x};
+    d.outputs = {y, y};
+    Forward pool(d);
+    expect_gradient(pool.inputs[0], pool.scalar(),
+                    pool.backward(OpKind::max_pool_backward, {y, y}, {x}, {pool.dy, pool.outputs()[1]})[0]);
+
+    Forward average({.kind = OpKind::global_average_pool, .inputs = {x}, .outputs = {{2, 2}}});
+    expect_gradient(average.inputs[0], average.scalar(),
+                    average.backward(OpKind::global_average_pool_backward, {{2, 2}}, {x}, {average.dy})[0]);
+}
+
+TEST(Gradients, of_relu_and_linear_are_derivatives) {
+    const TensorDesc x{3, 5}, w{4, 5}, b{4}, y{3, 4};
+    Forward relu({.kind = OpKind::relu, .inputs = {x}, .outputs = {x}});
+    expect_gradient(relu.inputs[0], relu.scalar(),
+                    relu.backward(OpKind::relu_backward, {x, x}, {x}, {relu.dy, relu.outputs()[0]})[0]);
+
+    Forward linear({.kind = OpKind::linear, .inputs = {x, w, b}, .outputs = {y}});
+    expect_gradient(
+        linear.inputs[0], linear.scalar(),
+        linear.backward(OpKind::linear_backward_data, {y, w}, {x}, {linear.dy, linear.inputs[1]})[0]);
+    const auto of_weights =
+        linear.backward(OpKind::linear_backward_weights, {y, x}, {w, b}, {linear.dy, linear.inputs[0]});
+    expect_gradient(linear.inputs[1], linear.scalar(), of_weights[0]);
+    expect_gradient(linear.inputs[2], linear.scalar(), of_weights[1]);
+}
+
+TEST(Gradients, of_the_loss_are_derivatives_with_smoothing_weights_and_a_short_batch) {
+    const TensorDesc logits{5, 4};
+    OpDesc d{.kind = OpKind::softmax_cross_entropy,
+             .label_smoothing = 0.1f,
+             .class_weights = true,
+             .gradient = true};
+    d.inputs = {
+        logits, TensorDesc({5}, Layout::plain, DType::i32), TensorDesc({1}, Layout::plain, DType::i32), {4}};
+    d.outputs = {result_desc(), logits};
+    Values x = random_values(logits, 1);
+    const Values labels = {3, 0, 1, 2, 0}, count = {3}, weights = {0.5, 2, 1, 0.25};
+    const auto run = [&] { return reference(d, {x, labels, count, weights}); };
+    expect_gradient(
+        x, [&] { return run()[0][0]; }, run()[1]);
+}
+
+}  // namespace
+
+}  // namespace onecycle::testing

@@ -1,0 +1,323 @@
+// The operations that end a step: they act on flat buffers and plain structs.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "onecycle/rng.h"
+#include "ops/control.h"
+#include "ops/ops.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+template <typename T>
+TensorDesc bytes_of() {
+    return TensorDesc({sizeof(T)}, Layout::plain, DType::u8);
+}
+
+// Two trained parameters and a frozen one between them, each padded to 128.
+struct Step {
+    static constexpr std::int64_t n = 1024;
+    std::vector<float> gradients = std::vector<float>(n), parameters = std::vector<float>(n),
+                       moment1 = std::vector<float>(n), moment2 = std::vector<float>(n),
+                       sum = std::vector<float>(n, nan);
+    BatchResult result{};
+    GradientCheck check{};
+    StepControl control{};
+    OpDesc desc;
+
+    Step() {
+        desc.parameters = {{.offset = 0, .elements = 200, .lr_multiplier = 0.5f},
+                           {.offset = 256, .elements = 100, .frozen = true},
+                           {.offset = 384, .elements = 640, .decay_multiplier = 0}};
+        RandomStream random(1, RandomPurpose::demo_data, 0, 0);
+        for (const ParameterSegment& s : desc.parameters)
+            for (std::int64_t i = s.offset; i < s.offset + s.elements; ++i) {
+                const auto k = static_cast<std::size_t>(i);
+                gradients[k] = static_cast<float>(random.uniform(-1, 1));
+                parameters[k] = static_cast<float>(random.uniform(-1, 1));
+            }
+        control.schedule = {10, 1, {{0, 10, 0.1, 0.2, 0.95, 0.85, Curve::linear, Curve::linear}}};
+        control.last_update = 10;
+        result.loss = 2.5;
+        result.loss_sum = 5;
+        result.weight = 2;
+    }
+
+    void run(OpKind kind, const std::vector<TensorDesc>& in, const std::vector<TensorDesc>& out,
+             const std::vector<void*>& inputs, const std::vector<void*>& outputs, int threads = 2) {
+        const auto backend = make_cpu_backend(threads);
+        const auto device = make_cpu_device(0);
+        Stream stream(*device);
+        desc.kind = kind;
+        desc.inputs = in;
+        desc.outputs = out;
+        MadeOp made = backend->make(desc);
+        DeviceMemory workspace(*device, made.workspace + 64);
+        made.op->run(inputs.data(), outputs.data(), workspace.data(), stream);
+    }
+    void run_check(int threads = 2) {
+        run(OpKind::check_gradients, {{n}, bytes_of<BatchResult>(), bytes_of<StepControl>()},
+            {bytes_of<GradientCheck>()}, {gradients.data(), &result, &control}, {&check}, threads);
+    }
+    void run_update() {
+        std::vector<TensorDesc> out = {{n}, {n}};
+        std::vector<void*> outputs = {parameters.data(), moment1.data()};
+        if (desc.optimizer.kind != OptimizerKind::sgd) {
+            out.push_back({n});
+            outputs.push_back(moment2.data());
+        }
+        run(OpKind::update_parameters, {{n}, bytes_of<GradientCheck>(), bytes_of<StepControl>()}, out,
+            {gradients.data(), &check, &control}, outputs);
+    }
+    void run_commit() {
+        run(OpKind::commit_step, {bytes_of<BatchResult>(), bytes_of<GradientCheck>()},
+            {bytes_of<StepControl>()}, {&result, &check}, {&control});
+    }
+};
+
+double norm_of_trained(const Step& step) {
+    double sum = 0;
+    for (const ParameterSegment& s : step.desc.parameters)
+        for (std::int64_t i = s.offset; !s.frozen && i < s.offset + s.elements; ++i)
+            sum += std::pow(static_cast<double>(step.gradients[static_cast<std::size_t>(i)]), 2);
+    return std::sqrt(sum);
+}
+
+TEST(CheckGradients, finds_the_norm_of_what_is_trained) {
+    Step step;
+    step.gradients[300] = 1e30f;  // of the frozen parameter
+    step.run_check();
+    EXPECT_NEAR(step.check.norm, norm_of_trained(step), 1e-12);
+    EXPECT_EQ(step.check.scale, 1);
+    EXPECT_EQ(step.check.first_bad, -1);
+    EXPECT_TRUE(step.check.finite && step.check.apply);
+    step.gradients[300] = nan;
+    step.run_check();
+    EXPECT_TRUE(step.check.apply);
+}
+
+TEST(CheckGradients, gives_equal_bits_for_any_number_of_threads) {
+    Step step;
+    step.run_check(1);
+    const double one = step.check.norm;
+    for (int threads : {2, 4, 8}) {
+        step.run_check(threads);
+        EXPECT_EQ(step.check.norm, one);
+    }
+}
+
+TEST(CheckGradients, does_not_overflow_on_the_largest_floats) {
+    Step step;
+    step.gradients.assign(step.gradients.size(), std::numeric_limits<float>::max());
+    step.run_check();
+    EXPECT_TRUE(step.check.finite);
+    EXPECT_NEAR(step.check.norm / norm_of_trained(step), 1, 1e-12);
+}
+
+TEST(CheckGradients, clips_as_pytorch_does) {
+    Step step;
+    step.desc.optimizer.clip_norm = 2;
+    step.run_check();
+    EXPECT_NEAR(step.check.scale, 2 / (norm_of_trained(step) + 1e-6), 1e-12);
+    step.desc.optimizer.clip_norm = 1000;
+    step.run_check();
+    EXPECT_EQ(step.check.scale, 1);
+}
+
+TEST(CheckGradients, names_the_first_bad_parameter_or_the_loss) {
+    for (const float bad : {nan, infinity, -infinity}) {
+        Step step;
+        step.gradients[1000] = bad;
+        step.run_check();
+        EXPECT_EQ(step.check.first_bad, 2);
+        EXPECT_FALSE(step.check.finite || step.check.apply);
+        step.gradients[199] = bad;
+        step.run_check();
+        EXPECT_EQ(step.check.first_bad, 0);
+        step.result.loss = static_cast<double>(bad);
+        step.run_check();
+        EXPECT_EQ(step.check.first_bad, -2);
+    }
+}
+
+TEST(CheckGradients, lets_no_step_pass_when_stopped_or_after_the_last_update) {
+    Step step;
+    step.control.update = step.control.last_update;
+    step.run_check();
+    EXPECT_TRUE(step.check.finite && !step.check.apply);
+    step.control.update = 0;
+    step.control.stop = stop_blow_up;
+    step.run_check();
+    EXPECT_TRUE(step.check.finite && !step.check.apply);
+}
+
+TEST(UpdateParameters, follows_the_schedule_the_multipliers_and_the_scale) {
+    Step step;
+    step.desc.optimizer = {.weight_decay = 0.01};
+    step.check = {1, 0.5, 1, 1, -1};
+    step.control.update = 3;
+    const std::vector<float> before = step.parameters;
+    step.moment1.assign(step.moment1.size(), 0.25f);
+    step.run_update();
+    const double lr = 0.1 + 0.1 * 0.3, momentum = 0.95 - 0.1 * 0.3;
+    for (const ParameterSegment& s : step.desc.parameters)
+        for (std::int64_t i = s.offset; i < s.offset + s.elements; ++i) {
+            const auto k = static_cast<std::size_t>(i);
+            const double w = static_cast<double>(before[k]);
+            const double g = 0.5 * static_cast<double>(step.gradients[k]) +
+                             0.01 * static_cast<double>(s.decay_multiplier) * w;
+            const double m = momentum * 0.25 + g;
+            const double expected = s.frozen ? w : w - lr * static_cast<double>(s.lr_multiplier) * m;
+            ASSERT_NEAR(static_cast<double>(step.parameters[k]), expected, 1e-7) << i;
+        }
+    for (const std::size_t padding : {200u, 383u}) {  // stays as it was
+        EXPECT_EQ(step.parameters[padding], 0);
+        EXPECT_EQ(step.moment1[padding], 0.25f);
+    }
+}
+
+TEST(UpdateParameters, changes_nothing_unless_the_step_applies) {
+    for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
+        Step step;
+        step.desc.optimizer.kind = kind;
+        step.check = {1, 1, 0, 1, -1};
+        const Step before = step;
+        step.run_update();
+        EXPECT_EQ(step.parameters, before.parameters);
+        EXPECT_EQ(step.moment1, before.moment1);
+        EXPECT_EQ(step.moment2, before.moment2);
+    }
+}
+
+TEST(AccumulateGradients, leaves_the_mean_of_the_micro_batches) {
+    Step step;
+    step.desc.accumulation = 3;
+    const TensorDesc flat{Step::n};
+    for (step.desc.micro = 0; step.desc.micro < 3; ++step.desc.micro) {
+        for (std::size_t k = 0; k < step.gradients.size(); ++k)
+            step.gradients[k] = static_cast<float>(k % 7) + static_cast<float>(3 * step.desc.micro);
+        std::vector<TensorDesc> out = {flat};
+        std::vector<void*> outputs = {step.sum.data()};
+        if (step.desc.micro == 2) {
+            out.push_back(flat);
+            outputs.push_back(step.gradients.data());
+        }
+        step.run(OpKind::accumulate_gradients, {flat}, out, {step.gradients.data()}, outputs);
+    }
+    for (std::size_t k = 0; k < step.gradients.size(); ++k) {
+        ASSERT_EQ(step.sum[k], static_cast<float>(3 * (k % 7) + 9));
+        ASSERT_EQ(step.gradients[k], static_cast<float>(k % 7 + 3));
+    }
+}
+
+TEST(UpdateStatistics, is_unbiased_and_waits_for_the_check) {
+    Step step;
+    step.desc.statistics = {{.offset = 4, .channels = 2, .samples = 5}};
+    std::vector<float> mean = {1, -2}, variance = {4, 8}, statistics(12, 3.0f);
+    const auto run = [&] {
+        step.run(OpKind::update_statistics, {bytes_of<GradientCheck>(), {2}, {2}}, {{12}},
+                 {&step.check, mean.data(), variance.data()}, {statistics.data()});
+    };
+    const std::vector<float> before = statistics;
+    run();
+    EXPECT_EQ(statistics, before);
+    step.check.apply = 1;
+    run();
+    const double expected[] = {0.9 * 3 + 0.1 * 1, 0.9 * 3 - 0.1 * 2, 0.9 * 3 + 0.1 * 4 * 5 / 4,
+                               0.9 * 3 + 0.1 * 8 * 5 / 4};
+    for (std::size_t k = 0; k < 12; ++k)
+        EXPECT_NEAR(static_cast<double>(statistics[k]), k >= 4 && k < 8 ? expected[k - 4] : 3.0, 1e-6);
+}
+
+TEST(UpdateAverage, covers_weights_and_statistics_and_waits_for_the_check) {
+    Step step;
+    step.desc.average_decay = 0.75;
+    step.desc.average_split = 3;
+    std::vector<float> parameters = {4, 8, 12}, statistics = {16, 20}, average(5, 8.0f);
+    const auto run = [&] {
+        step.run(OpKind::update_average, {bytes_of<GradientCheck>(), {3}, {2}}, {{5}},
+                 {&step.check, parameters.data(), statistics.data()}, {average.data()});
+    };
+    run();
+    EXPECT_EQ(average, std::vector<float>(5, 8.0f));
+    step.check.apply = 1;
+    run();
+    EXPECT_EQ(average, (std::vector<float>{7, 8, 9, 10, 11}));
+}
+
+TEST(CommitStep, records_the_step_and_counts_it) {
+    Step step;
+    step.check = {3, 1, 1, 1, -1};
+    step.control.update = 4;
+    step.control.loss_sum = 100;  // of an evaluation: not of this step
+    step.run_commit();
+    EXPECT_EQ(step.control.update, 5);
+    EXPECT_EQ(step.control.stop, 0);
+    const RingEntry& entry = step.control.ring[4];
+    EXPECT_EQ(entry.update, 4);
+    EXPECT_EQ(entry.loss, 2.5);
+    EXPECT_DOUBLE_EQ(entry.learning_rate, 0.14);
+    EXPECT_DOUBLE_EQ(entry.momentum, 0.91);
+    EXPECT_EQ(entry.gradient_norm, 3);
+}
+
+TEST(CommitStep, wraps_around_in_the_ring) {
+    Step step;
+    step.check = {3, 1, 1, 1, -1};
+    step.control.update = ring_size + 2;
+    step.control.last_update = 1000;
+    step.run_commit();
+    EXPECT_EQ(step.control.ring[2].update, ring_size + 2);
+}
+
+TEST(CommitStep, takes_the_mean_over_micro_batches_and_clears_the_sums) {
+    Step step;
+    step.desc.accumulation = 2;
+    step.check = {3, 1, 1, 1, -1};
+    step.result.count = 2;
+    step.run(OpKind::add_metrics, {bytes_of<BatchResult>()}, {bytes_of<StepControl>()}, {&step.result},
+             {&step.control});
+    EXPECT_EQ(step.control.loss_sum, 5);
+    EXPECT_EQ(step.control.count, 2);
+    step.result.loss_sum = 9;
+    step.result.weight = 5;
+    step.run_commit();
+    EXPECT_EQ(step.control.ring[0].loss, 14.0 / 7);
+    EXPECT_EQ(step.control.loss_sum, 0);
+    EXPECT_EQ(step.control.weight, 0);
+    EXPECT_EQ(step.control.count, 0);
+}
+
+TEST(CommitStep, stops_at_a_value_that_is_not_finite_and_keeps_the_counter) {
+    Step step;
+    step.check = {1, 1, 0, 0, 2};
+    step.run_commit();
+    EXPECT_EQ(step.control.update, 0);
+    EXPECT_EQ(step.control.stop, stop_not_finite);
+    EXPECT_EQ(step.control.first_bad, 2);
+}
+
+TEST(CommitStep, leaves_a_finished_or_stopped_run_alone) {
+    Step step;
+    step.check = {1, 1, 0, 0, 2};
+    step.control.update = step.control.last_update;
+    step.run_commit();
+    EXPECT_EQ(step.control.stop, 0);
+    step.control.update = 0;
+    step.control.stop = stop_blow_up;
+    step.run_commit();
+    EXPECT_EQ(step.control.stop, stop_blow_up);
+    EXPECT_EQ(step.control.update, 0);
+}
+
+}  // namespace
+
+}  // namespace onecycle
