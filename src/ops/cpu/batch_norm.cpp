@@ -110,21 +110,20 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
             float* const shift = scale + view.groups * lanes;
             const double count = static_cast<double>(view.images * view.pixels);
 
-            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
-                const Range groups = pieces.group_range(piece);
-                for (std::int64_t g = groups.begin; g < groups.end; ++g)
-                    sum_deviations(view, values, pieces.image_range(piece), g,
-                                   sums.of(pieces.image_part(piece), g));
-            });
-            parallel_for(threads, view.groups, [&](std::int64_t g) {
-                double sum[lanes], squares[lanes];
-                sums.channel_sums(view, pieces.image_parts, g, sum, squares);
+            const NormApply apply{
+                values, scale, shift, residual ? floats(in[3]) : nullptr, floats_out(out[0]), with_relu};
+            const auto sum = [&](std::int64_t part, std::int64_t g) {
+                sum_deviations(view, values, pieces.images_of(part), g, sums.of(part, g));
+            };
+            const auto finish = [&](std::int64_t g) {
+                double first[lanes], second[lanes];
+                sums.channel_sums(view, pieces.image_parts, g, first, second);
                 for (std::int64_t l = 0; l < std::min<std::int64_t>(view.block, view.width(g)); ++l) {
                     const std::int64_t c = view.channel(g, l);
-                    const double first = static_cast<double>(values[g * view.group_stride + l]);
-                    const double deviation = sum[l] / count;
-                    const double spread = squares[l] / count - deviation * deviation;
-                    mean[c] = static_cast<float>(first + deviation);
+                    const double origin = static_cast<double>(values[g * view.group_stride + l]);
+                    const double deviation = first[l] / count;
+                    const double spread = second[l] / count - deviation * deviation;
+                    mean[c] = static_cast<float>(origin + deviation);
                     variance[c] = static_cast<float>(spread < 0 ? 0 : spread);
                 }
                 for (std::int64_t l = 0; l < view.width(g); ++l) {
@@ -133,12 +132,9 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
                     scale[g * lanes + l] = s.scale;
                     shift[g * lanes + l] = s.shift;
                 }
-            });
-            const NormApply apply{
-                values, scale, shift, residual ? floats(in[3]) : nullptr, floats_out(out[0]), with_relu};
-            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
-                apply_norm(view, apply, pieces.image_range(piece), pieces.group_range(piece));
-            });
+            };
+            for_groups(threads, view, pieces, sum, finish,
+                       [&](Range images, Range groups) { apply_norm(view, apply, images, groups); });
         });
 }
 

@@ -62,6 +62,28 @@ struct PartialSums {
     }
 };
 
+// Statistics of a group, then what follows from them for that group. With enough groups each thread does both
+// for its own, while they are in its cache; else all threads share every group. The bits are the same.
+template <typename Sum, typename Finish, typename Apply>
+void for_groups(int threads, const ChannelView& view, const Pieces& pieces, const Sum& sum,
+                const Finish& finish, const Apply& apply) {
+    if (view.groups % threads == 0 || view.groups >= 4 * threads) {
+        parallel_for(threads, view.groups, [&](std::int64_t g) {
+            for (std::int64_t part = 0; part < pieces.image_parts; ++part) sum(part, g);
+            finish(g);
+            apply(Range{0, view.images}, Range{g, g + 1});
+        });
+        return;
+    }
+    parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+        const Range groups = pieces.group_range(piece);
+        for (std::int64_t g = groups.begin; g < groups.end; ++g) sum(pieces.image_part(piece), g);
+    });
+    for (std::int64_t g = 0; g < view.groups; ++g) finish(g);
+    parallel_for(threads, pieces.count(),
+                 [&](std::int64_t piece) { apply(pieces.image_range(piece), pieces.group_range(piece)); });
+}
+
 // Floats of a row are added up in float over at most this many rows, then in double.
 inline constexpr std::int64_t rows_in_float = 64;
 

@@ -156,6 +156,37 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
                   *c = b + vector;
             const double count = static_cast<double>(view.images * view.pixels);
 
+            const Gradient gradient{.dy = floats(in[0]),
+                                    .dy2 = second ? floats(in[6]) : nullptr,
+                                    .x = floats(in[1]),
+                                    .y = residual ? floats(in[second ? 7 : 6]) : nullptr,
+                                    .scale = scale,
+                                    .shift = shift,
+                                    .mask = mask};
+            Gradient formed = gradient;  // for the second pass
+            if (residual) {
+                formed.dy = dresidual;
+                formed.dy2 = nullptr;
+                formed.mask = Mask::none;
+            }
+            const auto sum = [&](std::int64_t part, std::int64_t g) {
+                reduce(view, gradient, means, dresidual, pieces.images_of(part), g, sums.of(part, g));
+            };
+            const auto finish = [&](std::int64_t g) {
+                double sum_g[lanes], sum_product[lanes];
+                sums.channel_sums(view, pieces.image_parts, g, sum_g, sum_product);
+                for (std::int64_t l = 0; l < view.width(g); ++l) {
+                    const std::int64_t k = view.channel(g, l);
+                    const double r = 1 / std::sqrt(static_cast<double>(variance[k]) + epsilon);
+                    const double total = sum_g[l % view.block], product = sum_product[l % view.block] * r;
+                    const double factor = static_cast<double>(gamma[k]) * r;
+                    a[g * lanes + l] = static_cast<float>(factor);
+                    b[g * lanes + l] = static_cast<float>(-factor * r * product / count);
+                    c[g * lanes + l] = static_cast<float>(-factor * total / count);
+                    dbeta[k] = static_cast<float>(total);
+                    dgamma[k] = static_cast<float>(product);
+                }
+            };
             for (std::int64_t g = 0; g < view.groups; ++g)
                 for (std::int64_t l = 0; l < view.width(g); ++l) {
                     const std::int64_t k = view.channel(g, l);
@@ -164,42 +195,8 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
                     shift[g * lanes + l] = s.shift;
                     means[g * lanes + l] = mean[k];
                 }
-            Gradient gradient{.dy = floats(in[0]),
-                              .dy2 = second ? floats(in[6]) : nullptr,
-                              .x = floats(in[1]),
-                              .y = residual ? floats(in[second ? 7 : 6]) : nullptr,
-                              .scale = scale,
-                              .shift = shift,
-                              .mask = mask};
-            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
-                const Range groups = pieces.group_range(piece);
-                for (std::int64_t g = groups.begin; g < groups.end; ++g)
-                    reduce(view, gradient, means, dresidual, pieces.image_range(piece), g,
-                           sums.of(pieces.image_part(piece), g));
-            });
-            parallel_for(threads, view.groups, [&](std::int64_t g) {
-                double sum[lanes], products[lanes];
-                sums.channel_sums(view, pieces.image_parts, g, sum, products);
-                for (std::int64_t l = 0; l < view.width(g); ++l) {
-                    const std::int64_t k = view.channel(g, l);
-                    const double r = 1 / std::sqrt(static_cast<double>(variance[k]) + epsilon);
-                    const double total = sum[l % view.block], product = products[l % view.block] * r;
-                    const double factor = static_cast<double>(gamma[k]) * r;
-                    a[g * lanes + l] = static_cast<float>(factor);
-                    b[g * lanes + l] = static_cast<float>(-factor * r * product / count);
-                    c[g * lanes + l] = static_cast<float>(-factor * total / count);
-                    dbeta[k] = static_cast<float>(total);
-                    dgamma[k] = static_cast<float>(product);
-                }
-            });
-            if (residual) {  // g is there already
-                gradient.dy = dresidual;
-                gradient.dy2 = nullptr;
-                gradient.mask = Mask::none;
-            }
-            parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
-                apply(view, gradient, {a, b, c, means}, dx, pieces.image_range(piece),
-                      pieces.group_range(piece));
+            for_groups(threads, view, pieces, sum, finish, [&](Range images, Range groups) {
+                apply(view, formed, {a, b, c, means}, dx, images, groups);
             });
         });
 }

@@ -86,7 +86,8 @@ struct Pieces {
 
     std::int64_t count() const { return image_parts * group_parts; }
     std::int64_t image_part(std::int64_t piece) const { return piece / group_parts; }
-    Range image_range(std::int64_t piece) const { return part_of(images, image_part(piece), image_parts); }
+    Range images_of(std::int64_t part) const { return part_of(images, part, image_parts); }
+    Range image_range(std::int64_t piece) const { return images_of(image_part(piece)); }
     Range group_range(std::int64_t piece) const { return part_of(groups, piece % group_parts, group_parts); }
 };
 

@@ -131,19 +131,12 @@ Plan make_plan(const OpDesc& desc, int block) {
     return plan;
 }
 
-// [images][blocks][plane] -> [blocks][images][pixels]: what one block of dw reads becomes one run of memory.
+// Pixels of one block of channels, image after image: what a block of dw reads becomes one run of memory.
 template <int block>
-void gather_blocks(int threads, const float* from, float* to, std::int64_t images, std::int64_t blocks,
-                   std::int64_t plane, const std::vector<std::int64_t>& pixels) {
-    const auto count = static_cast<std::int64_t>(pixels.size());
-    parallel_for(threads, blocks, [&](std::int64_t b) {
-        for (std::int64_t n = 0; n < images; ++n) {
-            const float* const image = from + (n * blocks + b) * plane;
-            float* const packed = to + (b * images + n) * count * block;
-            for (std::int64_t p = 0; p < count; ++p)
-                std::copy_n(image + pixels[static_cast<std::size_t>(p)] * block, block, packed + p * block);
-        }
-    });
+void gather_block(const float* from, float* to, std::int64_t images, std::int64_t image_stride,
+                  const std::vector<std::int64_t>& pixels) {
+    for (std::int64_t n = 0; n < images; ++n, from += image_stride)
+        for (const std::int64_t pixel : pixels) to = std::copy_n(from + pixel * block, block, to);
 }
 
 }  // namespace
@@ -161,23 +154,31 @@ MadeOp make_with_block(const OpDesc& desc, const Context& context) {
     const std::int64_t outputs = dy[1] / block, inputs = x[1] / block;
     const std::int64_t dy_plane = dy[2] * dy[3] * block, x_plane = x[2] * x[3] * block;
     const Plan plan = make_plan(desc, block);
+    const std::int64_t images = plan.images, dys_block = images * plan.dy_image,
+                       xs_block = images * plan.x_image;
     std::vector<std::int64_t> dy_pixels(static_cast<std::size_t>(dy[2] * dy[3]));
     std::iota(dy_pixels.begin(), dy_pixels.end(), 0);
     const std::size_t dy_bytes = aligned(dy.bytes());
-    const std::size_t x_bytes = static_cast<std::size_t>(inputs * plan.images * plan.x_image) * sizeof(float);
-    return made_of(
-        desc, dy_bytes + x_bytes,
-        [=, threads = context.threads](void* const* in, void* const* out, void* workspace) {
-            float* const dys = floats_out(workspace);
-            float* const xs = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + dy_bytes);
-            gather_blocks<block>(threads, floats(in[0]), dys, plan.images, outputs, dy_plane, dy_pixels);
-            gather_blocks<block>(threads, floats(in[1]), xs, plan.images, inputs, x_plane, plan.x_pixels);
-            const std::int64_t weights = plan.taps * block * block;
-            parallel_for(threads, outputs * inputs, [&](std::int64_t b) {
-                accumulate(plan, block, dys + b / inputs * plan.images * plan.dy_image,
-                           xs + b % inputs * plan.images * plan.x_image, floats_out(out[0]) + b * weights);
-            });
-        });
+    const std::size_t x_bytes = static_cast<std::size_t>(inputs * xs_block) * sizeof(float);
+    return made_of(desc, dy_bytes + x_bytes,
+                   [=, threads = context.threads](void* const* in, void* const* out, void* workspace) {
+                       float* const dys = floats_out(workspace);
+                       float* const xs =
+                           reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + dy_bytes);
+                       parallel_for(threads, outputs + inputs, [&](std::int64_t b) {
+                           if (b < outputs)
+                               return gather_block<block>(floats(in[0]) + b * dy_plane, dys + b * dys_block,
+                                                          images, outputs * dy_plane, dy_pixels);
+                           b -= outputs;
+                           gather_block<block>(floats(in[1]) + b * x_plane, xs + b * xs_block, images,
+                                               inputs * x_plane, plan.x_pixels);
+                       });
+                       const std::int64_t weights = plan.taps * block * block;
+                       parallel_for(threads, outputs * inputs, [&](std::int64_t b) {
+                           accumulate(plan, block, dys + b / inputs * dys_block, xs + b % inputs * xs_block,
+                                      floats_out(out[0]) + b * weights);
+                       });
+                   });
 }
 
 }  // namespace

@@ -61,9 +61,9 @@ MadeOp make_global_average_pool(const OpDesc& desc, const Context& context) {
     return made_of(
         decided, 0,
         [view = ChannelView(x), threads = context.threads](void* const* in, void* const* out, void*) {
-            parallel_for(threads, view.images, [&](std::int64_t image) {
-                average(view, floats(in[0]), floats_out(out[0]), image);
-            });
+            parallel_for(
+                threads_for(threads, view.images * view.image_stride), view.images,
+                [&](std::int64_t image) { average(view, floats(in[0]), floats_out(out[0]), image); });
         });
 }
 

@@ -95,7 +95,8 @@ void product(const Product& p, std::int64_t tile) {
 }
 
 void run_product(int threads, const Product& p) {
-    parallel_for(threads, (p.count + 3) / 4, [&](std::int64_t tile) { product(p, tile); });
+    parallel_for(threads_for(threads, p.count * p.sums * p.columns), (p.count + 3) / 4,
+                 [&](std::int64_t tile) { product(p, tile); });
 }
 
 }  // namespace
@@ -110,7 +111,7 @@ MadeOp make_linear(const OpDesc& desc, const Context& context) {
     adopt_layout(decided, 0, Layout::plain);
     require_plain(decided, decided.outputs[0], {n, o}, "y");
     return made_of(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
-        parallel_for(threads, (o + 3) / 4, [&](std::int64_t tile) {
+        parallel_for(threads_for(threads, n * k * o), (o + 3) / 4, [&](std::int64_t tile) {
             forward_columns(floats(in[0]), floats(in[1]), floats(in[2]), floats_out(out[0]), n, k, o,
                             {tile * 4, std::min(o, tile * 4 + 4)});
         });

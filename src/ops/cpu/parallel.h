@@ -20,6 +20,11 @@ void parallel_for(int threads, std::int64_t n, const F& f) {
     for (std::int64_t i = 0; i < n; ++i) f(i);
 }
 
+// Starting threads takes microseconds: less work than that, in simple operations, is left to one of them.
+inline int threads_for(int threads, std::int64_t work) {
+    return work < 64 * 1024 ? 1 : threads;
+}
+
 struct Range {
     std::int64_t begin, end;
 };

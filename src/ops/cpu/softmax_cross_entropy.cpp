@@ -69,7 +69,7 @@ MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context& context) {
             for (std::int64_t c = 0; c < classes; ++c) all_weights += weight_of(c);
             for (std::int64_t i = 0; i < count; ++i) total += weight_of(labels[i]);
 
-            parallel_for(threads, images, [&](std::int64_t i) {
+            parallel_for(threads_for(threads, 32 * images * classes), images, [&](std::int64_t i) {
                 float* const gradient = with_gradient ? floats_out(out[1]) + i * classes : nullptr;
                 if (i >= count) {
                     if (gradient) std::fill(gradient, gradient + classes, 0.0f);
@@ -118,7 +118,7 @@ MadeOp make_softmax(const OpDesc& desc, const Context& context) {
     adopt_layout(decided, 0, Layout::plain);
     require_plain(decided, decided.outputs[0], {images, classes}, "probabilities");
     return made_of(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
-        parallel_for(threads, images, [&](std::int64_t i) {
+        parallel_for(threads_for(threads, 32 * images * classes), images, [&](std::int64_t i) {
             const float* x = floats(in[0]) + i * classes;
             float* y = floats_out(out[0]) + i * classes;
             const LogSumExp log_sum = log_sum_exp(x, classes);
