@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "onecycle/error.h"
+
 namespace onecycle::cli {
 
 namespace {
@@ -13,7 +15,12 @@ constexpr const char* default_parent = "runs";
 void declare_out_options(Arguments& arguments, std::string& out) {
     arguments.group("Files");
     arguments.value("--out", "DIR", "runs/NAME", "the folder to write to; it must be new or empty",
-                    [&out](const std::string& text) { out = text; });
+                    [&out](const std::string& text) {
+                        if (text.empty())
+                            throw Error(ErrorKind::usage, "bad option", "--out ''", "the value is empty",
+                                        "name a folder, or leave the option out");
+                        out = text;
+                    });
     arguments.value("--config", "FILE", "", "a run's config.json as the defaults", [](const std::string&) {});
 }
 

@@ -47,7 +47,6 @@ class Train : public Verb {
         for (const std::string& line : learner.describe()) console.say(line);
         RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
                                         : RunFolder::open(resume_, console.log());
-        view.expect(learner.steps_per_epoch() * options_.epochs, options_.size);
         view.store_tests_in(&run);
         const FitResult result = learner.fit({.run = &run});
         if (result.step > 0)

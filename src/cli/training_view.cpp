@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/signals.h"
 #include "onecycle/find_report.h"
@@ -19,12 +18,6 @@ std::string shown(const std::optional<double>& rate) {
 }
 
 }  // namespace
-
-std::string duration(double seconds) {
-    if (seconds < 90) return fmt::format("{:.0f} s", seconds);
-    if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
-    return fmt::format("{:.1f} h", seconds / 3600);
-}
 
 void say_range_test(Console& console, const RangeTestAnalysis& analysis) {
     std::string plot = find_plot(analysis);
@@ -57,43 +50,18 @@ Observer TrainingView::observer() {
     return observer;
 }
 
-void TrainingView::expect(std::int64_t training_steps, int size) {
-    training_steps_ = training_steps;
-    size_ = size;
-}
-
 void TrainingView::step(const StepReport& report) {
-    // The first steps are slower than all others: memory is touched for the first time.
-    constexpr int steps_before_estimate = 4;
-    if (++steps_seen_ == steps_before_estimate && training_steps_ > 0) estimate(report);
     if (!console_.progress_due()) return;
     console_.progress(console_.bar() ? progress_bar(report, std::min(console_.width(), 120))
                                      : progress_line(report));
 }
 
-void TrainingView::estimate(const StepReport& report) {
-    const auto left = static_cast<double>(report.steps - report.step - 1);
-    if (left < 1) return;
-    const double total = [&] {
-        if (report.activity == StepReport::Activity::train) return report.seconds_left;
-        return report.seconds_left / left * static_cast<double>(training_steps_) + report.seconds_left;
-    }();
-    const char* what =
-        report.activity == StepReport::Activity::train ? "training" : "range test and training";
-    console_.say(fmt::format("Expected time on this machine: {} for {}.", duration(total), what));
-    // The work grows with the square of the size.
-    constexpr double patience = 600;
-    if (total <= patience) return;
-    const int smaller = static_cast<int>(size_ * std::sqrt(patience / total)) / 32 * 32;
-    if (smaller >= 64) console_.say(fmt::format("--size {} would bring it below 10 minutes.", smaller));
-}
-
 void TrainingView::epoch(const EpochReport& e) {
-    if (!header_said_) console_.say("epoch  train loss  valid loss  accuracy      lr  images/s     time");
+    if (!header_said_) console_.say("epoch  train loss  valid loss  accuracy      lr  images/s  seconds");
     header_said_ = true;
-    std::string line = fmt::format("{:>5}  {:>10.4f}  {:>10.4f}  {:>6.1f} %  {:>6.1e}  {:>8.1f}  {:>7}",
-                                   e.epoch + 1, e.train_loss, e.valid_loss, 100 * e.accuracy, e.lr,
-                                   e.images_per_second, duration(e.seconds));
+    std::string line =
+        fmt::format("{:>5}  {:>10.4f}  {:>10.4f}  {:>6.1f} %  {:>6.1e}  {:>8.1f}  {:>7.1f}", e.epoch + 1,
+                    e.train_loss, e.valid_loss, 100 * e.accuracy, e.lr, e.images_per_second, e.seconds);
     if (e.interval)
         line += fmt::format("  (95 %: {:.0f} to {:.0f} %)", 100 * e.interval->low, 100 * e.interval->high);
     console_.say(line);

@@ -63,15 +63,15 @@ Image rotated(const Image& image, double degrees) {
             const double from_y =
                 std::clamp(mid_y - s * (x - mid_x) + c * (y - mid_y), 0.0, image.height - 1.0);
             const int x0 = static_cast<int>(from_x), y0 = static_cast<int>(from_y);
-            const int x1 = std::min(x0 + 1, image.width - 1), y1 = std::min(y0 + 1, image.height - 1);
-            const double right = from_x - x0, below = from_y - y0;
-            const auto at = [&](int px, int py, int channel) {
-                return image.rgb[(static_cast<std::size_t>(py) * image.width + px) * 3 + channel];
-            };
+            const int right = static_cast<int>((from_x - x0) * 256),
+                      below = static_cast<int>((from_y - y0) * 256);
+            const std::uint8_t* top = &image.rgb[(static_cast<std::size_t>(y0) * image.width + x0) * 3];
+            const std::uint8_t* bottom = y0 + 1 < image.height ? top + image.width * 3 : top;
+            const int next = x0 + 1 < image.width ? 3 : 0;
             for (int k = 0; k < 3; ++k) {
-                const double top = at(x0, y0, k) * (1 - right) + at(x1, y0, k) * right;
-                const double bottom = at(x0, y1, k) * (1 - right) + at(x1, y1, k) * right;
-                to[k] = static_cast<std::uint8_t>(top * (1 - below) + bottom * below + 0.5);
+                const int upper = top[k] * (256 - right) + top[k + next] * right;
+                const int lower = bottom[k] * (256 - right) + bottom[k + next] * right;
+                to[k] = static_cast<std::uint8_t>((upper * (256 - below) + lower * below + 32768) >> 16);
             }
         }
     return out;

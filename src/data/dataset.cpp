@@ -52,13 +52,17 @@ struct Layout {
 Layout find_layout(const std::string& root, const DatasetOptions& options) {
     Layout layout;
     layout.valid = options.valid_dir;
+    // "train" may also be the name of a class, beside "bus" perhaps; class folders inside make it a side.
+    const std::string train = root + "/train";
+    const bool train_is_folder = is_folder(train),
+               train_is_side = train_is_folder && subfolder_count(train) > 0;
     for (const char* name : {"val", "valid", "test"}) {
         const std::string dir = root + "/" + name;
-        if (layout.valid.empty() && is_folder(dir) && has_subfolders(dir)) layout.valid = dir;
+        if (layout.valid.empty() && is_folder(dir) && (train_is_side || subfolder_count(dir) > 0))
+            layout.valid = dir;
     }
-    // "train" may also be the name of a class (beside "bus"); only class folders inside make it a side.
-    const std::string train = root + "/train";
-    const bool two_sides = is_folder(train) && (has_subfolders(train) || !layout.valid.empty());
+    const bool two_sides =
+        train_is_side || (train_is_folder && (!layout.valid.empty() || subfolder_count(root) == 1));
     layout.train = two_sides ? train : root;
     if (layout.valid.empty() || !options.valid_dir.empty() || two_sides) return layout;
     if (options.use == DatasetUse::training)

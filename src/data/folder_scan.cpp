@@ -131,9 +131,10 @@ bool is_folder(const std::string& path) {
     return fs::is_directory(path, error);
 }
 
-bool has_subfolders(const std::string& path) {
+std::size_t subfolder_count(const std::string& path) {
     const std::vector<Entry> entries = entries_of(path);
-    return std::any_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.folder; });
+    return static_cast<std::size_t>(
+        std::count_if(entries.begin(), entries.end(), [](const Entry& entry) { return entry.folder; }));
 }
 
 }  // namespace onecycle

@@ -27,7 +27,7 @@ FolderScan scan_class_folders(const std::string& dir);
 
 bool is_folder(const std::string& path);
 
-// True when the folder holds a folder whose name does not start with '.'.
-bool has_subfolders(const std::string& path);
+// Folders in it whose names do not start with '.'.
+std::size_t subfolder_count(const std::string& path);
 
 }  // namespace onecycle

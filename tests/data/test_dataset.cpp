@@ -189,6 +189,11 @@ TEST(Dataset, mistakes_are_named) {
     add_class(root / "two", 1);
     EXPECT_EQ(failure(root.path()), "accepted");
 
+    TemporaryFolder flat;
+    add_class(flat / "train", 3);
+    EXPECT_NE(failure(flat.path()).find("train: no class folders; found 3 images directly in it"),
+              std::string::npos);
+
     TemporaryFolder sides;
     for (const char* name : {"train/x", "train/y", "val/x", "val/z"}) add_class(sides / name, 2);
     EXPECT_NE(failure(sides.path()).find("class 'z' is not among the training classes"), std::string::npos);
@@ -201,6 +206,7 @@ TEST(Dataset, mistakes_are_named) {
     EXPECT_NE(lines[0].find("no image of class 'y'"), std::string::npos);
     fs::remove_all(sides / "val/x");
     add_class(sides / "val", 2);
+    EXPECT_NE(failure(sides.path()).find("val: no class folders; found 2 images"), std::string::npos);
     fs::create_directory(sides / "val/x");
     EXPECT_NE(failure(sides.path()).find("no image for evaluation"), std::string::npos);
 }

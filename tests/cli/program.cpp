@@ -1,0 +1,101 @@
+#include "cli/program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+namespace onecycle::test {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path new_folder() {
+    std::string name = (fs::temp_directory_path() / "onecycle-test-XXXXXX").string();
+    if (!::mkdtemp(name.data())) throw std::runtime_error("cannot make a folder for the test");
+    return name;
+}
+
+std::string contents(const fs::path& file) {
+    std::ifstream stream(file, std::ios::binary);
+    std::ostringstream text;
+    text << stream.rdbuf();
+    return text.str();
+}
+
+}  // namespace
+
+Workplace::Workplace() : folder_(new_folder()), streams_(new_folder()) {}
+
+Workplace::~Workplace() {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+    fs::remove_all(streams_, ignored);
+}
+
+pid_t Workplace::start(const std::vector<std::string>& arguments) const {
+    std::vector<char*> argv{const_cast<char*>("onecycle")};
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    const std::string out = streams_ / "out", err = streams_ / "err";
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    if (::dup2(::open(out.c_str(), flags, 0600), STDOUT_FILENO) < 0) ::_exit(125);
+    if (::dup2(::open(err.c_str(), flags, 0600), STDERR_FILENO) < 0) ::_exit(125);
+    if (::chdir(folder_.c_str()) != 0) ::_exit(125);
+    ::execv(ONECYCLE_BINARY, argv.data());
+    ::_exit(126);
+}
+
+Outcome Workplace::finish(pid_t child) const {
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    Outcome outcome;
+    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    outcome.out = contents(streams_ / "out");
+    outcome.err = contents(streams_ / "err");
+    return outcome;
+}
+
+Outcome Workplace::run(const std::vector<std::string>& arguments) const {
+    return finish(start(arguments));
+}
+
+Outcome Workplace::run_until(const std::string& ready, int signal,
+                             const std::vector<std::string>& arguments) const {
+    const pid_t child = start(arguments);
+    using namespace std::chrono_literals;
+    for (int tries = 0; !fs::exists(folder_ / ready) && tries < 6000; ++tries)
+        std::this_thread::sleep_for(10ms);
+    ::kill(child, signal);
+    return finish(child);
+}
+
+void Workplace::write(const std::string& name, const std::string& text) const {
+    fs::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+}
+
+std::string Workplace::read(const std::string& name) const {
+    return contents(folder_ / name);
+}
+
+std::vector<std::string> Workplace::listing() const {
+    std::vector<std::string> paths;
+    for (const auto& entry : fs::recursive_directory_iterator(folder_))
+        paths.push_back(entry.path().lexically_relative(folder_).string());
+    std::sort(paths.begin(), paths.end());
+    return paths;
+}
+
+}  // namespace onecycle::test

@@ -1,0 +1,44 @@
+// Runs the real binary as a user would: arguments in, exit code and both streams out.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace onecycle::test {
+
+struct Outcome {
+    int code = -1;  // 128 + the signal's number when it was killed
+    std::string out, err;
+};
+
+// A folder of its own for each test, deleted afterwards; programs run in it.
+class Workplace {
+  public:
+    Workplace();
+    ~Workplace();
+
+    std::filesystem::path operator/(const std::string& name) const { return folder_ / name; }
+    const std::filesystem::path& path() const { return folder_; }
+
+    Outcome run(const std::vector<std::string>& arguments) const;
+
+    // Starts the program, waits until `ready` exists in the folder, then sends the signal and waits.
+    Outcome run_until(const std::string& ready, int signal, const std::vector<std::string>& arguments) const;
+
+    void write(const std::string& name, const std::string& text) const;
+    std::string read(const std::string& name) const;
+
+    // Every path below, sorted: to see that a command left nothing behind.
+    std::vector<std::string> listing() const;
+
+  private:
+    pid_t start(const std::vector<std::string>& arguments) const;
+    Outcome finish(pid_t child) const;
+
+    std::filesystem::path folder_, streams_;
+};
+
+}  // namespace onecycle::test

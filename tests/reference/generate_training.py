@@ -1,0 +1,152 @@
+"""Ten training steps of a ResNet18 with every optimizer and wrapper: losses, weights, statistics.
+
+Run: python tests/reference/generate_training.py   (about 2 minutes)
+Versions used: torch 2.11.0, torchvision 0.26.0, numpy 2.4.6. Writes tests/reference/data/training_*.json,
+one file a variant: its options, the rates and momenta of each step, and
+    loss, loss_tolerance      of every step, before its update (absolute)
+    change                    final minus initial value of every parameter and running statistic, rows
+                              [name, sum, norm, dot, [samples], tolerance], see formula.summary
+    average                   the same of the moving average, where there is one
+Weights and running statistics start from the formula, moments at 0. Micro step i (steps count from 0; two
+of them a step where `accumulate` is 2) sees images IMAGES.i and labels LABELS.i. The truth is computed in
+float64. README.md here tells how the images, the weights and the tolerances were chosen.
+"""
+import json
+import math
+import pathlib
+import sys
+
+import numpy as np
+import torch
+
+import formula
+import networks
+
+torch.set_num_threads(1)
+DATA = pathlib.Path(__file__).parent / "data"
+STEPS, BATCH, SIZE, CLASSES = 10, 4, 48, 10
+NORM_BIAS = 2.0  # most ReLUs stay open, so that ten steps meet no kink
+CLASS_WEIGHTS = [0.5, 1.5, 1.0, 0.75, 1.25, 2.0, 0.625, 1.0, 0.875, 1.125]
+# Weight decays are larger than anyone's defaults, so that a decay on the wrong tensor shows.
+SGD = {"optimizer": "sgd", "max_lr": 0.005, "weight_decay": 1e-2}
+VARIANTS = {  # name: (options, images)
+    "sgd": (SGD, "images.0"),
+    "nesterov": (SGD | {"nesterov": True}, "images.0"),
+    "adam": ({"optimizer": "adam", "max_lr": 0.003, "weight_decay": 1e-3}, "images.0"),
+    "adamw": ({"optimizer": "adamw", "max_lr": 0.003, "weight_decay": 1e-1}, "images.0"),
+    "clip": (SGD | {"clip_norm": 1.0}, "images.0"),
+    "accumulate": (SGD | {"accumulate": 2}, "images.0"),
+    "smoothing": (SGD | {"label_smoothing": 0.1, "class_weights": CLASS_WEIGHTS}, "images.0"),
+    "average": (SGD | {"average_decay": 0.9}, "images.0"),
+}
+DEFAULTS = {"beta2": 0.99, "epsilon": 1e-5, "nesterov": False, "clip_norm": 0.0, "accumulate": 1,
+            "label_smoothing": 0.0, "class_weights": None, "average_decay": 0.0}
+
+
+def one_cycle(max_lr, steps=STEPS, pct=0.25, div=25.0, final_div=1e4, low=0.85, high=0.95):
+    """The default policy `onecycle`: cosine up and down, the last step at the floor, momentum mirrored."""
+    def cosine(a, b, q):
+        return b + (a - b) / 2 * (1 + math.cos(math.pi * q))
+    last, lr, momentum = steps - 1, [], []
+    peak = pct * last
+    for k in range(steps):
+        if k < peak:
+            lr.append(cosine(max_lr / div, max_lr, k / peak))
+            momentum.append(cosine(high, low, k / peak))
+        else:
+            lr.append(cosine(max_lr, max_lr / div / final_div, (k - peak) / (last - peak)))
+            momentum.append(cosine(low, high, (k - peak) / (last - peak)))
+    return lr, momentum
+
+
+def make_optimizer(model, o):
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    free = [p for p in model.parameters() if p.ndim == 1]  # batch norm and biases
+    groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+    if o["optimizer"] == "sgd":
+        return torch.optim.SGD(groups, lr=1.0, momentum=0.9, nesterov=o["nesterov"], weight_decay=o["weight_decay"])
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[o["optimizer"]]
+    return kind(groups, lr=1.0, betas=(0.9, o["beta2"]), eps=o["epsilon"], weight_decay=o["weight_decay"])
+
+
+def state_of(model):
+    return {n: t.detach().double().numpy().copy() for n, t in model.state_dict().items()
+            if not n.endswith("num_batches_tracked")}
+
+
+def run(o, images, kind):
+    """Losses of the steps, the changes of the state and of its moving average, the kinks' distances."""
+    rates, momenta = one_cycle(o["max_lr"])
+    with networks.arithmetic(kind) as (dtype, layout):
+        model = networks.resnet("resnet18", "imagenet", CLASSES, dtype, NORM_BIAS).to(memory_format=layout).train()
+        initial = state_of(model)
+        average = torch.optim.swa_utils.AveragedModel(
+            model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(o["average_decay"]), use_buffers=True)
+        average.n_averaged += 1  # else the first update copies the weights instead of averaging
+        kinks = networks.Kinks(model)
+        optimizer = make_optimizer(model, o)
+        weights = o["class_weights"] and torch.tensor(o["class_weights"], dtype=dtype)
+        criterion = torch.nn.CrossEntropyLoss(weights, label_smoothing=o["label_smoothing"])
+        losses = []
+        for step in range(STEPS):
+            for group in optimizer.param_groups:
+                group["lr"] = rates[step]
+                if o["optimizer"] == "sgd":
+                    group["momentum"] = momenta[step]
+                else:
+                    group["betas"] = (momenta[step], o["beta2"])
+            optimizer.zero_grad()
+            losses.append(0.0)
+            for micro in range(o["accumulate"]):
+                i = step * o["accumulate"] + micro
+                x = networks.normalized(f"{images}.{i}", BATCH, SIZE, dtype).contiguous(memory_format=layout)
+                loss = criterion(model(x), torch.from_numpy(formula.labels(f"labels.{i}", BATCH, CLASSES)))
+                (loss / o["accumulate"]).backward()
+                losses[-1] += loss.item() / o["accumulate"]
+            if o["clip_norm"]:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), o["clip_norm"])
+            optimizer.step()
+            average.update_parameters(model)
+    final, mean = state_of(model), state_of(average.module)
+    return {"loss": np.array(losses), "change": {n: final[n] - initial[n] for n in initial},
+            "average": {n: mean[n] - initial[n] for n in initial}, "kinks": kinks}
+
+
+def compare(variant, o, images, kinds=networks.FP32):
+    """The truth, and what PyTorch's fp32 makes of it: errors of the losses, errors by tensor."""
+    truth = run(o, images, "float64")
+    others = [run(o, images, kind) for kind in kinds]
+    losses = np.max([np.abs(other["loss"] - truth["loss"]) for other in others], axis=0)
+    found = {part: networks.errors(truth[part], [other[part] for other in others])
+             for part in ("change", "average")[:2 if o["average_decay"] else 1]}
+    margin = min(truth["kinks"].margin(other["kinks"]) for other in others)
+    print(variant, images, f"loss {truth['loss'][0]:.3f} to {truth['loss'][-1]:.3f}, errors",
+          *(f"{v:.0e}" for v in losses), *(f"{part} median {np.median(list(e.values())):.0e} "
+          f"worst {max(e.values()):.0e}" for part, e in found.items()), f"kink margin {margin:.1f}", flush=True)
+    return truth, losses, found, margin
+
+
+def write(variant, o, images):
+    truth, losses, found, margin = compare(variant, o, images)
+    assert margin > 1.4, "a ReLU switches by rounding: take other images (--search)"
+    lr, momentum = one_cycle(o["max_lr"])
+    # Errors grow from step to step, but by chance not at each: a later step is never held tighter.
+    tolerance = 10 * np.maximum.accumulate(np.maximum(losses, 1e-6))
+    head = {"variant": variant, "options": o, "arch": "resnet18", "stem": "imagenet", "batch": BATCH, "size": SIZE,
+            "classes": CLASSES, "images": images, "labels": "labels", "norm_bias": NORM_BIAS, "lr": lr,
+            "momentum": momentum, "loss": formula.rounded(truth["loss"].tolist(), 10),
+            "loss_tolerance": formula.rounded(tolerance.tolist(), 2)}
+    text = json.dumps(head)[:-1] + "".join(
+        f', "{part}": {networks.lines(networks.rows(truth[part], e))}' for part, e in found.items()) + "}\n"
+    path = DATA / f"training_{variant}.json"
+    path.write_text(text)
+    print(path.name, path.stat().st_size, "bytes")
+
+
+if sys.argv[1:2] == ["--search"]:  # VARIANT FIRST LAST: which images keep away from the kinks
+    variant, first, last = sys.argv[2:]
+    for i in range(int(first), int(last)):
+        compare(variant, DEFAULTS | VARIANTS[variant][0], f"images.{i}", ("contiguous",))
+    sys.exit()
+for variant, (options, images) in VARIANTS.items():
+    write(variant, DEFAULTS | options, images)

@@ -1,0 +1,246 @@
+// What a learner promises: equal runs give equal bytes, and what is evaluated is what is saved.
+#include "onecycle/learner.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "onecycle/error.h"
+#include "onecycle/safetensors.h"
+#include "train/tiny.h"
+
+namespace onecycle {
+namespace {
+
+using testing::read_text;
+using testing::TemporaryFolder;
+using testing::tiny_dataset;
+using testing::tiny_options;
+
+FitResult fit_into(const std::string& out, const TrainOptions& options, Observer observer = {}) {
+    Learner learner(tiny_dataset(), options, std::move(observer));
+    RunFolder run = RunFolder::create(out);
+    return learner.fit({.run = &run});
+}
+
+TEST(Learner, equal_runs_give_equal_bytes_for_any_number_of_threads) {
+    const TemporaryFolder folder;
+    std::string checkpoint, steps;
+    for (int threads : {1, 2, 4}) {
+        TrainOptions options = tiny_options();
+        options.threads = threads;
+        const FitResult result = fit_into(folder / std::to_string(threads), options);
+        EXPECT_TRUE(result.finished());
+        const std::string bytes = read_text(result.checkpoint);
+        const std::string rows = read_text(folder / (std::to_string(threads) + "/steps.csv"));
+        if (threads == 1) {
+            checkpoint = bytes;
+            steps = rows;
+        }
+        EXPECT_GT(bytes.size(), std::size_t{80'000'000});
+        EXPECT_TRUE(bytes == checkpoint) << threads << " threads";
+        EXPECT_EQ(rows, steps);
+    }
+}
+
+TEST(Learner, a_run_folder_tells_the_whole_story) {
+    const TemporaryFolder folder;
+    std::vector<StepReport> steps;
+    std::vector<EpochReport> epochs;
+    const FitResult result = fit_into(folder / "run", tiny_options(),
+                                      {.on_step = [&](const StepReport& r) { steps.push_back(r); },
+                                       .on_epoch = [&](const EpochReport& r) { epochs.push_back(r); }});
+    ASSERT_EQ(steps.size(), 6u);
+    ASSERT_EQ(epochs.size(), 2u);
+    const Schedule schedule = make_schedule(policy_options(tiny_options(), 0.02, 3));
+    double sum = 0;
+    for (std::size_t k = 0; k < 6; ++k) {
+        EXPECT_EQ(steps[k].step, static_cast<std::int64_t>(k));
+        EXPECT_DOUBLE_EQ(steps[k].lr, evaluate(schedule, static_cast<std::int64_t>(k)).lr);
+        EXPECT_DOUBLE_EQ(steps[k].momentum, evaluate(schedule, static_cast<std::int64_t>(k)).momentum);
+        if (k < 3) sum += steps[k].loss;
+    }
+    EXPECT_DOUBLE_EQ(epochs[0].train_loss, sum / 3);
+    EXPECT_TRUE(epochs[0].interval.has_value()) << "6 images are few";
+
+    EXPECT_EQ(read_text(folder / "run/latest"), "step-000006.safetensors\n");
+    const bool first_is_best =
+        epochs[0].accuracy > epochs[1].accuracy ||
+        (epochs[0].accuracy == epochs[1].accuracy && epochs[0].valid_loss < epochs[1].valid_loss);
+    EXPECT_EQ(read_text(folder / "run/best"),
+              first_is_best ? "step-000003.safetensors\n" : "step-000006.safetensors\n");
+    EXPECT_EQ(result.best_epoch, first_is_best ? 0 : 1);
+
+    const TrainOptions written =
+        train_options_from_json(read_text(folder / "run/config.json"), "config.json");
+    EXPECT_TRUE(changed_options(resolved(tiny_options()), written).empty());
+
+    const SafetensorsFile file(result.checkpoint);
+    EXPECT_EQ(file.digest(), result.digest);
+    EXPECT_EQ(file.metadata().at("step"), "6");
+    ASSERT_NE(file.find("bn1.num_batches_tracked"), nullptr);
+    std::int64_t batches = 0;
+    file.read("bn1.num_batches_tracked", std::as_writable_bytes(std::span(&batches, 1)));
+    EXPECT_EQ(batches, 6);
+    for (const auto& [key, value] : file.metadata())
+        EXPECT_EQ(value.find('/'), std::string::npos) << "no path in a checkpoint: " << key;
+}
+
+// Loss and accuracy of a saved model, from its probabilities for each image alone.
+TEST(Learner, evaluation_is_exact_on_part_batches_and_agrees_with_the_saved_model) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.batch_size = 4;  // the 6 images of evaluation are a batch and a half
+    options.epochs = 1;
+    Learner learner(tiny_dataset(), options);
+    const FitResult result = learner.fit();
+    const Evaluation evaluation = learner.evaluate();
+    EXPECT_EQ(evaluation.n, 6);
+    EXPECT_DOUBLE_EQ(evaluation.loss, result.epochs.back().valid_loss);
+    learner.save(folder / "model.safetensors");
+
+    const Dataset dataset = tiny_dataset();
+    std::vector<std::string> files;
+    for (const Sample& sample : dataset.valid) files.push_back(sample.path);
+    double loss = 0;
+    std::int64_t correct = 0;
+    Model one_by_one(folder / "model.safetensors", {.batch_size = 1});
+    const auto predictions = one_by_one.predict(files, 3);
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        ASSERT_EQ(predictions[i].top.size(), 3u);
+        double sum = 0;
+        for (const auto& entry : predictions[i].top) {
+            sum += entry.probability;
+            EXPECT_EQ(entry.label, dataset.classes[static_cast<std::size_t>(entry.index)]);
+            if (entry.index == dataset.valid[i].label) loss -= std::log(entry.probability) / 6;
+        }
+        EXPECT_NEAR(sum, 1, 1e-6);
+        correct += predictions[i].top.front().index == dataset.valid[i].label;
+    }
+    EXPECT_NEAR(evaluation.loss, loss, 1e-5 * loss);  // fp32: other batch sizes sum in another order
+    EXPECT_DOUBLE_EQ(evaluation.accuracy, static_cast<double>(correct) / 6);
+    EXPECT_DOUBLE_EQ(evaluation.top5, 1);
+    std::int64_t all = 0, diagonal = 0;
+    for (std::size_t a = 0; a < 3; ++a)
+        for (std::size_t b = 0; b < 3; ++b) {
+            all += evaluation.confusion[a][b];
+            diagonal += a == b ? evaluation.confusion[a][b] : 0;
+        }
+    EXPECT_EQ(all, 6);
+    EXPECT_EQ(diagonal, correct);
+
+    for (int batch : {1, 4, 64}) {
+        Model model(folder / "model.safetensors", {.batch_size = batch});
+        const Evaluation again = model.evaluate(dataset.valid, dataset.classes);
+        EXPECT_NEAR(again.loss, evaluation.loss, 1e-5 * loss);
+        EXPECT_EQ(again.confusion, evaluation.confusion);
+    }
+    // Equal programs give equal bits, whoever runs them.
+    const auto ours = learner.predict(files, 2);
+    Model model(folder / "model.safetensors", {.batch_size = 4});
+    const auto theirs = model.predict(files, 2);
+    for (std::size_t i = 0; i < files.size(); ++i)
+        EXPECT_EQ(ours[i].top.front().probability, theirs[i].top.front().probability);
+}
+
+TEST(Learner, with_an_average_the_plain_names_hold_what_was_evaluated) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.ema = 0.5;
+    const FitResult result = fit_into(folder / "run", options);
+    const SafetensorsFile file(result.checkpoint);
+    const auto average = file.read_floats("fc.weight"), raw = file.read_floats("training.fc.weight");
+    EXPECT_NE(average, raw);
+    const Dataset dataset = tiny_dataset();
+    Model model(result.checkpoint, {.batch_size = 8});
+    EXPECT_DOUBLE_EQ(model.evaluate(dataset.valid, dataset.classes).loss, result.epochs.back().valid_loss);
+}
+
+TEST(Learner, an_update_of_two_batches_counts_once) {
+    TrainOptions options = tiny_options();
+    options.batch_size = 4;
+    options.accumulate = 2;
+    std::vector<std::int64_t> steps;
+    Learner learner(tiny_dataset(), options,
+                    {.on_step = [&](const StepReport& r) { steps.push_back(r.step); }});
+    EXPECT_EQ(learner.steps_per_epoch(), 3);
+    EXPECT_EQ(learner.fit().step, 6);
+    EXPECT_EQ(steps, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}));
+}
+
+TEST(Learner, divergence_names_step_and_tensor_and_keeps_the_last_checkpoint) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.policy = "constant";
+    options.max_lr = 1e30;
+    options.checkpoint_every = 1;
+    try {
+        fit_into(folder / "run", options);
+        FAIL() << "it should have diverged";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.exit_code(), 6);
+        const std::string text = error.what();
+        EXPECT_NE(text.find("step 1"), std::string::npos) << text;
+        EXPECT_NE(text.find("is not finite"), std::string::npos) << text;
+        EXPECT_NE(text.find("step-000001.safetensors is kept"), std::string::npos) << text;
+        EXPECT_NE(text.find("--max-lr"), std::string::npos) << text;
+    }
+    const auto kept = newest_valid_checkpoint(folder / "run");
+    ASSERT_TRUE(kept.has_value());
+    EXPECT_EQ(kept->step, 1);
+    const SafetensorsFile file(kept->path);
+    for (float value : file.read_floats("layer1.0.conv1.weight")) ASSERT_TRUE(std::isfinite(value));
+}
+
+TEST(Learner, a_set_smaller_than_a_batch_is_one_full_batch) {
+    TrainOptions options = tiny_options();
+    options.batch_size = 64;
+    options.epochs = 1;
+    Learner learner(tiny_dataset(), options);
+    EXPECT_EQ(learner.steps_per_epoch(), 1);
+    EXPECT_TRUE(std::isfinite(learner.fit().epochs.back().train_loss));
+}
+
+TEST(Learner, balanced_weights_make_rare_classes_count) {
+    Dataset dataset = tiny_dataset();
+    std::erase_if(dataset.train, [left = 2](const Sample& s) mutable { return s.label == 0 && left-- <= 0; });
+    TrainOptions options = tiny_options();
+    options.epochs = 1;
+    options.batch_size = 16;
+    std::vector<double> losses;
+    for (bool balanced : {false, true}) {
+        options.balanced_class_weights = balanced;
+        Learner learner(dataset, options,
+                        {.on_step = [&](const StepReport& r) { losses.push_back(r.loss); }});
+        learner.fit();
+    }
+    // The first batch, before any update: the same logits, other weights.
+    EXPECT_NE(losses.front(), losses[losses.size() / 2]);
+}
+
+TEST(Learner, the_first_lines_tell_classes_steps_and_what_is_too_little) {
+    const Learner learner(tiny_dataset(), tiny_options());
+    std::string text;
+    for (const std::string& line : learner.describe()) text += line + "\n";
+    EXPECT_NE(text.find("3 classes, 30 images to train on, 6 to evaluate on"), std::string::npos) << text;
+    EXPECT_NE(text.find("10 + 2"), std::string::npos) << text;
+    EXPECT_NE(text.find("6 steps in all are few: --epochs 67 would make 201"), std::string::npos) << text;
+    EXPECT_NE(text.find("--stem small"), std::string::npos) << text;
+}
+
+TEST(Wilson, interval_matches_published_values) {
+    // Newcombe 1998, table I, method 3 (score without continuity correction): 81/263, 15/148, 0/20, 1/29.
+    const auto expect = [](std::int64_t correct, std::int64_t n, double low, double high) {
+        const Interval interval = wilson_interval(correct, n);
+        EXPECT_NEAR(interval.low, low, 5e-5);
+        EXPECT_NEAR(interval.high, high, 5e-5);
+    };
+    expect(81, 263, 0.2553, 0.3662);
+    expect(15, 148, 0.0624, 0.1605);
+    expect(0, 20, 0.0000, 0.1611);
+    expect(1, 29, 0.0061, 0.1718);
+}
+
+}  // namespace
+}  // namespace onecycle

@@ -1,0 +1,117 @@
+// Options: their text form, their defaults, what is refused.
+#include "onecycle/options.h"
+
+#include <gtest/gtest.h>
+
+#include "onecycle/error.h"
+
+namespace onecycle {
+namespace {
+
+TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
+    TrainOptions options{.data = "/photos",
+                         .valid_fraction = 0.3,
+                         .bad_images = BadImages::fail,
+                         .arch = "resnet50",
+                         .stem = Stem::small,
+                         .zero_init_residual = true,
+                         .size = 64,
+                         .augment = AugmentPolicy::strong,
+                         .mean = {0.1, 0.2, 0.3},
+                         .batch_size = 7,
+                         .epochs = 9,
+                         .max_lr = 0.1234567890123456789,
+                         .policy = "onecycle:pytorch",
+                         .pct_start = 0.4,
+                         .anneal = Anneal::linear,
+                         .three_phase = true,
+                         .momentum = MomentumRange{0.8, 0.9},
+                         .optimizer = OptimizerKind::adamw,
+                         .weight_decay = 0.05,
+                         .balanced_class_weights = true,
+                         .clip_norm = 1,
+                         .accumulate = 2,
+                         .ema = 0.99,
+                         .seed = 18446744073709551615u,
+                         .threads = 3,
+                         .checkpoint_every = 17};
+    const std::string text = to_json(options);
+    const TrainOptions read = train_options_from_json(text, "config.json");
+    EXPECT_EQ(to_json(read), text);
+    EXPECT_TRUE(changed_options(options, read).empty());
+    EXPECT_EQ(read.max_lr, options.max_lr);
+    EXPECT_EQ(read.seed, options.seed);
+    EXPECT_EQ(read.momentum->low, 0.8);
+}
+
+TEST(Options, resolved_says_everything_out_loud) {
+    TrainOptions options{.data = "photos", .optimizer = OptimizerKind::adamw};
+    const TrainOptions all = resolved(options);
+    EXPECT_EQ(all.data.front(), '/');
+    EXPECT_EQ(all.weight_decay, 1e-2);
+    EXPECT_EQ(all.momentum->low, 0.85);
+    EXPECT_EQ(all.momentum->high, 0.95);
+    EXPECT_EQ(all.device, "cpu");
+    EXPECT_EQ(all.precision, "fp32");
+    options.optimizer = OptimizerKind::sgd;
+    options.policy = "cosine";
+    EXPECT_EQ(resolved(options).weight_decay, 1e-4);
+    EXPECT_EQ(resolved(options).momentum->high, 0.9);
+    EXPECT_NE(to_json(all).find("\"max_lr\": \"auto\""), std::string::npos);
+}
+
+TEST(Options, unknown_members_and_wrong_types_are_refused_by_name) {
+    for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{
+             {R"({"bach_size": 3})", "bach_size"},
+             {R"({"batch_size": "3"})", "\"batch_size\" is \"3\", but must be a whole number"},
+             {R"({"batch_size": 99999999999})", "batch_size"},
+             {R"({"momentum": true})", "momentum"},
+             {R"({"optimizer": "sdg"})", "sdg"},
+             {R"({"mean": [1, 2]})", "mean"},
+             {"[1]", "not a JSON object"},
+             {"{", "not a JSON object"}}) {
+        try {
+            train_options_from_json(text, "config.json");
+            ADD_FAILURE() << text;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.exit_code(), 2);
+            EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+        }
+    }
+}
+
+TEST(Options, what_is_out_of_range_is_refused_by_name) {
+    const auto refused = [](TrainOptions options, const std::string& option, int code = 2) {
+        try {
+            check(options);
+            ADD_FAILURE() << option << " should be refused";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.exit_code(), code) << error.what();
+            EXPECT_NE(std::string(error.what()).find(option), std::string::npos) << error.what();
+        }
+    };
+    EXPECT_NO_THROW(check({}));
+    refused({.valid_fraction = 1}, "--valid-fraction");
+    refused({.arch = "resnet101"}, "--arch");
+    refused({.size = 31}, "--size");
+    refused({.crop_pct = 0}, "--crop-pct");
+    refused({.stddev = {1, 0, 1}}, "--std");
+    refused({.batch_size = 1}, "--batch-size");
+    refused({.epochs = 0}, "--epochs");
+    refused({.max_lr = -1}, "--max-lr");
+    refused({.policy = "twocycle"}, "--policy");
+    refused({.pct_start = 2}, "--pct-start");
+    refused({.momentum = MomentumRange{0.9, 1.0}}, "--momentum");
+    refused({.optimizer = OptimizerKind::adam, .nesterov = true}, "--nesterov");
+    refused({.weight_decay = -1}, "--weight-decay");
+    refused({.label_smoothing = 1}, "--label-smoothing");
+    refused({.accumulate = 0}, "--accumulate");
+    refused({.ema = 1}, "--ema");
+    refused({.threads = -1}, "--threads");
+    refused({.device = "gpu"}, "--device");
+    refused({.device = "cuda"}, "--device cuda", 7);
+    refused({.precision = "bf16"}, "--precision bf16", 7);
+}
+
+}  // namespace
+}  // namespace onecycle

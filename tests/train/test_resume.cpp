@@ -1,0 +1,152 @@
+// A run that was interrupted anywhere and resumed ends with the same bytes as one that was not.
+#include <gtest/gtest.h>
+
+#include "onecycle/error.h"
+#include "train/tiny.h"
+
+namespace onecycle {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::read_text;
+using testing::TemporaryFolder;
+using testing::tiny_dataset;
+using testing::tiny_options;
+using testing::without_times;
+
+void expect_equal_runs(const std::string& run, const std::string& other) {
+    for (const char* file : {"/steps.csv", "/latest", "/best"})
+        EXPECT_EQ(read_text(run + file), read_text(other + file)) << file;
+    EXPECT_EQ(without_times(read_text(run + "/metrics.csv")),
+              without_times(read_text(other + "/metrics.csv")));
+    const std::string name = "/checkpoints/step-000006.safetensors";
+    EXPECT_TRUE(read_text(run + name) == read_text(other + name)) << "the last checkpoint";
+}
+
+// What a power cut after each step leaves: the newest checkpoint, and rows that are newer than it.
+class Resume : public ::testing::TestWithParam<TrainOptions> {};
+
+TEST_P(Resume, at_every_step_is_bit_exact) {
+    const TemporaryFolder folder;
+    TrainOptions options = GetParam();
+    options.checkpoint_every = 1;
+    const std::string whole = folder / "whole";
+    const auto copy_at = [&](const StepReport& report) {
+        fs::copy(whole, folder / std::to_string(report.step), fs::copy_options::recursive);
+    };
+    {
+        Learner learner(tiny_dataset(), options, {.on_step = copy_at});
+        RunFolder run = RunFolder::create(whole);
+        EXPECT_TRUE(learner.fit({.run = &run}).finished());
+    }
+    // One learner continues them all: what it did before must not show.
+    Learner learner(tiny_dataset(), options);
+    for (int step = 5; step > 0; --step) {
+        SCOPED_TRACE("killed in step " + std::to_string(step));
+        const std::string killed = folder / std::to_string(step);
+        RunFolder run = RunFolder::open(killed);
+        const FitResult result = learner.fit({.run = &run});
+        EXPECT_TRUE(result.finished());
+        EXPECT_EQ(result.epochs.size(), 2u);
+        expect_equal_runs(killed, whole);
+        fs::remove_all(killed);
+    }
+}
+
+TrainOptions everything_on() {
+    TrainOptions options = tiny_options();
+    options.batch_size = 4;
+    options.accumulate = 2;
+    options.ema = 0.9;
+    options.optimizer = OptimizerKind::adamw;
+    options.max_lr = 0.003;
+    options.clip_norm = 1;
+    options.label_smoothing = 0.1;
+    return options;
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, Resume, ::testing::Values(tiny_options(), everything_on()));
+
+TEST(Stop, saves_and_is_resumed_to_the_same_bytes) {
+    const TemporaryFolder folder;
+    const std::string whole = folder / "whole", stopped = folder / "stopped";
+    {
+        Learner learner(tiny_dataset(), tiny_options());
+        RunFolder run = RunFolder::create(whole);
+        learner.fit({.run = &run});
+    }
+    // Stopped in mid-epoch, then at an epoch's end before its evaluation, then within the evaluation.
+    int left = 0;
+    Observer observer{.stop = [&] { return left-- == 0 ? 2 : 0; }};
+    Learner learner(tiny_dataset(), tiny_options(), observer);
+    const auto fit_with_stop_after = [&](int questions, bool fresh = false) {
+        left = questions;
+        RunFolder run = fresh ? RunFolder::create(stopped) : RunFolder::open(stopped);
+        return learner.fit({.run = &run});
+    };
+    FitResult result = fit_with_stop_after(1, true);
+    EXPECT_EQ(result.signal, 2);
+    EXPECT_EQ(result.step, 2);
+    EXPECT_TRUE(result.checkpoint.ends_with("step-000002.safetensors"));
+    result = fit_with_stop_after(0);
+    EXPECT_EQ(result.step, 3);
+    EXPECT_EQ(result.epochs.size(), 0u) << "a stop does not wait for an evaluation";
+    result = fit_with_stop_after(0);
+    EXPECT_EQ(result.signal, 2);
+    EXPECT_EQ(result.epochs.size(), 0u) << "the evaluation was stopped";
+    result = fit_with_stop_after(1000);
+    EXPECT_TRUE(result.finished());
+    EXPECT_EQ(result.epochs.size(), 2u);
+    expect_equal_runs(stopped, whole);
+
+    // A finished run has nothing left to do.
+    const auto before = fs::last_write_time(whole + "/checkpoints/step-000006.safetensors");
+    RunFolder run = RunFolder::open(whole);
+    result = learner.fit({.run = &run});
+    EXPECT_TRUE(result.finished());
+    EXPECT_EQ(result.epochs.size(), 2u);
+    EXPECT_FALSE(result.digest.empty());
+    EXPECT_EQ(fs::last_write_time(whole + "/checkpoints/step-000006.safetensors"), before);
+}
+
+TEST(Resume, before_the_first_checkpoint_begins_anew) {
+    const TemporaryFolder folder;
+    Learner learner(tiny_dataset(), tiny_options());
+    const std::string path = folder / "run";
+    RunFolder::create(path).write("config.json", to_json(learner.options()));
+    RunFolder run = RunFolder::open(path);
+    EXPECT_TRUE(learner.fit({.run = &run}).finished());
+}
+
+TEST(Resume, refuses_what_would_change_the_result_by_name) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.epochs = 1;
+    {
+        Learner learner(tiny_dataset(), options);
+        RunFolder run = RunFolder::create(folder / "run");
+        learner.fit({.run = &run});
+    }
+    RunFolder run = RunFolder::open(folder / "run");
+    const auto expect_error = [&](const Dataset& dataset, const TrainOptions& changed, int code,
+                                  const std::string& part) {
+        Learner learner(dataset, changed);
+        try {
+            learner.fit({.run = &run});
+            ADD_FAILURE() << "should be refused: " << part;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.exit_code(), code);
+            EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+        }
+    };
+    TrainOptions longer = options;
+    longer.epochs = 2;
+    longer.label_smoothing = 0.1;
+    expect_error(tiny_dataset(), longer, 2, "--epochs, --label-smoothing would change the result");
+    Dataset smaller = tiny_dataset();
+    smaller.train.pop_back();
+    expect_error(smaller, options, 3, "its images are not those that the run began with");
+}
+
+}  // namespace
+}  // namespace onecycle

@@ -1,0 +1,85 @@
+// A training that takes a second: a few demo images of 32 pixels, a ResNet18.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "onecycle/demo_data.h"
+#include "onecycle/learner.h"
+#include "onecycle/run_folder.h"
+
+namespace onecycle::testing {
+
+// In memory where the system has that: checkpoints are 90 MB.
+class TemporaryFolder {
+  public:
+    TemporaryFolder() {
+        const std::filesystem::path memory = "/dev/shm";
+        const auto base = access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
+        std::string path = (base / "onecycle-test-XXXXXX").string();
+        if (!mkdtemp(path.data())) throw std::runtime_error("no temporary folder");
+        path_ = path;
+    }
+    ~TemporaryFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+  private:
+    std::string path_;
+};
+
+// 3 classes of 12 images: 30 to train on, 6 to evaluate on. Made once in a test program.
+inline const std::string& tiny_images() {
+    static const TemporaryFolder folder;
+    static const std::string path = [] {
+        const std::string images = folder / "images";
+        make_demo_data(images, {.classes = 3, .images_per_class = 12, .size = 40});
+        return images;
+    }();
+    return path;
+}
+
+// 2 epochs of 3 steps.
+inline TrainOptions tiny_options() {
+    return {.data = tiny_images(),
+            .arch = "resnet18",
+            .size = 32,
+            .batch_size = 8,
+            .epochs = 2,
+            .max_lr = 0.02,
+            .threads = 2};
+}
+
+inline Dataset tiny_dataset() {
+    static const Dataset dataset = open_dataset(tiny_images());
+    return dataset;
+}
+
+inline std::string read_text(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// metrics.csv without its last two columns, which are times.
+inline std::string without_times(const std::string& csv) {
+    std::string result;
+    for (std::size_t at = 0; at < csv.size();) {
+        const std::size_t end = csv.find('\n', at);
+        std::string line = csv.substr(at, end - at);
+        for (int column = 0; column < 2; ++column) line.erase(line.rfind(','));
+        result += line + "\n";
+        at = end + 1;
+    }
+    return result;
+}
+
+}  // namespace onecycle::testing
