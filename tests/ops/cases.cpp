@@ -41,11 +41,12 @@ TensorDesc pooled(const Window& c, std::int64_t channels) {
 
 void add_convolutions(std::vector<Case>& cases) {
     const Window windows[] = {
-        {1, 3, 7, 11, 16, 7, 2, 3},   {3, 3, 13, 5, 64, 7, 2, 3}, {3, 16, 5, 7, 32, 3, 1, 1},
-        {7, 16, 11, 13, 16, 3, 2, 1}, {3, 32, 5, 5, 48, 1, 2, 0}, {7, 64, 1, 1, 64, 1, 1, 0},
-        {1, 5, 7, 5, 6, 3, 1, 1},     {7, 6, 5, 3, 5, 1, 1, 0},   {3, 24, 7, 7, 40, 3, 1, 1},
-        {7, 8, 5, 11, 8, 3, 2, 1},    {3, 16, 5, 5, 10, 3, 1, 1}, {2, 3, 5, 5, 7, 3, 2, 1},
-        {5, 64, 7, 7, 64, 3, 1, 1},
+        {1, 3, 7, 11, 16, 7, 2, 3},   {3, 3, 13, 5, 64, 7, 2, 3},   {3, 16, 5, 7, 32, 3, 1, 1},
+        {7, 16, 11, 13, 16, 3, 2, 1}, {3, 32, 5, 5, 48, 1, 2, 0},   {7, 64, 1, 1, 64, 1, 1, 0},
+        {1, 5, 7, 5, 6, 3, 1, 1},     {7, 6, 5, 3, 5, 1, 1, 0},     {3, 24, 7, 7, 40, 3, 1, 1},
+        {7, 8, 5, 11, 8, 3, 2, 1},    {3, 16, 5, 5, 10, 3, 1, 1},   {2, 3, 5, 5, 7, 3, 2, 1},
+        {5, 64, 7, 7, 64, 3, 1, 1},   {3, 48, 13, 11, 16, 3, 1, 1}, {17, 32, 4, 4, 48, 3, 1, 1},
+        {1, 16, 17, 19, 80, 3, 1, 1},
     };
     const auto backend = make_cpu_backend(1);
     for (const Window& c : windows)
@@ -59,15 +60,20 @@ void add_convolutions(std::vector<Case>& cases) {
             const TensorDesc y = backend->make(d).desc.outputs[0];
             const std::string to = std::string("_to_") + std::to_string(c.o) + "_k" +
                                    std::to_string(c.kernel) + "s" + std::to_string(c.stride);
-            cases.push_back({label(d, x, to), d});
+            // Winograd's transforms have fractions in them.
+            const auto add = [&] {
+                const bool fractions = backend->make(d).implementation.find("winograd") != std::string::npos;
+                cases.push_back({label(d, x, to), d, !fractions});
+            };
+            add();
             d.kind = OpKind::conv2d_backward_data;
             d.inputs = {y, w};
             d.outputs = {x};
-            cases.push_back({label(d, x, to), d});
+            add();
             d.kind = OpKind::conv2d_backward_weights;
             d.inputs = {y, x};
             d.outputs = {w};
-            cases.push_back({label(d, x, to), d});
+            add();
         }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ops/cpu/conv2d_weight_gradient.h"
+#include "ops/cpu/conv2d_winograd.h"
 #include "ops/cpu/make.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/parallel.h"
@@ -256,6 +257,9 @@ MadeOp make_conv2d(const OpDesc& desc, const Context& context) {
     made.desc = desc;
     check_shapes(desc, operand_of(made.desc, pass, operand_x), operand_of(made.desc, pass, operand_w),
                  operand_of(made.desc, pass, operand_y));
+    if (prefers_winograd(desc))
+        return pass == Pass::backward_weights ? make_winograd_weight_gradient(desc, context)
+                                              : make_winograd_forward(desc, context);
     if (pass == Pass::backward_weights && has_own_weight_gradient(desc))
         return make_own_weight_gradient(desc, context);
     auto op = std::make_unique<ConvolutionOp>(made.desc, pass, context);
