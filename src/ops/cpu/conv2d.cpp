@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "ops/cpu/conv2d_small.h"
 #include "ops/cpu/conv2d_weight_gradient.h"
 #include "ops/cpu/conv2d_winograd.h"
 #include "ops/cpu/make.h"
@@ -260,6 +261,8 @@ MadeOp make_conv2d(const OpDesc& desc, const Context& context) {
     if (prefers_winograd(desc))
         return pass == Pass::backward_weights ? make_winograd_weight_gradient(desc, context)
                                               : make_winograd_forward(desc, context);
+    if (pass != Pass::backward_weights && has_small_planes(desc))
+        return make_small_convolution(desc, context);
     if (pass == Pass::backward_weights && has_own_weight_gradient(desc))
         return make_own_weight_gradient(desc, context);
     auto op = std::make_unique<ConvolutionOp>(made.desc, pass, context);

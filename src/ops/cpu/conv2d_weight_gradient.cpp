@@ -9,8 +9,8 @@
 #include <numeric>
 #include <vector>
 
+#include "ops/cpu/channel_block.h"
 #include "ops/cpu/parallel.h"
-#include "ops/cpu/simd.h"
 
 namespace onecycle::cpu {
 
@@ -31,25 +31,10 @@ struct Plan {
     std::vector<std::int64_t> x_pixels;  // that any pair needs: a 1x1 window with a stride skips most
 };
 
-// A block of B floats. Sixteen only where registers are as wide.
-template <int block>
-struct Vector;
-template <>
-struct Vector<8> {
-    typedef float type __attribute__((vector_size(32)));
-    typedef float unaligned __attribute__((vector_size(32), aligned(4)));
-};
-template <>
-struct Vector<16> {
-    typedef float type __attribute__((vector_size(64)));
-    typedef float unaligned __attribute__((vector_size(64), aligned(4)));
-};
-
 // dw [taps][B of i][B of o] of one block of outputs and one of inputs; dy and x [images][pixels][B].
 template <int block>
 ONECYCLE_INLINE void accumulate_block(const Plan& plan, const float* dy, const float* x, float* dw) {
     using V = typename Vector<block>::type;
-    using U = typename Vector<block>::unaligned;
     const std::int64_t *const starts = plan.starts.data(), images = plan.images, taps = plan.taps;
     const std::int64_t dy_image = plan.dy_image, x_image = plan.x_image;
     const Pair* const pairs = plan.pairs.data();
@@ -58,34 +43,21 @@ ONECYCLE_INLINE void accumulate_block(const Plan& plan, const float* dy, const f
             float* const to = dw + run % taps * block * block;
             const bool start = first == 0 && run < taps;
             V sum[block];
-            for (int i = 0; i < block; ++i) sum[i] = start ? V{} : *reinterpret_cast<U*>(to + i * block);
+            for (int i = 0; i < block; ++i) sum[i] = start ? V{} : load<block>(to + i * block);
             const std::int64_t last = std::min(images, first + plan.images_at_once);
             for (std::int64_t n = first; n < last; ++n)
                 for (const Pair *p = pairs + starts[run], *end = pairs + starts[run + 1]; p != end; ++p) {
-                    const V d = *reinterpret_cast<const U*>(dy + n * dy_image + p->dy);
+                    const V d = load<block>(dy + n * dy_image + p->dy);
                     const float* const pixel = x + n * x_image + p->x;
                     for (int i = 0; i < block; ++i) sum[i] += d * pixel[i];
                 }
-            for (int i = 0; i < block; ++i) *reinterpret_cast<U*>(to + i * block) = sum[i];
+            for (int i = 0; i < block; ++i) store<block>(to + i * block, sum[i]);
         }
 }
 
 ONECYCLE_CLONES
 void accumulate(const Plan& plan, int block, const float* dy, const float* x, float* dw) {
     block == 16 ? accumulate_block<16>(plan, dy, x, dw) : accumulate_block<8>(plan, dy, x, dw);
-}
-
-int block_of(Layout layout) {
-    switch (layout) {
-        case Layout::nChw8c:
-        case Layout::OIhw8i8o:
-            return 8;
-        case Layout::nChw16c:
-        case Layout::OIhw16i16o:
-            return 16;
-        default:
-            return 0;
-    }
 }
 
 // f(pixel of dy, pixel of x) for every pair of real pixels that meets in a tap, for these rows of dy.

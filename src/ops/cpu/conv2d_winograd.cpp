@@ -1,10 +1,11 @@
 // Forward and backward data by Winograd's algorithm; backward data is forward with the filters turned around
-// and their two channel dimensions swapped. Work on a range of tiles:
-//   V[point][tile][i]  = transformed input
-//   M[point][tile][o]  = sum over i of V[point][tile][i] * U[point][i][o]: 36 matrix products
-//   y                  = M transformed back
-// V and M of a range stay in the thread's cache; U, the transformed weights, is made once per run. Each
-// output is summed over i in one order wherever the cuts between ranges and threads are.
+// and their two channel dimensions swapped. For a range of tiles:
+//   V[point][i block][tile][i] = transformed input,  U[o block][point][i block][i][o] = transformed weights
+//   M[point][o block][tile][o] = sum over i of V * U: 36 matrix products
+//   y                          = M transformed back
+// Either U is made first and each thread takes ranges, with V and M in its cache; or, where the weights are
+// larger than the input, V is made first and each thread takes outputs, with U and M in its cache. Each
+// output is summed over i in one order wherever the cuts are, so the bits do not depend on them.
 #include "ops/cpu/conv2d_winograd.h"
 
 #include "ops/cpu/parallel.h"
@@ -24,26 +25,25 @@ struct Plan {
     bool turned;                   // backward data: w is [inputs][outputs] with the window reversed
 
     std::int64_t block_floats() const { return block * block; }
-    std::int64_t u_point() const { return inputs * outputs * block_floats(); }
+    // U is [o block][point][i block][i][o], with a cache line between points.
+    std::int64_t u_point() const { return inputs * block_floats() + 16; }
+    std::int64_t u_block() const { return points * u_point(); }
+    std::int64_t u_floats() const { return outputs * u_block(); }
 };
 
-// The transformed weights of one block of outputs and one of inputs, U[point][o block][i block][i][o].
+// The transformed weights of one block of outputs and one of inputs.
 template <int block>
 ONECYCLE_INLINE void transform_weights(const Plan& plan, const float* w, std::int64_t o, std::int64_t i,
-                                       float* u) {
+                                       float* to) {
     using V = typename Vector<block>::type;
     constexpr int floats_of_block = block * block;
     float turned[9 * floats_of_block];
     const float* from = w + (o * plan.inputs + i) * 9 * floats_of_block;
     if (plan.turned) {
         const float* const stored = w + (i * plan.outputs + o) * 9 * floats_of_block;
-        for (int tap = 0; tap < 9; ++tap)
-            for (int r = 0; r < block; ++r)
-                for (int c = 0; c < block; ++c)
-                    turned[(tap * block + c) * block + r] = stored[((8 - tap) * block + r) * block + c];
+        turn_filter<block>(stored, 9, turned);
         from = turned;
     }
-    float* const to = u + (o * plan.inputs + i) * floats_of_block;
     for (int lane = 0; lane < block; ++lane) {
         V g[9], half[window * 3], all[points];
         for (int tap = 0; tap < 9; ++tap) g[tap] = load<block>(from + (tap * block + lane) * block);
@@ -53,9 +53,12 @@ ONECYCLE_INLINE void transform_weights(const Plan& plan, const float* w, std::in
     }
 }
 
+// U of one block of outputs.
 ONECYCLE_CLONES
-void transform_weights_of(const Plan& plan, const float* w, std::int64_t o, std::int64_t i, float* u) {
-    plan.block == 16 ? transform_weights<16>(plan, w, o, i, u) : transform_weights<8>(plan, w, o, i, u);
+void transform_weights_of(const Plan& plan, const float* w, std::int64_t o, float* u) {
+    for (std::int64_t i = 0; i < plan.inputs; ++i)
+        plan.block == 16 ? transform_weights<16>(plan, w, o, i, u + i * plan.block_floats())
+                         : transform_weights<8>(plan, w, o, i, u + i * plan.block_floats());
 }
 
 // M of `rows` tiles and `vectors` blocks of outputs at one point.
@@ -100,42 +103,49 @@ std::int64_t point_stride(std::int64_t blocks, std::int64_t tiles, int block) {
     return (blocks * tiles) * block + 16;
 }
 
-// y of tiles [range) and blocks of outputs [os). `work` holds V and M.
+// V of tiles [range).
 template <int block>
-ONECYCLE_INLINE void convolve(const Plan& plan, const float* x, const float* u, float* y, Range range,
-                              Range os, float* work) {
-    using V = typename Vector<block>::type;
+ONECYCLE_INLINE void transform_inputs(const Plan& plan, const float* x, Range range, float* v) {
     const Tiles tiles = plan.tiles;
-    const std::int64_t count = range.end - range.begin, inputs = plan.inputs, outputs = os.end - os.begin;
-    const std::int64_t v_block = count * block, v_point = point_stride(inputs, count, block);
-    const std::int64_t m_point = point_stride(outputs, count, block), u_block = inputs * block * block;
-    float* const m = work + points * v_point;
-    const std::int64_t plane = plan.plane, of_image = tiles.of_image();
-
-    for (std::int64_t i = 0; i < inputs; ++i)
+    const std::int64_t count = range.end - range.begin, of_image = tiles.of_image();
+    const std::int64_t stride = point_stride(plan.inputs, count, block);
+    for (std::int64_t i = 0; i < plan.inputs; ++i)
         for (std::int64_t t = 0; t < count; ++t) {
             const std::int64_t image = (range.begin + t) / of_image, place = (range.begin + t) % of_image;
-            transform_input<block>(tiles, x + (image * inputs + i) * plane, place / tiles.columns,
-                                   place % tiles.columns, work + i * v_block + t * block, v_point);
+            transform_input<block>(tiles, x + (image * plan.inputs + i) * plan.plane, place / tiles.columns,
+                                   place % tiles.columns, v + (i * count + t) * block, stride);
         }
+}
+
+// y of tiles [range) and blocks of outputs [os) from V, and U of these outputs. `m` is room for M.
+template <int block>
+ONECYCLE_INLINE void multiply_range(const Plan& plan, const float* v, const float* u, float* y, Range range,
+                                    Range os, float* m) {
+    using V = typename Vector<block>::type;
+    const Tiles tiles = plan.tiles;
+    const std::int64_t count = range.end - range.begin, outputs = os.end - os.begin;
+    const std::int64_t run = count * block, v_point = point_stride(plan.inputs, count, block);
+    const std::int64_t m_point = point_stride(outputs, count, block), u_block = plan.u_block();
+    const std::int64_t plane = plan.plane, of_image = tiles.of_image();
+
     for (int p = 0; p < points; ++p) {
-        const float* const v = work + p * v_point;
-        const float* const weights = u + p * plan.u_point() + os.begin * u_block;
+        const float* const inputs = v + p * v_point;
+        const float* const weights = u + p * plan.u_point();
         float* const to = m + p * m_point;
         std::int64_t o = 0;
         for (; o + 2 <= outputs; o += 2)
-            multiply_tiles<block, 2>(v, v_block, weights + o * u_block, u_block, inputs, to + o * v_block,
-                                     v_block, count);
+            multiply_tiles<block, 2>(inputs, run, weights + o * u_block, u_block, plan.inputs, to + o * run,
+                                     run, count);
         if (o < outputs)
-            multiply_tiles<block, 1>(v, v_block, weights + o * u_block, u_block, inputs, to + o * v_block,
-                                     v_block, count);
+            multiply_tiles<block, 1>(inputs, run, weights + o * u_block, u_block, plan.inputs, to + o * run,
+                                     run, count);
     }
     for (std::int64_t o = 0; o < outputs; ++o)
         for (std::int64_t t = 0; t < count; ++t) {
             const std::int64_t image = (range.begin + t) / of_image, place = (range.begin + t) % of_image;
             const std::int64_t row = place / tiles.columns * tile, column = place % tiles.columns * tile;
             V all[points], half[tile * window], out[tile];
-            for (int p = 0; p < points; ++p) all[p] = load<block>(m + p * m_point + o * v_block + t * block);
+            for (int p = 0; p < points; ++p) all[p] = load<block>(m + p * m_point + o * run + t * block);
             for (int c = 0; c < window; ++c) output_1d(all + c, half + c, window);
             float* const to = y + (image * plan.outputs + os.begin + o) * plane;
             for (std::int64_t r = 0; r < std::min<std::int64_t>(tile, tiles.height - row); ++r) {
@@ -147,14 +157,15 @@ ONECYCLE_INLINE void convolve(const Plan& plan, const float* x, const float* u, 
 }
 
 ONECYCLE_CLONES
-void convolve_range(const Plan& plan, const float* x, const float* u, float* y, Range range, Range os,
-                    float* work) {
-    plan.block == 16 ? convolve<16>(plan, x, u, y, range, os, work)
-                     : convolve<8>(plan, x, u, y, range, os, work);
+void transform_inputs_of(const Plan& plan, const float* x, Range range, float* v) {
+    plan.block == 16 ? transform_inputs<16>(plan, x, range, v) : transform_inputs<8>(plan, x, range, v);
 }
 
-int block_of(Layout layout) {
-    return layout == Layout::nChw16c ? 16 : layout == Layout::nChw8c ? 8 : 0;
+ONECYCLE_CLONES
+void multiply_range_of(const Plan& plan, const float* v, const float* u, float* y, Range range, Range os,
+                       float* m) {
+    plan.block == 16 ? multiply_range<16>(plan, v, u, y, range, os, m)
+                     : multiply_range<8>(plan, v, u, y, range, os, m);
 }
 
 Layout weights_layout(int block) {
@@ -189,33 +200,60 @@ MadeOp make_winograd_forward(const OpDesc& given, const Context& context) {
                     .outputs = desc.outputs[0][1] / block,
                     .plane = x[2] * x[3] * block,
                     .turned = desc.kind == OpKind::conv2d_backward_data};
-    // Ranges of tiles: long enough to use the transformed weights well, one for each thread at least; too few
-    // tiles for that are shared by cutting the outputs.
-    const int threads = context.threads;
-    const std::int64_t tiles = plan.tiles.count(), longest = plan.inputs * plan.outputs > 64 ? 48 : 24;
+    // Ranges of tiles: long enough to use the transformed weights well, and as many for each thread. Threads
+    // without a range share the outputs of others.
+    const std::int64_t threads = context.threads, tiles = plan.tiles.count();
+    const std::int64_t longest = plan.inputs * plan.outputs > 64 ? 48 : 24;
     std::int64_t ranges = (tiles + longest - 1) / longest;
     if (ranges > threads) ranges = (ranges + threads - 1) / threads * threads;
-    const std::int64_t cuts = std::min((threads + ranges - 1) / ranges, (plan.outputs + 1) / 2);
-    const std::int64_t range = (tiles + ranges - 1) / ranges;
-    const std::size_t weights = aligned(static_cast<std::size_t>(points * plan.u_point()) * sizeof(float));
-    const std::size_t work =
-        aligned(static_cast<std::size_t>(points * (point_stride(plan.inputs, range, block) +
-                                                   point_stride(plan.outputs, range, block))) *
-                sizeof(float));
-    MadeOp made = made_of(
-        desc, weights + static_cast<std::size_t>(threads) * work,
-        [=](void* const* in, void* const* out, void* workspace) {
-            float* const u = floats_out(workspace);
-            parallel_for(threads, plan.outputs * plan.inputs, [&](std::int64_t b) {
-                transform_weights_of(plan, floats(in[1]), b / plan.inputs, b % plan.inputs, u);
+    const std::int64_t range = (tiles + ranges - 1) / ranges, pairs = (plan.outputs + 1) / 2;
+    const std::int64_t v_floats = points * point_stride(plan.inputs, range, block);
+    const bool inputs_first = plan.u_floats() > ranges * v_floats && pairs >= threads;
+    const auto layout = [&](std::int64_t shared, std::int64_t own) {
+        return static_cast<std::size_t>(shared + threads * own) * sizeof(float);
+    };
+    const auto mine = [](float* shared_end, std::int64_t own) {
+        return shared_end + omp_get_thread_num() * own;
+    };
+
+    MadeOp made;
+    if (inputs_first) {
+        const std::int64_t v_all = ranges * v_floats;
+        const std::int64_t u_pair = 2 * plan.u_block(), own = u_pair + points * point_stride(2, range, block);
+        made = made_of(desc, layout(v_all, own), [=](void* const* in, void* const* out, void* workspace) {
+            float* const v = floats_out(workspace);
+            parallel_for(static_cast<int>(threads), ranges, [&](std::int64_t r) {
+                transform_inputs_of(plan, floats(in[0]), part_of(tiles, r, ranges), v + r * v_floats);
             });
-            parallel_for(threads, ranges * cuts, [&](std::int64_t k) {
-                auto* const mine = static_cast<std::byte*>(workspace) + weights +
-                                   static_cast<std::size_t>(omp_get_thread_num()) * work;
-                convolve_range(plan, floats(in[0]), u, floats_out(out[0]), part_of(tiles, k / cuts, ranges),
-                               part_of(plan.outputs, k % cuts, cuts), reinterpret_cast<float*>(mine));
+            parallel_for(static_cast<int>(threads), pairs, [&](std::int64_t pair) {
+                float* const u = mine(v + v_all, own);
+                const Range os{2 * pair, std::min(plan.outputs, 2 * pair + 2)};
+                for (std::int64_t o = os.begin; o < os.end; ++o)
+                    transform_weights_of(plan, floats(in[1]), o, u + (o - os.begin) * plan.u_block());
+                for (std::int64_t r = 0; r < ranges; ++r)
+                    multiply_range_of(plan, v + r * v_floats, u, floats_out(out[0]),
+                                      part_of(tiles, r, ranges), os, u + u_pair);
             });
         });
+    } else {
+        const std::int64_t cuts = std::min((threads + ranges - 1) / ranges, pairs);
+        const std::int64_t own = v_floats + points * point_stride(plan.outputs, range, block);
+        made = made_of(desc, layout(plan.u_floats(), own),
+                       [=](void* const* in, void* const* out, void* workspace) {
+                           float* const u = floats_out(workspace);
+                           parallel_for(static_cast<int>(threads), plan.outputs, [&](std::int64_t o) {
+                               transform_weights_of(plan, floats(in[1]), o, u + o * plan.u_block());
+                           });
+                           parallel_for(static_cast<int>(threads), ranges * cuts, [&](std::int64_t k) {
+                               float* const v = mine(u + plan.u_floats(), own);
+                               const Range some = part_of(tiles, k / cuts, ranges),
+                                           os = part_of(plan.outputs, k % cuts, cuts);
+                               transform_inputs_of(plan, floats(in[0]), some, v);
+                               multiply_range_of(plan, v, u + os.begin * plan.u_block(), floats_out(out[0]),
+                                                 some, os, v + v_floats);
+                           });
+                       });
+    }
     made.implementation = "own winograd";
     return made;
 }

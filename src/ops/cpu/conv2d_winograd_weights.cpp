@@ -120,7 +120,9 @@ MadeOp make_winograd_weight_gradient(const OpDesc& desc, const Context& context)
               .outputs = dy[1] / block,
               .plane = x[2] * x[3] * block,
               .chunk = 1};
-    constexpr std::int64_t most_floats = 8 << 20;  // of V and D: 32 MiB
+    // V and D of a chunk stay in the caches, but are not smaller than M, which every chunk reads and writes.
+    const std::int64_t most_floats =
+        std::max<std::int64_t>(1 << 20, points * plan.inputs * plan.outputs * block * block);
     const std::int64_t image_floats = points * (plan.inputs + plan.outputs) * plan.tiles.of_image() * block;
     plan.chunk = std::clamp<std::int64_t>(most_floats / image_floats, 1, plan.tiles.images);
 

@@ -9,36 +9,13 @@
 #include <cstdint>
 
 #include "core/tensor.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/channel_block.h"
 
 namespace onecycle::cpu::winograd {
 
 inline constexpr int tile = 4, window = 6, points = 36;
 inline constexpr float a = 0.625f, b = 1.5f;
 inline constexpr float a2 = a * a, b2 = b * b, a3 = a2 * a, b3 = b2 * b;
-
-// A block of channels at one pixel: sixteen floats only where registers are as wide.
-template <int block>
-struct Vector;
-template <>
-struct Vector<8> {
-    typedef float type __attribute__((vector_size(32)));
-    typedef float unaligned __attribute__((vector_size(32), aligned(4)));
-};
-template <>
-struct Vector<16> {
-    typedef float type __attribute__((vector_size(64)));
-    typedef float unaligned __attribute__((vector_size(64), aligned(4)));
-};
-
-template <int block>
-ONECYCLE_INLINE typename Vector<block>::type load(const float* p) {
-    return *reinterpret_cast<const typename Vector<block>::unaligned*>(p);
-}
-template <int block, typename V>
-ONECYCLE_INLINE void store(float* p, const V& v) {
-    *reinterpret_cast<typename Vector<block>::unaligned*>(p) = v;
-}
 
 // One-dimensional transforms, from and to every `step`-th element.
 // B^T: six of the input to six points.
