@@ -166,6 +166,7 @@ int run(const std::vector<std::string>& words) {
     } catch (const CLI::ExtrasError&) {
         refuse_extra(app, chosen());
     } catch (const CLI::RequiredError&) {
+        if (!words.empty()) refuse_extra(app, nullptr);
         refuse("no verb", "onecycle", "nothing was asked for", "onecycle --help lists the verbs");
     } catch (const CLI::ArgumentMismatch& mismatch) {
         const std::string text = mismatch.what();

@@ -90,7 +90,15 @@ class PosixFileSystem final : public FileSystem {
         ::close(directory);
         return code == EINVAL ? 0 : -code;  // a file system without it has nothing to sync
     }
-    int writable(const std::string& path) override { return or_errno(::access(path.c_str(), W_OK | X_OK)); }
+    int writable(const std::string& path) override {
+        if (::access(path.c_str(), W_OK | X_OK) != 0) return -errno;
+        // The superuser gets that answer for /proc and the like too: only a file that was made proves it.
+        const std::string probe = path + "/.onecycle-" + std::to_string(::getpid());
+        const int file = ::open(probe.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (file < 0) return -errno;
+        ::close(file);
+        return or_errno(::unlink(probe.c_str()));
+    }
     int free_space(const std::string& path, std::uint64_t& bytes) override {
         struct statvfs result;
         if (::statvfs(path.c_str(), &result) != 0) return -errno;

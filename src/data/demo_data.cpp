@@ -142,7 +142,9 @@ void write_image(const fs::path& path, const Image& image, bool png, int quality
 void make_empty_folder(const std::string& dir) {
     std::error_code error;
     fs::create_directories(dir, error);
-    if (error) throw Error(ErrorKind::io, "cannot make folder", dir, error.message());
+    if (error)
+        throw Error(ErrorKind::io, "cannot make folder", dir, error.message(),
+                    "name a folder that can be made");
     if (!fs::is_empty(dir, error) || error)
         throw Error(ErrorKind::io, "cannot write demo data", dir,
                     error ? error.message() : "the folder is not empty", "name a new folder");
@@ -156,11 +158,11 @@ int demo_class_limit() {
 
 std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options) {
     const auto check = [](bool good, const char* option, const std::string& why) {
-        if (!good) throw Error(ErrorKind::usage, "value out of range", option, why);
+        if (!good) throw Error(ErrorKind::usage, "value out of range", option, why, "give another number");
     };
     check(options.classes >= 2 && options.classes <= demo_class_limit(), "--classes",
           "it must lie between 2 and " + std::to_string(demo_class_limit()));
-    check(options.images_per_class >= 2 && options.images_per_class <= 9999, "--images-per-class",
+    check(options.images_per_class >= 2 && options.images_per_class <= 9999, "--images",
           "it must lie between 2 and 9999");
     check(options.size >= 16 && options.size <= 1024, "--size", "it must lie between 16 and 1024");
     make_empty_folder(dir);
@@ -170,7 +172,9 @@ std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options) 
         const fs::path folder = fs::path(dir) / pattern.name;
         std::error_code error;
         fs::create_directory(folder, error);
-        if (error) throw Error(ErrorKind::io, "cannot make folder", folder.native(), error.message());
+        if (error)
+            throw Error(ErrorKind::io, "cannot make folder", folder.native(), error.message(),
+                        "name a folder that can be written to");
         for (int k = 0; k < options.images_per_class; ++k) {
             RandomStream random(options.seed, RandomPurpose::demo_data, static_cast<std::uint32_t>(c),
                                 static_cast<std::uint64_t>(k));

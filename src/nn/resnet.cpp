@@ -60,6 +60,9 @@ Network resnet(const ResnetOptions& options) {
         throw Error(ErrorKind::usage, "unknown architecture", options.arch, "it is not built in",
                     "use resnet18, resnet34 or resnet50");
 
+    if (options.classes < 1)
+        throw Error(ErrorKind::usage, "cannot build the network",
+                    "--classes " + std::to_string(options.classes), "it needs an output", "give 1 or more");
     Network net;
     int x = net.input(3, options.size, options.size);
     if (options.stem == Stem::imagenet) {

@@ -78,7 +78,8 @@ bool is_one_cycle(const std::string& policy) {
 
 void check_common(const PolicyOptions& o) {
     const auto count = [](const char* option, std::int64_t value) {
-        require(value >= 1, option, static_cast<double>(value), "it must be 1 or more", "");
+        require(value >= 1, option, static_cast<double>(value), "it must be 1 or more",
+                "give a whole number from 1 up");
     };
     count("--epochs", o.epochs);
     count("--steps-per-epoch", o.steps_per_epoch);

@@ -1,0 +1,112 @@
+// Ten training steps with every optimizer and wrapper against PyTorch in double precision
+// (tests/reference/generate_training.py): losses, weights, running statistics, moving average.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "nn/training.h"
+
+namespace onecycle {
+namespace {
+
+using nlohmann::json;
+using testing::Session;
+
+json load(const std::string& variant) {
+    std::ifstream stream(std::string(ONECYCLE_TEST_DATA) + "/training_" + variant + ".json");
+    return json::parse(stream);
+}
+
+ProgramKey key_of(const json& reference) {
+    const json& o = reference.at("options");
+    ProgramKey key;
+    key.batch = reference.at("batch");
+    key.mean = reference::mean;
+    key.stddev = reference::stddev;
+    key.label_smoothing = o.at("label_smoothing");
+    key.class_weights = !o.at("class_weights").is_null();
+    key.optimizer.kind = o.at("optimizer") == "sgd"    ? OptimizerKind::sgd
+                         : o.at("optimizer") == "adam" ? OptimizerKind::adam
+                                                       : OptimizerKind::adamw;
+    key.optimizer.nesterov = o.at("nesterov");
+    key.optimizer.beta2 = o.at("beta2");
+    key.optimizer.epsilon = o.at("epsilon");
+    key.optimizer.weight_decay = o.at("weight_decay");
+    key.optimizer.clip_norm = o.at("clip_norm");
+    key.optimizer.accumulate = o.at("accumulate");
+    key.optimizer.average_decay = o.at("average_decay");
+    return key;
+}
+
+// Rows [name, sum, norm, dot, [samples], tolerance] of how far each tensor moved.
+void expect_change(const json& rows, const std::map<std::string, HostTensor>& before,
+                   const std::map<std::string, HostTensor>& after) {
+    for (const json& row : rows) {
+        const std::string name = row[0];
+        const std::vector<float>& values = after.at(name).values;
+        reference::Summary want{row[1], row[2], row[3], {}};
+        for (std::size_t j = 0; j < want.samples.size(); ++j) want.samples[j] = row[4][j];
+        const reference::Summary got =
+            reference::summarize(name, values.data(), values.size(), before.at(name).values.data());
+        EXPECT_LE(reference::difference(got, want, values.size()), row[5].get<double>()) << name;
+    }
+}
+
+class TenSteps : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(TenSteps, are_those_of_pytorch) {
+    const json reference = load(GetParam());
+    ProgramKey key = key_of(reference);
+    const int micro_batches = key.optimizer.accumulate;
+    key.micro = micro_batches - 1;
+    Session session({.arch = "resnet18", .classes = reference.at("classes"), .size = reference.at("size")},
+                    key);
+    key.micro = 0;
+    Program first = compile(session.network, session.layout, *session.backend, key);
+    DeviceMemory first_arena(*session.device, first.arena_bytes);
+    Runnable first_micro(first, session.state, first_arena);
+
+    session.state.initialise(0);
+    session.set_formula_weights(reference.at("norm_bias"));
+    if (session.state.has_average()) session.state.reset_average();
+    const std::map<std::string, HostTensor> before = session.state.weights();
+    if (key.class_weights) {
+        const std::vector<float> weights = reference.at("options").at("class_weights");
+        session.runnable.set_class_weights(weights);
+        first_micro.set_class_weights(weights);
+    }
+    const std::vector<double> lr = reference.at("lr"), momentum = reference.at("momentum"),
+                              loss = reference.at("loss"), tolerance = reference.at("loss_tolerance");
+    for (std::size_t step = 0; step < loss.size(); ++step) {
+        StepControl control = session.state.read_control();
+        control.schedule = testing::constant_schedule(lr[step], momentum[step]);
+        session.state.write_control(control);
+        for (int micro = 0; micro < micro_batches; ++micro) {
+            Runnable& runnable = micro == micro_batches - 1 ? session.runnable : first_micro;
+            const std::string number = "." + std::to_string(step * static_cast<std::size_t>(micro_batches) +
+                                                            static_cast<std::size_t>(micro));
+            const auto n = static_cast<std::size_t>(key.batch);
+            const auto pixels = reference::images(reference.at("images").get<std::string>() + number, n,
+                                                  static_cast<std::size_t>(session.size));
+            const auto labels = reference::labels(reference.at("labels").get<std::string>() + number, n,
+                                                  static_cast<std::uint32_t>(session.classes));
+            runnable.set_batch(pixels.data(), labels.data(), key.batch);
+            runnable.launch();
+        }
+        control = session.state.read_control();
+        ASSERT_EQ(control.update, static_cast<std::int64_t>(step) + 1);
+        EXPECT_NEAR(control.ring[step % ring_size].loss, loss[step], tolerance[step]) << "step " << step;
+    }
+    expect_change(reference.at("change"), before, session.state.weights());
+    if (session.state.has_average())
+        expect_change(reference.at("average"), before, session.state.weights(true));
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, TenSteps,
+                         ::testing::Values("sgd", "nesterov", "adam", "adamw", "clip", "accumulate",
+                                           "smoothing", "average"),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace onecycle
