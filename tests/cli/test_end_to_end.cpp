@@ -1,0 +1,152 @@
+// The whole way with the real binary: images, range test, training, Ctrl-C, resume, evaluation, prediction.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cli/program.h"
+
+namespace onecycle::test {
+namespace {
+
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+class EndToEnd : public ::testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        place_ = new Workplace;
+        const Outcome made =
+            place_->run({"demo-data", "data", "--classes", "3", "--images", "20", "--size", "40"});
+        ASSERT_EQ(made.code, 0) << made.err;
+    }
+    static void TearDownTestSuite() { delete place_; }
+
+    // Two epochs of six steps.
+    static Words train(const Words& more) {
+        Words words = {"train", "data",         "--arch", "resnet18", "--size",
+                       "32",    "--batch-size", "8",      "--epochs", "2"};
+        words.insert(words.end(), more.begin(), more.end());
+        return words;
+    }
+
+    // Training and timing aside, all but the last two columns of metrics.csv.
+    static std::string without_times(const std::string& csv) {
+        std::string text;
+        for (std::size_t from = 0; from < csv.size();) {
+            const std::size_t to = csv.find('\n', from);
+            const std::string line = csv.substr(from, to - from);
+            text += line.substr(0, line.rfind(',', line.rfind(',') - 1)) + "\n";
+            from = to + 1;
+        }
+        return text;
+    }
+
+    static inline Workplace* place_ = nullptr;
+};
+
+TEST_F(EndToEnd, find_says_where_and_writes_its_three_files) {
+    const Outcome found = place_->run({"find", "data", "--arch", "resnet18", "--size", "32", "--batch-size",
+                                       "8", "--steps", "30", "--out", "curve", "--json"});
+    ASSERT_EQ(found.code, 0) << found.err;
+    const json object = json::parse(found.out);
+    EXPECT_EQ(object, json::parse(place_->read("curve/find.json")));
+    for (const char* field : {"lr", "loss", "smoothed", "suggestion", "auto_lr", "lowest", "rules", "edge",
+                              "stopped", "steps", "state_digest_before", "state_digest_after", "seconds"})
+        EXPECT_TRUE(object.contains(field)) << field;
+    EXPECT_EQ(object["state_digest_before"], object["state_digest_after"]);
+    EXPECT_EQ(object["lr"].size(), object["loss"].size());
+    EXPECT_EQ(object["suggestion"].is_null(), object.contains("reason") && !object["reason"].is_null());
+    EXPECT_EQ(place_->read("curve/find.svg").rfind("<svg", 0), 0u);
+
+    const Outcome again = place_->run({"find", "--from-csv", "curve/find.csv", "--json"});
+    ASSERT_EQ(again.code, 0) << again.err;
+    EXPECT_EQ(json::parse(again.out)["loss"], object["loss"]) << "the file holds every digit";
+}
+
+TEST_F(EndToEnd, stopped_by_ctrl_c_and_resumed_it_ends_with_the_same_bytes) {
+    const Words options = {"--max-lr", "0.02", "--checkpoint-every", "2"};
+    Words whole = train(options), stopped = whole;
+    whole.insert(whole.end(), {"--out", "whole"});
+    stopped.insert(stopped.end(), {"--out", "stopped"});
+    ASSERT_EQ(place_->run(whole).code, 0);
+
+    const Outcome interrupted =
+        place_->run_until("stopped/checkpoints/step-000004.safetensors", SIGINT, stopped);
+    if (interrupted.code != 0) {  // it may have been faster than the signal
+        EXPECT_EQ(interrupted.code, 130) << interrupted.err;
+        EXPECT_NE(interrupted.err.find("onecycle train --resume stopped"), std::string::npos)
+            << interrupted.err;
+    }
+    const Outcome resumed = place_->run({"train", "--resume", "stopped", "--threads", "1"});
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    for (const char* file : {"checkpoints/step-000012.safetensors", "steps.csv", "best", "latest"})
+        EXPECT_EQ(place_->read("whole/" + std::string(file)), place_->read("stopped/" + std::string(file)))
+            << file;
+    EXPECT_EQ(without_times(place_->read("whole/metrics.csv")),
+              without_times(place_->read("stopped/metrics.csv")));
+
+    EXPECT_EQ(place_->run({"train", "--resume", "whole"}).code, 0) << "a finished run has nothing to do";
+    const Outcome changed = place_->run({"train", "--resume", "whole", "--batch-size", "4"});
+    EXPECT_EQ(changed.code, 2);
+    EXPECT_NE(changed.err.find("--batch-size"), std::string::npos) << changed.err;
+}
+
+TEST_F(EndToEnd, a_trained_run_evaluates_predicts_and_tells_what_it_is) {
+    const Outcome trained = place_->run(train({"--max-lr", "0.02", "--out", "run", "--json"}));
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    const json result = json::parse(trained.out);
+    EXPECT_EQ(result["epochs"].size(), 2u);
+    EXPECT_EQ(result["max_lr"], 0.02);
+
+    const Outcome evaluated = place_->run({"eval", "data", "--model", "run", "--json"});
+    ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+    const json evaluation = json::parse(evaluated.out);
+    EXPECT_EQ(evaluation["n"], 12) << "the side that was kept apart";
+    std::set<double> accuracies;
+    for (const json& epoch : result["epochs"]) accuracies.insert(epoch["accuracy"].get<double>());
+    EXPECT_EQ(evaluation["accuracy"].get<double>(), *accuracies.rbegin()) << "the best checkpoint";
+    const Outcome all = place_->run({"eval", "data", "--model", "run", "--all", "--json"});
+    EXPECT_EQ(json::parse(all.out)["n"], 60);
+
+    place_->write("broken.jpg", "not an image");
+    std::string image;
+    for (const std::string& path : place_->listing())
+        if (path.ends_with(".png") && image.empty()) image = path;
+    const Outcome predicted =
+        place_->run({"predict", image, "broken.jpg", "--model", "run", "--top", "2", "--json"});
+    ASSERT_EQ(predicted.code, 0) << predicted.err;
+    const json predictions = json::parse(predicted.out);
+    ASSERT_EQ(predictions.size(), 2u);
+    EXPECT_EQ(predictions[0]["top"].size(), 2u);
+    EXPECT_TRUE(predictions[1].contains("error"));
+    EXPECT_EQ(place_->run({"predict", "missing.jpg", "--model", "run"}).code, 3);
+
+    const json info = json::parse(place_->run({"info", "run", "--json"}).out);
+    std::set<std::string> names;
+    for (const json& tensor : info["tensors"]) names.insert(tensor["name"]);
+    EXPECT_TRUE(names.count("layer4.1.bn2.num_batches_tracked"));
+}
+
+TEST_F(EndToEnd, the_found_rate_given_by_hand_gives_the_same_bytes) {
+    const Outcome found = place_->run(train({"--out", "searched", "--json"}));
+    ASSERT_EQ(found.code, 0) << found.err;
+    const std::string text = found.out.substr(found.out.find("\"max_lr\": ") + 10);
+    const Outcome given = place_->run(train({"--out", "given", "--max-lr", text.substr(0, text.find(','))}));
+    ASSERT_EQ(given.code, 0) << given.err;
+    EXPECT_EQ(place_->read("searched/steps.csv"), place_->read("given/steps.csv"));
+    EXPECT_FALSE(place_->read("searched/find/find.svg").empty());
+}
+
+TEST_F(EndToEnd, a_rate_beyond_the_edge_ends_with_exit_code_6_and_keeps_what_was_good) {
+    const Outcome diverged = place_->run(
+        train({"--max-lr", "1e8", "--policy", "constant", "--out", "diverged", "--checkpoint-every", "1"}));
+    EXPECT_EQ(diverged.code, 6) << diverged.err;
+    EXPECT_NE(diverged.err.find("step"), std::string::npos) << diverged.err;
+    const Outcome info = place_->run({"info", "diverged", "--json"});
+    EXPECT_EQ(info.code, 0) << info.err;
+}
+
+}  // namespace
+}  // namespace onecycle::test
