@@ -38,16 +38,16 @@ enum class Anneal { cosine, linear };
 
 // Every member left empty takes the policy's own default; one that the policy does not know is refused.
 struct PolicyOptions {
-    std::string policy = "onecycle";        // --policy
-    std::int64_t epochs = 6;                // --epochs, 1 or more
-    std::int64_t steps_per_epoch = 1;       // updates an epoch, 1 or more
-    double max_lr = 0.01;                   // --max-lr, above 0
+    std::string policy = "onecycle";             // --policy
+    std::int64_t epochs = 6;                     // --epochs, 1 or more
+    std::int64_t steps_per_epoch = 1;            // updates an epoch, 1 or more
+    double max_lr = 0.01;                        // --max-lr, above 0
     std::optional<MomentumRange> momentum = {};  // --momentum; 0.85:0.95 for one-cycle, else 0.9
     std::optional<double> pct_start = {};        // --pct-start, 0 to 1: the share before the descent
     std::optional<double> div = {};              // --div, above 0: first rate = max / div
     std::optional<double> final_div = {};        // --final-div, above 0: relative to what, the table says
     std::optional<Anneal> anneal = {};           // --anneal: onecycle and onecycle:pytorch
-    bool three_phase = false;               // --three-phase: onecycle:pytorch
+    bool three_phase = false;                    // --three-phase: onecycle:pytorch
 };
 
 // The schedule that the options describe. Throws Error(usage) naming the option, the value and the
