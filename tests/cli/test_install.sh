@@ -2,7 +2,7 @@
 # Installs onecycle to a folder of its own and builds the examples against it, by find_package and by
 # pkg-config, as a program elsewhere would; then trains with one.
 #     test_install.sh BUILD_FOLDER SOURCE_FOLDER
-set -euo pipefail
+set -euo pipefail  # so no grep -q at a pipe's end: it leaves early, and the writer dies of SIGPIPE
 build=$1
 source=$2
 place=$(mktemp -d)
@@ -23,6 +23,6 @@ for train in "$place/build/01_train/train" "$place/train"; do
     grep -q 'epoch 3: ' "$place/said"
 done
 image=$(find "$place/shapes" -name '*.jpg' | sort | sed -n 1p)
-"$place/build/04_predict/predict" "$place/model.safetensors" "$image" | grep -q ' %)'
-"$place/build/02_schedule/schedule" | grep -q '  0.100000'
-"$place/usr/bin/onecycle" info "$place/model.safetensors" | grep -q resnet18
+"$place/build/04_predict/predict" "$place/model.safetensors" "$image" | grep ' %)'
+"$place/build/02_schedule/schedule" | grep '  0.100000'
+"$place/usr/bin/onecycle" info "$place/model.safetensors" | grep resnet18

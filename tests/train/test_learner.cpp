@@ -154,7 +154,9 @@ TEST(Learner, with_an_average_the_plain_names_hold_what_was_evaluated) {
     EXPECT_NE(average, raw);
     const Dataset dataset = tiny_dataset();
     Model model(result.checkpoint, {.batch_size = 8});
-    EXPECT_DOUBLE_EQ(model.evaluate(dataset.valid, dataset.classes).loss, result.epochs.back().valid_loss);
+    // Compiled for the 6 images there are, not for 8: sums in another order.
+    const double loss = result.epochs.back().valid_loss;
+    EXPECT_NEAR(model.evaluate(dataset.valid, dataset.classes).loss, loss, 1e-5 * loss);
 }
 
 TEST(Learner, an_update_of_two_batches_counts_once) {
