@@ -10,10 +10,9 @@ namespace onecycle {
 
 // Result of one batch, written by softmax_cross_entropy.
 struct BatchResult {
-    double loss;  // mean (weighted when class weights are on), label smoothing in
-    double
-        loss_sum;  // sum over samples of the plain cross-entropy terms times weight: loss = loss_sum / weight
-    double weight;  // sum of sample weights; the count without class weights
+    double loss;      // mean (weighted when class weights are on), label smoothing in
+    double loss_sum;  // over the samples, each times its weight: loss = loss_sum / weight
+    double weight;    // sum of the samples' weights; the count without class weights
     std::int64_t count, correct, correct5;
 };
 
@@ -23,9 +22,8 @@ struct GradientCheck {
     double norm;   // global L2 norm of the (mean) gradient
     double scale;  // factor for the gradients: clipping
     std::int32_t apply;
-    std::int32_t finite;  // loss and all gradients
-    std::int32_t
-        first_bad;  // index of the first parameter whose gradient is not finite; -1: none; -2: the loss
+    std::int32_t finite;     // loss and all gradients
+    std::int32_t first_bad;  // the first parameter whose gradient is not finite; -1: none; -2: the loss
 };
 
 struct RingEntry {

@@ -4,33 +4,38 @@
 // Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W] f32, weights
 // [O,I,H,W] f32, "vector" is [C] f32. [name] marks an operand that is there only when the flag says so.
 //
-//   normalize_images        images u8 [N,H,W,3]                       -> x [N,3,H,W]        (mean, stddev)
-//   conv2d                  x, w                                      -> y
-//   conv2d_backward_data    dy, w                                     -> dx
-//   conv2d_backward_weights dy, x                                     -> dw
-//   batch_norm              x, gamma, beta, [residual]                -> y, mean, variance  (biased, of the
-//   batch) batch_norm_backward     dy, x, mean, variance, gamma, beta, [dy2], [y]
-//                                                                     -> dx, dgamma, dbeta, [dresidual]
-//   batch_norm_inference    x, gamma, beta, running_mean, running_variance, [residual] -> y
-//   relu                    x                                         -> y
-//   relu_backward           dy, y                                     -> dx
-//   add                     a, b                                      -> y
-//   max_pool                x                                         -> y, index u8        (place in the
-//   window) max_pool_backward       dy, index, [dy2]                          -> dx global_average_pool     x
-//   -> y [N,C] global_average_pool_backward  dy [N,C]                            -> dx linear x [N,K], w
-//   [O,K], b [O]                   -> y [N,O] linear_backward_data    dy, w -> dx linear_backward_weights dy,
-//   x                                     -> dw, db softmax_cross_entropy   logits [N,C], labels i32 [N],
-//   count i32 [1], [class_weights [C]]
-//                                                                     -> result, [dlogits]
-//   softmax                 logits                                    -> probabilities
+//   normalize_images              images u8 [N,H,W,3]               -> x [N,3,H,W]   (mean, stddev)
+//   conv2d                        x, w                              -> y
+//   conv2d_backward_data          dy, w                             -> dx
+//   conv2d_backward_weights       dy, x                             -> dw
+//   batch_norm                    x, gamma, beta, [residual]        -> y, mean, variance   (of the batch, biased)
+//   batch_norm_backward           dy, x, mean, variance, gamma, beta, [dy2], [y]
+//                                                                   -> dx, dgamma, dbeta, [dresidual]
+//   batch_norm_inference          x, gamma, beta, running_mean, running_variance, [residual] -> y
+//   relu                          x                                 -> y
+//   relu_backward                 dy, y                             -> dx
+//   add                           a, b                              -> y
+//   max_pool                      x                                 -> y, index u8   (place in the window)
+//   max_pool_backward             dy, index, [dy2]                  -> dx
+//   global_average_pool           x                                 -> y [N,C]
+//   global_average_pool_backward  dy [N,C]                          -> dx
+//   linear                        x [N,K], w [O,K], b [O]           -> y [N,O]
+//   linear_backward_data          dy, w                             -> dx
+//   linear_backward_weights       dy, x                             -> dw, db
+//   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]]
+//                                                                   -> result, [dlogits]
+//   softmax                       logits                            -> probabilities
+//
 // The update, on flat buffers (see state.h):
-//   accumulate_gradients    gradients                                 -> gradient_sum (in place)
-//   check_gradients         gradients, result, control                -> check
-//   update_parameters       gradients, check, control                 -> parameters, moment1, [moment2] (in
-//   place) update_statistics       check, (mean, variance) of every batch norm -> statistics (in place)
-//   update_average          check, parameters, statistics             -> average (in place)
-//   commit_step             result, check                             -> control (in place)
-//   add_metrics             result                                    -> control (in place)
+//
+//   accumulate_gradients          gradients                         -> gradient_sum (in place), [gradients]
+//   check_gradients               gradients, result, control        -> check
+//   update_parameters             gradients, check, control         -> parameters, moment1, [moment2] (in place)
+//   update_statistics             check, (mean, variance) of every batch norm -> statistics (in place)
+//   update_average                check, parameters, statistics     -> average (in place)
+//   commit_step                   result, check                     -> control (in place)
+//   add_metrics                   result                            -> control (in place)
+//
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
 // check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then records
 // the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight + result.weight), and
