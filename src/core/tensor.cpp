@@ -1,5 +1,7 @@
 #include "core/tensor.h"
 
+#include <algorithm>
+
 namespace onecycle {
 
 const char* name_of(DType type) {
@@ -10,6 +12,10 @@ const char* name_of(DType type) {
             return "i32";
         case DType::u8:
             return "u8";
+        case DType::bf16:
+            return "bf16";
+        case DType::f16:
+            return "f16";
     }
     return "?";
 }
@@ -34,6 +40,10 @@ const char* name_of(Layout layout) {
             return "OIhw8i8o";
         case Layout::OIhw16i16o:
             return "OIhw16i16o";
+        case Layout::nhwc8c:
+            return "nhwc8c";
+        case Layout::ohwi8i:
+            return "ohwi8i";
         case Layout::any:
             return "any";
     }
@@ -68,6 +78,9 @@ std::int64_t offset_of(const TensorDesc& desc, std::int64_t i0, std::int64_t i1,
         case Layout::nhwc:
         case Layout::ohwi:
             return ((i0 * d2 + i2) * d3 + i3) * d1 + i1;
+        case Layout::nhwc8c:
+        case Layout::ohwi8i:
+            return ((i0 * d2 + i2) * d3 + i3) * ((d1 + 7) / 8 * 8) + i1;
         case Layout::nChw8c:
             return blocked_second(8);
         case Layout::nChw16c:
@@ -103,6 +116,7 @@ void for_each_entry(const TensorDesc& desc, Visit visit) {
 }  // namespace
 
 void to_layout(const TensorDesc& desc, const float* plain, float* stored) {
+    if (desc.stored_elements() != desc.elements()) std::fill_n(stored, desc.stored_elements(), 0.0f);
     for_each_entry(desc, [&](std::int64_t p, std::int64_t s) { stored[s] = plain[p]; });
 }
 

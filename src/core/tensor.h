@@ -9,10 +9,10 @@
 
 namespace onecycle {
 
-enum class DType : std::uint8_t { f32, i32, u8 };
+enum class DType : std::uint8_t { f32, i32, u8, bf16, f16 };
 
 constexpr std::size_t size_of(DType type) {
-    return type == DType::u8 ? 1 : 4;
+    return type == DType::u8 ? 1 : type == DType::bf16 || type == DType::f16 ? 2 : 4;
 }
 const char* name_of(DType type);
 
@@ -29,6 +29,8 @@ enum class Layout : std::uint8_t {
     Ohwi16o,
     OIhw8i8o,
     OIhw16i16o,
+    nhwc8c,  // nhwc and ohwi with the channels padded by zeros to a multiple of 8
+    ohwi8i,
     any,  // only while a program is compiled: the operation chooses
 };
 
@@ -53,7 +55,12 @@ struct TensorDesc {
         for (int i = 0; i < rank; ++i) n *= dims[static_cast<std::size_t>(i)];
         return n;
     }
-    std::size_t bytes() const { return static_cast<std::size_t>(elements()) * size_of(type); }
+    // With the padding of the layout.
+    std::int64_t stored_elements() const {
+        const bool padded = layout == Layout::nhwc8c || layout == Layout::ohwi8i;
+        return padded ? elements() / dims[1] * ((dims[1] + 7) / 8 * 8) : elements();
+    }
+    std::size_t bytes() const { return static_cast<std::size_t>(stored_elements()) * size_of(type); }
     bool same_shape(const TensorDesc& other) const { return rank == other.rank && dims == other.dims; }
 };
 
@@ -66,6 +73,7 @@ std::int64_t offset_of(const TensorDesc& desc, std::int64_t i0, std::int64_t i1 
                        std::int64_t i3 = 0);
 
 // Copies between plain order and a layout; used only where tensors enter or leave (weights of a file).
+// Padding is set to zero.
 void to_layout(const TensorDesc& desc, const float* plain, float* stored);
 void to_plain(const TensorDesc& desc, const float* stored, float* plain);
 

@@ -86,4 +86,7 @@ class Device {
 // `threads` 0: all cores.
 std::unique_ptr<Device> make_cpu_device(int threads);
 
+// The CUDA device on the emulator.
+std::unique_ptr<Device> make_emulated_device();
+
 }  // namespace onecycle

@@ -20,7 +20,7 @@ struct BatchResult {
 // the run was not stopped and has updates left.
 struct GradientCheck {
     double norm;   // global L2 norm of the (mean) gradient
-    double scale;  // factor for the gradients: clipping
+    double scale;  // factor for the gradients: clipping, and the loss scale taken out
     std::int32_t apply;
     std::int32_t finite;     // loss and all gradients
     std::int32_t first_bad;  // the first parameter whose gradient is not finite; -1: none; -2: the loss
@@ -40,11 +40,19 @@ struct StepControl {
     std::int64_t last_update;  // a launch at update == last_update changes nothing
     std::int32_t stop;         // not 0: launches change nothing
     std::int32_t first_bad;    // valid when stopped by a value that is not finite
+    float loss_scale;          // 1 without fp16
+    std::int32_t good_steps;   // taken since the loss scale last changed
     RingEntry ring[ring_size];
     // Sums since they were last cleared (evaluation).
     double loss_sum, weight;
     std::int64_t count, correct, correct5;
 };
+
+// fp16: gradients are computed times a scale, so that small ones do not become zero. A step whose gradients
+// are not finite (the loss is) takes no effect and halves the scale: its batch comes again. After so many good steps
+// the scale doubles. Below the smallest scale the training has diverged.
+inline constexpr float first_loss_scale = 65536, smallest_loss_scale = 1, largest_loss_scale = 16777216;
+inline constexpr std::int32_t good_steps_to_grow = 2000;
 
 // StepControl::stop
 inline constexpr std::int32_t stop_not_finite = 1;

@@ -18,6 +18,14 @@ const char* name_of(OpKind kind) {
             return "batch_norm_backward";
         case OpKind::batch_norm_inference:
             return "batch_norm_inference";
+        case OpKind::batch_norm_pair:
+            return "batch_norm_pair";
+        case OpKind::batch_norm_pair_backward:
+            return "batch_norm_pair_backward";
+        case OpKind::batch_norm_max_pool:
+            return "batch_norm_max_pool";
+        case OpKind::batch_norm_max_pool_backward:
+            return "batch_norm_max_pool_backward";
         case OpKind::relu:
             return "relu";
         case OpKind::relu_backward:

@@ -1,17 +1,25 @@
 // What a network is made of. An operation is described by an `OpDesc`; a back end turns it into an `Op`
 // that runs on raw buffers. Nothing above this layer knows which back end runs.
 //
-// Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W] f32, weights
-// [O,I,H,W] f32, "vector" is [C] f32. [name] marks an operand that is there only when the flag says so.
+// Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W], weights [O,I,H,W], both
+// of the type the program computes in; vectors of batch norm are [C] f32, logits and biases f32. [name] marks an
+// operand that is there only when the flag says so.
 //
 //   normalize_images              images u8 [N,H,W,3]               -> x [N,3,H,W]   (mean, stddev)
 //   conv2d                        x, w                              -> y
-//   conv2d_backward_data          dy, w                             -> dx
+//   conv2d_backward_data          dy, w, [dx]                       -> dx   (accumulate: added to what is there)
 //   conv2d_backward_weights       dy, x                             -> dw
 //   batch_norm                    x, gamma, beta, [residual]        -> y, mean, variance   (of the batch, biased)
 //   batch_norm_backward           dy, x, mean, variance, gamma, beta, [dy2], [y]
 //                                                                   -> dx, dgamma, dbeta, [dresidual]
 //   batch_norm_inference          x, gamma, beta, running_mean, running_variance, [residual] -> y
+//   batch_norm_pair               x, gamma, beta, x2, gamma2, beta2 -> y, mean, variance, mean2, variance2
+//                                                                      (y = max(0, bn(x) + bn(x2)))
+//   batch_norm_pair_backward      dy, x, mean, variance, gamma, x2, mean2, variance2, gamma2, y, [dy2]
+//                                                                   -> dx, dgamma, dbeta, dx2, dgamma2, dbeta2
+//   batch_norm_max_pool           x, gamma, beta                    -> y, index u8, mean, variance
+//                                                                      (y = max_pool(max(0, bn(x))))
+//   batch_norm_max_pool_backward  dy, index, x, mean, variance, gamma, beta, [dy2] -> dx, dgamma, dbeta
 //   relu                          x                                 -> y
 //   relu_backward                 dy, y                             -> dx
 //   add                           a, b                              -> y
@@ -22,19 +30,24 @@
 //   linear                        x [N,K], w [O,K], b [O]           -> y [N,O]
 //   linear_backward_data          dy, w                             -> dx
 //   linear_backward_weights       dy, x                             -> dw, db
-//   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]]
-//                                                                   -> result, [dlogits]
+//   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]], [control]
+//                                                                   -> result, [dlogits]   (times the loss scale)
 //   softmax                       logits                            -> probabilities
 //
 // The update, on flat buffers (see state.h):
 //
-//   accumulate_gradients          gradients                         -> gradient_sum (in place), [gradients]
-//   check_gradients               gradients, result, control        -> check
-//   update_parameters             gradients, check, control         -> parameters, moment1, [moment2] (in place)
+//   accumulate_gradients          gradients, [half_gradients]       -> gradient_sum (in place), [gradients]
+//   check_gradients               gradients, [half_gradients], result, control -> check
+//   update_parameters             gradients, [half_gradients], check, control
+//                                           -> parameters, moment1, [moment2] (in place), [half_parameters]
 //   update_statistics             check, (mean, variance) of every batch norm -> statistics (in place)
 //   update_average                check, parameters, statistics     -> average (in place)
 //   commit_step                   result, check                     -> control (in place)
 //   add_metrics                   result                            -> control (in place)
+//
+// 16-bit programs keep convolution weights twice: parameters are f32, half_parameters the copies that the
+// convolutions read, at the same element offsets; their gradients come in 16 bits, in half_gradients. With
+// accumulation the sum is f32, and the operations after it see no half_gradients.
 //
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
 // check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then records
@@ -63,6 +76,10 @@ enum class OpKind : std::uint8_t {
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
+    batch_norm_pair,
+    batch_norm_pair_backward,
+    batch_norm_max_pool,
+    batch_norm_max_pool_backward,
     relu,
     relu_backward,
     add,
@@ -93,6 +110,8 @@ struct ParameterSegment {
     float lr_multiplier = 1;
     float decay_multiplier = 1;  // 0 for batch norm and biases
     bool frozen = false;
+    bool half = false;           // a 16-bit copy is kept in half_parameters
+    bool half_gradient = false;  // the gradient comes in half_gradients
 };
 
 // One running statistic pair in the flat statistics buffer: mean at `offset`, variance `channels` later.
@@ -114,11 +133,16 @@ struct OpDesc {
     bool relu = false, residual = false;
     // Backward kinds: the gradient is dy + dy2 (two readers of one activation).
     bool second_gradient = false;
+    // conv2d_backward_data: dx += instead of dx =; dx is the last input, too.
+    bool accumulate = false;
     // normalize_images: x = (u8/255 - mean) / stddev.
     std::array<float, 3> mean{}, stddev{1, 1, 1};
     // softmax_cross_entropy.
     float label_smoothing = 0;
     bool class_weights = false, gradient = false;
+    // softmax_cross_entropy multiplies gradients by control.loss_scale, check_gradients takes it out again,
+    // commit_step adapts it (fp16).
+    bool loss_scale = false;
     // The update.
     OptimizerOptions optimizer;
     double momentum = 0.1;            // of running statistics: new = (1-m) old + m batch
@@ -133,7 +157,10 @@ struct OpDesc {
 enum class Fusion : std::uint8_t {
     batch_norm_relu,
     batch_norm_add_relu,
-    sum_of_gradients,  // batch_norm_backward and max_pool_backward take dy + dy2
+    batch_norm_pair,       // two batch norms that are added, and the ReLU
+    batch_norm_max_pool,   // batch norm, ReLU and max pool
+    sum_of_gradients,      // batch_norm_backward and max_pool_backward take dy + dy2
+    accumulated_gradient,  // conv2d_backward_data adds to the gradient that is there
 };
 
 // An operation ready to run. Pointers come in the order of the contract above. `run` puts the work on the
@@ -175,5 +202,8 @@ class Backend {
 
 // The CPU back end on oneDNN. `threads` 0: all cores.
 std::unique_ptr<Backend> make_cpu_backend(int threads);
+
+// The CUDA back end on the emulator: the same kernels, run on the host.
+std::unique_ptr<Backend> make_emulated_backend();
 
 }  // namespace onecycle

@@ -79,6 +79,7 @@ void begin_updates(State& state, const Schedule& schedule, std::int64_t update, 
     control.update = update;
     control.last_update = last_update;
     control.first_bad = -1;
+    control.loss_scale = 1;
     state.write_control(control);
 }
 

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/half.h"
+
 namespace {
 
 std::atomic<bool> counting{false};
@@ -35,6 +37,39 @@ namespace onecycle::testing {
 namespace {
 
 constexpr std::byte redzone_byte{0xA5};
+constexpr std::size_t redzone = 256;
+
+// Device memory, 64-byte aligned, between redzones.
+class WatchedBuffer {
+  public:
+    WatchedBuffer(Device& device, std::size_t bytes)
+        : device_(&device), bytes_(bytes), memory_(device, bytes + 2 * redzone) {
+        std::vector<std::byte> all(memory_.size(), redzone_byte);
+        std::fill_n(all.begin() + redzone, bytes, std::byte{0xFF});  // floats of these bits are NaN
+        device.copy_in(memory_.data(), all.data(), all.size());
+    }
+    void* data() const { return memory_.data() + redzone; }
+    void write(const std::vector<std::byte>& bytes) {
+        device_->copy_in(memory_.data() + redzone, bytes.data(), bytes_);
+    }
+    std::vector<std::byte> read() const {
+        std::vector<std::byte> bytes(bytes_);
+        device_->copy_out(bytes.data(), memory_.data() + redzone, bytes_);
+        return bytes;
+    }
+    bool intact() const {
+        std::vector<std::byte> all(memory_.size());
+        device_->copy_out(all.data(), memory_.data(), all.size());
+        const auto untouched = [](std::byte b) { return b == redzone_byte; };
+        return std::all_of(all.begin(), all.begin() + redzone, untouched) &&
+               std::all_of(all.end() - redzone, all.end(), untouched);
+    }
+
+  private:
+    Device* device_;
+    std::size_t bytes_;
+    DeviceMemory memory_;
+};
 
 bool is_result(const TensorDesc& desc) {
     return desc.rank == 1 && desc.type == DType::u8 && desc[0] == sizeof(BatchResult);
@@ -53,24 +88,13 @@ void for_each(const TensorDesc& d, const F& f) {
 
 }  // namespace
 
-WatchedBuffer::WatchedBuffer(std::size_t bytes)
-    : bytes_(bytes), memory_(bytes + 2 * redzone + 64, redzone_byte) {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data()) + redzone;
-    start_ = redzone + (64 - address % 64) % 64;
-    std::memset(data(), 0xFF, bytes);  // floats of these bits are NaN
-}
-
-bool WatchedBuffer::intact() const {
-    const auto untouched = [](std::byte b) { return b == redzone_byte; };
-    return std::all_of(memory_.begin(), memory_.begin() + static_cast<std::ptrdiff_t>(start_), untouched) &&
-           std::all_of(memory_.begin() + static_cast<std::ptrdiff_t>(start_ + bytes_), memory_.end(),
-                       untouched);
-}
-
 void store_values(const TensorDesc& desc, const Values& values, std::byte* to) {
     for_each(desc, [&](std::size_t plain, std::int64_t at) {
         const double v = values.at(plain);
         if (desc.type == DType::f32) reinterpret_cast<float*>(to)[at] = static_cast<float>(v);
+        if (desc.type == DType::bf16)
+            reinterpret_cast<bf16*>(to)[at] = from_float<bf16>(static_cast<float>(v));
+        if (desc.type == DType::f16) reinterpret_cast<f16*>(to)[at] = from_float<f16>(static_cast<float>(v));
         if (desc.type == DType::i32) reinterpret_cast<std::int32_t*>(to)[at] = static_cast<std::int32_t>(v);
         if (desc.type == DType::u8) reinterpret_cast<std::uint8_t*>(to)[at] = static_cast<std::uint8_t>(v);
     });
@@ -91,49 +115,64 @@ Values load_values(const TensorDesc& desc, const std::byte* from) {
     for_each(desc, [&](std::size_t plain, std::int64_t at) {
         if (desc.type == DType::f32)
             values[plain] = static_cast<double>(reinterpret_cast<const float*>(from)[at]);
+        if (desc.type == DType::bf16)
+            values[plain] = static_cast<double>(to_float(reinterpret_cast<const bf16*>(from)[at]));
+        if (desc.type == DType::f16)
+            values[plain] = static_cast<double>(to_float(reinterpret_cast<const f16*>(from)[at]));
         if (desc.type == DType::i32) values[plain] = reinterpret_cast<const std::int32_t*>(from)[at];
         if (desc.type == DType::u8) values[plain] = reinterpret_cast<const std::uint8_t*>(from)[at];
     });
     return values;
 }
 
+Machine cpu_machine(int threads) {
+    return {make_cpu_device(0), make_cpu_backend(threads)};
+}
+
 Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, int threads) {
-    const std::unique_ptr<Backend> backend = make_cpu_backend(threads);
-    const std::unique_ptr<Device> device = make_cpu_device(0);
-    Stream stream(*device);
-    MadeOp made = backend->make(desc);
+    return run_op(desc, inputs, cpu_machine(threads));
+}
+
+Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Machine& machine) {
+    Device& device = *machine.device;
+    MadeOp made = machine.backend->make(desc);
 
     std::vector<WatchedBuffer> buffers;
     std::vector<void*> in, out;
     for (std::size_t i = 0; i < made.desc.inputs.size(); ++i) {
         const TensorDesc& t = made.desc.inputs[i];
-        buffers.emplace_back(t.bytes());
-        store_values(t, inputs.at(i), buffers.back().data());
+        std::vector<std::byte> bytes(t.bytes());  // padding stays zero
+        store_values(t, inputs.at(i), bytes.data());
+        buffers.emplace_back(device, t.bytes()).write(bytes);
         in.push_back(buffers.back().data());
     }
-    for (const TensorDesc& t : made.desc.outputs) {
-        buffers.emplace_back(t.bytes());
-        out.push_back(buffers.back().data());
-    }
-    WatchedBuffer& workspace = buffers.emplace_back(made.workspace);
+    const std::size_t first_output = buffers.size();
+    for (const TensorDesc& t : made.desc.outputs)
+        out.push_back(buffers.emplace_back(device, t.bytes()).data());
+    void* const workspace = buffers.emplace_back(device, made.workspace).data();
+    const auto launchable = device.prepare(
+        {{.run = [&](Stream& stream) { made.op->run(in.data(), out.data(), workspace, stream); }}});
+    const auto read_outputs = [&] {
+        std::vector<std::vector<std::byte>> bytes;
+        for (std::size_t i = 0; i < out.size(); ++i) bytes.push_back(buffers[first_output + i].read());
+        return bytes;
+    };
 
     Outcome outcome;
-    made.op->run(in.data(), out.data(), workspace.data(), stream);
+    launchable->launch();
+    device.synchronize();
+    const auto first = read_outputs();
     for (std::size_t i = 0; i < out.size(); ++i)
-        outcome.outputs.push_back(load_values(made.desc.outputs[i], static_cast<std::byte*>(out[i])));
+        outcome.outputs.push_back(load_values(made.desc.outputs[i], first[i].data()));
 
     allocations = allocated_bytes = 0;
     counting = true;
-    made.op->run(in.data(), out.data(), workspace.data(), stream);
+    launchable->launch();
+    device.synchronize();
     counting = false;
     outcome.allocations = allocations;
     outcome.allocated_bytes = allocated_bytes;
-    outcome.repeats = true;
-    for (std::size_t i = 0; i < out.size(); ++i) {
-        const Values again = load_values(made.desc.outputs[i], static_cast<std::byte*>(out[i]));
-        outcome.repeats &=
-            std::memcmp(again.data(), outcome.outputs[i].data(), again.size() * sizeof(double)) == 0;
-    }
+    outcome.repeats = read_outputs() == first;
     outcome.redzones_intact =
         std::all_of(buffers.begin(), buffers.end(), [](const WatchedBuffer& b) { return b.intact(); });
     outcome.desc = made.desc;

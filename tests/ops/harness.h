@@ -1,5 +1,5 @@
-// Runs one operation on buffers that are watched: redzones around every buffer, outputs and workspace filled
-// with NaN before the run, allocations counted during it.
+// Runs one operation of any back end on buffers that are watched: redzones around every buffer, outputs and
+// workspace filled with NaN before the run, allocations counted during it.
 #pragma once
 
 #include <cstring>
@@ -15,18 +15,12 @@ namespace onecycle::testing {
 // Values of one operand in plain order, whatever its type and layout. A BatchResult is its six fields.
 using Values = std::vector<double>;
 
-// 64-byte aligned memory between redzones.
-class WatchedBuffer {
-  public:
-    explicit WatchedBuffer(std::size_t bytes);
-    std::byte* data() { return memory_.data() + start_; }
-    bool intact() const;
-
-  private:
-    static constexpr std::size_t redzone = 256;
-    std::size_t bytes_, start_;
-    std::vector<std::byte> memory_;
+// A back end and the device it runs on.
+struct Machine {
+    std::unique_ptr<Device> device;
+    std::unique_ptr<Backend> backend;
 };
+Machine cpu_machine(int threads);
 
 void store_values(const TensorDesc& desc, const Values& values, std::byte* to);
 Values load_values(const TensorDesc& desc, const std::byte* from);
@@ -41,7 +35,9 @@ struct Outcome {
     bool repeats = false;  // the second run gave the same bits
 };
 
-// Makes the operation for so many threads and runs it twice.
+// Makes the operation and runs it twice.
+Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Machine& machine);
+// On the CPU, with so many threads.
 Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, int threads = 2);
 
 // A tensor in which each BatchResult is six values.

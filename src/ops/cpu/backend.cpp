@@ -1,41 +1,10 @@
 // The CPU back end: which maker serves which kind, and what the machine can do.
-#include <fmt/format.h>
-
 #include "onecycle/error.h"
 #include "ops/cpu/make.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/parallel.h"
 
 namespace onecycle {
-
-namespace cpu {
-
-void require(bool good, const OpDesc& desc, const std::string& why) {
-    if (!good) throw Error(ErrorKind::device, std::string("cannot make ") + name_of(desc.kind), "cpu", why);
-}
-
-void require_operands(const OpDesc& desc, std::size_t inputs, std::size_t outputs) {
-    require(desc.inputs.size() == inputs && desc.outputs.size() == outputs, desc,
-            fmt::format("it takes {} inputs and {} outputs, not {} and {}", inputs, outputs,
-                        desc.inputs.size(), desc.outputs.size()));
-}
-
-void require_like(const OpDesc& desc, const TensorDesc& operand, const TensorDesc& like,
-                  const std::string& name) {
-    require(operand.type == like.type && operand.same_shape(like) && operand.layout == like.layout, desc,
-            fmt::format("{} is {}, not {}", name, to_string(operand), to_string(like)));
-}
-
-void adopt_layout(OpDesc& desc, std::size_t output, Layout layout) {
-    if (desc.outputs[output].layout == Layout::any) desc.outputs[output].layout = layout;
-}
-
-void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializer_list<std::int64_t> shape,
-                   const std::string& name) {
-    require_like(desc, operand, TensorDesc(shape), name);
-}
-
-}  // namespace cpu
 
 namespace {
 
@@ -53,6 +22,11 @@ cpu::Maker maker_of(OpKind kind) {
             return cpu::make_batch_norm_backward;
         case OpKind::batch_norm_inference:
             return cpu::make_batch_norm_inference;
+        case OpKind::batch_norm_pair:
+        case OpKind::batch_norm_pair_backward:
+        case OpKind::batch_norm_max_pool:
+        case OpKind::batch_norm_max_pool_backward:
+            break;  // see can_fuse
         case OpKind::relu:
             return cpu::make_relu;
         case OpKind::relu_backward:
@@ -103,7 +77,10 @@ class CpuBackend final : public Backend {
         context_.block = onednn::has_avx512() ? 16 : 8;
     }
 
-    bool can_fuse(Fusion) const override { return true; }
+    bool can_fuse(Fusion fusion) const override {
+        return fusion == Fusion::batch_norm_relu || fusion == Fusion::batch_norm_add_relu ||
+               fusion == Fusion::sum_of_gradients;
+    }
 
     Layout parameter_layout(const TensorDesc& plain) const override {
         if (plain.rank != 4) return Layout::plain;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "ops/checks.h"
 #include "ops/ops.h"
 
 namespace onecycle::cpu {
@@ -43,17 +44,6 @@ MadeOp make_update_average(const OpDesc&, const Context&);
 MadeOp make_commit_step(const OpDesc&, const Context&);
 MadeOp make_add_metrics(const OpDesc&, const Context&);
 
-// Throws Error(device) naming the operation unless `good`.
-void require(bool good, const OpDesc& desc, const std::string& why);
-void require_operands(const OpDesc& desc, std::size_t inputs, std::size_t outputs);
-// Same element type, shape and layout; an output that says `any` takes the layout of `like`.
-void require_like(const OpDesc& desc, const TensorDesc& operand, const TensorDesc& like,
-                  const std::string& name);
-void adopt_layout(OpDesc& desc, std::size_t output, Layout layout);
-// A rank 1 or 2 tensor of floats in plain order.
-void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializer_list<std::int64_t> shape,
-                   const std::string& name);
-
 // An operation made of a function (inputs, outputs, workspace).
 template <typename F>
 MadeOp made_of(const OpDesc& desc, std::size_t workspace, F function) {
@@ -73,11 +63,6 @@ MadeOp made_of(const OpDesc& desc, std::size_t workspace, F function) {
     made.workspace = workspace;
     made.implementation = "own";
     return made;
-}
-
-// Bytes rounded up so that what follows stays 64-byte aligned.
-constexpr std::size_t aligned(std::size_t bytes) {
-    return (bytes + 63) / 64 * 64;
 }
 
 inline const float* floats(void* p) {

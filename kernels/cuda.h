@@ -1,0 +1,123 @@
+// What every kernel source includes: CUDA's words, 16-byte vectors, reductions, and the one way to launch.
+// nvcc compiles the sources for the GPU, in namespace onecycle::cuda; g++ compiles the same sources for the
+// emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated. Both live in one binary.
+//
+// The rules that make this work: kernels are launched by launch(), shared memory comes from ONECYCLE_SHARED
+// and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are core/half.h's, there are no float atomics, and no inline
+// assembly outside files of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "core/half.h"
+
+#if defined(ONECYCLE_EMULATED)
+#include "device/emulated/runtime.h"
+#include "device/emulated/words.h"
+#define ONECYCLE_CUDA emulated
+#else
+#include <cooperative_groups.h>
+#include <cuda_runtime.h>
+#define ONECYCLE_CUDA cuda
+#define ONECYCLE_SHARED(type, name, count) __shared__ type name[count]
+// One array of bytes for a whole file: CUDA gives them one address and must see one type.
+#define ONECYCLE_DYNAMIC_SHARED(type, name)                          \
+    extern __shared__ __align__(16) unsigned char dynamic_shared_[]; \
+    type* const name = reinterpret_cast<type*>(dynamic_shared_)
+#endif
+
+namespace onecycle::ONECYCLE_CUDA {
+
+inline constexpr int warp_lanes = 32;
+inline constexpr unsigned full_warp = 0xFFFFFFFFu;
+
+#if !defined(ONECYCLE_EMULATED)
+// The grid-wide barrier of a cooperative launch.
+__device__ inline void sync_grid() {
+    cooperative_groups::this_grid().sync();
+}
+#endif
+
+// 16 bytes of T, moved by one instruction. Addresses must be 16-byte aligned.
+template <typename T>
+struct alignas(16) Vec {
+    static constexpr int size = 16 / sizeof(T);
+    T v[size];
+};
+
+template <typename T>
+__device__ __forceinline__ Vec<T> load_vec(const T* from) {
+    return *reinterpret_cast<const Vec<T>*>(from);
+}
+template <typename T>
+__device__ __forceinline__ void store_vec(T* to, const Vec<T>& value) {
+    *reinterpret_cast<Vec<T>*>(to) = value;
+}
+
+// Sum over the warp in a fixed order; every lane gets it. All 32 lanes must call.
+template <typename T>
+__device__ __forceinline__ T warp_sum(T value) {
+    for (int lanes = warp_lanes / 2; lanes > 0; lanes /= 2) value += __shfl_xor_sync(full_warp, value, lanes);
+    return value;
+}
+
+// Sum over the block in a fixed order; every thread gets it. All threads must call; blockDim.x (only x is
+// used) is a multiple of 32, at most 1024.
+template <typename T>
+__device__ T block_sum(T value) {
+    ONECYCLE_SHARED(T, partial, warp_lanes);
+    const int lane = threadIdx.x % warp_lanes, warp = threadIdx.x / warp_lanes,
+              warps = blockDim.x / warp_lanes;
+    value = warp_sum(value);
+    __syncthreads();  // the call before may still be read
+    if (lane == 0) partial[warp] = value;
+    __syncthreads();
+    return warp_sum(lane < warps ? partial[lane] : T(0));
+}
+
+struct LaunchShape {
+    dim3 grid, block;
+    std::size_t shared = 0;    // bytes of ONECYCLE_DYNAMIC_SHARED
+    bool cooperative = false;  // the kernel calls sync_grid()
+};
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+    return (a + b - 1) / b;
+}
+
+// Throws Error(device) naming what failed.
+void check(cudaError_t error, const char* what);
+
+// Puts a kernel on a stream. `name` stands in messages, profiles and NVTX ranges. Arguments are copied.
+template <typename... Parameters, typename... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_t stream,
+            Arguments&&... arguments) {
+#if defined(ONECYCLE_EMULATED)
+    enqueue_grid(
+        {shape.grid, shape.block, shape.shared, shape.cooperative, name},
+        [kernel, copies = std::tuple<std::decay_t<Parameters>...>(arguments...)] {
+            std::apply(kernel, copies);
+        },
+        stream);
+#else
+    std::tuple<std::decay_t<Parameters>...> copies(arguments...);
+    std::apply(
+        [&](auto&... copy) {
+            void* pointers[] = {static_cast<void*>(&copy)...};
+            const auto* function = reinterpret_cast<const void*>(kernel);
+            check(shape.cooperative
+                      ? cudaLaunchCooperativeKernel(function, shape.grid, shape.block, pointers, shape.shared,
+                                                    stream)
+                      : cudaLaunchKernel(function, shape.grid, shape.block, pointers, shape.shared, stream),
+                  name);
+        },
+        copies);
+#endif
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA

@@ -1,0 +1,137 @@
+// The words of CUDA C++ for g++: a kernel source that includes "cuda.h" compiles with this header where there
+// is no nvcc, and runs on the emulator. Only what our kernels use is here.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "device/emulated/block.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+
+#define threadIdx (::onecycle::emulated::self->thread_index)
+#define blockIdx (::onecycle::emulated::self->block->block_index)
+#define blockDim (::onecycle::emulated::self->block->block_dim)
+#define gridDim (::onecycle::emulated::self->block->grid_dim)
+#define warpSize 32
+
+namespace onecycle::emulated {
+
+inline void __syncthreads() {
+    sync_block();
+}
+inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
+    exchange(mask, 0, self->lane);
+}
+inline void __threadfence() {}
+inline void __threadfence_system() {}
+
+// The bits of a value of up to 8 bytes, from another lane of the mask. All lanes of the mask must arrive.
+template <typename T>
+T exchange_value(unsigned mask, T value, int source) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof value);
+    bits = exchange(mask, bits, source);
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+template <typename T>
+T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
+    return exchange_value(mask, value, self->lane / width * width + source % width);
+}
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32) {
+    const int source = self->lane ^ lane_mask;
+    return exchange_value(mask, value, source / width == self->lane / width ? source : self->lane);
+}
+template <typename T>
+T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32) {
+    const int source = self->lane + delta;
+    return exchange_value(mask, value, source / width == self->lane / width ? source : self->lane);
+}
+template <typename T>
+T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32) {
+    const int source = self->lane - delta;
+    return exchange_value(mask, value, source >= self->lane / width * width ? source : self->lane);
+}
+inline unsigned __ballot_sync(unsigned mask, bool vote) {
+    return ballot(mask, vote);
+}
+inline bool __any_sync(unsigned mask, bool vote) {
+    return ballot(mask, vote) != 0;
+}
+inline bool __all_sync(unsigned mask, bool vote) {
+    return ballot(mask, vote) == mask;
+}
+
+// Integers only: sums of floats in no fixed order would make runs differ.
+template <typename T>
+T atomicAdd(T* address, std::type_identity_t<T> value) {
+    static_assert(std::is_integral_v<T>);
+    return __atomic_fetch_add(address, value, __ATOMIC_SEQ_CST);
+}
+template <typename T>
+T atomicMin(T* address, std::type_identity_t<T> value) {
+    T old = __atomic_load_n(address, __ATOMIC_SEQ_CST);
+    while (value < old &&
+           !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    }
+    return old;
+}
+template <typename T>
+T atomicMax(T* address, std::type_identity_t<T> value) {
+    T old = __atomic_load_n(address, __ATOMIC_SEQ_CST);
+    while (old < value &&
+           !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    }
+    return old;
+}
+
+template <typename T>
+T __ldg(const T* address) {
+    return *address;
+}
+inline float rsqrtf(float x) {
+    return 1.0f / std::sqrt(x);
+}
+inline int __popc(unsigned x) {
+    return __builtin_popcount(x);
+}
+inline int __ffs(int x) {
+    return __builtin_ffs(x);
+}
+
+using ::expf;
+using ::logf;
+using ::sqrtf;
+using std::exp;
+using std::fabs;
+using std::fma;
+using std::fmaxf;
+using std::fminf;
+using std::isfinite;
+using std::log;
+using std::sqrt;
+
+// The grid-wide barrier of a cooperative launch.
+inline void sync_grid() {
+    emulated::sync_cooperative_grid();
+}
+
+}  // namespace onecycle::emulated
+
+// Shared memory by the one macro of kernels/cuda.h: from the block's arena, the same address for all threads.
+#define ONECYCLE_SHARED(type, name, count)                                    \
+    static const char name##_site = 0;                                        \
+    type* const name = static_cast<type*>(::onecycle::emulated::shared_array( \
+        &name##_site, sizeof(type) * static_cast<std::size_t>(count), alignof(type)))
+#define ONECYCLE_DYNAMIC_SHARED(type, name) \
+    type* const name = static_cast<type*>(::onecycle::emulated::dynamic_shared())

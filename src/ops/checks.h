@@ -1,0 +1,28 @@
+// What the makers of every back end check of an operation's operands, once, when it is made.
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+
+#include "ops/ops.h"
+
+namespace onecycle {
+
+// Throws Error(device) naming the operation unless `good`.
+void require(bool good, const OpDesc& desc, const std::string& why);
+void require_operands(const OpDesc& desc, std::size_t inputs, std::size_t outputs);
+// Same element type, shape and layout; an output that says `any` takes the layout of `like`.
+void require_like(const OpDesc& desc, const TensorDesc& operand, const TensorDesc& like,
+                  const std::string& name);
+void adopt_layout(OpDesc& desc, std::size_t output, Layout layout);
+// A rank 1 or 2 tensor of floats in plain order.
+void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializer_list<std::int64_t> shape,
+                   const std::string& name);
+
+// Bytes rounded up so that what follows stays 64-byte aligned.
+constexpr std::size_t aligned(std::size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+}  // namespace onecycle

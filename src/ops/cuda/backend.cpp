@@ -1,0 +1,108 @@
+// The CUDA back end: which maker serves which kind.
+#include "onecycle/error.h"
+#include "ops/cuda/make.h"
+
+namespace onecycle {
+
+namespace ONECYCLE_CUDA {
+
+namespace {
+
+Maker maker_of(OpKind kind) {
+    switch (kind) {
+        case OpKind::normalize_images:
+            return make_normalize_images;
+        case OpKind::conv2d:
+        case OpKind::conv2d_backward_data:
+        case OpKind::conv2d_backward_weights:
+            return make_conv2d;
+        case OpKind::batch_norm:
+            return make_batch_norm;
+        case OpKind::batch_norm_backward:
+            return make_batch_norm_backward;
+        case OpKind::batch_norm_inference:
+            return make_batch_norm_inference;
+        case OpKind::batch_norm_pair:
+            return make_batch_norm_pair;
+        case OpKind::batch_norm_pair_backward:
+            return make_batch_norm_pair_backward;
+        case OpKind::batch_norm_max_pool:
+            return make_batch_norm_max_pool;
+        case OpKind::batch_norm_max_pool_backward:
+            return make_batch_norm_max_pool_backward;
+        case OpKind::relu:
+            return make_relu;
+        case OpKind::relu_backward:
+            return make_relu_backward;
+        case OpKind::add:
+            return make_add;
+        case OpKind::max_pool:
+            return make_max_pool;
+        case OpKind::max_pool_backward:
+            return make_max_pool_backward;
+        case OpKind::global_average_pool:
+            return make_global_average_pool;
+        case OpKind::global_average_pool_backward:
+            return make_global_average_pool_backward;
+        case OpKind::linear:
+            return make_linear;
+        case OpKind::linear_backward_data:
+            return make_linear_backward_data;
+        case OpKind::linear_backward_weights:
+            return make_linear_backward_weights;
+        case OpKind::softmax_cross_entropy:
+            return make_softmax_cross_entropy;
+        case OpKind::softmax:
+            return make_softmax;
+        case OpKind::accumulate_gradients:
+            return make_accumulate_gradients;
+        case OpKind::check_gradients:
+            return make_check_gradients;
+        case OpKind::update_parameters:
+            return make_update_parameters;
+        case OpKind::update_statistics:
+            return make_update_statistics;
+        case OpKind::update_average:
+            return make_update_average;
+        case OpKind::commit_step:
+            return make_commit_step;
+        case OpKind::add_metrics:
+            return make_add_metrics;
+    }
+    throw Error(ErrorKind::device, "cannot make an operation", "cuda", "its kind is unknown");
+}
+
+class CudaBackend final : public Backend {
+  public:
+    explicit CudaBackend(const Context& context) : context_(context) {}
+
+    bool can_fuse(Fusion) const override { return true; }
+
+    // Tensor cores want channels in eights: the stem's three are padded.
+    Layout parameter_layout(const TensorDesc& plain) const override {
+        if (plain.rank != 4) return Layout::plain;
+        return plain[1] % 8 == 0 || plain.type == DType::f32 ? Layout::ohwi : Layout::ohwi8i;
+    }
+
+    bool weight_gradient_branch() const override { return true; }
+
+    MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }
+
+    std::string instruction_set() const override { return ""; }
+    std::vector<std::pair<std::string, std::string>> libraries() const override { return {}; }
+
+  private:
+    Context context_;
+};
+
+}  // namespace
+
+}  // namespace ONECYCLE_CUDA
+
+#if defined(ONECYCLE_EMULATED)
+std::unique_ptr<Backend> make_emulated_backend() {
+    return std::make_unique<emulated::CudaBackend>(emulated::Context{});
+}
+#endif
+
+}  // namespace onecycle

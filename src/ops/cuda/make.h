@@ -1,0 +1,92 @@
+// What every operation of the CUDA back end shares. These sources are compiled twice: for the GPU, and for
+// the emulator (see kernels/cuda.h).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "device/cuda/stream.h"
+#include "kernels/cuda.h"
+#include "ops/checks.h"
+#include "ops/ops.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+// What makers know of the machine.
+struct Context {
+    int multiprocessors = 1;
+    bool deterministic = true;
+};
+
+using Maker = MadeOp (*)(const OpDesc&, const Context&);
+
+MadeOp make_normalize_images(const OpDesc&, const Context&);
+MadeOp make_conv2d(const OpDesc&, const Context&);  // all three passes
+MadeOp make_batch_norm(const OpDesc&, const Context&);
+MadeOp make_batch_norm_backward(const OpDesc&, const Context&);
+MadeOp make_batch_norm_inference(const OpDesc&, const Context&);
+MadeOp make_batch_norm_pair(const OpDesc&, const Context&);
+MadeOp make_batch_norm_pair_backward(const OpDesc&, const Context&);
+MadeOp make_batch_norm_max_pool(const OpDesc&, const Context&);
+MadeOp make_batch_norm_max_pool_backward(const OpDesc&, const Context&);
+MadeOp make_relu(const OpDesc&, const Context&);
+MadeOp make_relu_backward(const OpDesc&, const Context&);
+MadeOp make_add(const OpDesc&, const Context&);
+MadeOp make_max_pool(const OpDesc&, const Context&);
+MadeOp make_max_pool_backward(const OpDesc&, const Context&);
+MadeOp make_global_average_pool(const OpDesc&, const Context&);
+MadeOp make_global_average_pool_backward(const OpDesc&, const Context&);
+MadeOp make_linear(const OpDesc&, const Context&);
+MadeOp make_linear_backward_data(const OpDesc&, const Context&);
+MadeOp make_linear_backward_weights(const OpDesc&, const Context&);
+MadeOp make_softmax_cross_entropy(const OpDesc&, const Context&);
+MadeOp make_softmax(const OpDesc&, const Context&);
+MadeOp make_accumulate_gradients(const OpDesc&, const Context&);
+MadeOp make_check_gradients(const OpDesc&, const Context&);
+MadeOp make_update_parameters(const OpDesc&, const Context&);
+MadeOp make_update_statistics(const OpDesc&, const Context&);
+MadeOp make_update_average(const OpDesc&, const Context&);
+MadeOp make_commit_step(const OpDesc&, const Context&);
+MadeOp make_add_metrics(const OpDesc&, const Context&);
+
+// An operation made of a function (inputs, outputs, workspace, stream) that puts work on the stream.
+template <typename F>
+MadeOp made_of(const OpDesc& desc, std::size_t workspace, F function) {
+    class FunctionOp final : public Op {
+      public:
+        explicit FunctionOp(F function) : function_(std::move(function)) {}
+        void run(void* const* inputs, void* const* outputs, void* workspace, Stream& stream) override {
+            function_(inputs, outputs, workspace, handle(stream));
+        }
+
+      private:
+        F function_;
+    };
+    MadeOp made;
+    made.op = std::make_unique<FunctionOp>(std::move(function));
+    made.desc = desc;
+    made.workspace = workspace;
+    made.implementation = "own";
+    return made;
+}
+
+// Calls f.operator()<T>() with T of this element type: float, bf16 or f16.
+template <typename F>
+auto with_float_type(const OpDesc& desc, DType type, F f) {
+    if (type == DType::bf16) return f.template operator()<bf16>();
+    if (type == DType::f16) return f.template operator()<f16>();
+    require(type == DType::f32, desc, "an operand is not of a floating point type");
+    return f.template operator()<float>();
+}
+
+template <typename T>
+const T* input(void* const* inputs, std::size_t i) {
+    return static_cast<const T*>(inputs[i]);
+}
+template <typename T>
+T* output(void* const* outputs, std::size_t i) {
+    return static_cast<T*>(outputs[i]);
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA
