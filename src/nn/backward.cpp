@@ -66,9 +66,9 @@ class Backward {
         return list;
     }
 
-    std::size_t gradients_taken() const {
-        return builder_.program.key.fuse && builder_.backend.can_fuse(Fusion::sum_of_gradients) ? 2 : 1;
-    }
+    bool fuses(Fusion fusion) const { return builder_.program.key.fuse && builder_.backend.can_fuse(fusion); }
+
+    std::size_t gradients_taken() const { return fuses(Fusion::sum_of_gradients) ? 2 : 1; }
 
     void step(const std::string& name, const OpDesc& desc, const std::vector<int>& inputs,
               const std::vector<int>& outputs, int branch = 0) {
@@ -97,7 +97,13 @@ class Backward {
         OpDesc desc{.kernel = l.kernel, .stride = l.stride, .padding = l.padding};
         if (!is_image(unit.x)) {
             desc.kind = OpKind::conv2d_backward_data;
-            step(l.name + " dx", desc, {dy, builder_.parameter(l.parameters[0])}, {gradient_of(unit.x)});
+            std::vector<int> inputs = {dy, builder_.parameter(l.parameters[0])};
+            // A second reader of x: its gradient joins the one that is there.
+            desc.accumulate = gradients_[unit.x].size() == 1 && fuses(Fusion::accumulated_gradient);
+            const int dx = desc.accumulate ? gradients_[unit.x][0] : gradient_of(unit.x);
+            if (desc.accumulate) inputs.push_back(dx);
+            step(l.name + " dx", desc, inputs, {dx});
+            desc.accumulate = false;
         }
         desc.kind = OpKind::conv2d_backward_weights;
         step(l.name + " dw", desc, {dy, unit.x}, {builder_.gradient(l.parameters[0])}, weight_branch_);
@@ -106,6 +112,8 @@ class Backward {
     void derive_batch_norm(const ForwardUnit& unit) {
         const Layer& l = *unit.layer;
         const std::vector<int> dy = incoming(unit.y, gradients_taken());
+        if (unit.second) return derive_batch_norm_pair(unit, dy);
+        if (unit.pool) return derive_batch_norm_max_pool(unit, dy);
         const int gamma = l.parameters[0], beta = l.parameters[1];
         OpDesc desc{.kind = OpKind::batch_norm_backward,
                     .epsilon = l.epsilon,
@@ -119,6 +127,51 @@ class Backward {
         std::vector<int> outputs = {gradient_of(unit.x), builder_.gradient(gamma), builder_.gradient(beta)};
         if (desc.residual) outputs.push_back(gradient_of(unit.residual));
         step(builder_.name(unit.y) + " dx", desc, inputs, outputs);
+    }
+
+    void derive_batch_norm_pair(const ForwardUnit& unit, const std::vector<int>& dy) {
+        const auto &a = unit.layer->parameters, &b = unit.second->parameters;
+        std::vector<int> inputs = {dy[0],
+                                   unit.x,
+                                   unit.mean,
+                                   unit.variance,
+                                   builder_.parameter(a[0]),
+                                   unit.x2,
+                                   unit.mean2,
+                                   unit.variance2,
+                                   builder_.parameter(b[0]),
+                                   unit.y};
+        if (dy.size() == 2) inputs.push_back(dy[1]);
+        const int dx = gradient_of(unit.x), dx2 = gradient_of(unit.x2);
+        step(builder_.name(unit.y) + " dx",
+             {.kind = OpKind::batch_norm_pair_backward,
+              .epsilon = unit.layer->epsilon,
+              .relu = true,
+              .second_gradient = dy.size() == 2},
+             inputs,
+             {dx, builder_.gradient(a[0]), builder_.gradient(a[1]), dx2, builder_.gradient(b[0]),
+              builder_.gradient(b[1])});
+    }
+
+    void derive_batch_norm_max_pool(const ForwardUnit& unit, const std::vector<int>& dy) {
+        const auto& p = unit.layer->parameters;
+        std::vector<int> inputs = {dy[0],
+                                   unit.index,
+                                   unit.x,
+                                   unit.mean,
+                                   unit.variance,
+                                   builder_.parameter(p[0]),
+                                   builder_.parameter(p[1])};
+        if (dy.size() == 2) inputs.push_back(dy[1]);
+        step(builder_.name(unit.y) + " dx",
+             {.kind = OpKind::batch_norm_max_pool_backward,
+              .kernel = unit.pool->kernel,
+              .stride = unit.pool->stride,
+              .padding = unit.pool->padding,
+              .epsilon = unit.layer->epsilon,
+              .relu = true,
+              .second_gradient = dy.size() == 2},
+             inputs, {gradient_of(unit.x), builder_.gradient(p[0]), builder_.gradient(p[1])});
     }
 
     void derive_max_pool(const ForwardUnit& unit) {

@@ -52,13 +52,19 @@ ProgramBuilder::ProgramBuilder(const Network& network_, const StateLayout& layou
     : network(network_), layout(layout_), backend(backend_) {
     program.key = key;
     for (std::size_t i = 0; i < layout.parameters.size(); ++i) {
-        const std::size_t offset = static_cast<std::size_t>(layout.parameters[i].offset) * sizeof(float);
+        const ParameterSegment& segment = layout.parameters[i];
         const std::string& parameter_name = network.parameters()[i].name;
+        const auto add = [&](const std::string& name, bool half, Space full_space, Space half_space) {
+            TensorDesc desc = layout.parameter_desc[i];
+            if (half) desc.type = layout.compute;
+            return add_buffer(name, desc, half ? half_space : full_space,
+                              static_cast<std::size_t>(segment.offset) * size_of(desc.type));
+        };
         parameter_buffers_.push_back(
-            add_buffer(parameter_name, layout.parameter_desc[i], Space::parameters, offset));
+            add(parameter_name, segment.half, Space::parameters, Space::half_parameters));
         if (key.mode == Mode::train)
-            gradient_buffers_.push_back(
-                add_buffer("grad " + parameter_name, layout.parameter_desc[i], Space::gradients, offset));
+            gradient_buffers_.push_back(add("grad " + parameter_name, segment.half_gradient, Space::gradients,
+                                            Space::half_gradients));
     }
 }
 
@@ -70,7 +76,15 @@ int ProgramBuilder::add_buffer(const std::string& name, const TensorDesc& desc, 
 }
 
 int ProgramBuilder::activation(const std::string& name, const Layer& layer) {
-    return add_buffer(name, {program.key.batch, layer.shape[0], layer.shape[1], layer.shape[2]});
+    return add_buffer(name, TensorDesc({program.key.batch, layer.shape[0], layer.shape[1], layer.shape[2]},
+                                       Layout::plain, layout.compute));
+}
+
+int ProgramBuilder::control() {
+    if (control_ < 0)
+        control_ = add_buffer("control", TensorDesc({sizeof(StepControl)}, Layout::plain, DType::u8),
+                              Space::control);
+    return control_;
 }
 
 int ProgramBuilder::vector(const std::string& name, std::int64_t channels) {

@@ -17,7 +17,17 @@ struct ForwardUnit {
     int residual = -1;             // batch norm: added before the ReLU; add: its second operand
     bool relu = false;             // batch norm with a fused ReLU
     int mean = -1, variance = -1;  // batch norm
-    int index = -1;                // max pool: place of the maximum
+    int index = -1;                // max pool, also of a batch norm fused with one: place of the maximum
+    // A pair of batch norms that are added: the second one.
+    const Layer* second = nullptr;
+    int x2 = -1, mean2 = -1, variance2 = -1;
+    const Layer* pool = nullptr;  // a max pool that a batch norm took along
+};
+
+// The batch statistics of a batch norm layer, for its running ones.
+struct BatchStatistics {
+    const Layer* layer;
+    int mean, variance;
 };
 
 class ProgramBuilder {
@@ -33,6 +43,8 @@ class ProgramBuilder {
                    std::size_t offset = 0);
     int activation(const std::string& name, const Layer& layer);  // [batch, C, H, W], layout any
     int vector(const std::string& name, std::int64_t channels);
+
+    int control();  // the state's StepControl
 
     int parameter(int index) const { return parameter_buffers_[static_cast<std::size_t>(index)]; }
     int gradient(int index) const { return gradient_buffers_[static_cast<std::size_t>(index)]; }
@@ -51,10 +63,12 @@ class ProgramBuilder {
 
     // Left by the forward pass for the passes that follow.
     std::vector<ForwardUnit> units;
+    std::vector<BatchStatistics> statistics;
     int logits = -1, logits_gradient = -1;
 
   private:
     std::vector<int> parameter_buffers_, gradient_buffers_;
+    int control_ = -1;
 };
 
 void add_forward(ProgramBuilder& builder);

@@ -77,7 +77,7 @@ class Forward {
         OpDesc desc{.kind = OpKind::normalize_images};
         desc.mean = program.key.mean;
         desc.stddev = program.key.stddev;
-        const int x = builder_.activation("input", l);
+        const int x = free_activation("input", l);
         builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
         values_[static_cast<std::size_t>(i)] = x;
         done_[static_cast<std::size_t>(i)] = true;
@@ -108,9 +108,88 @@ class Forward {
             done_[static_cast<std::size_t>(i)] = done_[static_cast<std::size_t>(add)] = true;
             return;
         }
+        if (add_relu >= 0 && training() && fuses(Fusion::batch_norm_pair))
+            if (const auto first = fused_with_.find(add_relu);
+                first != fused_with_.end() && layer(add).inputs[0] == first->second) {
+                second_of_[add_relu] = i;
+                done_[static_cast<std::size_t>(i)] = true;
+                return;
+            }
         const int relu = only_reader(i, LayerKind::relu);
+        const int pool = relu >= 0 ? only_reader(relu, LayerKind::max_pool) : -1;
+        if (pool >= 0 && training() && fuses(Fusion::batch_norm_max_pool))
+            return emit_batch_norm_max_pool(i, relu, pool);
         if (relu >= 0 && fuses(Fusion::batch_norm_relu)) return emit_batch_norm(i, relu, true, -1);
         emit_batch_norm(i, i, false, -1);
+    }
+
+    // Buffers for the batch's mean and variance of a batch norm.
+    std::vector<int> batch_statistics(const Layer& l) {
+        const auto channels = builder_.layout.statistics[static_cast<std::size_t>(l.statistics)].channels;
+        const int mean = builder_.vector("mean " + l.name, channels);
+        const int variance = builder_.vector("variance " + l.name, channels);
+        builder_.statistics.push_back({&l, mean, variance});
+        return {mean, variance};
+    }
+
+    int activation_like(const std::string& name, const Layer& l, int x) {
+        const int y = builder_.activation(name, l);
+        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(x).layout;
+        return y;
+    }
+
+    void emit_batch_norm_pair(int i, int second, int last) {
+        const Layer &a = layer(i), &b = layer(second);
+        const int x = value(a.inputs[0]), x2 = value(b.inputs[0]);
+        const std::string name = a.name + "+" + b.name + "+relu";
+        const int y = activation_like(name, a, x);
+        const auto first_statistics = batch_statistics(a), second_statistics = batch_statistics(b);
+        builder_.add_step(
+            name, Phase::forward, {.kind = OpKind::batch_norm_pair, .epsilon = a.epsilon, .relu = true},
+            {x, builder_.parameter(a.parameters[0]), builder_.parameter(a.parameters[1]), x2,
+             builder_.parameter(b.parameters[0]), builder_.parameter(b.parameters[1])},
+            {y, first_statistics[0], first_statistics[1], second_statistics[0], second_statistics[1]});
+        finish(last, y,
+               {.layer = &a,
+                .x = x,
+                .relu = true,
+                .mean = first_statistics[0],
+                .variance = first_statistics[1],
+                .second = &b,
+                .x2 = x2,
+                .mean2 = second_statistics[0],
+                .variance2 = second_statistics[1]});
+        builder_.units.back().kind = LayerKind::batch_norm;
+    }
+
+    void emit_batch_norm_max_pool(int i, int relu, int pool) {
+        const Layer &l = layer(i), &p = layer(pool);
+        const int x = value(l.inputs[0]);
+        const std::string name = l.name + "+relu+" + p.name;
+        const int y = activation_like(name, p, x);
+        TensorDesc index = builder_.desc(y);
+        index.type = DType::u8;
+        const int places = builder_.add_buffer(name + ".index", index);
+        const auto statistics = batch_statistics(l);
+        builder_.add_step(name, Phase::forward,
+                          {.kind = OpKind::batch_norm_max_pool,
+                           .kernel = p.kernel,
+                           .stride = p.stride,
+                           .padding = p.padding,
+                           .epsilon = l.epsilon,
+                           .relu = true},
+                          {x, builder_.parameter(l.parameters[0]), builder_.parameter(l.parameters[1])},
+                          {y, places, statistics[0], statistics[1]});
+        finish(pool, y,
+               {.layer = &l,
+                .x = x,
+                .relu = true,
+                .mean = statistics[0],
+                .variance = statistics[1],
+                .index = places,
+                .pool = &p});
+        builder_.units.back().kind = LayerKind::batch_norm;
+        for (int fused : {i, relu}) done_[static_cast<std::size_t>(fused)] = true;
     }
 
     // `last` is the layer whose value the step produces.
@@ -120,17 +199,17 @@ class Forward {
         const int x = value(l.inputs[0]);
         const int gamma = builder_.parameter(l.parameters[0]), beta = builder_.parameter(l.parameters[1]);
         const std::string name = l.name + (residual >= 0 ? "+add" : "") + (relu ? "+relu" : "");
-        const int y = builder_.activation(name, l);
-        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(x).layout;
+        const int y = activation_like(name, l, x);
 
         OpDesc desc{.epsilon = l.epsilon, .relu = relu, .residual = residual >= 0};
         ForwardUnit unit{.layer = &l, .x = x, .residual = residual, .relu = relu};
         std::vector<int> inputs = {x, gamma, beta}, outputs = {y};
         if (training()) {
             desc.kind = OpKind::batch_norm;
-            unit.mean = builder_.vector("mean " + l.name, statistics.channels);
-            unit.variance = builder_.vector("variance " + l.name, statistics.channels);
-            outputs.insert(outputs.end(), {unit.mean, unit.variance});
+            const auto batch = batch_statistics(l);
+            unit.mean = batch[0];
+            unit.variance = batch[1];
+            outputs.insert(outputs.end(), batch.begin(), batch.end());
         } else {
             desc.kind = OpKind::batch_norm_inference;
             const auto offset = static_cast<std::size_t>(statistics.offset) * sizeof(float);
@@ -151,20 +230,20 @@ class Forward {
 
     void lower_relu(int i) {
         if (const auto fused = fused_with_.find(i); fused != fused_with_.end()) {
+            if (const auto second = second_of_.find(i); second != second_of_.end())
+                return emit_batch_norm_pair(fused->second, second->second, i);
             const Layer& add = layer(layer(i).inputs[0]);
             return emit_batch_norm(fused->second, i, true, value(add.inputs[1]));
         }
         const int x = value(layer(i).inputs[0]);
-        const int y = builder_.activation("relu of " + builder_.name(x), layer(i));
-        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(x).layout;
+        const int y = activation_like("relu of " + builder_.name(x), layer(i), x);
         builder_.add_step(builder_.name(y), Phase::forward, {.kind = OpKind::relu}, {x}, {y});
         finish(i, y, {.x = x});
     }
 
     void lower_add(int i) {
         const int a = value(layer(i).inputs[0]), b = value(layer(i).inputs[1]);
-        const int y = builder_.activation(builder_.name(a) + "+add", layer(i));
-        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(a).layout;
+        const int y = activation_like(builder_.name(a) + "+add", layer(i), a);
         builder_.add_step(builder_.name(y), Phase::forward, {.kind = OpKind::add}, {a, b}, {y});
         finish(i, y, {.x = a, .residual = b});
     }
@@ -172,11 +251,9 @@ class Forward {
     void lower_max_pool(int i) {
         const Layer& l = layer(i);
         const int x = value(l.inputs[0]);
-        const int y = builder_.activation("maxpool", l);
+        const int y = activation_like("maxpool", l, x);
         TensorDesc index = builder_.desc(y);
         index.type = DType::u8;
-        index.layout = builder_.desc(x).layout;
-        builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = index.layout;
         const int places = builder_.add_buffer("maxpool.index", index);
         OpDesc desc{.kind = OpKind::max_pool, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
         builder_.add_step("maxpool", Phase::forward, desc, {x}, {y, places});
@@ -185,7 +262,9 @@ class Forward {
 
     void lower_global_average_pool(int i) {
         const int x = value(layer(i).inputs[0]);
-        const int y = builder_.add_buffer("avgpool", {builder_.program.key.batch, layer(i).shape[0]});
+        const int y =
+            builder_.add_buffer("avgpool", TensorDesc({builder_.program.key.batch, layer(i).shape[0]},
+                                                      Layout::plain, builder_.layout.compute));
         builder_.add_step("avgpool", Phase::forward, {.kind = OpKind::global_average_pool}, {x}, {y});
         finish(i, y, {.x = x});
     }
@@ -206,6 +285,7 @@ class Forward {
     std::vector<std::vector<int>> readers_;  // layers that read each layer's output
     std::vector<bool> done_;
     std::map<int, int> fused_with_;  // ReLU -> the batch norm whose step it ends
+    std::map<int, int> second_of_;   // ReLU -> the second batch norm of its pair
 };
 
 }  // namespace
@@ -237,23 +317,24 @@ void add_loss(ProgramBuilder& builder) {
     OpDesc desc{.kind = OpKind::softmax_cross_entropy,
                 .label_smoothing = program.key.label_smoothing,
                 .class_weights = program.key.class_weights,
-                .gradient = program.key.mode == Mode::train};
+                .gradient = program.key.mode == Mode::train,
+                .loss_scale = program.key.mode == Mode::train && builder.layout.compute == DType::f16};
     std::vector<int> inputs = {builder.logits, program.labels, program.count}, outputs = {program.result};
     if (desc.class_weights) {
         program.class_weights = builder.add_buffer("class_weights", {classes}, Space::constant);
         inputs.push_back(program.class_weights);
     }
+    if (desc.loss_scale) inputs.push_back(builder.control());
     if (desc.gradient) {
         builder.logits_gradient =
-            builder.add_buffer("grad " + builder.name(builder.logits), {batch, classes});
+            builder.add_buffer("grad " + builder.name(builder.logits),
+                               TensorDesc({batch, classes}, Layout::plain, builder.layout.compute));
         outputs.push_back(builder.logits_gradient);
     }
     builder.add_step("cross_entropy", Phase::loss, desc, inputs, outputs);
     if (program.key.mode == Mode::evaluate) {
-        const int control = builder.add_buffer(
-            "control", TensorDesc({sizeof(StepControl)}, Layout::plain, DType::u8), Space::control);
         builder.add_step("add_metrics", Phase::loss, {.kind = OpKind::add_metrics}, {program.result},
-                         {control});
+                         {builder.control()});
     }
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/half.h"
 #include "nn/program.h"
 #include "onecycle/error.h"
 
@@ -58,6 +59,9 @@ std::byte* Runnable::address(int buffer) const {
             break;
         case Space::parameters:
             base = state_->base(average_ ? Space::average : Space::parameters);
+            break;
+        case Space::half_parameters:
+            base = state_->base(average_ ? Space::half_average : Space::half_parameters);
             break;
         case Space::statistics:
             base = average_ ? state_->base(Space::average) + state_->bytes(Space::parameters)
@@ -119,8 +123,16 @@ std::vector<float> Runnable::read_probabilities(int n) const {
 
 std::vector<float> Runnable::read(int buffer) const {
     const TensorDesc& desc = program_->buffers[static_cast<std::size_t>(buffer)].desc;
-    std::vector<float> stored(static_cast<std::size_t>(desc.elements())), plain(stored.size());
-    state_->device().copy_out(stored.data(), address(buffer), desc.bytes());
+    std::vector<float> stored(static_cast<std::size_t>(desc.stored_elements())),
+        plain(static_cast<std::size_t>(desc.elements()));
+    if (size_of(desc.type) == 2) {
+        std::vector<std::uint16_t> half(stored.size());
+        state_->device().copy_out(half.data(), address(buffer), desc.bytes());
+        for (std::size_t i = 0; i < half.size(); ++i)
+            stored[i] = desc.type == DType::bf16 ? to_float(bf16{half[i]}) : to_float(f16{half[i]});
+    } else {
+        state_->device().copy_out(stored.data(), address(buffer), desc.bytes());
+    }
     to_plain(desc, stored.data(), plain.data());
     return plain;
 }

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "core/digest.h"
+#include "core/half.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
 
@@ -12,6 +13,11 @@ namespace onecycle {
 namespace {
 
 constexpr std::int64_t segment_alignment = 128;  // elements
+
+// Weights of matrix products: kept in 16 bits, too, where programs compute so.
+bool multiplies(ParameterRole role) {
+    return role == ParameterRole::conv_weight || role == ParameterRole::linear_weight;
+}
 
 std::int64_t padded(std::int64_t elements) {
     return (elements + segment_alignment - 1) / segment_alignment * segment_alignment;
@@ -74,27 +80,33 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
 }  // namespace
 
 const char* name_of(Space space) {
-    static constexpr const char* names[] = {"arena",   "parameters", "gradients",  "gradient_sum",
-                                            "moment1", "moment2",    "statistics", "average",
-                                            "control", "input",      "constant"};
+    static constexpr const char* names[] = {
+        "arena",          "parameters",   "gradients", "gradient_sum", "half_parameters",
+        "half_gradients", "half_average", "moment1",   "moment2",      "statistics",
+        "average",        "control",      "input",     "constant"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }
 
-StateLayout::StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias) {
+StateLayout::StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias,
+                         DType compute_)
+    : compute(compute_) {
+    const bool half = compute != DType::f32;
     const auto& all = network.parameters();
     parameters.resize(all.size());
     parameter_desc.resize(all.size());
     for (std::size_t i = all.size(); i-- > 0;) {  // backward order: the last layer's gradient is ready first
         TensorDesc desc = plain_desc(all[i].shape);
+        if (half && multiplies(all[i].role)) desc.type = compute;
         desc.layout = backend.parameter_layout(desc);
-        const bool decays = all[i].role == ParameterRole::conv_weight ||
-                            all[i].role == ParameterRole::linear_weight || decay_norm_and_bias;
+        desc.type = DType::f32;
         parameters[i] = {.offset = parameter_elements,
-                         .elements = desc.elements(),
-                         .decay_multiplier = decays ? 1.0f : 0.0f};
+                         .elements = desc.stored_elements(),
+                         .decay_multiplier = multiplies(all[i].role) || decay_norm_and_bias ? 1.0f : 0.0f,
+                         .half = half && multiplies(all[i].role),
+                         .half_gradient = half && all[i].role == ParameterRole::conv_weight};
         parameter_desc[i] = desc;
-        parameter_elements += padded(desc.elements());
+        parameter_elements += padded(desc.stored_elements());
     }
     for (const Layer& layer : network.layers()) {
         if (layer.kind != LayerKind::batch_norm) continue;
@@ -120,6 +132,11 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
     if (optimizer.kind != OptimizerKind::sgd) allocate(Space::moment2, flat);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
     if (optimizer.average_decay > 0) allocate(Space::average, flat + statistics);
+    if (layout_.compute != DType::f32) {
+        allocate(Space::half_parameters, flat / 2);
+        allocate(Space::half_gradients, flat / 2);
+        if (optimizer.average_decay > 0) allocate(Space::half_average, flat / 2);
+    }
     allocate(Space::statistics, statistics);
     allocate(Space::control, sizeof(StepControl));
 }
@@ -139,10 +156,10 @@ namespace {
 // Copies one tensor of a flat buffer out in plain order, and in.
 std::vector<float> read_segment(Device& device, const std::byte* flat, std::int64_t offset,
                                 const TensorDesc& desc) {
-    std::vector<float> stored(static_cast<std::size_t>(desc.elements()));
+    std::vector<float> stored(static_cast<std::size_t>(desc.stored_elements()));
     device.copy_out(stored.data(), flat + float_bytes(offset), desc.bytes());
     if (desc.layout == Layout::plain) return stored;
-    std::vector<float> plain(stored.size());
+    std::vector<float> plain(static_cast<std::size_t>(desc.elements()));
     to_plain(desc, stored.data(), plain.data());
     return plain;
 }
@@ -153,7 +170,7 @@ void write_segment(Device& device, std::byte* flat, std::int64_t offset, const T
         device.copy_in(flat + float_bytes(offset), plain.data(), desc.bytes());
         return;
     }
-    std::vector<float> stored(plain.size());
+    std::vector<float> stored(static_cast<std::size_t>(desc.stored_elements()));
     to_layout(desc, plain.data(), stored.data());
     device.copy_in(flat + float_bytes(offset), stored.data(), desc.bytes());
 }
@@ -181,7 +198,23 @@ void State::initialise(std::uint64_t seed) {
     const std::vector<std::byte> zeros(bytes(Space::parameters));
     for (Space space : {Space::moment1, Space::moment2})
         if (bytes(space)) device_->copy_in(base(space), zeros.data(), bytes(space));
+    make_half_copies(Space::parameters, Space::half_parameters);
     if (has_average()) reset_average();
+}
+
+void State::make_half_copies(Space from, Space to) {
+    if (!bytes(to)) return;
+    std::vector<float> flat(static_cast<std::size_t>(layout_.parameter_elements));
+    device_->copy_out(flat.data(), base(from), float_bytes(layout_.parameter_elements));
+    std::vector<std::uint16_t> half(flat.size());
+    for (std::size_t i = 0; i < flat.size(); ++i)
+        half[i] =
+            layout_.compute == DType::bf16 ? from_float<bf16>(flat[i]).bits : from_float<f16>(flat[i]).bits;
+    device_->copy_in(base(to), half.data(), bytes(to));
+}
+
+void State::refresh_half_average() {
+    make_half_copies(Space::average, Space::half_average);
 }
 
 void State::reset_average() {
@@ -232,6 +265,7 @@ void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool a
         take(name + ".running_mean", running, s.offset, {s.channels});
         take(name + ".running_var", running, s.offset + s.channels, {s.channels});
     }
+    if (!average) make_half_copies(Space::parameters, Space::half_parameters);
     if (taken == tensors.size()) return;
     const std::map<std::string, HostTensor> known = weights();
     for (const auto& [name, tensor] : tensors)
@@ -301,8 +335,9 @@ std::string State::digest() const {
 namespace {
 
 // Everything but the gradients, which mean nothing between steps.
-constexpr Space kept_spaces[] = {Space::parameters, Space::gradient_sum, Space::moment1, Space::moment2,
-                                 Space::statistics, Space::average,      Space::control};
+constexpr Space kept_spaces[] = {Space::parameters, Space::half_parameters, Space::gradient_sum,
+                                 Space::moment1,    Space::moment2,         Space::statistics,
+                                 Space::average,    Space::control};
 
 }  // namespace
 

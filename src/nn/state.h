@@ -15,30 +15,36 @@
 namespace onecycle {
 
 // Where each tensor lies in the flat buffers: parameters in the order of the backward pass (last layer
-// first), each padded to 128 elements; statistics as [mean, variance] pairs.
+// first), each padded to 128 elements; statistics as [mean, variance] pairs. `compute` is the type that programs
+// compute in; below f32, convolutions and classifier read 16-bit copies of their weights.
 struct StateLayout {
+    DType compute = DType::f32;
     std::vector<ParameterSegment> parameters;   // by index of Network::parameters()
-    std::vector<TensorDesc> parameter_desc;     // shape and stored layout
+    std::vector<TensorDesc> parameter_desc;     // shape and stored layout, f32
     std::vector<StatisticsSegment> statistics;  // by index of Network::statistics(); samples unset
     std::int64_t parameter_elements = 0;        // with padding
     std::int64_t statistics_elements = 0;
 
     StateLayout() = default;
-    StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias);
+    StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias,
+                DType compute = DType::f32);
 };
 
 enum class Space : std::uint8_t {
-    arena,         // activations and everything else that lives inside one step
-    parameters,    // flat
-    gradients,     // flat
-    gradient_sum,  // flat, with accumulation
-    moment1,       // flat: SGD's momentum buffer, Adam's first moment
-    moment2,       // flat: Adam's second moment
-    statistics,    // running mean and variance
-    average,       // [parameters, statistics]: the weights' moving average
-    control,       // StepControl
-    input,         // the slot that the host fills: images, labels, count
-    constant,      // class weights
+    arena,            // activations and everything else that lives inside one step
+    parameters,       // flat
+    gradients,        // flat
+    gradient_sum,     // flat, with accumulation
+    half_parameters,  // flat, 16 bits: what convolutions and classifier read, at the offsets of parameters
+    half_gradients,   // flat, 16 bits: the gradients of convolutions
+    half_average,     // flat, 16 bits: the average's copies, made by refresh_half_average()
+    moment1,          // flat: SGD's momentum buffer, Adam's first moment
+    moment2,          // flat: Adam's second moment
+    statistics,       // running mean and variance
+    average,          // [parameters, statistics]: the weights' moving average
+    control,          // StepControl
+    input,            // the slot that the host fills: images, labels, count
+    constant,         // class weights
     count_,
 };
 inline constexpr std::size_t space_count = static_cast<std::size_t>(Space::count_);
@@ -82,6 +88,8 @@ class State {
 
     bool has_average() const { return bytes(Space::average) > 0; }
     void reset_average();  // average = weights
+    // 16-bit programs bound to the average read copies that are made here, once for each evaluation.
+    void refresh_half_average();
 
     // 128-bit digest, as hex, of everything that training carries from one update to the next: weights,
     // statistics, moments, average, update counter. Computed on plain order: equal on every back end that
@@ -96,6 +104,8 @@ class State {
     void restore(const Snapshot& snapshot);
 
   private:
+    void make_half_copies(Space from, Space to);
+
     Device* device_;
     const Network* network_;
     StateLayout layout_;

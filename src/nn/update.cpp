@@ -14,12 +14,13 @@ void add_update(ProgramBuilder& builder) {
     };
     const int gradients = builder.add_buffer("gradients", flat, Space::gradients);
     const int parameters = builder.add_buffer("parameters", flat, Space::parameters);
-    const int control = builder.add_buffer("control", bytes(sizeof(StepControl)), Space::control);
+    const int control = builder.control();
     const int check = builder.add_buffer("check", bytes(sizeof(GradientCheck)));
     const int statistics =
         builder.add_buffer("statistics", {builder.layout.statistics_elements}, Space::statistics);
 
     OpDesc desc;
+    desc.loss_scale = builder.layout.compute == DType::f16;
     desc.optimizer = optimizer;
     desc.accumulation = optimizer.accumulate;
     desc.micro = program.key.micro;
@@ -31,28 +32,42 @@ void add_update(ProgramBuilder& builder) {
         builder.add_step(name_of(kind), Phase::update, desc, inputs, outputs);
     };
 
+    std::vector<int> all_gradients = {gradients};
+    const auto half_buffer = [&](const char* name, Space space) {
+        TensorDesc half = flat;
+        half.type = builder.layout.compute;
+        return builder.add_buffer(name, half, space);
+    };
+    const bool half = builder.layout.compute != DType::f32;
+    if (half) all_gradients.push_back(half_buffer("half_gradients", Space::half_gradients));
+    const auto with_gradients = [&](std::initializer_list<int> more) {
+        std::vector<int> inputs = all_gradients;
+        inputs.insert(inputs.end(), more);
+        return inputs;
+    };
     if (optimizer.accumulate > 1) {
         std::vector<int> outputs = {builder.add_buffer("gradient_sum", flat, Space::gradient_sum)};
         if (last_micro) outputs.push_back(gradients);
-        step(OpKind::accumulate_gradients, {gradients}, outputs);
+        step(OpKind::accumulate_gradients, all_gradients, outputs);
+        if (last_micro) all_gradients = {gradients};  // the sum is f32
     }
-    step(OpKind::check_gradients, {gradients, program.result, control}, {check});
+    step(OpKind::check_gradients, with_gradients({program.result, control}), {check});
     if (last_micro) {
         std::vector<int> outputs = {parameters, builder.add_buffer("moment1", flat, Space::moment1)};
         if (optimizer.kind != OptimizerKind::sgd)
             outputs.push_back(builder.add_buffer("moment2", flat, Space::moment2));
-        step(OpKind::update_parameters, {gradients, check, control}, outputs);
+        if (half) outputs.push_back(half_buffer("half_parameters", Space::half_parameters));
+        step(OpKind::update_parameters, with_gradients({check, control}), outputs);
     }
     {
         std::vector<int> inputs = {check};
-        for (const ForwardUnit& unit : builder.units) {
-            if (unit.kind != LayerKind::batch_norm) continue;
+        for (const auto& [layer, mean, variance] : builder.statistics) {
             StatisticsSegment segment =
-                builder.layout.statistics[static_cast<std::size_t>(unit.layer->statistics)];
-            segment.samples = program.key.batch * unit.layer->shape[1] * unit.layer->shape[2];
+                builder.layout.statistics[static_cast<std::size_t>(layer->statistics)];
+            segment.samples = program.key.batch * layer->shape[1] * layer->shape[2];
             desc.statistics.push_back(segment);
-            desc.momentum = unit.layer->momentum;
-            inputs.insert(inputs.end(), {unit.mean, unit.variance});
+            desc.momentum = layer->momentum;
+            inputs.insert(inputs.end(), {mean, variance});
         }
         step(OpKind::update_statistics, inputs, {statistics});
     }

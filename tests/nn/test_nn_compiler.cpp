@@ -122,13 +122,23 @@ TEST(Compiler, every_reader_comes_after_the_writer_in_the_graph_with_a_side_bran
     EXPECT_EQ(on_branch, 37) << "36 convolutions and the classifier";
 }
 
-TEST(Compiler, batch_norm_takes_relu_and_residual_where_the_back_end_can) {
+TEST(Compiler, batch_norm_takes_relu_residual_second_norm_and_pool_where_the_back_end_can) {
     const Program fused = compile_for("resnet34", true, false);
-    EXPECT_EQ(count(fused, OpKind::batch_norm), 36);
+    EXPECT_EQ(count(fused, OpKind::batch_norm), 36 - 1 - 2 * 3);
+    EXPECT_EQ(count(fused, OpKind::batch_norm_pair), 3) << "the blocks with a downsample branch";
+    EXPECT_EQ(count(fused, OpKind::batch_norm_max_pool), 1) << "the stem";
+    EXPECT_EQ(count(fused, OpKind::max_pool) + count(fused, OpKind::max_pool_backward), 0);
+    EXPECT_EQ(count(fused, OpKind::batch_norm_backward), 36 - 1 - 2 * 3);
+    EXPECT_EQ(count(fused, OpKind::batch_norm_pair_backward), 3);
+    EXPECT_EQ(count(fused, OpKind::batch_norm_max_pool_backward), 1);
     EXPECT_EQ(count(fused, OpKind::relu), 0);
     EXPECT_EQ(count(fused, OpKind::add), 0) << "no separate additions, forward or backward";
     EXPECT_EQ(count(fused, OpKind::relu_backward), 0);
     EXPECT_EQ(count(fused, OpKind::conv2d_backward_data), 35) << "the image needs no gradient";
+    EXPECT_EQ(std::count_if(fused.steps.begin(), fused.steps.end(),
+                            [](const ProgramStep& step) { return step.desc.accumulate; }),
+              16)
+        << "in each block the second gradient joins the first";
 
     const Program plain = compile_for("resnet34", false, false);
     EXPECT_EQ(count(plain, OpKind::relu), 33);
