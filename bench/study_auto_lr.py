@@ -122,7 +122,7 @@ def main():
                         last = result["epochs"][-1] if result else None
                         losses.append((rate, last["valid_loss"] if last else 20.0))
                         accuracies.append((rate, last["accuracy"] if last else 0.0))
-                    keep = ("suggestion", "auto_lr", "lowest", "rules", "edge", "stopped", "reason")
+                    keep = ("suggestion", "auto_lr", "lowest", "rules", "edge", "stopped", "reason", "lr", "loss")
                     cells[key] = {"find": {k: find.get(k) for k in keep}, "losses": losses, "accuracies": accuracies}
                     with open(args.out, "w") as file:
                         json.dump(cells, file, indent=1)
