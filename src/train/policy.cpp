@@ -72,6 +72,13 @@ struct Defaults {
     double pct_start, div, final_div;
 };
 
+// Epoch `epoch` as a position in updates. What differs from a whole number by rounding only is one: 1.1
+// epochs of 10 updates are 11.
+double position(double epoch, std::int64_t steps_per_epoch) {
+    const double steps = epoch * static_cast<double>(steps_per_epoch), whole = std::round(steps);
+    return std::abs(steps - whole) <= 1e-12 * whole ? whole : steps;
+}
+
 bool is_one_cycle(const std::string& policy) {
     return policy == "onecycle" || policy.rfind("onecycle:", 0) == 0;
 }
@@ -124,12 +131,16 @@ Schedule make_one_cycle(const PolicyOptions& o, std::int64_t steps, MomentumRang
                                         : Defaults{0.25, 25, 1e4};
     const double initial = o.max_lr / o.div.value_or(defaults.div);
     const double final_div = o.final_div.value_or(defaults.final_div);
+    require(std::isfinite(initial), "--div", *o.div, "the first rate would be infinite", "use a larger one");
+    const double floor = (fastai ? o.max_lr : initial) / final_div;
+    require(std::isfinite(floor), "--final-div", final_div, "the last rate would be infinite",
+            "use a larger one");
     const bool line = smith || o.anneal == Anneal::linear;
     const OneCycleNumbers numbers{
         .steps = steps,
         .initial = initial,
         .max = o.max_lr,
-        .floor = (fastai ? o.max_lr : initial) / final_div,
+        .floor = floor,
         .momentum = momentum,
         .pct_start = o.pct_start.value_or(defaults.pct_start),
         .curve = line ? Curve::linear : Curve::cosine,
@@ -150,7 +161,7 @@ Schedule make_steps(const PolicyOptions& o, std::int64_t steps, double momentum,
     std::vector<double> at;
     for (const auto part : split(parts[0], ',')) {
         const double epoch = args.number(part);
-        const double step = epoch * static_cast<double>(o.steps_per_epoch);
+        const double step = position(epoch, o.steps_per_epoch);
         args.check(step > (at.empty() ? 0 : at.back()), "the epochs must be above 0 and rise");
         at.push_back(step);
     }
@@ -164,7 +175,7 @@ Schedule make_restarts(const PolicyOptions& o, std::int64_t steps, double moment
     const double mult = parts.size() == 2 ? args.number(parts[1]) : 1;
     args.check(length > 0, "the length must be above 0");
     args.check(mult >= 1, "the factor must be 1 or more");
-    return restarts(steps, o.max_lr, length * static_cast<double>(o.steps_per_epoch), mult, momentum);
+    return restarts(steps, o.max_lr, position(length, o.steps_per_epoch), mult, momentum);
 }
 
 Schedule make_knots(const PolicyOptions& o, std::int64_t steps, double momentum, const Arguments& args) {
@@ -172,7 +183,7 @@ Schedule make_knots(const PolicyOptions& o, std::int64_t steps, double momentum,
     for (const auto part : split(args.text(), ',')) {
         const auto sides = split(part, '=');
         args.check(sides.size() == 2, "each knot needs one =");
-        const double step = args.number(sides[0]) * static_cast<double>(o.steps_per_epoch);
+        const double step = position(args.number(sides[0]), o.steps_per_epoch);
         const double value = args.number(sides[1]);
         args.check(step >= 0 && (points.empty() || step > points.back().first),
                    "the epochs must rise from 0");
