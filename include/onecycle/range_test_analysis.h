@@ -59,7 +59,8 @@ struct RangeTestAnalysis {
 // not finite counts as capped), then a running median of 7 rows, then a Gaussian of 0.32 decades (at least
 // two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate). The edge is the first
 // rate right of the minimum whose median of 7 lies above the minimum by half the drop. The drop must exceed
-// 3 sigma sqrt(2 / effective width of the window), else there is no suggestion.
+// 3 sigma sqrt(1 / rows of the level at the start + 1 / effective width of the window), else there is no
+// suggestion.
 // Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options = {});

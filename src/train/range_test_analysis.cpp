@@ -166,18 +166,21 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     a.sigma = batch_noise(loss, std::min(n, std::max(bottom + 1, start_rows)));
     const double effective_rows =
         2 * std::sqrt(std::numbers::pi) * deviation / spacing;  // 14 in 8 decades of 100
-    a.resolution = std::max(3 * a.sigma * std::sqrt(2 / effective_rows), flat * std::abs(*start));
-
-    // The level at the start from as many rows as the window holds, so that both ends are equally sure.
-    const std::size_t level_rows =
-        std::min(n, std::max(start_rows, static_cast<std::size_t>(effective_rows)));
+    // The level at the start from as many rows as the window holds, so that both ends are equally sure; of a
+    // short curve from its first quarter, before the descent.
+    const auto level_rows =
+        static_cast<std::size_t>(std::clamp(static_cast<double>(n) / 4, 1.0, effective_rows));
+    a.resolution = std::max(3 * a.sigma * std::sqrt(1 / static_cast<double>(level_rows) + 1 / effective_rows),
+                            flat * std::abs(*start));
     const double level =
         std::accumulate(usable.begin(), usable.begin() + static_cast<std::ptrdiff_t>(level_rows), 0.0) /
         static_cast<double>(level_rows);
     const double drop = level - a.lowest_loss;
     if (n < fewest_rows) {
-        a.reason = fmt::format("no clear descent: {} {} too few; take {} or more", n,
-                               n == 1 ? "point is" : "points are", fewest_rows);
+        a.reason = fmt::format("no clear descent: {} {} too few; {}", n, n == 1 ? "point is" : "points are",
+                               planned > static_cast<std::int64_t>(n)
+                                   ? std::string("the loss left at once, so start with a lower --start-lr")
+                                   : fmt::format("take {} or more", fewest_rows));
         return a;
     }
     if (drop <= a.resolution) {

@@ -153,6 +153,26 @@ TEST(RangeTestAnalysis, curves_without_an_answer_say_why) {
     reason(rising);
 }
 
+TEST(RangeTestAnalysis, a_clean_descent_is_seen_in_ten_rows_already) {
+    for (const int rows : {10, 12, 15, 20}) {
+        TestCurve curve;
+        for (int k = 0; k < rows; ++k) {
+            const double x = -7 + 7.0 * k / (rows - 1);
+            curve.lr.push_back(std::pow(10, x));
+            curve.loss.push_back(2.3 - 1.6 / (1 + std::exp(-(x + 2.6) / 0.33)));
+        }
+        const RangeTestAnalysis a = analyse(curve);
+        ASSERT_TRUE(a.suggestion) << rows << ": " << a.reason;
+        EXPECT_NEAR(std::log10(a.suggestion->lr), -2.6, 7.0 / (rows - 1)) << rows;
+    }
+}
+
+TEST(RangeTestAnalysis, a_test_that_ends_at_once_is_told_from_a_short_curve) {
+    const RangeTestAnalysis a = analyse_range_test({1, 2}, {2.3, 9}, {.planned_steps = 100});
+    EXPECT_NE(a.reason.find("--start-lr"), std::string::npos) << a.reason;
+    EXPECT_EQ(analyse_range_test({1, 2}, {2.3, 9}).reason.find("--start-lr"), std::string::npos);
+}
+
 TEST(RangeTestAnalysis, negative_losses_are_analysed_like_any_others) {
     TestCurve curve = logistic(100);
     for (double& loss : curve.loss) loss -= 10;
