@@ -199,6 +199,8 @@ TEST_F(BadInput, a_saved_curve_that_is_malformed_is_refused) {
                              "falling.csv", "negative.csv", "broken.safetensors"})
         check({3, file, {"find", "--from-csv", file}});
     check({2, "--smoothed", {"find", "data", "--smoothed"}});
+    check({2, "data", {"find", "data", "--from-csv", "missing.csv"}});
+    check({2, "--sweep", {"find", "--from-csv", "missing.csv", "--sweep", "momentum=0.8,0.9"}});
 }
 
 TEST_F(BadInput, options_of_the_other_verbs_are_checked_too) {
