@@ -131,7 +131,12 @@ TrainOptions resolved(const TrainOptions& options) {
     o.data = absolute(o.data);
     o.valid = absolute(o.valid);
     if (o.init != "random") o.init = absolute(o.init);
-    o.momentum = momentum_range(policy_options(o, o.max_lr.value_or(0.01), 100));
+    const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
+    o.pct_start = policy.pct_start;
+    o.div = policy.div;
+    o.final_div = policy.final_div;
+    o.anneal = policy.anneal;
+    o.momentum = policy.momentum;
     o.weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer));
     const DeviceChoice choice = choose_device(o.device, o.precision);
     o.device = choice.device;
