@@ -85,6 +85,7 @@ class Find : public Verb {
         const RangeTestResult test = learner.find(find_);
         if (test.stopped == RangeTestStop::signal) return stopped(console);
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        write_bad_images(folder, dataset, console);
         write_range_test(folder, "", test);
         say_range_test(console, test.analysis);
         if (test.passes > 1)

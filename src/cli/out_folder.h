@@ -15,6 +15,9 @@ void declare_out_options(Arguments& arguments, std::string& out);
 // Refuses a folder that is not empty or cannot be made, before any work. Makes nothing.
 void check_out(const std::string& out);
 
+// Refuses a disk that cannot take the `bytes` of the run's checkpoints.
+void check_out_space(const std::string& out, std::uint64_t bytes);
+
 // Makes --out, or, when it was left out, runs/NAME + `ending` with NAME after DATA's folder.
 RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log);
 

@@ -45,6 +45,8 @@ class BadInput : public ::testing::Test {
         }
         place_->write("nojson.json", "{");
         place_->write("unknown.json", "{\"no_such_option\": 1}");
+        place_->write("value.json", "{\"momentum\": \"much\"}");
+        place_->write("torn/config.json", "{\"data\": ");
         place_->write("columns.csv", "rate,value\n1,2\n");
         place_->write("empty.csv", "");
         place_->write("header.csv", "lr,loss\n");
@@ -127,6 +129,8 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
         {"--device", {"tpu"}},
         {"--precision", {"fp8"}},
         {"--out", {""}},
+        {"--config", {""}},
+        {"--resume", {""}},
     };
     for (const auto& [option, values] : wrong)
         for (const std::string& value : values) check({2, option, {"train", "data", option, value}});
@@ -142,6 +146,8 @@ TEST_F(BadInput, an_option_without_its_value_or_unknown_is_refused_by_name) {
     for (const char* option : {"--arch", "--size", "--batch-size", "--epochs", "--max-lr", "--policy",
                                "--out", "--resume", "--config"})
         check({2, option, {"train", "data", option}});
+    for (const char* flag : {"--nesterov", "--three-phase", "--json", "--quiet"})
+        check({2, flag, {"train", "data", std::string(flag) + "=banana"}});
     check({2, "--epoch", {"train", "data", "--epoch", "3"}});
     check({2, "did you mean --epochs", {"train", "data", "--epoch", "3"}});
     check({2, "--max_lr", {"train", "data", "--max_lr=1"}});
@@ -186,11 +192,12 @@ TEST_F(BadInput, a_file_that_is_no_model_is_refused) {
         if (std::string(file) != "other.safetensors") check({4, file, {"info", file}});
         if (std::string(file) != "empty") check({4, file, {"train", "data", "--size", "32", "--init", file}});
     }
-    for (const char* run : {"missing", "empty", "full", "a_file"})
+    for (const char* run : {"missing", "empty", "full", "a_file", "torn"})
         check({4, run, {"train", "--resume", run}});
     check({5, "missing.json", {"train", "data", "--config", "missing.json"}});
     check({2, "nojson.json", {"train", "data", "--config", "nojson.json"}});
     check({2, "no_such_option", {"train", "data", "--config", "unknown.json"}});
+    check({2, "value.json: \"momentum\"", {"train", "data", "--config", "value.json"}});
 }
 
 TEST_F(BadInput, a_saved_curve_that_is_malformed_is_refused) {
