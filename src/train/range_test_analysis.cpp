@@ -116,19 +116,17 @@ double batch_noise(const Column& loss, std::size_t end) {
     return differences.empty() ? 0 : median(differences) / (0.6745 * std::sqrt(6.0));
 }
 
-double auto_rate(const RangeTestAnalysis& a, AutoLrRule rule) {
-    const double steepest = a.suggestion->lr;
-    switch (rule) {
-        case AutoLrRule::steepest:
-            return steepest;
-        case AutoLrRule::high:
-            return a.suggestion->high;
-        case AutoLrRule::sqrt_steepest_lowest:
-            return std::sqrt(steepest * *a.lowest);
-        case AutoLrRule::sqrt_steepest_edge:
-            break;
+// The steepest point at or before `bottom`. A noisy flat stretch can fall as steeply as the true descent for a
+// moment: of the local steepest points that the noise of a slope cannot tell apart, the last one counts.
+std::size_t steepest_point(const Column& slopes, std::size_t bottom, double slope_noise) {
+    const auto end = slopes.begin() + static_cast<std::ptrdiff_t>(bottom) + 1;
+    auto steepest = static_cast<std::size_t>(std::min_element(slopes.begin(), end) - slopes.begin());
+    const double as_steep = std::min(slopes[steepest] + slope_noise, nearly_as_steep * slopes[steepest]);
+    for (std::size_t i = steepest + 1; i <= bottom; ++i) {
+        const bool local = slopes[i] <= slopes[i - 1] && (i == bottom || slopes[i] <= slopes[i + 1]);
+        if (local && slopes[i] <= as_steep) steepest = i;
     }
-    return std::sqrt(steepest * a.edge.value_or(*a.lowest));
+    return steepest;
 }
 
 }  // namespace
@@ -195,8 +193,11 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
         if (medians[i] > a.lowest_loss + drop / 2) a.edge = lr[i];
 
     const Column slopes = slope(x, a.smoothed);
-    const auto end = slopes.begin() + static_cast<std::ptrdiff_t>(bottom) + 1;
-    const auto steepest = static_cast<std::size_t>(std::min_element(slopes.begin(), end) - slopes.begin());
+    // The deviation of the difference of two slopes behind a Gaussian window; 1.25 is what the running median costs.
+    const double slope_noise =
+        1.25 * std::numbers::sqrt2 * a.sigma *
+        std::sqrt(spacing / (4 * std::sqrt(std::numbers::pi) * std::pow(deviation, 3)));
+    const std::size_t steepest = steepest_point(slopes, bottom, slope_noise);
     if (slopes[steepest] >= 0) {
         a.reason = "no clear descent: the loss only rises";
         return a;
@@ -206,7 +207,7 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     while (low > 0 && steep_enough(low - 1)) --low;
     while (high < bottom && steep_enough(high + 1)) ++high;
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
-    a.auto_lr = auto_rate(a, options.rule);
+    a.auto_lr = std::sqrt(a.suggestion->lr * a.edge.value_or(*a.lowest));
     return a;
 }
 
