@@ -50,8 +50,8 @@ void check_images(const TrainOptions& o) {
     if (o.size < least || o.size > 4096)
         refuse(fmt::format("--size {}", o.size), fmt::format("it must be between {} and 4096 pixels", least),
                "224 is the default");
-    require(o.crop_pct > 0 && o.crop_pct <= 1, "--crop-pct", o.crop_pct, "it must be above 0 and at most 1",
-            "0.875 is the default");
+    require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
+            "it must be between 0.1 and 1", "0.875 is the default");
     for (double mean : o.mean)
         require(std::isfinite(mean), "--mean", mean, "it must be a number",
                 "give three, as 0.485,0.456,0.406");

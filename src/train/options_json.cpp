@@ -276,6 +276,7 @@ std::string to_json_list(const std::vector<std::string>& texts) {
 std::vector<std::string> from_json_list(const std::string& text) {
     const Json json = Json::parse(text, nullptr, false);
     std::vector<std::string> texts;
+    if (!json.is_array()) return texts;
     for (const Json& item : json)
         if (item.is_string()) texts.push_back(item.get<std::string>());
     return texts;
