@@ -80,12 +80,12 @@ class Find : public Verb {
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
         for (const std::string& line : learner.describe()) console.say(line);
-        if (!sweep_.values.empty()) return sweep(learner, console);
+        if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
         const RangeTestResult test = learner.find(find_);
         if (test.stopped == RangeTestStop::signal) return stopped(console);
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
-        write_bad_images(folder, dataset, console);
+        write_bad_images(folder, dataset.bad, console);
         write_range_test(folder, "", test);
         say_range_test(console, test.analysis);
         if (test.passes > 1)
@@ -127,11 +127,12 @@ class Find : public Verb {
         return 0;
     }
 
-    int sweep(Learner& learner, Console& console) {
+    int sweep(Learner& learner, const Dataset& dataset, Console& console) {
         const auto results = learner.sweep(sweep_.parameter, sweep_.values, find_);
         for (const SweepResult& result : results)
             if (result.test.stopped == RangeTestStop::signal) return stopped(console);
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        write_bad_images(folder, dataset.bad, console);
         for (const SweepResult& result : results)
             write_range_test(folder, fmt::format("{}={}/", to_string(sweep_.parameter), result.value),
                              result.test);

@@ -47,4 +47,13 @@ RunFolder make_out(const std::string& out, const std::string& data, const std::s
     return RunFolder::create_numbered(default_parent, name.native() + ending, std::move(log));
 }
 
+void write_bad_images(RunFolder& run, const std::vector<BadImage>& bad, Console& console) {
+    if (bad.empty()) return;
+    constexpr const char* name = "bad-images.txt";
+    std::string text;
+    for (const BadImage& image : bad) text += printable(image.path) + '\t' + printable(image.reason) + '\n';
+    run.write(name, text);
+    console.say("All files that were left out: " + printable(run.file(name)));
+}
+
 }  // namespace onecycle::cli

@@ -65,7 +65,7 @@ class Train : public Verb {
         for (const std::string& line : learner.describe()) console.say(line);
         RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
                                         : RunFolder::open(resume_, console.log());
-        write_bad_images(run, dataset, console);
+        write_bad_images(run, dataset.bad, console);
         view.store_tests_in(&run);
         const FitResult result = learner.fit({.run = &run});
         if (result.step > 0)

@@ -75,15 +75,7 @@ void declare_images(Arguments& a, TrainOptions& o) {
             [&o](const std::string& text) { o.mean = parse_triple("--mean", text); });
     a.value("--std", "R,G,B", shown(o.stddev), "pixels are then divided by it",
             [&o](const std::string& text) { o.stddev = parse_triple("--std", text); });
-    a.value("--bad-images", "WHAT", o.bad_images == BadImages::skip ? "skip" : "fail",
-            "skip: leave broken files out, naming them; fail: stop",
-            [&o](const std::string& text) { o.bad_images = parse_bad_images(text); });
-    a.value("--max-bad", "SHARE", fmt::to_string(o.max_bad),
-            "more broken files than this stop the run: 0.5 or 50%", [&o](const std::string& text) {
-                const bool percent = !text.empty() && text.back() == '%';
-                o.max_bad = percent ? parse_number("--max-bad", text.substr(0, text.size() - 1)) / 100
-                                    : parse_number("--max-bad", text);
-            });
+    declare_bad_images(a, o.bad_images, o.max_bad);
 }
 
 void declare_network(Arguments& a, TrainOptions& o) {
@@ -136,6 +128,18 @@ void declare_running(Arguments& a, TrainOptions& o) {
 }
 
 }  // namespace
+
+void declare_bad_images(Arguments& a, BadImages& what, double& most) {
+    a.value("--bad-images", "WHAT", what == BadImages::skip ? "skip" : "fail",
+            "skip: leave broken files out, naming them; fail: stop",
+            [&what](const std::string& text) { what = parse_bad_images(text); });
+    a.value("--max-bad", "SHARE", fmt::to_string(most),
+            "more broken files than this stop the run: 0.5 or 50%", [&most](const std::string& text) {
+                const bool percent = !text.empty() && text.back() == '%';
+                most = percent ? parse_number("--max-bad", text.substr(0, text.size() - 1)) / 100
+                               : parse_number("--max-bad", text);
+            });
+}
 
 std::array<double, 3> parse_triple(const std::string& option, const std::string& text) {
     std::array<double, 3> values{};

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/signals.h"
-#include "onecycle/dataset.h"
 #include "onecycle/error.h"
 #include "onecycle/find_report.h"
 #include "onecycle/run_folder.h"
@@ -36,14 +35,6 @@ void write_range_test(RunFolder& run, const std::string& folder, const RangeTest
     run.write(folder + "find.csv", find_csv(test.analysis));
     run.write(folder + "find.svg", find_svg(test.analysis));
     run.write(folder + "find.json", find_json(test));
-}
-
-void write_bad_images(RunFolder& run, const Dataset& dataset, Console& console) {
-    if (dataset.bad.empty()) return;
-    std::string text;
-    for (const BadImage& bad : dataset.bad) text += printable(bad.path) + ": " + printable(bad.reason) + "\n";
-    run.write("bad-images.txt", text);
-    console.say("the images left out are listed in " + printable(run.file("bad-images.txt")));
 }
 
 Observer TrainingView::observer() {

@@ -8,8 +8,7 @@
 
 namespace onecycle {
 class RunFolder;
-struct Dataset;
-}  // namespace onecycle
+}
 
 namespace onecycle::cli {
 
@@ -37,8 +36,5 @@ void say_range_test(Console& console, const RangeTestAnalysis& analysis);
 
 // find.json, find.csv and find.svg, in `folder` of the run ("" or "find/").
 void write_range_test(RunFolder& run, const std::string& folder, const RangeTestResult& test);
-
-// bad-images.txt: every image that was left out, with the reason; the console names the first few only.
-void write_bad_images(RunFolder& run, const Dataset& dataset, Console& console);
 
 }  // namespace onecycle::cli

@@ -173,6 +173,21 @@ TEST_F(BadInput, a_folder_that_cannot_be_trained_on_is_refused) {
     check({3, "bad", {"train", "bad", "--bad-images", "fail"}});
 }
 
+TEST_F(BadInput, every_file_that_was_left_out_is_listed_in_the_output_folder) {
+    fs::copy(*place_ / "data", *place_ / "some_bad", fs::copy_options::recursive);
+    for (int k = 0; k < 11; ++k)
+        place_->write("some_bad/" + first_class() + "/bad" + std::to_string(k) + ".jpg", "text");
+    const Outcome outcome =
+        place_->run({"find", "some_bad", "--max-bad", "50%", "--arch", "resnet18", "--size", "32",
+                     "--batch-size", "4", "--steps", "2", "--out", "found"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.err.find("left out 11 of 23 images"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("and 1 more"), std::string::npos) << outcome.err;
+    const std::string list = place_->read("found/bad-images.txt");
+    EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 11) << list;
+    EXPECT_NE(list.find("bad10.jpg\tnot an image (starts with 'text')\n"), std::string::npos) << list;
+}
+
 TEST_F(BadInput, an_output_folder_that_cannot_be_used_is_refused_before_any_work) {
     for (const char* verb : {"find", "train"}) {
         check({5, "full", {verb, "data", "--out", "full"}});
