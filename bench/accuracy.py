@@ -8,7 +8,7 @@ one and the one of an average of the past (ten times fastai's `minimum`).
     python bench/accuracy.py --binary build/onecycle --flowers DIR --cifar DIR --python VENV/bin/python \\
         --out bench/results/accuracy.json
 
-DIR: image folders with train/ and val/ (or test/). CIFAR-10 is cut to the first 1,500 training images of each
+DIR: image folders with train/ and val/ (or test/). CIFAR-10 is cut to the first 1,000 training images of each
 class. Needs the standard library only; PyTorch and fastai run in the interpreter given by --python. The output is
 written after every training, and trainings that are in it are not run again. With --table it only prints.
 """
@@ -24,7 +24,7 @@ from study_auto_lr import run, subset
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = {
     "flowers": ["--arch", "resnet34", "--size", 64, "--batch-size", 64, "--epochs", 6],
-    "cifar": ["--arch", "resnet18", "--size", 32, "--batch-size", 128, "--epochs", 4],
+    "cifar": ["--arch", "resnet18", "--size", 32, "--batch-size", 64, "--epochs", 4],
 }
 
 
@@ -120,7 +120,7 @@ def main():
 
     if not args.table:
         with tempfile.TemporaryDirectory() as work:
-            cifar = subset(args.cifar, os.path.join(work, "cifar"), {"train": 1500, "val": 1000})
+            cifar = subset(args.cifar, os.path.join(work, "cifar"), {"train": 1000, "val": 1000})
             for seed in range(args.seeds):
                 for name, data in (("flowers", args.flowers), ("cifar", cifar)):
                     trainings(args, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), save)
