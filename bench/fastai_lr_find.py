@@ -4,7 +4,7 @@
     onecycle find --from-csv fastai.csv
 The CSV holds lr and the raw batch loss of every step (fastai itself keeps only the smoothed one). Prints
 JSON: the suggestions and how many steps it took. The momentum is that of the one-cycle's peak, as ours.
-Versions used: fastai 2.8.7, torch 2.11.0, torchvision 0.26.0.
+Versions used: fastai 2.8.7 (with fastcore 1.8.18 and fastprogress 1.0.3), torch 2.11.0, torchvision 0.26.0.
 """
 import argparse
 import csv

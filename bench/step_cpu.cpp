@@ -1,6 +1,7 @@
 // Images a second of bare training steps on synthetic data: no decoding, no logging. The counterpart of
-// `bench/pytorch_cpu.py --synthetic`.
-//     bench_step [arch] [size] [batch] [steps] [threads]
+// `bench/pytorch_cpu.py --synthetic`; `bench/compare_cpu.py` runs both in turns.
+//     bench_step_cpu [arch] [size] [batch] [steps] [threads] [slowest]
+// `slowest`: how many of the slowest operations and kinds of operation to list, each the median of five runs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
     const std::string arch = argument(1, "resnet34");
     const int size = std::atoi(argument(2, "64")), batch = std::atoi(argument(3, "64")),
               steps = std::atoi(argument(4, "10")), threads = std::atoi(argument(5, "0"));
+    const auto slowest_shown = static_cast<std::size_t>(std::atoi(argument(6, "0")));
 
     const auto device = make_cpu_device(threads);
     const auto backend = make_cpu_backend(threads);
@@ -57,6 +59,7 @@ int main(int argc, char** argv) {
                arch, size, batch, batch / median, median * 1e3, program.flops() / median / 1e9,
                static_cast<double>(program.arena_bytes) / 1e6);
 
+    if (slowest_shown == 0) return 0;
     // Where the time goes: the median of five, by step and by kind of operation.
     std::vector<std::vector<double>> samples(program.steps.size());
     for (int i = 0; i < 5; ++i)
@@ -75,7 +78,7 @@ int main(int argc, char** argv) {
     for (const auto& [kind, s] : by_kind) kinds.push_back({s, kind});
     for (auto* list : {&kinds, &slowest}) {
         std::sort(list->rbegin(), list->rend());
-        list->resize(std::min<std::size_t>(list->size(), 24));
+        list->resize(std::min(list->size(), slowest_shown));
         for (const auto& [s, text] : *list) fmt::print("  {:7.2f} ms  {}\n", s * 1e3, text);
     }
 }

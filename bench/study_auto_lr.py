@@ -9,7 +9,8 @@ median regret wins; the worst case is shown beside it, because training too high
     python bench/study_auto_lr.py --binary build/onecycle --flowers DIR --cifar DIR --out bench/results/auto_lr.json
 
 DIR: image folders with train/ and val/ (or test/). Only the standard library is used. The output is written
-after every cell, and cells that are in it already are not run again.
+after every cell, and cells that are in it already are not run again: without data folders the table of what is there
+is printed, the stored curves analysed anew by the binary.
 """
 import argparse
 import json
@@ -55,6 +56,7 @@ def candidates(find):
             out["sqrt(steepest*lowest)"] = math.sqrt(s["lr"] * find["lowest"])
         if find["edge"]:
             out["sqrt(steepest*edge)"] = math.sqrt(s["lr"] * find["edge"])
+            out["sqrt(lowest*edge)"] = math.sqrt(find["lowest"] * find["edge"])
     return {name: rate for name, rate in out.items() if rate}
 
 
@@ -68,11 +70,20 @@ def loss_at(rate, losses):
     return points[-1][1]
 
 
-def table(cells):
+def analysed(binary, find):
+    """The answers of today's rules on a stored curve; fastai's stay: they know how many steps were planned."""
+    with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        file.write("lr,loss\n" + "".join(f"{lr},{loss}\n" for lr, loss in zip(find["lr"], find["loss"])))
+        file.flush()
+        fresh = run(binary, "find", "--from-csv", file.name)
+    return {**find, **{key: fresh[key] for key in ("suggestion", "lowest", "edge")}}
+
+
+def table(binary, cells):
     regrets = {}
     for cell in cells.values():
         best = min(loss for _, loss in cell["losses"])
-        for name, rate in candidates(cell["find"]).items():
+        for name, rate in candidates(analysed(binary, cell["find"])).items():
             regrets.setdefault(name, []).append((loss_at(rate, cell["losses"]) - best, rate))
     lines = ["| rule | median regret | worst regret | median rate | cells |", "|---|---|---|---|---|"]
     for name, rows in sorted(regrets.items(), key=lambda item: statistics.median(r for r, _ in item[1])):
@@ -85,13 +96,15 @@ def table(cells):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="build/onecycle")
-    parser.add_argument("--flowers", required=True)
-    parser.add_argument("--cifar", required=True)
+    parser.add_argument("--flowers")
+    parser.add_argument("--cifar")
     parser.add_argument("--out", required=True)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     cells = json.load(open(args.out)) if os.path.exists(args.out) else {}
+    if not args.flowers or not args.cifar:
+        return print(table(args.binary, cells))
     with tempfile.TemporaryDirectory() as work:
         flowers = subset(args.flowers, os.path.join(work, "flowers"), {"train": 320, "val": 100})
         cifar = subset(args.cifar, os.path.join(work, "cifar"), {"train": 192, "val": 100})
@@ -122,13 +135,13 @@ def main():
                         last = result["epochs"][-1] if result else None
                         losses.append((rate, last["valid_loss"] if last else 20.0))
                         accuracies.append((rate, last["accuracy"] if last else 0.0))
-                    keep = ("suggestion", "auto_lr", "lowest", "rules", "edge", "stopped", "reason")
+                    keep = ("suggestion", "auto_lr", "lowest", "rules", "edge", "stopped", "reason", "lr", "loss")
                     cells[key] = {"find": {k: find.get(k) for k in keep}, "losses": losses, "accuracies": accuracies}
                     with open(args.out, "w") as file:
                         json.dump(cells, file, indent=1)
                     print(f"{key}: {time.time() - began:.0f} s, suggestion {find['suggestion']}, "
                           f"losses {[round(loss, 3) for _, loss in losses]}", flush=True)
-    print(table(cells))
+    print(table(args.binary, cells))
 
 
 def checkpoint_of(folder):

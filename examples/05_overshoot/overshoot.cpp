@@ -54,12 +54,16 @@ std::vector<double> map(const std::vector<double>& values, double (*f)(double)) 
 }
 
 std::string picture(const RangeTestAnalysis& test) {
-    SvgPicture svg(806, "Overshoot in a well",
+    SvgPicture svg(730, "Overshoot in a well",
                    "Above: three descents with a fixed rate. Below: one run in which the rate rises.");
     std::vector<double> w;
     for (int i = -120; i <= 120; ++i) w.push_back(i / 100.0);
-    SvgPanel well = svg.panel(
-        {.top = 76, .height = 270, .x = {-1.2, 1.2}, .y = {0.6, 8}, .x_label = "weight", .y_label = "loss"});
+    SvgPanel well = svg.panel({.top = svg.top(),
+                               .height = 270,
+                               .x = {-1.2, 1.2},
+                               .y = {0.6, 8},
+                               .x_label = "weight",
+                               .y_label = "loss"});
     well.line(w, map(w, loss), Ink::raw);
     struct Descent {
         double start, rate;
@@ -76,10 +80,10 @@ std::string picture(const RangeTestAnalysis& test) {
         for (const double at : path) well.mark(at, loss(at), Shape::disc, ink);
         legend.push_back({Shape::disc, std::string(ink), text});
     }
-    svg.legend(418, legend);
+    svg.legend(svg.top() + 342, legend);
 
     const std::vector<double> x = map(test.lr, std::log10);
-    SvgPanel curve = svg.panel({.top = 450,
+    SvgPanel curve = svg.panel({.top = svg.top() + 374,
                                 .height = 260,
                                 .x = {-4, x.back()},
                                 .y = {0.6, 8},
@@ -89,9 +93,10 @@ std::string picture(const RangeTestAnalysis& test) {
     curve.band(std::log10(test.suggestion->low), std::log10(test.suggestion->high), Ink::good);
     curve.vertical(std::log10(limit), Ink::bad);
     curve.line(x, test.loss, Ink::main);
-    svg.legend(784, {{Shape::line, std::string(Ink::main), "loss"},
-                     {Shape::band, std::string(Ink::good), "good range"},
-                     {Shape::dash, std::string(Ink::bad), "from 0.2 on every step lands higher"}});
+    svg.legend(svg.top() + 708,
+               {{Shape::line, std::string(Ink::main), "loss"},
+                {Shape::band, std::string(Ink::good), "good range"},
+                {Shape::dash, std::string(Ink::bad), "from 0.2 on every step lands higher"}});
     return svg.finish();
 }
 

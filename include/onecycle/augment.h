@@ -24,9 +24,13 @@ std::string describe(AugmentPolicy policy);
 // True for the policies whose source is the whole image, of which they cut a random part.
 bool crops_at_random(AugmentPolicy policy);
 
+// Far below, the long side of a thin image would be beyond any int.
+inline constexpr double least_crop_pct = 0.1;
+
 // What evaluation sees (size x size): the short side resized to round(size / crop_pct), the long side to
 // int(short * long / short_old), then the centre crop with offset round-half-even((side - size) / 2), as
-// torchvision. An image that is exactly size x size is returned as it is. 0 < crop_pct <= 1.
+// torchvision. An image that is exactly size x size is returned as it is. crop_pct is at
+// least least_crop_pct and at most 1.
 Image evaluation_view(const Image& image, int size, double crop_pct);
 
 // What training sees of `image` (size x size) in `epoch`. `sample` is the index in the list of good

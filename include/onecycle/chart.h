@@ -59,8 +59,10 @@ class SvgPanel {
 
 class SvgPicture {
   public:
-    // `height` of the whole picture. The subtitle may be empty.
+    // `height` of what stands below the headings. The subtitle may be empty; a long one takes several lines.
     SvgPicture(double height, const std::string& title, const std::string& subtitle);
+
+    double top() const { return top_; }  // where the headings end and the first panel may begin
 
     struct PanelOptions {
         double top, height;  // of the plotting area, in pixels
@@ -77,7 +79,7 @@ class SvgPicture {
   private:
     friend class SvgPanel;
     std::string body_;
-    double height_;
+    double top_, height_;  // height of the whole
     int clips_ = 0;
     std::string clip_;  // attribute of the newest panel
 };

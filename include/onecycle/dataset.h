@@ -31,9 +31,10 @@ enum class BadImages { skip, fail };
 BadImages parse_bad_images(const std::string& name);  // "skip" or "fail", else Error(usage)
 
 // What the folder is opened for. For evaluation, only the evaluation side is opened where there is one
-// (classes are its folders, train is empty), and a single class will do; class folders alone are split as
-// for training, so that digest() tells whether it is the folder of that training.
-enum class DatasetUse { training, evaluation };
+// (train is empty; the classes are the folders of both sides), and a single class will do; class folders
+// alone are split as for training, so that digest() tells whether it is the folder of that training.
+// everything: as evaluation, but both sides are opened.
+enum class DatasetUse { training, evaluation, everything };
 
 struct DatasetOptions {
     std::string valid_dir;        // the evaluation side's folder; empty: val, else valid, else test in DATA

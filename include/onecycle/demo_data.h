@@ -1,6 +1,10 @@
 // A small image folder that is a fair test: classes are shapes and textures under random colour, scale,
 // position, rotation, background and noise, so that neither the mean colour nor a linear classifier on the
 // pixels tells them apart, and a convolutional network does.
+//
+// Measured on the default folder, 200 of its 1000 images held out, where chance is 20 %: logistic regression
+// gets 21-23 % on 16 x 16 pixels (by heart it knows 79 % of the others), 23-27 % on 32 x 32, 20 % on mean
+// colours, 25 % on their means and deviations, 20 % on colour histograms.
 #pragma once
 
 #include <cstdint>

@@ -29,8 +29,8 @@ std::string find_csv(const RangeTestAnalysis& analysis);
 std::string find_json(const RangeTestResult& test);
 std::string find_json(const RangeTestAnalysis& analysis);
 
-// One sentence for a beginner: the rate to use, the range, and why not the lowest point. Or why there is
-// none.
+// One sentence for a beginner: the rate to use, the range, and why not the lowest point; a second one where
+// `auto` trains with a higher rate. Or why there is none.
 std::string find_sentence(const RangeTestAnalysis& analysis);
 
 // The curve in Unicode, without colour: lines of at most `width` columns (40 or more), each with its line

@@ -92,7 +92,8 @@ class Learner {
 
     const TrainOptions& options() const;  // resolved
     const Network& network() const;
-    std::int64_t steps_per_epoch() const;  // updates
+    std::int64_t steps_per_epoch() const;    // updates
+    std::uint64_t checkpoint_bytes() const;  // the size of one, its header aside
 
     // The lines that a training begins with: class counts, network, steps, device.
     std::vector<std::string> describe() const;

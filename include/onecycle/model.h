@@ -24,6 +24,7 @@ struct ModelInfo {
     Stem stem = Stem::imagenet;
     int class_count = 0;
     std::vector<std::string> classes{};  // names; the indices as text where the file has none
+    bool named = false;                  // the names are the file's
     // Conventions: the file's own, else 224, 0.875, ImageNet's.
     int size = 224;
     double crop_pct = 0.875;

@@ -81,7 +81,7 @@ std::string to_string(Stem stem);
 void check(const TrainOptions& options);
 
 // The same training with everything said out loud: defaults filled in, `data`, `valid` and `init` as
-// absolute paths. Options that belong to one policy alone stay empty where they were.
+// absolute paths. Numbers that the policy does not take stay empty.
 TrainOptions resolved(const TrainOptions& options);
 
 // The parts that other headers take.

@@ -50,6 +50,10 @@ struct PolicyOptions {
     bool three_phase = false;                    // --three-phase: onecycle:pytorch
 };
 
+// The same with the policy's own numbers where none were given. Those that it does not take stay as they
+// were. Throws Error(usage) for a momentum out of range.
+PolicyOptions with_defaults(const PolicyOptions& options);
+
 // The schedule that the options describe. Throws Error(usage) naming the option, the value and the
 // allowed form.
 Schedule make_schedule(const PolicyOptions& options);

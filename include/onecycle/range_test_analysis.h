@@ -14,22 +14,10 @@
 
 namespace onecycle {
 
-// How `auto` picks the maximum of a one-cycle training from the curve.
-enum class AutoLrRule {
-    steepest,              // the suggestion itself
-    high,                  // the upper end of its range
-    sqrt_steepest_lowest,  // half-way (in decades) from the steepest point to the lowest
-    sqrt_steepest_edge,    // half-way to the edge of divergence; to the lowest point where there is no edge
-};
-
-// The rule in use.
-inline constexpr AutoLrRule auto_lr_rule = AutoLrRule::sqrt_steepest_edge;
-
 struct AnalysisOptions {
     std::int64_t planned_steps =
         0;                          // the steps the test was to take, which fastai's trim counts; 0: all rows
     bool already_smoothed = false;  // the losses are a smoothed column: no further smoothing
-    AutoLrRule rule = auto_lr_rule;
 };
 
 // A learning rate and the stretch of rates around it whose descent is at least 70 % as steep.
@@ -46,20 +34,23 @@ struct RangeTestAnalysis {
     std::vector<double> lr, loss, smoothed;  // equal lengths; `loss` as given, `smoothed` always finite
     std::optional<Suggestion> suggestion;    // the steepest descent left of the lowest point
     std::string reason;                      // why there is no suggestion; else empty
-    std::optional<double> auto_lr;           // there exactly when the suggestion is
-    std::optional<double> lowest;            // the rate at the minimum of the smoothed curve
-    std::optional<double> edge;              // the first rate at which the loss has clearly risen again
-    double lowest_loss = 0;                  // the smoothed loss at `lowest`
-    double sigma = 0;                        // noise of one batch loss, standard deviation
-    double resolution = 0;                   // differences of smoothed losses below this are noise
+    std::optional<double> auto_lr;  // the maximum for one-cycle; there exactly when the suggestion is
+    std::optional<double> lowest;   // the rate at the minimum of the smoothed curve
+    std::optional<double> edge;     // the first rate at which the loss has clearly risen again
+    double lowest_loss = 0;         // the smoothed loss at `lowest`
+    double sigma = 0;               // noise of one batch loss, standard deviation
+    double resolution = 0;          // differences of smoothed losses below this are noise
     FastaiRules fastai;
 };
 
 // Smoothing, centred, so that nothing lags: losses are capped at 1.1 x the median of the first ten (what is
 // not finite counts as capped), then a running median of 7 rows, then a Gaussian of 0.32 decades (at least
-// two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate). The edge is the first
+// two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate). Of descents that are
+// equally steep, as far as the noise lets one see, the one at the highest rate counts. The edge is the first
 // rate right of the minimum whose median of 7 lies above the minimum by half the drop. The drop must exceed
-// 3 sigma sqrt(2 / effective width of the window), else there is no suggestion.
+// 3 sigma sqrt(1 / rows of the level at the start + 1 / effective width of the window), else there is no
+// suggestion. auto_lr = sqrt(steepest * edge), or sqrt(steepest * lowest) where the curve shows no edge: of the
+// candidates tried, the least regret in validation loss (docs/results.md, bench/study_auto_lr.py).
 // Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options = {});

@@ -4,6 +4,7 @@
 //     steps.csv, metrics.csv                 logs, append-only
 //     checkpoints/step-NNNNNN.safetensors    N = updates done; the highest is the newest state
 //     latest, best                           text: the name of a checkpoint
+//     bad-images.txt                         the images that were left out, when there are any
 //
 // A crash, a full disk or a kill at any moment leaves a checkpoint to continue from: a checkpoint appears
 // under its name complete and durable or not at all, the pointers follow, and old ones are deleted last.
@@ -63,6 +64,14 @@ class RunFolder {
     // Whether `--out path` could be created: Error(io) when it is there and not empty, or not writable.
     // Changes nothing, so that a bad option is found before any work.
     static void check_out(const std::string& path, FileSystem& fs = posix_file_system());
+
+    // The same for a folder that may hold others already: what create_numbered() makes one in.
+    static void check_parent(const std::string& path, FileSystem& fs = posix_file_system());
+
+    // Error(io) when the disk that holds (or would hold) `path` has less than `bytes` to give: a run that
+    // could not save is better not begun.
+    static void check_space(const std::string& path, std::uint64_t bytes,
+                            FileSystem& fs = posix_file_system());
 
     // Makes the folder named by --out. Throws as check_out().
     static RunFolder create(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());

@@ -100,9 +100,7 @@ void Arguments::number(const std::string& name, std::optional<double>& target, c
 }
 
 void Arguments::flag(const std::string& name, bool& target, const std::string& help) {
-    app_->add_flag_callback(
-            name, [&target] { target = true; }, help)
-        ->group(group_);
+    app_->add_flag(name, target, help)->group(group_);  // takes `--name=false` too
 }
 
 bool Arguments::given(const std::string& name) const {

@@ -5,10 +5,10 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 
 #include "cli/arguments.h"
+#include "core/file.h"
 #include "onecycle/error.h"
 
 namespace onecycle::cli {
@@ -67,8 +67,7 @@ void Console::write(int file, const std::string& text) {
 
 void Console::result(const std::string& text) {
     end_progress();
-    if (!write_all(STDOUT_FILENO, text) && errno != EPIPE)
-        throw Error(ErrorKind::io, "cannot write", "stdout", std::strerror(errno), "");
+    if (!write_all(STDOUT_FILENO, text) && errno != EPIPE) throw file_error("cannot write", "stdout", errno);
 }
 
 void Console::say(const std::string& line) {

@@ -49,6 +49,7 @@ class Eval : public Verb {
         a.group("Images");
         a.text("--valid", "DIR", valid_, "the evaluation images, when they are elsewhere");
         a.flag("--all", all_, "every image in DATA, also those that the model was trained on");
+        declare_bad_images(a, bad_images_, max_bad_);
         declare_console_options(a, console_options_, true);
     }
 
@@ -73,7 +74,9 @@ class Eval : public Verb {
         DatasetOptions options;
         options.valid_dir = valid_;
         options.threads = worker_threads(options_.threads);
-        options.use = DatasetUse::evaluation;
+        options.use = all_ ? DatasetUse::everything : DatasetUse::evaluation;
+        options.bad_images = bad_images_;
+        options.max_bad = max_bad_;
         options.log = console.log();
         if (const auto split = recorded_split(info)) {
             options.seed = split->seed;
@@ -95,6 +98,8 @@ class Eval : public Verb {
 
     std::string data_, valid_, model_;
     bool all_ = false;
+    BadImages bad_images_ = DatasetOptions{}.bad_images;
+    double max_bad_ = DatasetOptions{}.max_bad;
     ModelOptions options_;
 };
 

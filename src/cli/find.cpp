@@ -65,7 +65,11 @@ class Find : public Verb {
     int run(const Arguments&, Console& console) override {
         make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
         check(options_);
-        if (!from_csv_.empty()) return analyse_file(console);
+        if (!from_csv_.empty()) {
+            refuse_beside_curve(!options_.data.empty(), options_.data);
+            refuse_beside_curve(!sweep_.values.empty(), "--sweep");
+            return analyse_file(console);
+        }
         if (smoothed_)
             throw Error(ErrorKind::usage, "bad option", "--smoothed", "it speaks of the file of --from-csv",
                         "leave it out");
@@ -76,24 +80,36 @@ class Find : public Verb {
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
         for (const std::string& line : learner.describe()) console.say(line);
-        if (!sweep_.values.empty()) return sweep(learner, console);
+        if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
         const RangeTestResult test = learner.find(find_);
         if (test.stopped == RangeTestStop::signal) return stopped(console);
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        write_bad_images(folder, dataset.bad, console);
         write_range_test(folder, "", test);
         say_range_test(console, test.analysis);
         if (test.passes > 1)
-            console.say(
-                fmt::format("The test passed {:.1f} times over the images: late losses look better than on "
-                            "new ones. --steps {} would pass once.",
-                            test.passes, learner.steps_per_epoch()));
+            console.say(fmt::format(
+                "The test passed {:.1f} times over the images: late losses look better than on new ones.",
+                test.passes));
+        if (test.stopped != RangeTestStop::end)
+            console.say(fmt::format("It ended after {} of {} steps: the loss {}.", test.loss.size(),
+                                    test.planned_steps,
+                                    test.stopped == RangeTestStop::blow_up ? "had risen beyond doubt"
+                                                                           : "was no longer a number"));
         say_written(console, folder, "find");
         if (console.json()) console.result(find_json(test));
         return 0;
     }
 
   private:
+    // What would silently do nothing is refused.
+    static void refuse_beside_curve(bool given, const std::string& what) {
+        if (given)
+            throw Error(ErrorKind::usage, "bad option", what, "--from-csv reads a curve and runs no test",
+                        "leave one of the two out");
+    }
+
     int analyse_file(Console& console) {
         if (!out_.empty()) check_out(out_);
         const LossCurve curve = read_curve_csv(from_csv_);
@@ -111,11 +127,12 @@ class Find : public Verb {
         return 0;
     }
 
-    int sweep(Learner& learner, Console& console) {
+    int sweep(Learner& learner, const Dataset& dataset, Console& console) {
         const auto results = learner.sweep(sweep_.parameter, sweep_.values, find_);
         for (const SweepResult& result : results)
             if (result.test.stopped == RangeTestStop::signal) return stopped(console);
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        write_bad_images(folder, dataset.bad, console);
         for (const SweepResult& result : results)
             write_range_test(folder, fmt::format("{}={}/", to_string(sweep_.parameter), result.value),
                              result.test);

@@ -1,4 +1,5 @@
 // The command line program: picks the verb, and turns every failure into one line and an exit code.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -116,7 +117,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& nam
     const std::string fix = (close.empty() ? "" : "did you mean " + close + "? ") + help + " lists them all";
     if (word.rfind("-", 0) == 0)
         refuse("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known", fix);
-    if (!verb) refuse("unknown verb", word, "not known", fix);
+    if (!verb) refuse("unknown verb", word.empty() ? "''" : word, "not known", fix);
     refuse("unexpected argument", word, verb->get_name() + " takes no further argument",
            "leave it out; " + help + " shows the form");
 }
@@ -172,8 +173,15 @@ int run(const std::vector<std::string>& words) {
         const std::string text = mismatch.what();
         refuse("bad option", text.substr(0, text.find(':')), "it needs exactly one value",
                "give one after it");
+    } catch (const CLI::ConversionError& error) {
+        // "Could not convert: --flag = word": only flags are converted there.
+        const std::string text = error.what();
+        const std::size_t name = text.find("--");
+        refuse("bad option", name == std::string::npos ? text : text.substr(name), "it takes no value",
+               "leave the value out");
     } catch (const CLI::ParseError& error) {
-        refuse("bad command line", chosen() ? chosen()->get_name() : "onecycle", error.what(), "");
+        refuse("bad command line", chosen() ? chosen()->get_name() : "onecycle", error.what(),
+               "--help shows the form");
     }
     const auto index = static_cast<std::size_t>(
         std::find_if(std::begin(verbs), std::end(verbs),
@@ -200,10 +208,20 @@ void spin_briefly(char** argv) {
     // Where that fails, all works as before, only slower under load.
 }
 
+// A standard stream that was closed before the start would lend its number to the next file that is opened,
+// and the report would go into that file. What stands in for it takes no bytes: writing fails as before.
+void fill_closed_streams() {
+    for (int file = 0; file >= 0 && file <= STDERR_FILENO;) {
+        file = ::open("/dev/null", O_RDONLY);
+        if (file > STDERR_FILENO) ::close(file);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     using namespace onecycle;
+    fill_closed_streams();
     spin_briefly(argv);
     const auto fail = [](const std::string& line, int code) {
         cli::Console({}).warn("error: " + line);

@@ -18,8 +18,8 @@ void declare_model_options(Arguments& a, std::string& model, ModelOptions& optio
     a.group("Running");
     a.whole("--batch-size", options.batch_size, "images per batch");
     a.whole("--threads", options.threads, "0: all cores");
-    a.text("--device", "NAME", options.device, "auto, cpu, cuda or emulated");
-    a.text("--precision", "NAME", options.precision, "auto, fp32, tf32, bf16 or fp16");
+    a.text("--device", "NAME", options.device, "auto or cpu; this build has no other");
+    a.text("--precision", "NAME", options.precision, "auto or fp32: what the CPU computes in");
 }
 
 void require_model(const std::string& model) {

@@ -13,19 +13,31 @@ constexpr const char* default_parent = "runs";
 }  // namespace
 
 void declare_out_options(Arguments& arguments, std::string& out) {
+    const auto refuse_empty = [](const std::string& option, const std::string& text) {
+        if (text.empty())
+            throw Error(ErrorKind::usage, "bad option", option + " ''", "the value is empty",
+                        "give one, or leave the option out");
+    };
     arguments.group("Files");
     arguments.value("--out", "DIR", "runs/NAME", "the folder to write to; it must be new or empty",
-                    [&out](const std::string& text) {
-                        if (text.empty())
-                            throw Error(ErrorKind::usage, "bad option", "--out ''", "the value is empty",
-                                        "name a folder, or leave the option out");
+                    [&out, refuse_empty](const std::string& text) {
+                        refuse_empty("--out", text);
                         out = text;
                     });
-    arguments.value("--config", "FILE", "", "a run's config.json as the defaults", [](const std::string&) {});
+    // Read before all others, whose defaults it gives: see default_training_options().
+    arguments.value("--config", "FILE", "", "a run's config.json as the defaults",
+                    [refuse_empty](const std::string& text) { refuse_empty("--config", text); });
 }
 
 void check_out(const std::string& out) {
-    RunFolder::check_out(out.empty() ? default_parent + std::string("/new") : out);
+    if (out.empty())
+        RunFolder::check_parent(default_parent);
+    else
+        RunFolder::check_out(out);
+}
+
+void check_out_space(const std::string& out, std::uint64_t bytes) {
+    RunFolder::check_space(out.empty() ? default_parent : out, bytes);
 }
 
 RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log) {
@@ -33,6 +45,15 @@ RunFolder make_out(const std::string& out, const std::string& data, const std::s
     const auto folder = std::filesystem::absolute(data).lexically_normal();
     const auto name = folder.has_filename() ? folder.filename() : folder.parent_path().filename();
     return RunFolder::create_numbered(default_parent, name.native() + ending, std::move(log));
+}
+
+void write_bad_images(RunFolder& run, const std::vector<BadImage>& bad, Console& console) {
+    if (bad.empty()) return;
+    constexpr const char* name = "bad-images.txt";
+    std::string text;
+    for (const BadImage& image : bad) text += printable(image.path) + '\t' + printable(image.reason) + '\n';
+    run.write(name, text);
+    console.say("All files that were left out: " + printable(run.file(name)));
 }
 
 }  // namespace onecycle::cli

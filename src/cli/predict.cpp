@@ -2,13 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
-#include <filesystem>
 
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/verb.h"
 #include "core/signals.h"
+#include "data/folder_scan.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -16,44 +15,17 @@ namespace onecycle::cli {
 
 namespace {
 
-namespace fs = std::filesystem;
-
-bool has_image_ending(const fs::path& path) {
-    std::string ending = path.extension().string();
-    std::transform(ending.begin(), ending.end(), ending.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp";
-}
-
-// The images in a folder and below it, sorted by bytes; hidden names are ignored.
-std::vector<std::string> images_below(const fs::path& folder) {
-    std::vector<std::string> images;
-    std::error_code error;
-    fs::recursive_directory_iterator entry(folder, error), end;
-    while (!error && entry != end) {
-        const bool hidden = entry->path().filename().native().front() == '.';
-        if (hidden) entry.disable_recursion_pending();
-        if (!hidden && entry->is_regular_file(error) && has_image_ending(entry->path()))
-            images.push_back(entry->path().native());
-        entry.increment(error);
-    }
-    if (error) throw Error(ErrorKind::data, "cannot read folder", folder.native(), error.message());
-    std::sort(images.begin(), images.end());
-    return images;
-}
-
 std::vector<std::string> files_of(const std::vector<std::string>& paths) {
     std::vector<std::string> files;
-    for (const std::string& path : paths) {
-        std::error_code error;
-        if (!fs::is_directory(path, error)) {
+    for (std::string path : paths) {
+        if (!is_folder(path)) {
             files.push_back(path);
             continue;
         }
-        const auto images = images_below(path);
+        while (path.size() > 1 && path.back() == '/') path.pop_back();
+        const std::vector<std::string> images = images_below(path);
         if (images.empty())
-            throw Error(ErrorKind::data, "nothing to predict", path,
-                        "no .jpg, .png or .bmp file in this folder",
+            throw Error(ErrorKind::data, "nothing to predict", path, "no image in this folder",
                         "give images, or a folder that has some");
         files.insert(files.end(), images.begin(), images.end());
     }

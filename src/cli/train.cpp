@@ -1,7 +1,9 @@
 // onecycle train: the range test unless a rate is given, then the schedule; or the rest of a stopped run.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
+#include <string_view>
 
 #include "cli/json.h"
 #include "cli/out_folder.h"
@@ -17,6 +19,20 @@
 namespace onecycle::cli {
 
 namespace {
+
+// A path as a shell takes it, to be pasted.
+std::string pasted(const std::string& path) {
+    const auto plain = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               static_cast<unsigned char>(c) >= 0x80 ||
+               std::string_view("/._-+,:@%=").find(c) != std::string_view::npos;
+    };
+    const std::string text = printable(path);
+    if (std::all_of(text.begin(), text.end(), plain)) return text;
+    std::string quoted = "'";
+    for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return quoted + "'";
+}
 
 class Train : public Verb {
   public:
@@ -44,9 +60,12 @@ class Train : public Verb {
         const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
+        // The older checkpoint stays until the newer one is complete.
+        if (resume_.empty()) check_out_space(out_, 2 * learner.checkpoint_bytes());
         for (const std::string& line : learner.describe()) console.say(line);
         RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
                                         : RunFolder::open(resume_, console.log());
+        write_bad_images(run, dataset.bad, console);
         view.store_tests_in(&run);
         const FitResult result = learner.fit({.run = &run});
         if (result.step > 0)
@@ -75,7 +94,7 @@ class Train : public Verb {
         if (result.signal) {
             console.warn(
                 fmt::format("Stopped after update {} of {}. Continue with:\n  onecycle train --resume {}",
-                            result.step, result.steps, printable(run.path())));
+                            result.step, result.steps, pasted(run.path())));
             return;
         }
         if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
@@ -83,9 +102,9 @@ class Train : public Verb {
             console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {:.3g}.",
                                                  100 * best.accuracy, best.epoch + 1, result.max_lr)));
         }
-        console.say(fmt::format(
-            "Run: {0} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {0}",
-            printable(run.path())));
+        console.say(
+            fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
+                        printable(run.path()), pasted(run.path())));
     }
 
     TrainOptions options_, before_;

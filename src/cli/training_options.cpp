@@ -23,14 +23,29 @@ std::string shown(const std::optional<MomentumRange>& momentum) {
     throw Error(ErrorKind::usage, "bad option", option + " " + text, "not of the right form", fix);
 }
 
+// The numbers of another policy, which --config may have given, are not this one's. (Options are set in the
+// order of their declaration: those of the command line come after this.)
+template <class O>
+void choose_policy(O& o, const std::string& policy) {
+    if (policy == o.policy) return;
+    o.policy = policy;
+    o.pct_start.reset();
+    o.div.reset();
+    o.final_div.reset();
+    o.anneal.reset();
+    o.three_phase = false;
+}
+
 // TrainOptions and PolicyOptions name these members alike.
 template <class O>
 void declare_schedule(Arguments& a, O& o) {
     a.group("Schedule");
     a.whole("--epochs", o.epochs, "passes over the training images");
-    a.text("--policy", "NAME", o.policy,
-           "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
-           "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,...");
+    a.value(
+        "--policy", "NAME", o.policy,
+        "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
+        "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,...",
+        [&o](const std::string& text) { choose_policy(o, text); });
     a.value("--momentum", "LO:HI", shown(o.momentum),
             "momentum, or beta1 of Adam; cycles with one-cycle, one number stays",
             [&o](const std::string& text) { o.momentum = parse_momentum(text); });
@@ -60,15 +75,7 @@ void declare_images(Arguments& a, TrainOptions& o) {
             [&o](const std::string& text) { o.mean = parse_triple("--mean", text); });
     a.value("--std", "R,G,B", shown(o.stddev), "pixels are then divided by it",
             [&o](const std::string& text) { o.stddev = parse_triple("--std", text); });
-    a.value("--bad-images", "WHAT", o.bad_images == BadImages::skip ? "skip" : "fail",
-            "skip: leave broken files out, naming them; fail: stop",
-            [&o](const std::string& text) { o.bad_images = parse_bad_images(text); });
-    a.value("--max-bad", "SHARE", fmt::to_string(o.max_bad),
-            "more broken files than this stop the run: 0.5 or 50%", [&o](const std::string& text) {
-                const bool percent = !text.empty() && text.back() == '%';
-                o.max_bad = percent ? parse_number("--max-bad", text.substr(0, text.size() - 1)) / 100
-                                    : parse_number("--max-bad", text);
-            });
+    declare_bad_images(a, o.bad_images, o.max_bad);
 }
 
 void declare_network(Arguments& a, TrainOptions& o) {
@@ -115,12 +122,24 @@ void declare_running(Arguments& a, TrainOptions& o) {
     a.group("Running");
     a.whole("--seed", o.seed, "everything random follows from it");
     a.whole("--threads", o.threads, "0: all cores; changes no result");
-    a.text("--device", "NAME", o.device, "auto, cpu, cuda or emulated");
-    a.text("--precision", "NAME", o.precision, "auto, fp32, tf32, bf16 or fp16");
+    a.text("--device", "NAME", o.device, "auto or cpu; this build has no other");
+    a.text("--precision", "NAME", o.precision, "auto or fp32: what the CPU computes in");
     a.flag("--deterministic", o.deterministic, "equal runs give equal bits on CUDA too; the CPU always does");
 }
 
 }  // namespace
+
+void declare_bad_images(Arguments& a, BadImages& what, double& most) {
+    a.value("--bad-images", "WHAT", what == BadImages::skip ? "skip" : "fail",
+            "skip: leave broken files out, naming them; fail: stop",
+            [&what](const std::string& text) { what = parse_bad_images(text); });
+    a.value("--max-bad", "SHARE", fmt::to_string(most),
+            "more broken files than this stop the run: 0.5 or 50%", [&most](const std::string& text) {
+                const bool percent = !text.empty() && text.back() == '%';
+                most = percent ? parse_number("--max-bad", text.substr(0, text.size() - 1)) / 100
+                               : parse_number("--max-bad", text);
+            });
+}
 
 std::array<double, 3> parse_triple(const std::string& option, const std::string& text) {
     std::array<double, 3> values{};
@@ -155,7 +174,13 @@ TrainOptions options_of_run(const std::string& run) {
     if (posix_file_system().status(config, status) != 0)
         throw Error(ErrorKind::model, "cannot resume", run, "no run folder: it has no config.json",
                     "give the folder that train made, as runs/NAME");
-    return train_options_from_json(read_file(posix_file_system(), config, ErrorKind::model), config);
+    const std::string text = read_file(posix_file_system(), config, ErrorKind::model);
+    try {
+        return train_options_from_json(text, config);
+    } catch (const Error&) {
+        throw Error(ErrorKind::model, "cannot resume", run, "its config.json was changed or damaged",
+                    "put it right, or start a new run");
+    }
 }
 
 void declare_training_options(Arguments& arguments, TrainOptions& options) {

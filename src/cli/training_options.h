@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "onecycle/dataset.h"
 #include "onecycle/options.h"
 
 namespace onecycle::cli {
@@ -25,6 +26,9 @@ void declare_training_options(Arguments& arguments, TrainOptions& options);
 
 // --epochs, --policy and what belongs to policies, --momentum: for `plan`.
 void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
+
+// --bad-images and --max-bad.
+void declare_bad_images(Arguments& arguments, BadImages& what, double& most);
 
 // "a,b,c". Throws Error(usage).
 std::array<double, 3> parse_triple(const std::string& option, const std::string& text);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/signals.h"
+#include "onecycle/error.h"
 #include "onecycle/find_report.h"
 #include "onecycle/run_folder.h"
 #include "onecycle/training_report.h"

@@ -41,7 +41,7 @@ std::string fix_text(int code) {
         case EIO:
             return "check the disk and the cable or network behind it";
         default:
-            return "";
+            return "check the path and what it stands on";
     }
 }
 
@@ -118,7 +118,8 @@ InputFile& InputFile::operator=(InputFile&& other) noexcept {
 
 void InputFile::read_at(std::span<std::byte> out, std::uint64_t offset) const {
     if (read_some(*fs_, file_, path_, out, offset) != out.size()) {
-        throw Error(ErrorKind::io, cannot_read, path_, "it became shorter while it was read", "");
+        throw Error(ErrorKind::io, cannot_read, path_, "it became shorter while it was read",
+                    "let no other program change it");
     }
 }
 
@@ -160,7 +161,7 @@ void AtomicFile::commit() {
 std::string read_file(FileSystem& fs, const std::string& path, ErrorKind kind, std::uint64_t limit) {
     const InputFile file(fs, path, kind);
     if (file.size() > limit)
-        throw Error(kind, cannot_read, path, "it is too large for what it should be", "");
+        throw Error(kind, cannot_read, path, "it is too large for what it should be", "check the path");
     std::string text(file.size(), '\0');
     file.read_at(std::as_writable_bytes(std::span(text)), 0);
     return text;

@@ -12,7 +12,7 @@ std::atomic<int> stopped_by{0};
 static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void remember_stop(int signal) {
-    if (signal == SIGINT && stopped_by.load() == SIGINT) ::_exit(128 + SIGINT);
+    if (signal == SIGINT && stopped_by.load() != 0) ::_exit(128 + SIGINT);
     int none = 0;
     stopped_by.compare_exchange_strong(none, signal == SIGHUP ? SIGTERM : signal);
 }

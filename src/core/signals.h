@@ -6,8 +6,8 @@
 
 namespace onecycle {
 
-// While it lives, the first SIGINT, SIGTERM or SIGHUP is remembered instead of ending the process, a second
-// SIGINT exits at once with code 130, and SIGPIPE is ignored (a closed pipe must not end a training).
+// While it lives, the first SIGINT, SIGTERM or SIGHUP is remembered instead of ending the process, a SIGINT
+// after it exits at once with code 130, and SIGPIPE is ignored (a closed pipe must not end a training).
 // The destructor puts the old handlers back. One at a time.
 class SignalGuard {
   public:

@@ -55,14 +55,14 @@ Layout find_layout(const std::string& root, const DatasetOptions& options) {
     // "train" may also be the name of a class, beside "bus" perhaps; class folders inside make it a side.
     const std::string train = root + "/train";
     const bool train_is_folder = is_folder(train),
-               train_is_side = train_is_folder && subfolder_count(train) > 0;
+               train_is_side = train_is_folder && !subfolders(train).empty();
     for (const char* name : {"val", "valid", "test"}) {
         const std::string dir = root + "/" + name;
-        if (layout.valid.empty() && is_folder(dir) && (train_is_side || subfolder_count(dir) > 0))
+        if (layout.valid.empty() && is_folder(dir) && (train_is_side || !subfolders(dir).empty()))
             layout.valid = dir;
     }
     const bool two_sides =
-        train_is_side || (train_is_folder && (!layout.valid.empty() || subfolder_count(root) == 1));
+        train_is_side || (train_is_folder && (!layout.valid.empty() || subfolders(root).size() == 1));
     layout.train = two_sides ? train : root;
     if (layout.valid.empty() || !options.valid_dir.empty() || two_sides) return layout;
     if (options.use == DatasetUse::training)
@@ -99,6 +99,20 @@ std::vector<std::string> names_of(const FolderScan& scan) {
     return names;
 }
 
+// The classes of both sides, whichever of them are there.
+std::vector<std::string> side_classes(const Layout& layout) {
+    std::vector<std::string> names;
+    for (const std::string& dir : {layout.train, layout.valid}) {
+        if (dir.empty()) continue;
+        check_folder(dir);
+        const std::vector<std::string> found = subfolders(dir);
+        names.insert(names.end(), found.begin(), found.end());
+    }
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    return names;
+}
+
 // The side's images with labels by `classes`, in the order of label and name.
 std::vector<Sample> labelled(FolderScan scan, const std::vector<std::string>& classes,
                              const std::string& dir) {
@@ -116,27 +130,27 @@ std::vector<Sample> labelled(FolderScan scan, const std::vector<std::string>& cl
     return samples;
 }
 
-void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const DatasetOptions& options) {
+// Names each bad file once, up to ten of them, and throws when the options do not allow so many.
+void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const std::string& root,
+                      const DatasetOptions& options) {
     if (bad.empty()) return;
-    if (options.bad_images == BadImages::fail)
+    const std::string share = std::to_string(bad.size()) + " of " + count_of(total, "image");
+    const bool fail = options.bad_images == BadImages::fail;
+    const bool too_many = static_cast<double>(bad.size()) > options.max_bad * static_cast<double>(total);
+    if (fail && bad.size() == 1)
         throw Error(ErrorKind::data, "cannot use image", bad.front().path, bad.front().reason,
-                    bad.size() == 1
-                        ? "remove it, or use --bad-images skip"
-                        : "remove all " + count_of(bad.size(), "bad file") + ", or use --bad-images skip");
+                    "remove it, or use --bad-images skip");
     if (options.log) {
-        options.log(LogLevel::warning,
-                    "left out " + std::to_string(bad.size()) + " of " + count_of(total, "image"));
+        options.log(LogLevel::warning, (fail || too_many ? "cannot use " : "left out ") + share);
         constexpr std::size_t shown = 10;
         for (std::size_t k = 0; k < std::min(shown, bad.size()); ++k)
             options.log(LogLevel::warning, "  " + printable(bad[k].path) + ": " + printable(bad[k].reason));
         if (bad.size() > shown)
             options.log(LogLevel::warning, "  and " + std::to_string(bad.size() - shown) + " more");
     }
-    if (static_cast<double>(bad.size()) > options.max_bad * static_cast<double>(total))
-        refuse(bad.front().path,
-               bad.front().reason + "; and in all " + std::to_string(bad.size()) + " of " +
-                   count_of(total, "image") + " cannot be used",
-               "remove them, or allow a larger share with --max-bad");
+    if (fail) refuse(root, share + " cannot be used", "remove them, or use --bad-images skip");
+    if (too_many)
+        refuse(root, share + " cannot be used", "remove them, or allow a larger share with --max-bad");
 }
 
 void remove_bad(std::vector<Sample>& samples, const std::unordered_set<std::string>& bad) {
@@ -146,7 +160,7 @@ void remove_bad(std::vector<Sample>& samples, const std::unordered_set<std::stri
 void check_classes(const Dataset& dataset, const std::string& dir, DatasetUse use) {
     const std::vector<Sample>& samples = dataset.train_dir.empty() ? dataset.valid : dataset.train;
     if (samples.empty()) refuse(dir, "no usable image", "add JPEG, PNG or BMP files to the class folders");
-    if (use == DatasetUse::evaluation) return;
+    if (use != DatasetUse::training) return;
     const std::vector<std::int64_t> counts = class_counts(samples, dataset.classes.size());
     for (std::size_t c = 0; c < counts.size(); ++c)
         if (counts[c] == 0)
@@ -216,8 +230,10 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const Layout layout = find_layout(root, options);
     Dataset dataset;
     dataset.valid_dir = layout.valid;
-    // To evaluate, a named evaluation side is all that is needed.
-    if (options.use == DatasetUse::training || layout.valid.empty()) dataset.train_dir = layout.train;
+    // To evaluate, an evaluation side is all that is needed, though it may lack a class that training has.
+    if (options.use != DatasetUse::evaluation || layout.valid.empty()) dataset.train_dir = layout.train;
+    if (options.use != DatasetUse::training && !layout.valid.empty() && layout.train != root)
+        dataset.classes = side_classes(layout);
     for (const std::string& dir : {dataset.train_dir, dataset.valid_dir}) {
         if (dir.empty()) continue;
         FolderScan scan = scan_side(dir, options.log);
@@ -236,7 +252,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
         }
     std::sort(dataset.bad.begin(), dataset.bad.end(),
               [](const BadImage& a, const BadImage& b) { return a.path < b.path; });
-    apply_bad_policy(dataset.bad, total, options);
+    apply_bad_policy(dataset.bad, total, root, options);
     remove_bad(dataset.train, bad_paths);
     remove_bad(dataset.valid, bad_paths);
 

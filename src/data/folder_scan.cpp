@@ -71,9 +71,20 @@ FolderId id_of(const std::string& dir) {
     return {status.st_dev, status.st_ino};
 }
 
+// The folder and all that it lies in: a link to one of them would bring every class into one.
+std::vector<FolderId> ids_up_from(const std::string& dir) {
+    std::vector<FolderId> ids;
+    std::error_code error;
+    fs::path path = fs::canonical(dir, error);
+    for (; !error && path.has_relative_path(); path = path.parent_path()) ids.push_back(id_of(path));
+    ids.push_back(id_of("/"));
+    return ids;
+}
+
 class ClassScan {
   public:
-    ClassScan(FolderScan& result, ClassFolder& into) : result_(result), into_(into) {}
+    ClassScan(FolderScan& result, ClassFolder& into, std::vector<FolderId> above)
+        : result_(result), into_(into), above_(std::move(above)) {}
 
     void visit(const std::string& dir, const std::string& name) {
         const FolderId id = id_of(dir);
@@ -108,10 +119,11 @@ class ClassScan {
 
 FolderScan scan_class_folders(const std::string& dir) {
     FolderScan result;
+    const std::vector<FolderId> above = ids_up_from(dir);
     for (const Entry& entry : entries_of(dir)) {
         if (entry.folder) {
             ClassFolder folder{entry.name, {}};
-            ClassScan(result, folder).visit(dir + "/" + entry.name, entry.name);
+            ClassScan(result, folder, above).visit(dir + "/" + entry.name, entry.name);
             std::sort(folder.images.begin(), folder.images.end(),
                       [](const Sample& a, const Sample& b) { return a.name < b.name; });
             result.classes.push_back(std::move(folder));
@@ -126,15 +138,27 @@ FolderScan scan_class_folders(const std::string& dir) {
     return result;
 }
 
+std::vector<std::string> images_below(const std::string& dir) {
+    FolderScan scan;
+    ClassFolder all;
+    ClassScan(scan, all, ids_up_from(dir + "/..")).visit(dir, "");
+    std::vector<std::string> paths;
+    for (Sample& sample : all.images) paths.push_back(std::move(sample.path));
+    for (BadImage& image : scan.unsupported) paths.push_back(std::move(image.path));
+    std::sort(paths.begin(), paths.end());
+    return paths;
+}
+
 bool is_folder(const std::string& path) {
     std::error_code error;
     return fs::is_directory(path, error);
 }
 
-std::size_t subfolder_count(const std::string& path) {
-    const std::vector<Entry> entries = entries_of(path);
-    return static_cast<std::size_t>(
-        std::count_if(entries.begin(), entries.end(), [](const Entry& entry) { return entry.folder; }));
+std::vector<std::string> subfolders(const std::string& path) {
+    std::vector<std::string> names;
+    for (Entry& entry : entries_of(path))
+        if (entry.folder) names.push_back(std::move(entry.name));
+    return names;
 }
 
 }  // namespace onecycle

@@ -25,9 +25,13 @@ struct FolderScan {
 // Throws Error(data) when a folder cannot be read.
 FolderScan scan_class_folders(const std::string& dir);
 
+// The images in a folder and below it by their extensions, sorted by bytes; also those of formats that cannot
+// be read, for the decoder to say so. Hidden names and loops are passed over. Throws as scan_class_folders().
+std::vector<std::string> images_below(const std::string& dir);
+
 bool is_folder(const std::string& path);
 
-// Folders in it whose names do not start with '.'.
-std::size_t subfolder_count(const std::string& path);
+// The names of the folders in it that do not start with '.', sorted by bytes.
+std::vector<std::string> subfolders(const std::string& path);
 
 }  // namespace onecycle

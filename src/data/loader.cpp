@@ -217,7 +217,8 @@ Loader::Loader(std::vector<Sample> samples, const LoaderOptions& options) {
     check_range(options.size >= 1 && options.size <= 16384, "--size", "it must lie between 1 and 16384");
     check_range(options.batch_size >= 1 && options.batch_size <= 1 << 20, "--batch-size",
                 "it must be at least 1");
-    check_range(options.crop_pct > 0 && options.crop_pct <= 1, "--crop-pct", "it must lie between 0 and 1");
+    check_range(options.crop_pct >= least_crop_pct && options.crop_pct <= 1, "--crop-pct",
+                "it must lie between 0.1 and 1");
     check_range(options.threads >= 0, "--threads", "it must be at least 0");
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot load images", "dataset", "the list of files is empty");

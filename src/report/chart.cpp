@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <sstream>
 
 #include "report/axis.h"
+#include "report/text.h"
 
 namespace onecycle {
 
@@ -31,6 +33,24 @@ std::string escaped(std::string_view text) {
             out += c;
     }
     return out;
+}
+
+// The width of a text at 13 px, on the safe side for the fonts of the style sheet.
+double text_width(std::string_view text) {
+    return 7.1 * columns(text);
+}
+
+// Broken between words into lines of at most `width` pixels.
+std::vector<std::string> lines_of(const std::string& text, double width) {
+    std::vector<std::string> lines;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        if (!lines.empty() && text_width(lines.back() + " " + word) <= width)
+            lines.back() += " " + word;
+        else
+            lines.push_back(word);
+    }
+    return lines;
 }
 
 struct InkColour {
@@ -139,14 +159,19 @@ void SvgPanel::vertical(double x, std::string_view ink) {
                                   at(px(x)), at(top_), at(height_));
 }
 
-SvgPicture::SvgPicture(double height, const std::string& title, const std::string& subtitle)
-    : height_(height) {
+SvgPicture::SvgPicture(double height, const std::string& title, const std::string& subtitle) : top_(56) {
+    std::string headings;
+    for (const std::string& line : lines_of(subtitle, width - left - right)) {
+        headings += fmt::format("<text x=\"{}\" y=\"{}\">{}</text>\n", at(left), at(top_), escaped(line));
+        top_ += 18;
+    }
+    top_ += 2;
+    height_ = top_ + height;
     body_ = fmt::format(
         "<rect class=\"paper\" width=\"{}\" height=\"{}\" rx=\"8\"/>\n"
         "<text class=\"title\" x=\"{}\" y=\"34\">{}</text>\n",
-        at(width), at(height), at(left), escaped(title));
-    if (!subtitle.empty())
-        body_ += fmt::format("<text x=\"{}\" y=\"56\">{}</text>\n", at(left), escaped(subtitle));
+        at(width), at(height_), at(left), escaped(title));
+    body_ += headings;
 }
 
 SvgPanel SvgPicture::panel(const PanelOptions& o) {
@@ -186,10 +211,10 @@ SvgPanel SvgPicture::panel(const PanelOptions& o) {
 }
 
 void SvgPicture::legend(double top, const std::vector<LegendItem>& items) {
-    constexpr double key = 30, letter = 7.1, gap = 22, row = 22;
+    constexpr double key = 30, gap = 22, row = 22;
     double x = left;
     for (const LegendItem& item : items) {
-        const double length = key + letter * static_cast<double>(item.text.size()) + gap;
+        const double length = key + text_width(item.text) + gap;
         if (x > left && x + length - gap > width - right) {
             x = left;
             top += row;

@@ -13,8 +13,7 @@ namespace onecycle {
 
 namespace {
 
-constexpr double top = 76, plot_height = 300, legend_top = top + plot_height + 74;
-constexpr double picture_height = legend_top + 42;
+constexpr double plot_height = 300, legend_below = plot_height + 74, picture_height = legend_below + 42;
 
 }  // namespace
 
@@ -26,7 +25,7 @@ std::string find_svg(const RangeTestAnalysis& a, const std::string& title) {
                          : a.reason);
     const std::vector<double> x = decades(a.lr);
     const Range across = x.empty() ? Range{-7, 1} : Range{x.front(), x.back()};
-    SvgPanel panel = picture.panel({.top = top,
+    SvgPanel panel = picture.panel({.top = picture.top(),
                                     .height = plot_height,
                                     .x = across,
                                     .y = shown_range(a.smoothed, 2 * a.sigma),
@@ -54,7 +53,7 @@ std::string find_svg(const RangeTestAnalysis& a, const std::string& title) {
     }
     if (a.edge)
         legend.push_back({Shape::dash, std::string(Ink::bad), "diverges from " + short_number(*a.edge)});
-    picture.legend(legend_top, legend);
+    picture.legend(picture.top() + legend_below, legend);
     return picture.finish();
 }
 
@@ -69,7 +68,7 @@ std::string sweep_svg(SweepParameter parameter, const std::vector<SweepResult>& 
         for (const double x : decades(a.lr)) across = {std::min(across.low, x), std::max(across.high, x)};
     }
     if (!(across.low <= across.high)) across = {-7, 1};
-    SvgPanel panel = picture.panel({.top = top,
+    SvgPanel panel = picture.panel({.top = picture.top(),
                                     .height = plot_height,
                                     .x = across,
                                     .y = shown_range(all),
@@ -82,7 +81,7 @@ std::string sweep_svg(SweepParameter parameter, const std::vector<SweepResult>& 
         panel.line(decades(a.lr), a.smoothed, Ink::dashed_series(i));
         legend.push_back({Shape::line, Ink::dashed_series(i), short_number(results[i].value, 6)});
     }
-    picture.legend(legend_top, legend);
+    picture.legend(picture.top() + legend_below, legend);
     return picture.finish();
 }
 

@@ -11,21 +11,24 @@ namespace onecycle {
 
 namespace {
 
-// Whether two curves can be told apart: their smoothed losses at equal rates, as far as both still descend,
-// differ by more than the noise, or one turns up clearly earlier.
-bool differ(const RangeTestAnalysis& a, const RangeTestAnalysis& b) {
-    constexpr double clearly_earlier = 1.8;  // a quarter of a decade
-    const double noise = std::max(a.resolution, b.resolution);
-    const double end = std::min(a.lowest.value_or(0), b.lowest.value_or(0));
-    for (std::size_t i = 0; i < std::min(a.lr.size(), b.lr.size()) && a.lr[i] <= end; ++i)
-        if (std::abs(a.smoothed[i] - b.smoothed[i]) > noise) return true;
-    if (a.edge.has_value() != b.edge.has_value()) return true;
-    return a.edge && std::max(*a.edge, *b.edge) > clearly_earlier * std::min(*a.edge, *b.edge);
-}
-
 // The highest rate before the curve turns up.
 double reach(const RangeTestAnalysis& a) {
     return a.edge ? *a.edge : a.lr.back();
+}
+
+// Whether two curves can be told apart: somewhere their smoothed losses at the same rate differ by more than
+// the noise. They are compared as far as both descend, for where the loss leaves is partly chance; but where
+// one turns up clearly earlier, up to there.
+bool differ(const RangeTestAnalysis& a, const RangeTestAnalysis& b) {
+    constexpr double clearly_earlier = 1.8;  // a quarter of a decade
+    if (a.lr.empty() || b.lr.empty()) return a.lr.empty() != b.lr.empty();
+    const double first = std::min(reach(a), reach(b)), second = std::max(reach(a), reach(b));
+    const auto descends_to = [](const RangeTestAnalysis& c) { return c.suggestion ? *c.lowest : reach(c); };
+    const double end = second > clearly_earlier * first ? first : std::min(descends_to(a), descends_to(b));
+    const double noise = std::max(a.resolution, b.resolution);
+    for (std::size_t i = 0; i < std::min(a.lr.size(), b.lr.size()) && a.lr[i] <= end; ++i)
+        if (std::abs(a.smoothed[i] - b.smoothed[i]) > noise) return true;
+    return false;
 }
 
 std::string or_dash(const std::optional<double>& value) {
@@ -41,14 +44,14 @@ std::string find_sentence(const RangeTestAnalysis& a) {
         return text;
     }
     const Suggestion& s = *a.suggestion;
-    const bool higher = *a.auto_lr > s.lr * 1.05;
-    const std::string peak = higher ? fmt::format("; for the short peak of a one-cycle training {} is better",
-                                                  short_number(*a.auto_lr))
-                                    : "";
-    return fmt::format(
-        "Use a learning rate of {} (from {} to {} the loss falls nearly as fast{}), not {} where the loss is "
+    std::string text = fmt::format(
+        "Use a learning rate of {} (from {} to {} the loss falls nearly as fast), not {} where the loss is "
         "lowest: there it has stopped falling and is about to climb.",
-        short_number(s.lr), short_number(s.low), short_number(s.high), peak, short_number(*a.lowest));
+        short_number(s.lr), short_number(s.low), short_number(s.high), short_number(*a.lowest));
+    if (*a.auto_lr > s.lr * 1.05)
+        text += fmt::format(" Only the short peak of one-cycle may go higher: --max-lr auto takes {}.",
+                            short_number(*a.auto_lr));
+    return text;
 }
 
 SweepVerdict judge_sweep(SweepParameter parameter, const std::vector<SweepResult>& results) {

@@ -16,8 +16,10 @@ std::string heading(const StepReport& r) {
 }
 
 std::string figures(const StepReport& r) {
-    return fmt::format("loss {:.4g}  rate {}  {} images/s  {} left", r.smoothed_loss, short_number(r.lr),
-                       short_number(r.images_per_second, 3), duration(r.seconds_left));
+    const std::string text = fmt::format("loss {:.4g}  rate {}", r.smoothed_loss, short_number(r.lr));
+    if (r.images_per_second <= 0) return text;  // the first step tells no pace
+    return fmt::format("{}  {} images/s  {} left", text, short_number(r.images_per_second, 3),
+                       duration(r.seconds_left));
 }
 
 }  // namespace

@@ -93,17 +93,17 @@ TrainingCurves read_training_curves(std::string_view steps_csv, std::string_view
 }
 
 std::string training_svg(const TrainingCurves& c, const std::string& title) {
-    constexpr double loss_top = 76, loss_height = 260, small = 96, gap = 24;
-    constexpr double lr_top = loss_top + loss_height + gap, momentum_top = lr_top + small + gap;
-    constexpr double legend_top = momentum_top + small + 74;
+    constexpr double loss_height = 260, small = 96, gap = 24;
+    constexpr double lr_below = loss_height + gap, momentum_below = lr_below + small + gap;
+    constexpr double legend_below = momentum_below + small + 74;
     constexpr std::size_t most_points = 1200;
-    SvgPicture picture(legend_top + 20, title, outcome(c));
+    SvgPicture picture(legend_below + 20, title, outcome(c));
     const Range across = c.step.empty() ? Range{0, 1} : Range{c.step.front(), c.step.back()};
 
     const Points mean = centred_mean(c.step, c.loss);
     Column shown = mean.y;
     shown.insert(shown.end(), c.valid_loss.begin(), c.valid_loss.end());
-    SvgPanel loss = picture.panel({.top = loss_top,
+    SvgPanel loss = picture.panel({.top = picture.top(),
                                    .height = loss_height,
                                    .x = across,
                                    .y = shown_range(shown),
@@ -127,11 +127,11 @@ std::string training_svg(const TrainingCurves& c, const std::string& title) {
         const Points points = thinned(c.step, y, most_points);
         panel.line(points.x, points.y, Ink::series(2));
     };
-    small_panel(lr_top, c.lr, "", "rate");
-    small_panel(momentum_top, c.momentum, "update", "momentum");
-    picture.legend(legend_top, {{Shape::dots, std::string(Ink::raw), "one batch"},
-                                {Shape::line, std::string(Ink::main), "training, smoothed"},
-                                {Shape::disc, Ink::series(1), "evaluation, each epoch"}});
+    small_panel(picture.top() + lr_below, c.lr, "", "rate");
+    small_panel(picture.top() + momentum_below, c.momentum, "update", "momentum");
+    picture.legend(picture.top() + legend_below, {{Shape::dots, std::string(Ink::raw), "one batch"},
+                                                  {Shape::line, std::string(Ink::main), "training, smoothed"},
+                                                  {Shape::disc, Ink::series(1), "evaluation, each epoch"}});
     return picture.finish();
 }
 

@@ -28,12 +28,16 @@ std::string classes_line(const LearnerCore& core) {
     return line;
 }
 
+std::string counted(std::int64_t n, const char* thing) {
+    return fmt::format("{} {}{}", n, thing, n == 1 ? "" : "s");
+}
+
 std::string few_steps_line(const LearnerCore& core, std::int64_t steps) {
     const std::int64_t epochs = (few_steps + core.steps_per_epoch() - 1) / core.steps_per_epoch();
     return fmt::format(
-        "{} steps in all are few: --epochs {} would make {}; a smaller --batch-size or more images "
+        "{} in all is too few: --epochs {} would make {}; a smaller --batch-size or more images "
         "help too",
-        steps, epochs, epochs * core.steps_per_epoch());
+        counted(steps, "step"), epochs, epochs * core.steps_per_epoch());
 }
 
 }  // namespace
@@ -57,7 +61,8 @@ std::vector<std::string> describe(const LearnerCore& core) {
                                 o.init == "random" ? "from scratch" : "from " + printable(o.init), o.size,
                                 core.step.batch(), o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
                                 to_string(o.optimizer), core.engine.device->name()));
-    lines.push_back(fmt::format("{} epochs of {} steps: {} steps", o.epochs, core.steps_per_epoch(), steps));
+    lines.push_back(fmt::format("{} of {}: {}", counted(o.epochs, "epoch"),
+                                counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
     if (steps < few_steps) lines.push_back(few_steps_line(core, steps));
     if (o.size < 64 && o.stem == Stem::imagenet)
         lines.push_back(

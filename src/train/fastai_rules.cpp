@@ -76,12 +76,14 @@ std::optional<double> minimum(const Column& lr, const Column& loss) {
     return *at(lr, std::min_element(loss.begin(), loss.end()) - loss.begin()) / 10;
 }
 
-// The steepest fall between two neighbours, over ln(rate).
+// The steepest fall between two neighbours, over ln(rate). As argmin does, the first NaN (between two
+// infinite losses) wins.
 std::optional<double> steep(const Column& lr, const Column& loss) {
     std::optional<double> answer;
     double best = 0;
     for (std::size_t i = 0; i + 1 < loss.size(); ++i) {
         const double slope = (loss[i + 1] - loss[i]) / (std::log(lr[i + 1]) - std::log(lr[i]));
+        if (std::isnan(slope)) return lr[i];
         if (answer && !(slope < best)) continue;
         best = slope;
         answer = lr[i];

@@ -32,6 +32,13 @@ const Network& Learner::network() const {
 std::int64_t Learner::steps_per_epoch() const {
     return impl_->steps_per_epoch();
 }
+std::uint64_t Learner::checkpoint_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const Space space :
+         {Space::parameters, Space::statistics, Space::moment1, Space::moment2, Space::average})
+        bytes += impl_->state.bytes(space);
+    return bytes;
+}
 std::vector<std::string> Learner::describe() const {
     return onecycle::describe(*impl_);
 }

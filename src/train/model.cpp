@@ -47,7 +47,7 @@ std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::str
                     "give the model that was trained on these classes");
     };
     std::vector<int> matched;
-    if (!info.metadata.count("classes")) {
+    if (!info.named) {
         if (classes.size() != info.classes.size())
             refuse(fmt::format("it has {} classes, the folder has {}", info.classes.size(), classes.size()));
         for (std::size_t c = 0; c < classes.size(); ++c) matched.push_back(static_cast<int>(c));
@@ -125,7 +125,8 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
                                         .training = false,
                                         .threads = worker_threads(impl_->options.threads),
                                         .cache_bytes = 0});
-    return evaluator.evaluate(loader, impl_->info.classes, impl_->options.stop);
+    // A file without names takes the folder's, whose order it has been matched with.
+    return evaluator.evaluate(loader, impl_->info.named ? impl_->info.classes : classes, impl_->options.stop);
 }
 
 std::vector<Prediction> Model::predict(const std::vector<std::string>& files, int top) {

@@ -111,6 +111,24 @@ HostTensor read_tensor(const SafetensorsFile& file, const std::string& name,
     return read;
 }
 
+// Size, crop, mean and deviation, where the file has its own.
+void read_conventions(const SafetensorsFile& file, ModelInfo& info) {
+    const auto require = [&](bool good, const char* key) {
+        if (!good)
+            refuse(file, fmt::format("its {} is out of range: {}", key, printable(info.metadata.at(key))),
+                   "give a file that was not changed");
+    };
+    const double size = number_from(info.metadata, "size", info.size);
+    require(size >= 1 && size <= 4096, "size");
+    info.size = static_cast<int>(size);
+    info.crop_pct = number_from(info.metadata, "crop_pct", info.crop_pct);
+    require(info.crop_pct >= least_crop_pct && info.crop_pct <= 1, "crop_pct");
+    info.mean = triple_from(info.metadata, "mean", info.mean);
+    for (const double mean : info.mean) require(std::isfinite(mean), "mean");
+    info.stddev = triple_from(info.metadata, "std", info.stddev);
+    for (const double deviation : info.stddev) require(std::isfinite(deviation) && deviation > 0, "std");
+}
+
 }  // namespace
 
 std::string to_text(double value) {
@@ -147,13 +165,11 @@ ModelInfo describe_model(const SafetensorsFile& file) {
         refuse(file,
                fmt::format("it names {} classes but its head has {}", info.classes.size(), info.class_count),
                "give a file that was not changed");
-    if (info.classes.empty())
+    info.named = !info.classes.empty();
+    if (!info.named)
         for (int i = 0; i < info.class_count; ++i) info.classes.push_back(std::to_string(i));
 
-    info.size = static_cast<int>(number_from(info.metadata, "size", info.size));
-    info.crop_pct = number_from(info.metadata, "crop_pct", info.crop_pct);
-    info.mean = triple_from(info.metadata, "mean", info.mean);
-    info.stddev = triple_from(info.metadata, "std", info.stddev);
+    read_conventions(file, info);
     return info;
 }
 
@@ -207,9 +223,8 @@ void load_initial_weights(State& state, const TrainOptions& options, const std::
                fmt::format("use --arch {} --stem {}", info.arch, to_string(info.stem)));
     auto weights = read_weights(file, network_of(info, options.size));
     // A head for as many classes is kept unless the file says that they are others.
-    const bool named = info.metadata.count("classes") != 0;
-    const bool same_head =
-        static_cast<std::size_t>(info.class_count) == classes.size() && (!named || info.classes == classes);
+    const bool same_head = static_cast<std::size_t>(info.class_count) == classes.size() &&
+                           (!info.named || info.classes == classes);
     if (!same_head) {
         weights.erase("fc.weight");
         weights.erase("fc.bias");

@@ -50,8 +50,8 @@ void check_images(const TrainOptions& o) {
     if (o.size < least || o.size > 4096)
         refuse(fmt::format("--size {}", o.size), fmt::format("it must be between {} and 4096 pixels", least),
                "224 is the default");
-    require(o.crop_pct > 0 && o.crop_pct <= 1, "--crop-pct", o.crop_pct, "it must be above 0 and at most 1",
-            "0.875 is the default");
+    require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
+            "it must be between 0.1 and 1", "0.875 is the default");
     for (double mean : o.mean)
         require(std::isfinite(mean), "--mean", mean, "it must be a number",
                 "give three, as 0.485,0.456,0.406");
@@ -131,7 +131,12 @@ TrainOptions resolved(const TrainOptions& options) {
     o.data = absolute(o.data);
     o.valid = absolute(o.valid);
     if (o.init != "random") o.init = absolute(o.init);
-    o.momentum = momentum_range(policy_options(o, o.max_lr.value_or(0.01), 100));
+    const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
+    o.pct_start = policy.pct_start;
+    o.div = policy.div;
+    o.final_div = policy.final_div;
+    o.anneal = policy.anneal;
+    o.momentum = policy.momentum;
     o.weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer));
     const DeviceChoice choice = choose_device(o.device, o.precision);
     o.device = choice.device;

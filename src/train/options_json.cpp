@@ -158,18 +158,28 @@ struct Reader {
         value.reset();
         if (json.is_null()) return;
         need(json.is_number() || json.is_string(), "a number or \"LOW:HIGH\"");
-        value = parse_momentum(json.is_string() ? json.get<std::string>()
-                                                : fmt::format("{}", json.get<double>()));
+        value = parsed(parse_momentum,
+                       json.is_string() ? json.get<std::string>() : fmt::format("{}", json.get<double>()));
     }
     void operator()(std::optional<Anneal>& value) const {
         value.reset();
         if (json.is_null()) return;
-        value = parse_anneal(text());
+        value = parsed(parse_anneal, text());
     }
-    void operator()(BadImages& value) const { value = parse_bad_images(text()); }
-    void operator()(Stem& value) const { value = parse_stem(text()); }
-    void operator()(AugmentPolicy& value) const { value = parse_augment(text()); }
-    void operator()(OptimizerKind& value) const { value = parse_optimizer(text()); }
+    void operator()(BadImages& value) const { value = parsed(parse_bad_images, text()); }
+    void operator()(Stem& value) const { value = parsed(parse_stem, text()); }
+    void operator()(AugmentPolicy& value) const { value = parsed(parse_augment, text()); }
+    void operator()(OptimizerKind& value) const { value = parsed(parse_optimizer, text()); }
+
+    // What the option itself takes; its own refusal would not name the file.
+    template <class Value>
+    Value parsed(Value (*parse)(const std::string&), const std::string& word) const {
+        try {
+            return parse(word);
+        } catch (const Error&) {
+            refuse("a value that the option takes (onecycle train --help)");
+        }
+    }
 
     std::string text() const {
         std::string value;
@@ -266,6 +276,7 @@ std::string to_json_list(const std::vector<std::string>& texts) {
 std::vector<std::string> from_json_list(const std::string& text) {
     const Json json = Json::parse(text, nullptr, false);
     std::vector<std::string> texts;
+    if (!json.is_array()) return texts;
     for (const Json& item : json)
         if (item.is_string()) texts.push_back(item.get<std::string>());
     return texts;

@@ -68,9 +68,27 @@ class Arguments {
     const char* form_;
 };
 
+// A policy's own numbers. One that is empty here is not the policy's to take.
 struct Defaults {
-    double pct_start, div, final_div;
+    std::optional<double> pct_start{}, div{}, final_div{};
+    std::optional<Anneal> anneal{};
 };
+
+// Epoch `epoch` as a position in updates. What differs from a whole number by rounding only is one: 1.1
+// epochs of 10 updates are 11.
+double position(double epoch, std::int64_t steps_per_epoch) {
+    const double steps = epoch * static_cast<double>(steps_per_epoch), whole = std::round(steps);
+    return std::abs(steps - whole) <= 1e-12 * whole ? whole : steps;
+}
+
+Defaults defaults_of(const std::string& policy) {
+    if (policy == "onecycle") return {0.25, 25, 1e4, Anneal::cosine};
+    if (policy == "onecycle:fastai") return {0.25, 25, 1e5, {}};
+    if (policy == "onecycle:pytorch") return {0.3, 25, 1e4, Anneal::cosine};
+    if (policy == "onecycle:smith") return {0.45, 10, 1e3, {}};
+    if (policy == "flat-cos") return {0.75, {}, 1e5, {}};
+    return {};
+}
 
 bool is_one_cycle(const std::string& policy) {
     return policy == "onecycle" || policy.rfind("onecycle:", 0) == 0;
@@ -101,37 +119,36 @@ void check_common(const PolicyOptions& o) {
 
 // An option that the chosen policy would silently drop is refused instead.
 void check_known(const PolicyOptions& o) {
-    const bool cycle = is_one_cycle(o.policy);
-    const auto check = [&](bool given, bool known, const char* option, const char* owners) {
-        if (given && !known)
+    const Defaults known = defaults_of(o.policy);
+    const auto check = [&](bool given, bool taken, const char* option, const char* owners) {
+        if (given && !taken)
             refuse(option, "the policy " + o.policy + " has no such option",
                    fmt::format("leave it out, or use {}", owners));
     };
-    check(o.pct_start.has_value(), cycle || o.policy == "flat-cos", "--pct-start", "onecycle or flat-cos");
-    check(o.div.has_value(), cycle, "--div", "onecycle");
-    check(o.final_div.has_value(), cycle || o.policy == "flat-cos", "--final-div", "onecycle or flat-cos");
-    check(o.anneal.has_value(), o.policy == "onecycle" || o.policy == "onecycle:pytorch", "--anneal",
-          "onecycle or onecycle:pytorch");
+    check(o.pct_start.has_value(), known.pct_start.has_value(), "--pct-start", "onecycle or flat-cos");
+    check(o.div.has_value(), known.div.has_value(), "--div", "onecycle");
+    check(o.final_div.has_value(), known.final_div.has_value(), "--final-div", "onecycle or flat-cos");
+    check(o.anneal.has_value(), known.anneal.has_value(), "--anneal", "onecycle or onecycle:pytorch");
     check(o.three_phase, o.policy == "onecycle:pytorch", "--three-phase", "onecycle:pytorch");
 }
 
+// `o` has its policy's numbers, here and below.
 Schedule make_one_cycle(const PolicyOptions& o, std::int64_t steps, MomentumRange momentum) {
     const bool fastai = o.policy == "onecycle:fastai", pytorch = o.policy == "onecycle:pytorch";
     const bool smith = o.policy == "onecycle:smith";
-    const Defaults defaults = fastai    ? Defaults{0.25, 25, 1e5}
-                              : pytorch ? Defaults{0.3, 25, 1e4}
-                              : smith   ? Defaults{0.45, 10, 1e3}
-                                        : Defaults{0.25, 25, 1e4};
-    const double initial = o.max_lr / o.div.value_or(defaults.div);
-    const double final_div = o.final_div.value_or(defaults.final_div);
+    const double initial = o.max_lr / *o.div;
+    require(std::isfinite(initial), "--div", *o.div, "the first rate would be infinite", "use a larger one");
+    const double floor = (fastai ? o.max_lr : initial) / *o.final_div;
+    require(std::isfinite(floor), "--final-div", *o.final_div, "the last rate would be infinite",
+            "use a larger one");
     const bool line = smith || o.anneal == Anneal::linear;
     const OneCycleNumbers numbers{
         .steps = steps,
         .initial = initial,
         .max = o.max_lr,
-        .floor = (fastai ? o.max_lr : initial) / final_div,
+        .floor = floor,
         .momentum = momentum,
-        .pct_start = o.pct_start.value_or(defaults.pct_start),
+        .pct_start = *o.pct_start,
         .curve = line ? Curve::linear : Curve::cosine,
     };
     if (fastai) return one_cycle_fastai(numbers);
@@ -150,7 +167,7 @@ Schedule make_steps(const PolicyOptions& o, std::int64_t steps, double momentum,
     std::vector<double> at;
     for (const auto part : split(parts[0], ',')) {
         const double epoch = args.number(part);
-        const double step = epoch * static_cast<double>(o.steps_per_epoch);
+        const double step = position(epoch, o.steps_per_epoch);
         args.check(step > (at.empty() ? 0 : at.back()), "the epochs must be above 0 and rise");
         at.push_back(step);
     }
@@ -164,7 +181,7 @@ Schedule make_restarts(const PolicyOptions& o, std::int64_t steps, double moment
     const double mult = parts.size() == 2 ? args.number(parts[1]) : 1;
     args.check(length > 0, "the length must be above 0");
     args.check(mult >= 1, "the factor must be 1 or more");
-    return restarts(steps, o.max_lr, length * static_cast<double>(o.steps_per_epoch), mult, momentum);
+    return restarts(steps, o.max_lr, position(length, o.steps_per_epoch), mult, momentum);
 }
 
 Schedule make_knots(const PolicyOptions& o, std::int64_t steps, double momentum, const Arguments& args) {
@@ -172,7 +189,7 @@ Schedule make_knots(const PolicyOptions& o, std::int64_t steps, double momentum,
     for (const auto part : split(args.text(), ',')) {
         const auto sides = split(part, '=');
         args.check(sides.size() == 2, "each knot needs one =");
-        const double step = args.number(sides[0]) * static_cast<double>(o.steps_per_epoch);
+        const double step = position(args.number(sides[0]), o.steps_per_epoch);
         const double value = args.number(sides[1]);
         args.check(step >= 0 && (points.empty() || step > points.back().first),
                    "the epochs must rise from 0");
@@ -193,9 +210,24 @@ MomentumRange momentum_range(const PolicyOptions& o) {
     return m;
 }
 
-Schedule make_schedule(const PolicyOptions& o) {
+PolicyOptions with_defaults(const PolicyOptions& options) {
+    PolicyOptions o = options;
+    const auto fill = [](auto& value, const auto& otherwise) {
+        if (!value) value = otherwise;
+    };
+    const Defaults defaults = defaults_of(o.policy);
+    fill(o.pct_start, defaults.pct_start);
+    fill(o.div, defaults.div);
+    fill(o.final_div, defaults.final_div);
+    fill(o.anneal, defaults.anneal);
+    o.momentum = momentum_range(o);
+    return o;
+}
+
+Schedule make_schedule(const PolicyOptions& options) {
+    const PolicyOptions o = with_defaults(options);
     check_common(o);
-    const MomentumRange momentum = momentum_range(o);
+    const MomentumRange momentum = *o.momentum;
     const std::int64_t steps = o.epochs * o.steps_per_epoch;
     const double end = static_cast<double>(steps);
     const std::string& policy = o.policy;
@@ -217,8 +249,7 @@ Schedule make_schedule(const PolicyOptions& o) {
 
     if (cycle) return make_one_cycle(o, steps, momentum);
     if (policy == "flat-cos")
-        return flat_cos(steps, o.max_lr, o.max_lr / o.final_div.value_or(1e5), o.pct_start.value_or(0.75),
-                        momentum.high);
+        return flat_cos(steps, o.max_lr, o.max_lr / *o.final_div, *o.pct_start, momentum.high);
     if (name == "steps")
         return make_steps(o, steps, momentum.high,
                           {policy, behind, "steps:EPOCH,EPOCH,..@FACTOR, such as steps:30,60,90@0.1"});

@@ -116,19 +116,17 @@ double batch_noise(const Column& loss, std::size_t end) {
     return differences.empty() ? 0 : median(differences) / (0.6745 * std::sqrt(6.0));
 }
 
-double auto_rate(const RangeTestAnalysis& a, AutoLrRule rule) {
-    const double steepest = a.suggestion->lr;
-    switch (rule) {
-        case AutoLrRule::steepest:
-            return steepest;
-        case AutoLrRule::high:
-            return a.suggestion->high;
-        case AutoLrRule::sqrt_steepest_lowest:
-            return std::sqrt(steepest * *a.lowest);
-        case AutoLrRule::sqrt_steepest_edge:
-            break;
+// The steepest point at or before `bottom`. A noisy flat stretch can fall as steeply as the true descent for a
+// moment: of the local steepest points that the noise of a slope cannot tell apart, the last one counts.
+std::size_t steepest_point(const Column& slopes, std::size_t bottom, double slope_noise) {
+    const auto end = slopes.begin() + static_cast<std::ptrdiff_t>(bottom) + 1;
+    auto steepest = static_cast<std::size_t>(std::min_element(slopes.begin(), end) - slopes.begin());
+    const double as_steep = std::min(slopes[steepest] + slope_noise, nearly_as_steep * slopes[steepest]);
+    for (std::size_t i = steepest + 1; i <= bottom; ++i) {
+        const bool local = slopes[i] <= slopes[i - 1] && (i == bottom || slopes[i] <= slopes[i + 1]);
+        if (local && slopes[i] <= as_steep) steepest = i;
     }
-    return std::sqrt(steepest * a.edge.value_or(*a.lowest));
+    return steepest;
 }
 
 }  // namespace
@@ -166,18 +164,21 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     a.sigma = batch_noise(loss, std::min(n, std::max(bottom + 1, start_rows)));
     const double effective_rows =
         2 * std::sqrt(std::numbers::pi) * deviation / spacing;  // 14 in 8 decades of 100
-    a.resolution = std::max(3 * a.sigma * std::sqrt(2 / effective_rows), flat * std::abs(*start));
-
-    // The level at the start from as many rows as the window holds, so that both ends are equally sure.
-    const std::size_t level_rows =
-        std::min(n, std::max(start_rows, static_cast<std::size_t>(effective_rows)));
+    // The level at the start from as many rows as the window holds, so that both ends are equally sure; of a
+    // short curve from its first quarter, before the descent.
+    const auto level_rows =
+        static_cast<std::size_t>(std::clamp(static_cast<double>(n) / 4, 1.0, effective_rows));
+    a.resolution = std::max(3 * a.sigma * std::sqrt(1 / static_cast<double>(level_rows) + 1 / effective_rows),
+                            flat * std::abs(*start));
     const double level =
         std::accumulate(usable.begin(), usable.begin() + static_cast<std::ptrdiff_t>(level_rows), 0.0) /
         static_cast<double>(level_rows);
     const double drop = level - a.lowest_loss;
     if (n < fewest_rows) {
-        a.reason = fmt::format("no clear descent: {} {} too few; take {} or more", n,
-                               n == 1 ? "point is" : "points are", fewest_rows);
+        a.reason = fmt::format("no clear descent: {} {} too few; {}", n, n == 1 ? "point is" : "points are",
+                               planned > static_cast<std::int64_t>(n)
+                                   ? std::string("the loss left at once, so start with a lower --start-lr")
+                                   : fmt::format("take {} or more", fewest_rows));
         return a;
     }
     if (drop <= a.resolution) {
@@ -192,8 +193,11 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
         if (medians[i] > a.lowest_loss + drop / 2) a.edge = lr[i];
 
     const Column slopes = slope(x, a.smoothed);
-    const auto end = slopes.begin() + static_cast<std::ptrdiff_t>(bottom) + 1;
-    const auto steepest = static_cast<std::size_t>(std::min_element(slopes.begin(), end) - slopes.begin());
+    // The deviation of the difference of two slopes behind a Gaussian window; 1.25 is what the running median costs.
+    const double slope_noise =
+        1.25 * std::numbers::sqrt2 * a.sigma *
+        std::sqrt(spacing / (4 * std::sqrt(std::numbers::pi) * std::pow(deviation, 3)));
+    const std::size_t steepest = steepest_point(slopes, bottom, slope_noise);
     if (slopes[steepest] >= 0) {
         a.reason = "no clear descent: the loss only rises";
         return a;
@@ -203,7 +207,7 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     while (low > 0 && steep_enough(low - 1)) --low;
     while (high < bottom && steep_enough(high + 1)) ++high;
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
-    a.auto_lr = auto_rate(a, options.rule);
+    a.auto_lr = std::sqrt(a.suggestion->lr * a.edge.value_or(*a.lowest));
     return a;
 }
 

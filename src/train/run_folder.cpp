@@ -110,6 +110,15 @@ int take_lock(FileSystem& fs, const std::string& run) {
     return file;
 }
 
+// The innermost of `path` and the folders above it that is there.
+std::string innermost(FileSystem& fs, const std::string& path) {
+    FileStatus status;
+    std::string existing = path;
+    while (!is_there(fs, existing, status) && parent_directory(existing) != existing)
+        existing = parent_directory(existing);
+    return existing;
+}
+
 [[noreturn]] void refuse_out(const std::string& path, const std::string& why) {
     throw Error(ErrorKind::io, "cannot use --out", path, why, "choose a folder that is new or empty");
 }
@@ -190,18 +199,32 @@ struct RunFolder::Impl {
 
 void RunFolder::check_out(const std::string& path, FileSystem& fs) {
     FileStatus status;
-    std::string existing = path;  // the innermost folder on the way that is there
-    while (!is_there(fs, existing, status) && parent_directory(existing) != existing) {
-        existing = parent_directory(existing);
-    }
-    if (status.type != FileStatus::Type::directory) refuse_out(path, "'" + existing + "' is a file");
-    if (existing == path) {
+    if (is_there(fs, path, status) && status.type == FileStatus::Type::directory) {
         for (const std::string& name : names_in(fs, path)) {
             if (name != lock_name) refuse_out(path, "it is not empty");
         }
     }
+    check_parent(path, fs);
+}
+
+void RunFolder::check_parent(const std::string& path, FileSystem& fs) {
+    const std::string existing = innermost(fs, path);
+    FileStatus status;
+    if (is_there(fs, existing, status) && status.type != FileStatus::Type::directory)
+        refuse_out(path, "'" + existing + "' is a file");
     const int result = retried([&] { return fs.writable(existing); });
     if (result < 0) throw file_error("cannot use --out", path, -result);
+}
+
+void RunFolder::check_space(const std::string& path, std::uint64_t bytes, FileSystem& fs) {
+    std::uint64_t free = 0;
+    const int result = retried([&] { return fs.free_space(innermost(fs, path), free); });
+    if (result < 0) throw file_error("cannot use --out", path, -result);
+    if (free < bytes)
+        throw Error(ErrorKind::io, "cannot use --out", path,
+                    "no space left on the device: checkpoints need " + in_megabytes(bytes) + ", " +
+                        in_megabytes(free) + " are free",
+                    "free some space or choose a folder on another disk");
 }
 
 RunFolder RunFolder::create(const std::string& path, LogSink log, FileSystem& fs) {

@@ -41,7 +41,7 @@ Workplace::~Workplace() {
     fs::remove_all(streams_, ignored);
 }
 
-pid_t Workplace::start(const std::vector<std::string>& arguments) const {
+pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams) const {
     std::vector<char*> argv{const_cast<char*>("onecycle")};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
@@ -51,6 +51,8 @@ pid_t Workplace::start(const std::vector<std::string>& arguments) const {
     const int flags = O_WRONLY | O_CREAT | O_TRUNC;
     if (::dup2(::open(out.c_str(), flags, 0600), STDOUT_FILENO) < 0) ::_exit(125);
     if (::dup2(::open(err.c_str(), flags, 0600), STDERR_FILENO) < 0) ::_exit(125);
+    if (!streams)
+        for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(stream);
     if (::chdir(folder_.c_str()) != 0) ::_exit(125);
     ::execv(ONECYCLE_BINARY, argv.data());
     ::_exit(126);
@@ -69,6 +71,10 @@ Outcome Workplace::finish(pid_t child) const {
 
 Outcome Workplace::run(const std::vector<std::string>& arguments) const {
     return finish(start(arguments));
+}
+
+Outcome Workplace::run_without_streams(const std::vector<std::string>& arguments) const {
+    return finish(start(arguments, false));
 }
 
 Outcome Workplace::run_until(const std::string& ready, int signal,

@@ -25,6 +25,9 @@ class Workplace {
 
     Outcome run(const std::vector<std::string>& arguments) const;
 
+    // With stdin, stdout and stderr closed.
+    Outcome run_without_streams(const std::vector<std::string>& arguments) const;
+
     // Starts the program, waits until `ready` exists in the folder, then sends the signal and waits.
     Outcome run_until(const std::string& ready, int signal, const std::vector<std::string>& arguments) const;
 
@@ -35,7 +38,7 @@ class Workplace {
     std::vector<std::string> listing() const;
 
   private:
-    pid_t start(const std::vector<std::string>& arguments) const;
+    pid_t start(const std::vector<std::string>& arguments, bool streams = true) const;
     Outcome finish(pid_t child) const;
 
     std::filesystem::path folder_, streams_;

@@ -45,6 +45,8 @@ class BadInput : public ::testing::Test {
         }
         place_->write("nojson.json", "{");
         place_->write("unknown.json", "{\"no_such_option\": 1}");
+        place_->write("value.json", "{\"momentum\": \"much\"}");
+        place_->write("torn/config.json", "{\"data\": ");
         place_->write("columns.csv", "rate,value\n1,2\n");
         place_->write("empty.csv", "");
         place_->write("header.csv", "lr,loss\n");
@@ -127,6 +129,8 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
         {"--device", {"tpu"}},
         {"--precision", {"fp8"}},
         {"--out", {""}},
+        {"--config", {""}},
+        {"--resume", {""}},
     };
     for (const auto& [option, values] : wrong)
         for (const std::string& value : values) check({2, option, {"train", "data", option, value}});
@@ -142,6 +146,8 @@ TEST_F(BadInput, an_option_without_its_value_or_unknown_is_refused_by_name) {
     for (const char* option : {"--arch", "--size", "--batch-size", "--epochs", "--max-lr", "--policy",
                                "--out", "--resume", "--config"})
         check({2, option, {"train", "data", option}});
+    for (const char* flag : {"--nesterov", "--three-phase", "--json", "--quiet"})
+        check({2, flag, {"train", "data", std::string(flag) + "=banana"}});
     check({2, "--epoch", {"train", "data", "--epoch", "3"}});
     check({2, "did you mean --epochs", {"train", "data", "--epoch", "3"}});
     check({2, "--max_lr", {"train", "data", "--max_lr=1"}});
@@ -167,6 +173,21 @@ TEST_F(BadInput, a_folder_that_cannot_be_trained_on_is_refused) {
     check({3, "bad", {"train", "bad", "--bad-images", "fail"}});
 }
 
+TEST_F(BadInput, every_file_that_was_left_out_is_listed_in_the_output_folder) {
+    fs::copy(*place_ / "data", *place_ / "some_bad", fs::copy_options::recursive);
+    for (int k = 0; k < 11; ++k)
+        place_->write("some_bad/" + first_class() + "/bad" + std::to_string(k) + ".jpg", "text");
+    const Outcome outcome =
+        place_->run({"find", "some_bad", "--max-bad", "50%", "--arch", "resnet18", "--size", "32",
+                     "--batch-size", "4", "--steps", "2", "--out", "found"});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.err.find("left out 11 of 23 images"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("and 1 more"), std::string::npos) << outcome.err;
+    const std::string list = place_->read("found/bad-images.txt");
+    EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 11) << list;
+    EXPECT_NE(list.find("bad10.jpg\tnot an image (starts with 'text')\n"), std::string::npos) << list;
+}
+
 TEST_F(BadInput, an_output_folder_that_cannot_be_used_is_refused_before_any_work) {
     for (const char* verb : {"find", "train"}) {
         check({5, "full", {verb, "data", "--out", "full"}});
@@ -186,11 +207,12 @@ TEST_F(BadInput, a_file_that_is_no_model_is_refused) {
         if (std::string(file) != "other.safetensors") check({4, file, {"info", file}});
         if (std::string(file) != "empty") check({4, file, {"train", "data", "--size", "32", "--init", file}});
     }
-    for (const char* run : {"missing", "empty", "full", "a_file"})
+    for (const char* run : {"missing", "empty", "full", "a_file", "torn"})
         check({4, run, {"train", "--resume", run}});
     check({5, "missing.json", {"train", "data", "--config", "missing.json"}});
     check({2, "nojson.json", {"train", "data", "--config", "nojson.json"}});
     check({2, "no_such_option", {"train", "data", "--config", "unknown.json"}});
+    check({2, "value.json: \"momentum\"", {"train", "data", "--config", "value.json"}});
 }
 
 TEST_F(BadInput, a_saved_curve_that_is_malformed_is_refused) {
@@ -199,6 +221,8 @@ TEST_F(BadInput, a_saved_curve_that_is_malformed_is_refused) {
                              "falling.csv", "negative.csv", "broken.safetensors"})
         check({3, file, {"find", "--from-csv", file}});
     check({2, "--smoothed", {"find", "data", "--smoothed"}});
+    check({2, "data", {"find", "data", "--from-csv", "missing.csv"}});
+    check({2, "--sweep", {"find", "--from-csv", "missing.csv", "--sweep", "momentum=0.8,0.9"}});
 }
 
 TEST_F(BadInput, options_of_the_other_verbs_are_checked_too) {

@@ -69,23 +69,24 @@ TEST_F(EndToEnd, stopped_by_ctrl_c_and_resumed_it_ends_with_the_same_bytes) {
     const Words options = {"--max-lr", "0.02", "--checkpoint-every", "2"};
     Words whole = train(options), stopped = whole;
     whole.insert(whole.end(), {"--out", "whole"});
-    stopped.insert(stopped.end(), {"--out", "stopped"});
+    stopped.insert(stopped.end(), {"--out", "stopped run"});
     ASSERT_EQ(place_->run(whole).code, 0);
 
     const Outcome interrupted =
-        place_->run_until("stopped/checkpoints/step-000004.safetensors", SIGINT, stopped);
+        place_->run_until("stopped run/checkpoints/step-000004.safetensors", SIGINT, stopped);
     if (interrupted.code != 0) {  // it may have been faster than the signal
         EXPECT_EQ(interrupted.code, 130) << interrupted.err;
-        EXPECT_NE(interrupted.err.find("onecycle train --resume stopped"), std::string::npos)
+        EXPECT_NE(interrupted.err.find("onecycle train --resume 'stopped run'\n"), std::string::npos)
             << interrupted.err;
     }
-    const Outcome resumed = place_->run({"train", "--resume", "stopped", "--threads", "1"});
+    const Outcome resumed = place_->run({"train", "--resume", "stopped run", "--threads", "1"});
     ASSERT_EQ(resumed.code, 0) << resumed.err;
     for (const char* file : {"checkpoints/step-000012.safetensors", "steps.csv", "best", "latest"})
-        EXPECT_EQ(place_->read("whole/" + std::string(file)), place_->read("stopped/" + std::string(file)))
+        EXPECT_EQ(place_->read("whole/" + std::string(file)),
+                  place_->read("stopped run/" + std::string(file)))
             << file;
     EXPECT_EQ(without_times(place_->read("whole/metrics.csv")),
-              without_times(place_->read("stopped/metrics.csv")));
+              without_times(place_->read("stopped run/metrics.csv")));
 
     EXPECT_EQ(place_->run({"train", "--resume", "whole"}).code, 0) << "a finished run has nothing to do";
     const Outcome changed = place_->run({"train", "--resume", "whole", "--batch-size", "4"});
@@ -137,6 +138,39 @@ TEST_F(EndToEnd, the_found_rate_given_by_hand_gives_the_same_bytes) {
     ASSERT_EQ(given.code, 0) << given.err;
     EXPECT_EQ(place_->read("searched/steps.csv"), place_->read("given/steps.csv"));
     EXPECT_FALSE(place_->read("searched/find/find.svg").empty());
+}
+
+TEST_F(EndToEnd, closed_streams_change_nothing) {
+    const Words options = {"--max-lr", "0.02", "--epochs", "1", "--out"};
+    Words open = train(options), closed = open;
+    open.push_back("open");
+    closed.push_back("closed");
+    ASSERT_EQ(place_->run(open).code, 0);
+    EXPECT_EQ(place_->run_without_streams(closed).code, 0);
+    for (const char* file : {"checkpoints/step-000006.safetensors", "steps.csv", "config.json", "best"})
+        EXPECT_EQ(place_->read("open/" + std::string(file)), place_->read("closed/" + std::string(file)))
+            << file;
+}
+
+TEST_F(EndToEnd, a_config_gives_the_defaults_and_what_is_left_out_is_listed) {
+    place_->write("config.json",
+                  R"({"data": "data", "arch": "resnet18", "size": 32, "batch_size": 8, "epochs": 1,
+                      "max_lr": 0.01, "policy": "onecycle", "pct_start": 0.3, "div": 10, "final_div": 100})");
+    std::string image;
+    for (const std::string& path : place_->listing())
+        if (path.starts_with("data/") && path.ends_with(".png")) image = path;
+    const std::string broken = image.substr(0, image.rfind('/')) + "/broken.jpg";
+    place_->write(broken, "");
+    const Outcome trained = place_->run(
+        {"train", "--config", "config.json", "--policy", "flat-cos", "--final-div", "50", "--out", "from"});
+    std::filesystem::remove(*place_ / broken);
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    const json written = json::parse(place_->read("from/config.json"));
+    EXPECT_EQ(written["batch_size"], 8);
+    EXPECT_EQ(written["pct_start"], 0.75) << "that of flat-cos, not onecycle's of the file";
+    EXPECT_EQ(written["final_div"], 50);
+    EXPECT_TRUE(written["div"].is_null());
+    EXPECT_NE(place_->read("from/bad-images.txt").find("broken.jpg\t"), std::string::npos);
 }
 
 TEST_F(EndToEnd, a_rate_beyond_the_edge_ends_with_exit_code_6_and_keeps_what_was_good) {

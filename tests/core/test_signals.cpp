@@ -30,14 +30,15 @@ TEST(SignalGuard, puts_the_old_handlers_back) {
     signal(SIGTERM, old);
 }
 
-TEST(SignalGuardDeathTest, a_second_interrupt_exits_at_once_with_130) {
-    EXPECT_EXIT(
-        {
-            const SignalGuard guard;
-            raise(SIGINT);
-            raise(SIGINT);
-        },
-        testing::ExitedWithCode(130), "");
+TEST(SignalGuardDeathTest, an_interrupt_after_any_stop_exits_at_once_with_130) {
+    for (const int first : {SIGINT, SIGTERM, SIGHUP})
+        EXPECT_EXIT(
+            {
+                const SignalGuard guard;
+                raise(first);
+                raise(SIGINT);
+            },
+            testing::ExitedWithCode(130), "");
 }
 
 }  // namespace

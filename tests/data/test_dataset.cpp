@@ -2,11 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 
 #include "data/files.h"
+#include "data/folder_scan.h"
 #include "onecycle/dataset.h"
-#include "onecycle/demo_data.h"
 #include "onecycle/error.h"
 
 using namespace onecycle;
@@ -115,8 +114,41 @@ TEST(Dataset, leaving_out_bad_files_equals_a_folder_without_them) {
     }
     options.max_bad = 0.05;  // 4 of 64 are 6.25 %
     EXPECT_NE(failure(mixed.path(), options).find("4 of 64 images"), std::string::npos);
+}
+
+TEST(Dataset, each_bad_file_is_named_once_also_when_there_are_too_many) {
+    TemporaryFolder root;
+    add_class(root / "a", 8);
+    add_class(root / "b", 8);
+    std::string said;
+    DatasetOptions options;
+    options.log = [&](LogLevel, const std::string& line) { said += line + '\n'; };
+    const auto times = [&](const std::string& what) {
+        std::size_t count = 0;
+        for (std::size_t at = said.find(what); at != said.npos; at = said.find(what, at + 1)) ++count;
+        return count;
+    };
+
+    write(root / "a/bad00.jpg", std::string("text"));
     options.bad_images = BadImages::fail;
-    EXPECT_NE(failure(mixed.path(), options).find("0000.jpg: not an image"), std::string::npos);
+    said = failure(root.path(), options);
+    EXPECT_EQ(times("bad00.jpg: not an image"), 1u) << said;
+
+    for (int k = 1; k < 12; ++k)
+        write(root / ("a/bad" + std::to_string(100 + k).substr(1) + ".jpg"), std::string("text"));
+    for (const BadImages policy : {BadImages::fail, BadImages::skip}) {
+        options.bad_images = policy;
+        said.clear();
+        const std::string error = failure(root.path(), options);
+        EXPECT_NE(error.find("12 of 28 images cannot be used"), std::string::npos) << error;
+        said += error;
+        for (int k = 0; k < 10; ++k)
+            EXPECT_EQ(times("bad" + std::to_string(100 + k).substr(1) + ".jpg: not an image"), 1u) << said;
+        EXPECT_EQ(times("bad10"), 0u);
+        EXPECT_EQ(times("and 2 more"), 1u);
+    }
+    options.max_bad = 0.5;
+    EXPECT_EQ(open_dataset(root.path(), options).bad.size(), 12u);  // which names them all
 }
 
 TEST(Dataset, sides_are_found_by_name) {
@@ -158,12 +190,29 @@ TEST(Dataset, evaluation_needs_no_training_side) {
     EXPECT_NE(failure(root.path()).find("no train/"), std::string::npos);
 }
 
+TEST(Dataset, evaluation_knows_the_classes_of_both_sides) {
+    TemporaryFolder root;
+    for (const char* name : {"train/a", "train/b", "train/c", "val/a", "val/c", "val/d"})
+        add_class(root / name, 2);
+    DatasetOptions options;
+    options.use = DatasetUse::evaluation;
+    const Dataset valid = open_dataset(root.path(), options);
+    EXPECT_EQ(valid.classes, (std::vector<std::string>{"a", "b", "c", "d"}));
+    EXPECT_EQ(class_counts(all_samples(valid), 4), (std::vector<std::int64_t>{2, 0, 2, 2}));
+    options.use = DatasetUse::everything;
+    const Dataset all = open_dataset(root.path(), options);
+    EXPECT_EQ(all.classes, valid.classes);
+    EXPECT_EQ(class_counts(all_samples(all), 4), (std::vector<std::int64_t>{4, 2, 4, 2}));
+}
+
 TEST(Dataset, nested_folders_links_and_odd_names_are_followed) {
     TemporaryFolder root, elsewhere;
     add_class(elsewhere / "photos", 2);
     add_class(root / "a/deep/er", 2);
     fs::create_directory_symlink(elsewhere / "photos", root / "a/linked");
     fs::create_directory_symlink(root / "a", root / "a/deep/loop");
+    fs::create_directory_symlink("..", root / "a/up");  // would bring the other class into this one
+    fs::create_directory_symlink("/", root / "a/way_up");
     add_class(root / "b\n\xff \xc3\xa9", 2);
     write(root / "a/UPPER.JPG", bytes_of(images() / "rgb.png"));  // told by content, not by name
     std::vector<std::string> lines;
@@ -171,8 +220,24 @@ TEST(Dataset, nested_folders_links_and_odd_names_are_followed) {
     options.log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
     const Dataset dataset = open_dataset(root.path(), options);
     EXPECT_EQ(class_counts(all_samples(dataset), 2), (std::vector<std::int64_t>{5, 2}));
-    ASSERT_EQ(lines.size(), 1u);
+    ASSERT_EQ(lines.size(), 3u);
     EXPECT_NE(lines[0].find("deep/loop"), std::string::npos);
+    EXPECT_NE(lines[1].find("a/up"), std::string::npos);
+    EXPECT_NE(lines[2].find("a/way_up"), std::string::npos);
+}
+
+TEST(Dataset, images_to_predict_are_found_as_those_of_a_class_are) {
+    TemporaryFolder root, elsewhere;
+    for (const char* name :
+         {"b.png", "A.JPG", "sub/deep/c.jpeg", "w.webp", ".hidden.jpg", ".h/x.jpg", "notes.txt"})
+        write(root / name, std::string("x"));
+    write(elsewhere / "d.bmp", std::string("x"));
+    fs::create_directory_symlink(elsewhere.path(), root / "linked");
+    fs::create_directory_symlink(root.path(), root / "sub/loop");
+    std::vector<std::string> want;
+    for (const char* name : {"A.JPG", "b.png", "linked/d.bmp", "sub/deep/c.jpeg", "w.webp"})
+        want.push_back(root / name);
+    EXPECT_EQ(images_below(root.path()), want);
 }
 
 TEST(Dataset, mistakes_are_named) {
@@ -209,28 +274,4 @@ TEST(Dataset, mistakes_are_named) {
     EXPECT_NE(failure(sides.path()).find("val: no class folders; found 2 images"), std::string::npos);
     fs::create_directory(sides / "val/x");
     EXPECT_NE(failure(sides.path()).find("no image for evaluation"), std::string::npos);
-}
-
-TEST(DemoData, is_equal_for_equal_seeds_and_whole) {
-    TemporaryFolder a, b, c;
-    DemoOptions options;
-    options.images_per_class = 6;
-    EXPECT_EQ(make_demo_data(a.path(), options), 30);
-    EXPECT_EQ(make_demo_data(b.path(), options), 30);
-    options.seed = 1;
-    make_demo_data(c.path(), options);
-    const Dataset dataset = open_dataset(a.path());
-    EXPECT_EQ(dataset.classes.size(), 5u);
-    EXPECT_TRUE(dataset.bad.empty());
-    std::set<std::string> extensions;
-    for (const Sample& sample : all_samples(dataset)) {
-        extensions.insert(fs::path(sample.path).extension());
-        EXPECT_EQ(bytes_of(sample.path), bytes_of(b.path() / sample.name)) << sample.name;
-        EXPECT_NE(bytes_of(sample.path), bytes_of(c.path() / sample.name)) << sample.name;
-    }
-    EXPECT_EQ(extensions, (std::set<std::string>{".jpg", ".png"}));
-    EXPECT_THROW(make_demo_data(a.path(), options), Error);  // not empty
-    options.classes = 1;
-    EXPECT_THROW(make_demo_data(a / "new", options), Error);
-    EXPECT_FALSE(fs::exists(a / "new"));
 }

@@ -43,6 +43,19 @@ TEST(FindSentence, names_the_rate_its_range_and_why_not_the_lowest_point) {
     EXPECT_EQ(find_sentence(without_descent()).rfind("No clear descent: ", 0), 0u);
 }
 
+// Half-way to the edge can lie above the lowest point, so the sentence must not call it better than a rate
+// that it has just warned of.
+TEST(FindSentence, the_peak_of_one_cycle_is_told_apart_from_the_rate_to_use) {
+    RangeTestAnalysis a = range_test_around(-2.6, 0.02, 1).analysis;
+    a.auto_lr = *a.lowest * 1.5;
+    const std::string text = find_sentence(a);
+    const std::size_t peak = text.find("Only the short peak of one-cycle may go higher");
+    ASSERT_NE(peak, std::string::npos) << text;
+    EXPECT_GT(text.find(short_number(*a.auto_lr)), peak);
+    a.auto_lr = a.suggestion->lr;
+    EXPECT_EQ(find_sentence(a).find("peak"), std::string::npos);
+}
+
 TEST(FindPlot, keeps_to_its_width_in_plain_unicode_whatever_the_width) {
     for (const auto& a : {range_test_around(-2.6, 0.05, 1).analysis, without_descent(),
                           analyse_range_test({1e-3}, {2}), analyse_range_test({1e-3, 1e-2}, {NAN, NAN}),
@@ -101,6 +114,19 @@ TEST(FindSvg, is_readable_on_light_and_on_dark_ground) {
         EXPECT_NE(svg.find(part), std::string::npos) << part;
 }
 
+TEST(FindSvg, no_heading_runs_out_of_the_picture) {
+    const std::string svg = find_svg(without_descent());
+    std::size_t lines = 0;
+    for (const std::string& line : lines_of(svg)) {
+        if (line.rfind("<text x=\"80\" y=\"", 0) != 0) continue;
+        const std::string text = line.substr(line.find('>') + 1);
+        EXPECT_LE(columns(text), 105) << text;
+        ++lines;
+    }
+    EXPECT_GE(lines, 2u);
+    expect_well_formed(svg);
+}
+
 TEST(Sweep, advises_the_largest_decay_that_still_allows_a_high_rate) {
     const auto results = sweep({-2.6, -2.6, -2.65, -3.6}, 0.02);
     const SweepVerdict verdict = judge_sweep(SweepParameter::weight_decay, results);
@@ -125,6 +151,26 @@ TEST(Sweep, curves_that_differ_less_than_the_noise_get_no_visible_difference) {
         EXPECT_EQ(verdict.best, -1);
         EXPECT_NE(verdict.advice.find("no visible difference"), std::string::npos) << verdict.advice;
     }
+}
+
+// Seen on real curves: edges a factor of two apart on curves whose losses differ less than the noise.
+TEST(Sweep, edges_that_differ_by_chance_alone_are_no_visible_difference) {
+    auto results = sweep({-2.6, -2.6}, 0.05);
+    RangeTestAnalysis& other = results[1].test.analysis;
+    ASSERT_TRUE(other.edge);
+    other.edge = *other.edge * 2;
+    EXPECT_FALSE(judge_sweep(SweepParameter::weight_decay, results).visible_difference);
+    other.edge = {};
+    EXPECT_FALSE(judge_sweep(SweepParameter::weight_decay, results).visible_difference);
+}
+
+TEST(Sweep, a_curve_that_learns_is_told_from_one_that_does_not) {
+    auto results = sweep({-2.6, -2.6}, 0.02);
+    results[1].test.analysis =
+        analyse_range_test(results[0].test.lr, std::vector(results[0].test.lr.size(), 2.3));
+    const SweepVerdict verdict = judge_sweep(SweepParameter::momentum, results);
+    EXPECT_TRUE(verdict.visible_difference);
+    EXPECT_EQ(verdict.best, 0);
 }
 
 TEST(Sweep, without_any_descent_nothing_is_advised) {

@@ -77,6 +77,16 @@ TEST(Progress, tells_loss_rate_speed_and_time_left) {
     EXPECT_EQ(progress_bar(report_at(0)).find("━"), std::string::npos) << "empty at the start";
 }
 
+TEST(Progress, promises_no_speed_and_no_end_before_the_first_step_was_timed) {
+    StepReport report = report_at(0);
+    report.images_per_second = report.seconds_left = 0;
+    for (const std::string& line : {progress_bar(report, 80), progress_line(report)}) {
+        EXPECT_EQ(line.find("images/s"), std::string::npos) << line;
+        EXPECT_EQ(line.find("left"), std::string::npos) << line;
+        EXPECT_NE(line.find("loss"), std::string::npos) << line;
+    }
+}
+
 TEST(Text, durations_and_numbers_are_short) {
     EXPECT_EQ(duration(4.4), "4s");
     EXPECT_EQ(duration(59.6), "1:00");

@@ -144,6 +144,49 @@ TEST(Learner, evaluation_is_exact_on_part_batches_and_agrees_with_the_saved_mode
         EXPECT_EQ(ours[i].top.front().probability, theirs[i].top.front().probability);
 }
 
+TEST(Learner, a_file_with_other_metadata_is_understood_or_refused) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.epochs = 1;
+    Learner(tiny_dataset(), options).save(folder / "model.safetensors");
+    const SafetensorsFile file(folder / "model.safetensors");
+    const std::string path = folder / "copy.safetensors";
+    const auto copy = [&](const std::map<std::string, std::string>& metadata) {
+        std::vector<std::byte> bytes;
+        std::vector<TensorSource> sources;
+        for (const TensorInfo& tensor : file.tensors())
+            sources.push_back({tensor.name, tensor.type, tensor.shape, [&file, &bytes, &tensor] {
+                                   bytes.resize(tensor.bytes);
+                                   file.read(tensor.name, bytes);
+                                   return std::span<const std::byte>(bytes);
+                               }});
+        write_safetensors(path, sources, metadata);
+    };
+
+    // No names, or what is no list of names: the folder's classes are taken in order.
+    for (const auto& metadata :
+         {std::map<std::string, std::string>{}, {{"classes", "x,y,z"}}, {{"classes", "[1,2,3]"}}}) {
+        copy(metadata);
+        EXPECT_FALSE(read_model_info(path).named);
+        EXPECT_EQ(read_model_info(path).classes, (std::vector<std::string>{"0", "1", "2"}));
+    }
+    Model model(path, {.size = 32});
+    const Evaluation evaluation = model.evaluate(tiny_dataset().valid, {"x", "y", "z"});
+    EXPECT_EQ(evaluation.per_class[1].name, "y");
+
+    for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{
+             {"size", "-5"}, {"size", "1e12"}, {"crop_pct", "7"}, {"mean", "nan,0,0"}, {"std", "0,1,1"}}) {
+        copy({{key, value}});
+        try {
+            read_model_info(path);
+            FAIL() << key << " " << value;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::model);
+            EXPECT_NE(std::string(error.what()).find(key), std::string::npos);
+        }
+    }
+}
+
 TEST(Learner, with_an_average_the_plain_names_hold_what_was_evaluated) {
     const TemporaryFolder folder;
     TrainOptions options = tiny_options();
@@ -227,7 +270,10 @@ TEST(Learner, the_first_lines_tell_classes_steps_and_what_is_too_little) {
     for (const std::string& line : learner.describe()) text += line + "\n";
     EXPECT_NE(text.find("3 classes, 30 images to train on, 6 to evaluate on"), std::string::npos) << text;
     EXPECT_NE(text.find("10 + 2"), std::string::npos) << text;
-    EXPECT_NE(text.find("6 steps in all are few: --epochs 67 would make 201"), std::string::npos) << text;
+    EXPECT_NE(
+        text.find("2 epochs of 3 steps: 6 steps\n6 steps in all is too few: --epochs 67 would make 201"),
+        std::string::npos)
+        << text;
     EXPECT_NE(text.find("--stem small"), std::string::npos) << text;
 }
 

@@ -51,12 +51,17 @@ TEST(Options, resolved_says_everything_out_loud) {
     EXPECT_EQ(all.weight_decay, 1e-2);
     EXPECT_EQ(all.momentum->low, 0.85);
     EXPECT_EQ(all.momentum->high, 0.95);
+    EXPECT_EQ(all.pct_start, 0.25);
+    EXPECT_EQ(all.div, 25);
+    EXPECT_EQ(all.final_div, 1e4);
+    EXPECT_EQ(all.anneal, Anneal::cosine);
     EXPECT_EQ(all.device, "cpu");
     EXPECT_EQ(all.precision, "fp32");
     options.optimizer = OptimizerKind::sgd;
     options.policy = "cosine";
     EXPECT_EQ(resolved(options).weight_decay, 1e-4);
     EXPECT_EQ(resolved(options).momentum->high, 0.9);
+    EXPECT_FALSE(resolved(options).pct_start || resolved(options).div) << "cosine takes neither";
     EXPECT_NE(to_json(all).find("\"max_lr\": \"auto\""), std::string::npos);
 }
 
@@ -66,7 +71,9 @@ TEST(Options, unknown_members_and_wrong_types_are_refused_by_name) {
              {R"({"batch_size": "3"})", "\"batch_size\" is \"3\", but must be a whole number"},
              {R"({"batch_size": 99999999999})", "batch_size"},
              {R"({"momentum": true})", "momentum"},
-             {R"({"optimizer": "sdg"})", "sdg"},
+             {R"({"optimizer": "sdg"})", "config.json: \"optimizer\" is \"sdg\""},
+             {R"({"momentum": "a"})", "config.json: \"momentum\" is \"a\""},
+             {R"({"anneal": "x"})", "config.json: \"anneal\" is \"x\""},
              {R"({"mean": [1, 2]})", "mean"},
              {"[1]", "not a JSON object"},
              {"{", "not a JSON object"}}) {

@@ -9,6 +9,7 @@
 
 #include "onecycle/error.h"
 #include "onecycle/range_test_analysis.h"
+#include "onecycle/rng.h"
 
 namespace onecycle {
 namespace {
@@ -153,6 +154,26 @@ TEST(RangeTestAnalysis, curves_without_an_answer_say_why) {
     reason(rising);
 }
 
+TEST(RangeTestAnalysis, a_clean_descent_is_seen_in_ten_rows_already) {
+    for (const int rows : {10, 12, 15, 20}) {
+        TestCurve curve;
+        for (int k = 0; k < rows; ++k) {
+            const double x = -7 + 7.0 * k / (rows - 1);
+            curve.lr.push_back(std::pow(10, x));
+            curve.loss.push_back(2.3 - 1.6 / (1 + std::exp(-(x + 2.6) / 0.33)));
+        }
+        const RangeTestAnalysis a = analyse(curve);
+        ASSERT_TRUE(a.suggestion) << rows << ": " << a.reason;
+        EXPECT_NEAR(std::log10(a.suggestion->lr), -2.6, 7.0 / (rows - 1)) << rows;
+    }
+}
+
+TEST(RangeTestAnalysis, a_test_that_ends_at_once_is_told_from_a_short_curve) {
+    const RangeTestAnalysis a = analyse_range_test({1, 2}, {2.3, 9}, {.planned_steps = 100});
+    EXPECT_NE(a.reason.find("--start-lr"), std::string::npos) << a.reason;
+    EXPECT_EQ(analyse_range_test({1, 2}, {2.3, 9}).reason.find("--start-lr"), std::string::npos);
+}
+
 TEST(RangeTestAnalysis, negative_losses_are_analysed_like_any_others) {
     TestCurve curve = logistic(100);
     for (double& loss : curve.loss) loss -= 10;
@@ -169,16 +190,31 @@ TEST(RangeTestAnalysis, a_curve_that_never_rises_has_no_edge) {
     EXPECT_TRUE(a.auto_lr);
 }
 
-TEST(RangeTestAnalysis, auto_rate_follows_the_rule_asked_for) {
-    const TestCurve curve = logistic(100);
-    const auto rate = [&](AutoLrRule rule) {
-        return *analyse_range_test(curve.lr, curve.loss, {.rule = rule}).auto_lr;
-    };
-    const RangeTestAnalysis a = analyse(curve);
-    EXPECT_EQ(rate(AutoLrRule::steepest), a.suggestion->lr);
-    EXPECT_EQ(rate(AutoLrRule::high), a.suggestion->high);
-    EXPECT_DOUBLE_EQ(rate(AutoLrRule::sqrt_steepest_lowest), std::sqrt(a.suggestion->lr * *a.lowest));
-    EXPECT_DOUBLE_EQ(rate(AutoLrRule::sqrt_steepest_edge), std::sqrt(a.suggestion->lr * *a.edge));
+TEST(RangeTestAnalysis, auto_lies_half_way_from_the_steepest_point_to_the_edge) {
+    const RangeTestAnalysis a = analyse(logistic(100));
+    EXPECT_DOUBLE_EQ(*a.auto_lr, std::sqrt(a.suggestion->lr * *a.edge));
+}
+
+// Two descents of the same width, the first one a little steeper.
+TestCurve two_descents(double sigma, std::uint64_t seed) {
+    TestCurve curve;
+    RandomStream stream(seed, RandomPurpose::augment, 0, 0);
+    for (int i = 0; i < 100; ++i) {
+        const double x = -6 + 6 * i / 99.0;
+        const auto step = [&](double at) { return 1 / (1 + std::exp(-(x - at) / 0.25)); };
+        curve.lr.push_back(std::pow(10, x));
+        curve.loss.push_back(2 - 0.21 * step(-4.5) - 0.2 * step(-2) + (x > -1 ? 2 * (x + 1) : 0) +
+                             sigma * normal(stream));
+    }
+    return curve;
+}
+
+TEST(RangeTestAnalysis, of_descents_that_the_noise_cannot_tell_apart_the_last_one_counts) {
+    EXPECT_NEAR(std::log10(analyse(two_descents(0, 0)).suggestion->lr), -4.5, 0.1);
+    int late = 0;
+    for (std::uint64_t seed = 0; seed < 40; ++seed)
+        late += analyse(two_descents(0.05, seed)).suggestion->lr > 1e-3;
+    EXPECT_GE(late, 28) << "of 40; without the rule 14";
 }
 
 TEST(RangeTestAnalysis, a_smoothed_column_is_taken_as_it_is) {

@@ -69,6 +69,15 @@ TEST(FastaiRules, steepest_of_equal_falls_is_decided_in_double) {
     EXPECT_NEAR(*rules.valley, 3.16227766e-5, 1e-12);
 }
 
+// argmin of numpy and torch: inf - inf is NaN, and NaN wins.
+TEST(FastaiRules, steep_between_infinite_losses_is_where_argmin_finds_it) {
+    std::vector<double> lr, loss(20, 1.0);
+    for (int i = 0; i < 20; ++i) lr.push_back(std::pow(10, -5 + i / 4.0));
+    loss[7] = 0.5;
+    loss[10] = loss[11] = loss[12] = INFINITY;
+    EXPECT_EQ(*fastai_rules(lr, loss, 0).steep, lr[10]);
+}
+
 TEST(FastaiRules, a_curve_shorter_than_the_trim_has_no_answers) {
     for (std::size_t n = 0; n < 6; ++n) {
         const std::vector<double> lr(n, 1.0), loss(n, 1.0);

@@ -187,6 +187,21 @@ TEST(RunFolder, a_full_disk_is_found_before_anything_is_written) {
     EXPECT_EQ(contents(fs), before);
 }
 
+TEST(RunFolder, a_disk_without_room_for_checkpoints_is_found_before_the_run_begins) {
+    SimulatedFileSystem fs;
+    fs.space = 3'000'000;
+    EXPECT_NO_THROW(RunFolder::check_space("runs/new", 3'000'000, fs));
+    try {
+        RunFolder::check_space("runs/new", 3'000'001, fs);
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::io);
+        EXPECT_NE(std::string(error.what()).find("need 4 MB, 3 MB are free"), std::string::npos)
+            << error.what();
+    }
+    EXPECT_TRUE(contents(fs).empty());
+}
+
 TEST(RunFolder, a_damaged_newest_checkpoint_is_passed_over_with_one_line_and_set_aside) {
     SimulatedFileSystem fs;
     train(fs);
@@ -285,6 +300,8 @@ TEST_F(OnDisk, an_out_folder_must_be_new_or_empty) {
     EXPECT_FALSE(std::filesystem::exists(folder_ + "/new"));
     std::filesystem::create_directory(folder_ + "/empty");
     EXPECT_NO_THROW(RunFolder::create(folder_ + "/empty"));
+    EXPECT_NO_THROW(RunFolder::check_parent(folder_)) << "automatic names go beside what is there";
+    expect_error(ErrorKind::io, "is a file", [&] { RunFolder::check_parent(folder_ + "/file"); });
     expect_error(ErrorKind::io, "/proc/onecycle", [] { RunFolder::create("/proc/onecycle/run"); });
 }
 

@@ -146,6 +146,13 @@ TEST(Schedule, knots_give_the_rates_of_known_training_records) {
     EXPECT_EQ(evaluate(late, 19).lr, 0.5) << "the last knot is held behind it";
 }
 
+TEST(Schedule, an_epoch_that_ends_with_an_update_is_not_missed_by_rounding) {
+    const Schedule s = make_schedule(options("steps:1.1", 2, 10, 1));  // 1.1 * 10 > 11
+    EXPECT_EQ(evaluate(s, 10).lr, 1);
+    EXPECT_EQ(evaluate(s, 11).lr, 0.1);
+    EXPECT_EQ(evaluate(make_schedule(options("restarts:1.1", 3, 10, 1)), 11).lr, 1);
+}
+
 TEST(Schedule, restarts_double_in_length_as_in_the_sgdr_paper) {
     expect_near(rates(make_schedule(options("restarts:1,2", 7, 2, 1))),
                 {1, .5, 1, .853553391, .5, .146446609, 1, .961939766, .853553391, .691341716, .5, .308658284,
@@ -251,7 +258,14 @@ TEST(Schedule, wrong_options_are_refused_by_name_with_the_allowed_form) {
     o.three_phase = false;
     o.pct_start = 1.5;
     EXPECT_NE(usage_message(o).find("--pct-start 1.5"), std::string::npos);
-    o.policy = "onecycle:smith";
+    o.pct_start = {};
+    o.max_lr = 1e300;
+    o.div = 1e-300;
+    EXPECT_NE(usage_message(o).find("--div 1e-300"), std::string::npos);
+    o.div = 1;
+    o.final_div = 1e-300;
+    EXPECT_NE(usage_message(o).find("--final-div 1e-300"), std::string::npos);
+    o = options("onecycle:smith", 1, 5, 0.1);
     o.pct_start = 0.6;
     EXPECT_NE(usage_message(o).find("--pct-start 0.6"), std::string::npos);
     for (const char* text : {"", ":", "0.9:", "0.95:0.85", "1", "-0.1", "0.8:0.9:0.95", "x", "nan"})

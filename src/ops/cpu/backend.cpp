@@ -69,11 +69,24 @@ cpu::Maker maker_of(OpKind kind) {
     throw Error(ErrorKind::device, "cannot make an operation", "cpu", "its kind is unknown");
 }
 
+// How many threads OpenMP really starts when so many are wanted: OMP_THREAD_LIMIT may leave fewer, and
+// oneDNN's primitives are made for an exact number.
+int threads_granted(int wanted) {
+    const int dynamic = omp_get_dynamic();
+    omp_set_dynamic(0);
+    int granted = 1;
+#pragma omp parallel num_threads(wanted)
+#pragma omp single
+    granted = omp_get_num_threads();
+    omp_set_dynamic(dynamic);
+    return granted;
+}
+
 class CpuBackend final : public Backend {
   public:
     explicit CpuBackend(int threads) {
         onednn::guard_instruction_set();
-        context_.threads = threads > 0 ? threads : omp_get_max_threads();
+        context_.threads = threads_granted(threads > 0 ? threads : omp_get_max_threads());
         context_.block = onednn::has_avx512() ? 16 : 8;
     }
 

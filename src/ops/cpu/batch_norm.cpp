@@ -21,30 +21,13 @@ void sum_deviations(const ChannelView& v, const float* x, Range images, std::int
     for (std::int64_t l = 0; l < lanes; ++l)
         first[l] = l < v.width(group) ? x[group * v.group_stride + l % v.block] : 0.0f;
     const Float16 shift = load(first);
-    Float16 sum{}, squares{};
-    std::fill(sums, sums + 2 * lanes, 0.0);
-    const auto take = [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+    const auto take = [&](std::int64_t at, auto row, Float16& sum, Float16& squares)
+        __attribute__((always_inline)) {
         const Float16 d = live(load(x + at, row) - shift, row);
         sum = sum + d;
         squares = squares + d * d;
     };
-    const auto flush = [&]() __attribute__((always_inline)) {
-        add_to(sums, sum);
-        add_to(sums + lanes, squares);
-        sum = squares = Float16{};
-    };
-    std::int64_t pending = 0;
-    for (std::int64_t n = images.begin; n < images.end; ++n) {
-        for (std::int64_t r = 0; r < v.rows;) {
-            const std::int64_t end = std::min(v.rows, r + rows_in_float - pending);
-            for_rows(v, n, group, r, end, take);
-            pending += end - r;
-            r = end;
-            if (pending == rows_in_float) flush(), pending = 0;
-        }
-        for_tail(v, n, group, take);
-    }
-    flush();
+    sum_rows(v, images, group, sums, take);
 }
 
 template <bool with_residual, bool with_relu>

@@ -84,7 +84,34 @@ void for_groups(int threads, const ChannelView& view, const Pieces& pieces, cons
                  [&](std::int64_t piece) { apply(pieces.image_range(piece), pieces.group_range(piece)); });
 }
 
-// Floats of a row are added up in float over at most this many rows, then in double.
-inline constexpr std::int64_t rows_in_float = 64;
+// Two sums a lane over the planes of a group: sums[0..16) and sums[16..32). f(offset, All or First, first,
+// second) adds a row's values to two Float16. Floats are added up over at most 64 rows, then in double.
+template <typename F>
+ONECYCLE_INLINE void sum_rows(const ChannelView& v, Range images, std::int64_t group, double* sums,
+                              const F& f) {
+    constexpr std::int64_t rows_in_float = 64;
+    simd::Float16 first{}, second{};
+    std::fill(sums, sums + 2 * lanes, 0.0);
+    const auto take = [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+        f(at, row, first, second);
+    };
+    const auto flush = [&]() __attribute__((always_inline)) {
+        add_to(sums, first);
+        add_to(sums + lanes, second);
+        first = second = simd::Float16{};
+    };
+    std::int64_t pending = 0;
+    for (std::int64_t n = images.begin; n < images.end; ++n) {
+        for (std::int64_t r = 0; r < v.rows;) {
+            const std::int64_t end = std::min(v.rows, r + rows_in_float - pending);
+            for_rows(v, n, group, r, end, take);
+            pending += end - r;
+            r = end;
+            if (pending == rows_in_float) flush(), pending = 0;
+        }
+        for_tail(v, n, group, take);
+    }
+    flush();
+}
 
 }  // namespace onecycle::cpu

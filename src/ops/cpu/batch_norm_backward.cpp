@@ -46,32 +46,15 @@ ONECYCLE_INLINE void reduce_rows(const ChannelView& v, const Gradient& o, const 
                                  float* dresidual, Range images, std::int64_t group, double* sums) {
     const Float16 scale = load(o.scale + group * lanes), shift = load(o.shift + group * lanes);
     const Float16 mean = load(means + group * lanes);
-    Float16 sum{}, products{};
-    std::fill(sums, sums + 2 * lanes, 0.0);
-    const auto take = [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+    const auto take = [&](std::int64_t at, auto row, Float16& sum, Float16& products)
+        __attribute__((always_inline)) {
         const Float16 x = load(o.x + at, row);
         const Float16 g = live(gradient<mask, second>(o, x, scale, shift, at, row), row);
         if constexpr (residual) store(dresidual + at, g, row);
         sum = sum + g;
         products = products + g * (x - mean);
     };
-    const auto flush = [&]() __attribute__((always_inline)) {
-        add_to(sums, sum);
-        add_to(sums + lanes, products);
-        sum = products = Float16{};
-    };
-    std::int64_t pending = 0;
-    for (std::int64_t n = images.begin; n < images.end; ++n) {
-        for (std::int64_t r = 0; r < v.rows;) {
-            const std::int64_t end = std::min(v.rows, r + rows_in_float - pending);
-            for_rows(v, n, group, r, end, take);
-            pending += end - r;
-            r = end;
-            if (pending == rows_in_float) flush(), pending = 0;
-        }
-        for_tail(v, n, group, take);
-    }
-    flush();
+    sum_rows(v, images, group, sums, take);
 }
 
 // Pass 2: dx = a g + b (x - mean) + c, all per channel.

@@ -110,6 +110,23 @@ dnnl::primitive_desc_base describe(Pass pass, const dnnl::memory::desc& x, const
 #endif
 }
 
+// A primitive cuts its work for the number of threads it was made for and leaves parts undone when OpenMP
+// starts fewer, as it does on a loaded machine with OMP_DYNAMIC=true.
+class FixedNumberOfThreads {
+  public:
+    FixedNumberOfThreads() : dynamic_(omp_get_dynamic()) {
+        if (dynamic_) omp_set_dynamic(0);
+    }
+    ~FixedNumberOfThreads() {
+        if (dynamic_) omp_set_dynamic(1);
+    }
+    FixedNumberOfThreads(const FixedNumberOfThreads&) = delete;
+    FixedNumberOfThreads& operator=(const FixedNumberOfThreads&) = delete;
+
+  private:
+    int dynamic_;
+};
+
 // A primitive with its memory objects, made once; a run only sets pointers.
 class Execution {
   public:
@@ -124,6 +141,7 @@ class Execution {
     }
 
     void run(const std::array<void*, 4>& pointers) const {
+        const FixedNumberOfThreads fixed;
         for (int i = 0; i < count_; ++i) {
             const auto k = static_cast<std::size_t>(i);
             dnnl_memory_set_data_handle(arguments_[k].memory, pointers[k]);

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Find and train against the same recipe in PyTorch, and training at the lowest point instead.
+
+For each data set and seed: `onecycle train --max-lr auto`; PyTorch with the rate that was found; fastai's
+lr_find on the same network and data; then `onecycle train` at the two lowest points of our curve, the centred
+one and the one of an average of the past (ten times fastai's `minimum`).
+
+    python bench/accuracy.py --binary build/onecycle --flowers DIR --cifar DIR --python VENV/bin/python \\
+        --out bench/results/accuracy.json
+
+DIR: image folders with train/ and val/ (or test/). CIFAR-10 is cut to the first 1,000 training images of each
+class. Needs the standard library only; PyTorch and fastai run in the interpreter given by --python. The output is
+written after every training, and trainings that are in it are not run again. With --table it only prints.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+
+from study_auto_lr import run, subset
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RECIPES = {
+    "flowers": ["--arch", "resnet34", "--size", 64, "--batch-size", 64, "--epochs", 6],
+    "cifar": ["--arch", "resnet18", "--size", 32, "--batch-size", 64, "--epochs", 4],
+}
+
+
+def script(python, name, *arguments):
+    done = subprocess.run([python, os.path.join(HERE, name), *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def summary(result):
+    if result is None:
+        return {"accuracy": 0.0, "valid_loss": None, "images_per_second": None}
+    last = result["epochs"][-1]
+    return {"accuracy": last["accuracy"], "valid_loss": last["valid_loss"],
+            "images_per_second": result["images_per_second"]}
+
+
+def trainings(args, name, data, seed, work, cell, save):
+    recipe = [*RECIPES[name], "--seed", seed]
+
+    def ours(key, rate):
+        if key not in cell:
+            out = os.path.join(work, f"{name}-{seed}-{key}".replace(" ", "-"))
+            result = run(args.binary, "train", data, *recipe, "--max-lr", rate, "--out", out)
+            cell[key] = {**summary(result), "max_lr": result["max_lr"] if result else rate}
+            if rate == "auto":
+                with open(os.path.join(out, "find", "find.json")) as file:
+                    find = json.load(file)
+                cell["find"] = {k: find.get(k) for k in ("suggestion", "auto_lr", "lowest", "edge", "rules", "lr", "loss")}
+            save()
+
+    ours("onecycle", "auto")
+    if "pytorch" not in cell:
+        result = script(args.python, "pytorch_cpu.py", "--data", data, *recipe, "--max-lr", cell["onecycle"]["max_lr"])
+        cell["pytorch"] = {**summary(result), "max_lr": result["max_lr"]}
+        save()
+    if "fastai" not in cell:
+        no_epochs = recipe[:recipe.index("--epochs")] + recipe[recipe.index("--epochs") + 2:]
+        cell["fastai"] = script(args.python, "fastai_lr_find.py", "--data", data, *no_epochs)["rules"]
+        save()
+    if cell["find"]["lowest"]:
+        ours("lowest, centred", cell["find"]["lowest"])
+    if cell["find"]["rules"]["minimum"]:
+        ours("lowest, lagging", 10 * cell["find"]["rules"]["minimum"])
+
+
+def table(cells):
+    def mean(rows):
+        spread = statistics.stdev(rows) if len(rows) > 1 else 0.0
+        return f"{100 * statistics.fmean(rows):.1f} ± {100 * spread:.1f} %"
+
+    lines = ["| data | trained with | seeds | rate | accuracy | validation loss |", "|---|---|---|---|---|---|"]
+    for name in RECIPES:
+        for key in ("onecycle", "pytorch", "lowest, centred", "lowest, lagging"):
+            rows = [c[key] for n, c in cells.items() if n.startswith(name) and key in c]
+            if not rows:
+                continue
+            losses = [r["valid_loss"] for r in rows if r["valid_loss"] is not None]
+            rates = ", ".join("%.2g" % r["max_lr"] for r in rows)
+            lines.append(f"| {name} | {key} | {len(rows)} | {rates} | "
+                         f"{mean([r['accuracy'] for r in rows])} | {statistics.fmean(losses):.3f} |")
+    lines += ["", "| data | seed | steepest (low-high) | auto | lowest | edge | fastai valley | slide | minimum | steep |",
+              "|---|---|---|---|---|---|---|---|---|---|"]
+    for name, c in cells.items():
+        if "find" not in c or "fastai" not in c:
+            continue
+        f, s = c["find"], c["find"]["suggestion"]
+        number = lambda x: "-" if x is None else f"{x:.2g}"
+        data, seed = name.split(" seed ")
+        steepest = f"{number(s['lr'])} ({number(s['low'])}-{number(s['high'])})" if s else "-"
+        lines.append(f"| {data} | {seed} | {steepest} | " + " | ".join(
+            [number(f["auto_lr"]), number(f["lowest"]), number(f["edge"])] +
+            [number(c["fastai"][k]) for k in ("valley", "slide", "minimum", "steep")]) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default="build/onecycle")
+    parser.add_argument("--flowers")
+    parser.add_argument("--cifar")
+    parser.add_argument("--python", default="python3")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="print what is in --out already")
+    args = parser.parse_args()
+    cells = json.load(open(args.out)) if os.path.exists(args.out) else {}
+
+    def save():
+        with open(args.out, "w") as file:
+            json.dump(cells, file, indent=1)
+
+    if not args.table:
+        with tempfile.TemporaryDirectory() as work:
+            cifar = subset(args.cifar, os.path.join(work, "cifar"), {"train": 1000, "val": 1000})
+            for seed in range(args.seeds):
+                for name, data in (("flowers", args.flowers), ("cifar", cifar)):
+                    trainings(args, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), save)
+                    print(f"{name} seed {seed}: " + json.dumps(
+                        {k: v for k, v in cells[f"{name} seed {seed}"].items() if k not in ("find", "fastai")}), flush=True)
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Bare training steps, ours and PyTorch's, in turns: a Markdown table of images per second and their ratio.
+
+    cmake --preset release -DONECYCLE_BUILD_BENCH=ON && cmake --build --preset release --target bench_step_cpu
+    python bench/compare_cpu.py --step build/bench/bench_step_cpu --rounds 3 resnet34:64:64 resnet34:224:16
+
+A case is arch:size:batch. Each round runs onecycle, then PyTorch in the memory layout that was faster in a
+first trial; every run is the median of its steps, the table shows the median of the rounds. Other work on the
+machine disturbs both alike, so the ratio is steadier than either number. OpenMP's threads spin as briefly on
+both sides as the `onecycle` program lets them: on a loaded machine long spinning slows both.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+LAYOUTS = ("contiguous", "channels_last")
+
+
+def output_of(command):
+    environment = {"GOMP_SPINCOUNT": "10000", **os.environ}
+    return subprocess.run(command, check=True, text=True, env=environment, stdout=subprocess.PIPE).stdout
+
+
+def ours(o, arch, size, batch):
+    text = output_of([o.step, arch, size, batch, str(o.steps), str(o.threads)])
+    return float(re.search(r"([0-9.]+) images/s", text)[1])
+
+
+def pytorchs(o, arch, size, batch, layout):
+    command = [sys.executable, HERE / "pytorch_cpu.py", "--synthetic", str(o.steps), "--arch", arch, "--size", size,
+               "--batch-size", batch, "--threads", str(o.threads), "--layout", layout]
+    result = json.loads(output_of(command))
+    return result["images_per_second"], f"{result['tool']}, {result['machine']}"
+
+
+def processor():
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    p.add_argument("cases", nargs="+", metavar="arch:size:batch")
+    p.add_argument("--step", default="build/bench/bench_step_cpu", help="our program")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--steps", type=int, default=7, help="timed steps of a run")
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    o = p.parse_args()
+    rows, tool = [], ""
+    for case in o.cases:
+        arch, size, batch = case.split(":")
+        layout = max(LAYOUTS, key=lambda name: pytorchs(o, arch, size, batch, name)[0])
+        a, b = [], []
+        for _ in range(o.rounds):
+            a.append(ours(o, arch, size, batch))
+            speed, tool = pytorchs(o, arch, size, batch, layout)
+            b.append(speed)
+            print(f"{case}: onecycle {a[-1]:.1f}, PyTorch {speed:.1f} ({layout})", file=sys.stderr, flush=True)
+        ratios = [x / y for x, y in zip(a, b)]
+        rows.append(f"| {arch} | {size} | {batch} | {statistics.median(a):.1f} | {statistics.median(b):.1f} | {layout} | "
+                    f"{statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
+    print(f"{processor()}, {o.threads} threads; {tool}; medians of {o.rounds} rounds, images/s of training steps.\n")
+    print("| network | px | batch | onecycle | PyTorch | its layout | ratio | ratios of the rounds |")
+    print("|---|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+main()
