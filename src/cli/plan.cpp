@@ -70,7 +70,7 @@ class Plan : public Verb {
         check(options);
         const Engine engine = make_engine("auto", "auto", threads_);
         const Network network = resnet(network_);
-        const StateLayout layout(network, *engine.backend, false);
+        const StateLayout layout(network, *engine.backend, false, engine.compute);
         return listing(compile(network, layout, *engine.backend, key_));
     }
 

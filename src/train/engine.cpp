@@ -25,13 +25,18 @@ DeviceChoice choose_device(const std::string& device, const std::string& precisi
            "use auto, cpu, cuda or emulated");
     one_of("--precision", precision, std::array{"auto", "fp32", "tf32", "bf16", "fp16"},
            "use auto, fp32, tf32, bf16 or fp16");
-    if (device == "cuda" || device == "emulated")
+    if (device == "cuda")
         throw Error(ErrorKind::device, "no such device", "--device " + device,
-                    "this build has the CPU back end only", "use --device cpu, or leave it out");
+                    "this build cannot run on a GPU yet", "use --device cpu, or leave it out");
+    if (device == "emulated") {
+        // As on a GPU: 16 bits with the range of a float, unless something else is asked for.
+        const std::string chosen = precision == "auto" ? "bf16" : precision;
+        return {device, chosen, chosen == "bf16" ? DType::bf16 : chosen == "fp16" ? DType::f16 : DType::f32};
+    }
     if (precision != "auto" && precision != "fp32")
         throw Error(ErrorKind::device, "no such precision", "--precision " + precision,
                     "the CPU computes in fp32", "leave it out");
-    return {"cpu", "fp32"};
+    return {"cpu", "fp32", DType::f32};
 }
 
 int worker_threads(int threads) {
@@ -40,8 +45,10 @@ int worker_threads(int threads) {
 }
 
 Engine make_engine(const std::string& device, const std::string& precision, int threads) {
-    choose_device(device, precision);
-    return {make_cpu_device(worker_threads(threads)), make_cpu_backend(worker_threads(threads))};
+    const DeviceChoice choice = choose_device(device, precision);
+    if (choice.device == "emulated") return {make_emulated_device(), make_emulated_backend(), choice.compute};
+    return {make_cpu_device(worker_threads(threads)), make_cpu_backend(worker_threads(threads)),
+            choice.compute};
 }
 
 }  // namespace onecycle

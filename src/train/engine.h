@@ -11,6 +11,7 @@ namespace onecycle {
 
 struct DeviceChoice {
     std::string device, precision;  // never "auto"
+    DType compute;                  // what programs compute in
 };
 
 // What --device and --precision come to in this build. Throws Error(usage) for an unknown name and
@@ -23,6 +24,7 @@ int worker_threads(int threads);
 struct Engine {
     std::unique_ptr<Device> device;
     std::unique_ptr<Backend> backend;
+    DType compute = DType::f32;
 };
 
 // Throws as choose_device().

@@ -47,10 +47,12 @@ Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Ba
 
 void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
     state_ = &state;
+    average_ = average;
     runnable_.emplace(program_, state, arena, average);
 }
 
 Evaluator::Totals Evaluator::run(Loader& loader, const std::function<int()>& stop, const Visit& after_batch) {
+    if (average_) state_->refresh_half_average();
     StepControl control = state_->read_control();
     const auto clear_sums = [&] {
         control.loss_sum = control.weight = 0;
@@ -118,6 +120,8 @@ Predictor::Predictor(const Network& network, const StateLayout& layout, const Ba
     : program_(compile(network, layout, backend, in_mode(key, Mode::predict))) {}
 
 void Predictor::bind(State& state, DeviceMemory& arena, bool average) {
+    state_ = &state;
+    average_ = average;
     runnable_.emplace(program_, state, arena, average);
 }
 
@@ -126,6 +130,7 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
                                            const Views& views) {
     const std::size_t k = classes.size(), kept = std::min(k, static_cast<std::size_t>(std::max(top, 0)));
     const std::size_t image_bytes = static_cast<std::size_t>(views.size) * views.size * 3;
+    if (average_) state_->refresh_half_average();
     std::vector<Prediction> answers(files.size());
     std::vector<std::uint8_t> pixels;
     std::vector<Prediction*> rows;  // whose pixels these are

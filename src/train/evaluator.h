@@ -43,6 +43,7 @@ class Evaluator {
     Program program_;
     int logits_ = -1;
     State* state_ = nullptr;
+    bool average_ = false;
     std::optional<Runnable> runnable_;
 };
 
@@ -65,6 +66,8 @@ class Predictor {
 
   private:
     Program program_;
+    State* state_ = nullptr;
+    bool average_ = false;
     std::optional<Runnable> runnable_;
 };
 

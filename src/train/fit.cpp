@@ -167,6 +167,10 @@ class Fit {
         loss_sum_ = number_from(metadata, "epoch_loss_sum", 0);
         schedule_ = make_schedule(policy_options(core_.options, *max_lr_, steps_per_epoch_));
         begin_updates(state, schedule_, step_, steps_);
+        StepControl control = state.read_control();
+        control.loss_scale = static_cast<float>(number_from(metadata, "loss_scale", control.loss_scale));
+        control.good_steps = static_cast<std::int32_t>(number_from(metadata, "good_steps", 0));
+        state.write_control(control);
         result_.digest = file.digest();
 
         run_->steps_log(steps_header).keep_below(step_);
@@ -330,6 +334,11 @@ class Fit {
         metadata["epoch"] = std::to_string(epoch_);
         metadata["epoch_loss_sum"] = to_text(loss_sum_);
         metadata["steps"] = std::to_string(steps_);
+        if (core_.engine.compute == DType::f16) {
+            const StepControl control = core_.state.read_control();
+            metadata["loss_scale"] = to_text(control.loss_scale);
+            metadata["good_steps"] = std::to_string(control.good_steps);
+        }
         metadata["seed"] = std::to_string(options.seed);
         metadata["max_lr"] = to_text(*max_lr_);
         if (core_.dataset.automatic_split) {

@@ -79,7 +79,7 @@ void begin_updates(State& state, const Schedule& schedule, std::int64_t update, 
     control.update = update;
     control.last_update = last_update;
     control.first_bad = -1;
-    control.loss_scale = 1;
+    control.loss_scale = state.layout().compute == DType::f16 ? first_loss_scale : 1;
     state.write_control(control);
 }
 
@@ -92,14 +92,21 @@ void clear_moments(State& state) {
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,
                     const std::function<bool(const RingEntry&)>& take) {
     LossRing ring(state);
-    bool go_on = true;
-    for (std::int64_t launched = ring.seen(); go_on && launched < last;) {
+    // With fp16 an update may be skipped, and its batches come again at a lower loss scale: whether it was must be
+    // known before the next batches go in.
+    const bool may_repeat = state.layout().compute == DType::f16;
+    const std::int64_t ahead = may_repeat ? 1 : most_steps_ahead;
+    std::vector<Loader::BatchPtr> batches(static_cast<std::size_t>(step.micro_batches()));
+    std::int64_t launched = ring.seen();
+    for (bool go_on = true; go_on && (launched < last || (may_repeat && ring.seen() < last));) {
+        const bool again = may_repeat && launched > ring.seen();
         for (int micro = 0; micro < step.micro_batches(); ++micro) {
-            const Loader::BatchPtr batch = loader.next();
+            Loader::BatchPtr& batch = batches[static_cast<std::size_t>(micro)];
+            if (!again) batch = loader.next();
             step.launch(micro, *batch);
         }
-        ++launched;
-        if (launched - ring.seen() >= most_steps_ahead) state.device().synchronize();
+        if (!again) ++launched;
+        if (launched - ring.seen() >= ahead) state.device().synchronize();
         go_on = ring.poll(take) && ring.control().stop == 0;
     }
     state.device().synchronize();
