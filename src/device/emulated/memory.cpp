@@ -136,7 +136,7 @@ void* allocate(Space space, std::size_t bytes) {
     auto* first = static_cast<std::byte*>(mapping);
     const Region region{first, mapped, bytes, first + mapped - page - aligned, space, false};
     set_access(region, true);
-    std::memset(region.begin, 0xFF, bytes);
+    if (space == Space::device) std::memset(region.begin, 0xFF, bytes);
     ASAN_POISON_MEMORY_REGION(region.begin + bytes, aligned - bytes);
     if (space == Space::device) {
         m.in_use += bytes;

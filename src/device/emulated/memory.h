@@ -19,7 +19,7 @@ struct Allocation {
     Space space;
 };
 
-// 256-byte aligned, filled with 0xFF (floats of these bits are NaN); null when there is not enough.
+// 256-byte aligned; device memory is filled with 0xFF (floats of these bits are NaN). Null when there is not enough.
 void* allocate(Space space, std::size_t bytes);
 // False when it is not the beginning of such an allocation.
 bool release(Space space, void* memory);
