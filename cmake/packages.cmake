@@ -10,6 +10,7 @@ find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here
+find_package(CUDAToolkit QUIET)              # nvcc and the runtime; without it a stub says that there is no CUDA
 if(ONECYCLE_BUILD_TESTS)
     find_package(GTest REQUIRED)             # libgtest-dev
 endif()

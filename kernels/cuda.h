@@ -36,7 +36,7 @@ namespace onecycle::ONECYCLE_CUDA {
 inline constexpr int warp_lanes = 32;
 inline constexpr unsigned full_warp = 0xFFFFFFFFu;
 
-#if !defined(ONECYCLE_EMULATED)
+#if defined(__CUDACC__)
 // The grid-wide barrier of a cooperative launch.
 __device__ inline void sync_grid() {
     cooperative_groups::this_grid().sync();
@@ -59,6 +59,7 @@ __device__ __forceinline__ void store_vec(T* to, const Vec<T>& value) {
     *reinterpret_cast<Vec<T>*>(to) = value;
 }
 
+#if defined(__CUDACC__) || defined(ONECYCLE_EMULATED)  // not where g++ compiles host code of the GPU's side
 // Sum over the warp in a fixed order; every lane gets it. All 32 lanes must call.
 template <typename T>
 __device__ __forceinline__ T warp_sum(T value) {
@@ -79,6 +80,7 @@ __device__ T block_sum(T value) {
     __syncthreads();
     return warp_sum(lane < warps ? partial[lane] : T(0));
 }
+#endif
 
 struct LaunchShape {
     dim3 grid, block;
@@ -92,24 +94,33 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
 
 // Throws Error(device) naming what failed.
 void check(cudaError_t error, const char* what);
+// Notes a call of the CUDA runtime (device/cuda/calls.h).
+void count_call(const char* function);
 
 // Puts a kernel on a stream. `name` stands in messages, profiles and NVTX ranges. Arguments are copied.
 template <typename... Parameters, typename... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_t stream,
             Arguments&&... arguments) {
+    count_call(shape.cooperative ? "cudaLaunchCooperativeKernel" : "cudaLaunchKernel");
 #if defined(ONECYCLE_EMULATED)
-    enqueue_grid(
-        {shape.grid, shape.block, shape.shared, shape.cooperative, name},
-        [kernel, copies = std::tuple<std::decay_t<Parameters>...>(arguments...)] {
-            std::apply(kernel, copies);
-        },
-        stream);
+    check(launch_grid(
+              {shape.grid, shape.block, shape.shared, shape.cooperative, name},
+              [kernel, copies = std::tuple<std::decay_t<Parameters>...>(arguments...)] {
+                  std::apply(kernel, copies);
+              },
+              stream),
+          name);
 #else
+    const auto* function = reinterpret_cast<const void*>(kernel);
+    constexpr std::size_t granted = std::size_t{48} << 10;  // more must be asked for
+    if (shape.shared > granted)
+        check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shape.shared)),
+              name);
     std::tuple<std::decay_t<Parameters>...> copies(arguments...);
     std::apply(
         [&](auto&... copy) {
             void* pointers[] = {static_cast<void*>(&copy)...};
-            const auto* function = reinterpret_cast<const void*>(kernel);
             check(shape.cooperative
                       ? cudaLaunchCooperativeKernel(function, shape.grid, shape.block, pointers, shape.shared,
                                                     stream)

@@ -74,9 +74,11 @@ class CpuDevice final : public Device {
     std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
         return std::make_unique<CpuLaunchable>(*this, std::move(step));
     }
+    Stream& stream() override { return stream_; }
     void synchronize() override {}
 
   private:
+    Stream stream_{*this};
     std::string name_;
 };
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -61,6 +63,12 @@ class Launchable {
     virtual void launch() = 0;
 };
 
+// Calls of the runtime below, by this process: of each function, and of those that make the host wait.
+struct RuntimeCalls {
+    std::map<std::string, std::uint64_t> of;
+    std::uint64_t blocking = 0;
+};
+
 class Device {
   public:
     virtual ~Device() = default;
@@ -72,6 +80,8 @@ class Device {
     virtual std::byte* allocate(std::size_t bytes) = 0;
     virtual void release(std::byte* memory) noexcept = 0;
 
+    // In order with what was launched before: a launched step still reads what was there when it was launched.
+    // `from_host` may be changed at once; copy_out waits.
     virtual void copy_in(std::byte* to, const void* from_host, std::size_t bytes) = 0;
     virtual void copy_out(void* to_host, const std::byte* from, std::size_t bytes) = 0;
     virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
@@ -79,14 +89,25 @@ class Device {
     // The list must be in an order that respects branches and waits.
     virtual std::unique_ptr<Launchable> prepare(std::vector<Work> step) = 0;
 
+    // The stream of launches and copies, for work that runs outside of a step.
+    virtual Stream& stream() = 0;
+
     // Waits until everything launched has finished.
     virtual void synchronize() = 0;
+
+    virtual RuntimeCalls runtime_calls() const { return {}; }
 };
 
 // `threads` 0: all cores.
 std::unique_ptr<Device> make_cpu_device(int threads);
 
+// How a prepared step is launched: as one graph, or piece by piece (the same bits; for fault-finding).
+enum class StepMode { graph, eager };
+
+// Throws Error(device) saying what is missing: a build with CUDA, a driver, the device.
+std::unique_ptr<Device> make_cuda_device(int index, StepMode mode = StepMode::graph);
+
 // The CUDA device on the emulator.
-std::unique_ptr<Device> make_emulated_device();
+std::unique_ptr<Device> make_emulated_device(StepMode mode = StepMode::graph);
 
 }  // namespace onecycle

@@ -96,12 +96,12 @@ void Runnable::set_class_weights(const std::vector<float>& weights) {
 
 void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
     Device& device = state_->device();
-    Stream stream(device);
     for (std::size_t i = 0; i < program_->steps.size(); ++i) {
         const ProgramStep& step = program_->steps[i];
         const auto start = std::chrono::steady_clock::now();
         program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(),
-                              step.workspace ? arena_->data() + step.workspace_offset : nullptr, stream);
+                              step.workspace ? arena_->data() + step.workspace_offset : nullptr,
+                              device.stream());
         device.synchronize();
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
         observe(static_cast<int>(i), taken.count());

@@ -50,6 +50,7 @@ class ShufflingDevice final : public Device {
     void copy_in(std::byte* to, const void* from, std::size_t n) override { inner_->copy_in(to, from, n); }
     void copy_out(void* to, const std::byte* from, std::size_t n) override { inner_->copy_out(to, from, n); }
     void copy(std::byte* to, const std::byte* from, std::size_t n) override { inner_->copy(to, from, n); }
+    Stream& stream() override { return inner_->stream(); }
     void synchronize() override {}
 
     class Shuffled final : public Launchable {

@@ -1,9 +1,11 @@
-// The CUDA device: memory, copies, streams and captured graphs.
+// The CUDA device: memory, copies, and steps captured as graphs. Written once; compiled for the GPU, and for the
+// emulator (kernels/cuda.h).
 #include "device/device.h"
 
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
+#include <utility>
 
+#include "device/cuda/staging.h"
 #include "device/cuda/stream.h"
 #include "onecycle/error.h"
 
@@ -11,48 +13,184 @@ namespace onecycle {
 
 namespace ONECYCLE_CUDA {
 
-void check(cudaError_t error, const char* what) {
-    if (error != cudaSuccess) throw Error(ErrorKind::device, "a CUDA call failed", what, "");
-}
-
 namespace {
 
-class EagerLaunchable final : public Launchable {
+class EagerStep final : public Launchable {
   public:
-    EagerLaunchable(Device& device, std::vector<Work> step)
-        : stream_(device, nullptr), step_(std::move(step)) {}
+    EagerStep(Stream& stream, std::vector<Work> step) : stream_(stream), step_(std::move(step)) {}
     void launch() override {
         for (Work& work : step_) work.run(stream_);
     }
 
   private:
-    CudaStream stream_;
+    Stream& stream_;
     std::vector<Work> step_;
 };
 
+class GraphStep final : public Launchable {
+  public:
+    GraphStep(GraphExec graph, cudaStream_t stream) : graph_(std::move(graph)), stream_(stream) {}
+    void launch() override { ONECYCLE_CALL_CUDA(cudaGraphLaunch, graph_.get(), stream_); }
+
+  private:
+    GraphExec graph_;
+    cudaStream_t stream_;
+};
+
+// Puts the pieces of a step on one stream a branch; events are the edges between branches.
+class Capture {
+  public:
+    Capture(Device& device, cudaStream_t main, int side_priority, const std::vector<Work>& step)
+        : main_(main), step_(step) {
+        int branches = 1;
+        for (const Work& work : step) branches = std::max(branches, work.branch + 1);
+        streams_.emplace_back(device, main);
+        for (int b = 1; b < branches; ++b) {
+            side_.push_back(make_stream(side_priority));
+            streams_.emplace_back(device, side_.back().get());
+        }
+        joined_.assign(streams_.size(), false);
+        done_.resize(step.size());
+    }
+
+    GraphExec run() {
+        ONECYCLE_CALL_CUDA(cudaStreamBeginCapture, main_, cudaStreamCaptureModeThreadLocal);
+        cudaGraph_t captured = nullptr;
+        try {
+            issue();
+        } catch (...) {  // the stream must not stay in capture
+            if (ONECYCLE_TRY_CUDA(cudaStreamEndCapture, main_, &captured) != cudaSuccess)
+                ONECYCLE_TRY_CUDA(cudaGetLastError);
+            const Graph unfinished(captured);
+            throw;
+        }
+        ONECYCLE_CALL_CUDA(cudaStreamEndCapture, main_, &captured);
+        const Graph graph(captured);
+        cudaGraphExec_t exec = nullptr;
+        ONECYCLE_CALL_CUDA(cudaGraphInstantiate, &exec, graph.get(), 0ull);
+        return GraphExec(exec);
+    }
+
+  private:
+    void issue() {
+        const Event begin = make_event();
+        ONECYCLE_CALL_CUDA(cudaEventRecord, begin.get(), main_);
+        std::vector<bool> waited_for(step_.size(), false);
+        for (const Work& work : step_)
+            for (int earlier : work.waits) waited_for[static_cast<std::size_t>(earlier)] = true;
+        for (std::size_t i = 0; i < step_.size(); ++i) {
+            const Work& work = step_[i];
+            const auto branch = static_cast<std::size_t>(work.branch);
+            CudaStream& stream = streams_[branch];
+            if (branch > 0 && !joined_[branch]) {
+                wait(stream, begin);
+                joined_[branch] = true;
+            }
+            for (int earlier : work.waits) wait(stream, done_[static_cast<std::size_t>(earlier)]);
+            work.run(stream);
+            if (waited_for[i]) done_[i] = record(stream);
+        }
+        for (std::size_t b = 1; b < streams_.size(); ++b)
+            if (joined_[b]) {
+                const Event end = record(streams_[b]);
+                wait(streams_[0], end);
+            }
+    }
+
+    static void wait(CudaStream& stream, const Event& event) {
+        ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, stream.handle(), event.get(), 0u);
+    }
+    static Event record(CudaStream& stream) {
+        Event event = make_event();
+        ONECYCLE_CALL_CUDA(cudaEventRecord, event.get(), stream.handle());
+        return event;
+    }
+
+    cudaStream_t main_;
+    const std::vector<Work>& step_;
+    std::vector<StreamHandle> side_;
+    std::vector<CudaStream> streams_;
+    std::vector<bool> joined_;  // side streams that are part of the capture
+    std::vector<Event> done_;   // of pieces that others wait for
+};
+
+std::string mebibytes(std::size_t bytes) {
+    return std::to_string(bytes >> 20) + " MiB";
+}
+
 class CudaDevice final : public Device {
   public:
-    DeviceKind kind() const override { return DeviceKind::emulated; }
-    std::string name() const override { return "emulated"; }
-    std::byte* allocate(std::size_t bytes) override {
-        auto* memory = static_cast<std::byte*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-        std::memset(memory, 0, bytes);
-        return memory;
+    CudaDevice(DeviceKind kind, int index, StepMode mode) : kind_(kind), index_(index), mode_(mode) {
+        ONECYCLE_CALL_CUDA(cudaSetDevice, index);
+        cudaDeviceProp properties{};
+        ONECYCLE_CALL_CUDA(cudaGetDeviceProperties, &properties, index);
+        name_ = properties.name;
+        // Side branches fill the gaps that the main one leaves.
+        int least = 0, greatest = 0;
+        ONECYCLE_CALL_CUDA(cudaDeviceGetStreamPriorityRange, &least, &greatest);
+        side_priority_ = least;
+        main_ = make_stream(greatest);
+        stream_ = std::make_unique<CudaStream>(*this, main_.get());
+        staging_ = std::make_unique<Staging>(main_.get(), ring_bytes);
     }
-    void release(std::byte* memory) noexcept override { std::free(memory); }
+    ~CudaDevice() override { ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, main_.get()); }
+
+    DeviceKind kind() const override { return kind_; }
+    std::string name() const override { return name_; }
+
+    std::byte* allocate(std::size_t bytes) override {
+        ONECYCLE_CALL_CUDA(cudaSetDevice, index_);  // this thread's choice
+        void* memory = nullptr;
+        const cudaError_t error = ONECYCLE_TRY_CUDA(cudaMalloc, &memory, bytes);
+        if (error == cudaErrorMemoryAllocation) {
+            ONECYCLE_TRY_CUDA(cudaGetLastError);
+            std::size_t free = 0, total = 0;
+            ONECYCLE_CALL_CUDA(cudaMemGetInfo, &free, &total);
+            throw Error(ErrorKind::device, "not enough memory", name_,
+                        mebibytes(bytes) + " (" + std::to_string(bytes) + " bytes) were asked for, " +
+                            mebibytes(free) + " of " + mebibytes(total) + " are free",
+                        "use a smaller --batch-size or --size");
+        }
+        check(error, "cudaMalloc");
+        auto* zeroed = static_cast<std::byte*>(memory);
+        ONECYCLE_CALL_CUDA(cudaMemsetAsync, zeroed, 0, bytes, main_.get());
+        return zeroed;
+    }
+    void release(std::byte* memory) noexcept override { ONECYCLE_CLOSE_CUDA(cudaFree, memory); }
+
     void copy_in(std::byte* to, const void* from_host, std::size_t bytes) override {
-        std::memcpy(to, from_host, bytes);
+        staging_->copy_in(to, from_host, bytes);
     }
     void copy_out(void* to_host, const std::byte* from, std::size_t bytes) override {
-        std::memcpy(to_host, from, bytes);
+        staging_->copy_out(to_host, from, bytes);
     }
     void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
-        std::memcpy(to, from, bytes);
+        ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from, bytes, cudaMemcpyDeviceToDevice, main_.get());
     }
+
+    // Kernels and plans are made before, when the operations are; a piece only launches.
     std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
-        return std::make_unique<EagerLaunchable>(*this, std::move(step));
+        if (mode_ == StepMode::eager) return std::make_unique<EagerStep>(*stream_, std::move(step));
+        ONECYCLE_CALL_CUDA(cudaSetDevice, index_);
+        return std::make_unique<GraphStep>(Capture(*this, main_.get(), side_priority_, step).run(),
+                                           main_.get());
     }
-    void synchronize() override {}
+
+    Stream& stream() override { return *stream_; }
+    void synchronize() override { ONECYCLE_CALL_CUDA(cudaStreamSynchronize, main_.get()); }
+    RuntimeCalls runtime_calls() const override { return counted_calls(); }
+
+  private:
+    static constexpr std::size_t ring_bytes = std::size_t{64} << 20;
+
+    DeviceKind kind_;
+    int index_;
+    StepMode mode_;
+    std::string name_;
+    int side_priority_ = 0;
+    StreamHandle main_;
+    std::unique_ptr<CudaStream> stream_;
+    std::unique_ptr<Staging> staging_;
 };
 
 }  // namespace
@@ -60,9 +198,44 @@ class CudaDevice final : public Device {
 }  // namespace ONECYCLE_CUDA
 
 #if defined(ONECYCLE_EMULATED)
-std::unique_ptr<Device> make_emulated_device() {
-    return std::make_unique<emulated::CudaDevice>();
+
+std::unique_ptr<Device> make_emulated_device(StepMode mode) {
+    using namespace emulated;
+    if (cudaPeekAtLastError() == cudaErrorLaunchFailure) cudaDeviceReset();  // a kernel failed before
+    return std::make_unique<CudaDevice>(DeviceKind::emulated, 0, mode);
 }
+
+#else
+
+std::unique_ptr<Device> make_cuda_device(int index, StepMode mode) {
+    using namespace cuda;
+    const std::string where = "cuda:" + std::to_string(index);
+    const char* const fix = "use --device cpu, or --device emulated to try the CUDA code";
+    int count = 0;
+    const cudaError_t error = ONECYCLE_TRY_CUDA(cudaGetDeviceCount, &count);
+    if (error != cudaSuccess) ONECYCLE_TRY_CUDA(cudaGetLastError);
+    if (error == cudaErrorInsufficientDriver) {
+        int driver = 0;
+        const bool known = ONECYCLE_TRY_CUDA(cudaDriverGetVersion, &driver) == cudaSuccess && driver > 0;
+        const auto version = [](int v) {
+            return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10);
+        };
+        throw Error(ErrorKind::device, "no such device", where,
+                    known ? "the driver knows CUDA " + version(driver) + ", this program needs " +
+                                version(CUDART_VERSION)
+                          : "there is no NVIDIA driver (libcuda.so.1)",
+                    fix);
+    }
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
+        throw Error(ErrorKind::device, "no such device", where, "the driver sees no GPU", fix);
+    if (error != cudaSuccess)
+        throw Error(ErrorKind::device, "no such device", where, cudaGetErrorString(error), fix);
+    if (index < 0 || index >= count)
+        throw Error(ErrorKind::device, "no such device", where,
+                    "there are " + std::to_string(count) + " GPUs, counted from 0", fix);
+    return std::make_unique<CudaDevice>(DeviceKind::cuda, index, mode);
+}
+
 #endif
 
 }  // namespace onecycle

@@ -1,19 +1,19 @@
 #include "device/emulated/block.h"
 
+#include <fmt/format.h>
 #include <omp.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <boost/context/detail/fcontext.hpp>
 #include <exception>
 #include <memory>
-#include <numeric>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "device/emulated/fiber.h"
+#include "device/emulated/memory.h"
+#include "device/emulated/shared_memory.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
 
@@ -21,336 +21,397 @@ namespace onecycle::emulated {
 
 namespace {
 
-namespace context = boost::context::detail;
+constexpr unsigned lanes_of_warp = 32;
 
-constexpr std::size_t stack_bytes = std::size_t{128} << 10;
-constexpr std::size_t shared_bytes = std::size_t{228} << 10;  // as much as a block can have on sm_90
-constexpr int cooperative_blocks = 64;                        // at most, as an occupancy limit would say
+std::atomic<std::uint64_t> schedule_seed{1}, choices{0};
 
-std::atomic<std::uint64_t> schedule_seed{1};
-
-enum class Wait : std::uint8_t { none, block, warp, grid, done };
+enum class Wait : std::uint8_t { fresh, running, block, exchange, grid, ended };
 
 struct Thread : ThreadState {
-    Wait wait = Wait::none;
-    context::fcontext_t fiber = nullptr;  // where it goes on; null before its first run
-    std::byte* stack = nullptr;
-    unsigned mask = 0;            // of the exchange it waits for
-    std::uint64_t exchanges = 0;  // done so far
+    Wait wait = Wait::fresh;
+    Exchange kind{};
+    Fiber* fiber = nullptr;
+    Site site;                // where it waits
+    unsigned mask = 0;        // of the exchange
+    int source = 0;           // of the shuffle
+    std::uint64_t bits = 0;   // given
+    std::uint64_t taken = 0;  // got
 };
 
 struct Warp {
-    // Two slots a lane, used in turn: a lane is at most one exchange ahead of the others.
-    std::array<std::array<std::uint64_t, 32>, 2> slots{};
-};
-
-struct SharedArray {
-    const void* site;
-    std::byte* address;
+    unsigned exist = 0, waiting = 0, ended = 0;  // bits of lanes
 };
 
 struct Block : BlockState {
     std::vector<Thread> threads;
     std::vector<Warp> warps;
-    std::unique_ptr<std::byte[]> shared;
-    std::size_t shared_used = 0;
-    std::vector<SharedArray> arrays;
-    std::size_t dynamic_bytes = 0;
-};
+    SharedMemory shared;
+    std::size_t at_barrier = 0;
+    Site barrier;  // where they wait
 
-// Stacks of finished threads, used again. One pool a host thread.
-class Stacks {
-  public:
-    ~Stacks() {
-        for (std::byte* stack : all_) munmap(stack, stack_bytes);
-    }
-    std::byte* take() {
-        if (free_.empty()) {
-            void* memory = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-            if (memory == MAP_FAILED)
-                throw Error(ErrorKind::device, "not enough memory", "emulated", "for the stacks of a block");
-            all_.push_back(static_cast<std::byte*>(memory));
-            free_.push_back(all_.back());
-        }
-        std::byte* stack = free_.back();
-        free_.pop_back();
-        return stack;
-    }
-    void give_back(std::byte* stack) { free_.push_back(stack); }
-
-  private:
-    std::vector<std::byte*> all_, free_;
-};
-
-thread_local Stacks stacks;
-thread_local context::fcontext_t scheduler = nullptr;  // where a fiber that waits goes
-
-Thread& current() {
-    return static_cast<Thread&>(*self);
-}
-Block& block_of(const Thread& thread) {
-    return static_cast<Block&>(*thread.block);
-}
-
-// Waits until the scheduler resumes this thread.
-void wait_for(Wait what) {
-    Thread& thread = current();
-    thread.wait = what;
-    scheduler = context::jump_fcontext(scheduler, nullptr).fctx;
-}
-
-struct Entry {
-    const std::function<void()>* body;
-    std::exception_ptr error;
-};
-
-void fiber_main(context::transfer_t from) {
-    scheduler = from.fctx;
-    auto* entry = static_cast<Entry*>(from.data);
-    try {
-        (*entry->body)();
-    } catch (...) {
-        entry->error = std::current_exception();
-    }
-    current().wait = Wait::done;
-    context::jump_fcontext(scheduler, nullptr);
-}
-
-// Blocks that live at the same time: one, or all of a cooperative grid.
-class Resident {
-  public:
-    Resident(const Grid& grid, const std::function<void()>& body) : grid_(grid), entry_{&body, nullptr} {}
-
-    void run(std::vector<std::unique_ptr<Block>>& blocks) {
-        for (;;) {
-            bool progress = false, all_done = true;
-            for (auto& block : blocks)
-                for (Thread& thread : block->threads) {
-                    if (thread.wait == Wait::none) {
-                        resume(thread);
-                        progress = true;
-                    }
-                    all_done &= thread.wait == Wait::done;
-                }
-            if (all_done) return;
-            for (auto& block : blocks) progress |= release(*block);
-            progress |= release_grid(blocks);
-            if (!progress) stuck(blocks);
-        }
+    void begin(const Grid& grid, std::size_t index) {
+        if (threads.empty() || block_dim.x != grid.block.x || block_dim.y != grid.block.y ||
+            block_dim.z != grid.block.z)
+            make_threads(grid.block);
+        const auto i = static_cast<unsigned>(index);
+        block_index = {i % grid.grid.x, i / grid.grid.x % grid.grid.y, i / grid.grid.x / grid.grid.y};
+        grid_dim = grid.grid;
+        shared.reset(grid.dynamic_shared);
+        at_barrier = 0;
+        for (Thread& t : threads) t.wait = Wait::fresh;
+        for (Warp& w : warps) w.waiting = w.ended = 0;
     }
 
   private:
-    void resume(Thread& thread) {
-        self = &thread;
-        if (!thread.fiber) {
-            thread.stack = stacks.take();
-            thread.fiber = context::make_fcontext(thread.stack + stack_bytes, stack_bytes, fiber_main);
-        }
-        thread.fiber = context::jump_fcontext(thread.fiber, &entry_).fctx;
-        if (thread.wait == Wait::done) {
-            stacks.give_back(thread.stack);
-            if (entry_.error) std::rethrow_exception(entry_.error);
+    void make_threads(dim3 dim) {
+        block_dim = dim;
+        threads.assign(std::size_t{dim.x} * dim.y * dim.z, {});
+        warps.assign((threads.size() + lanes_of_warp - 1) / lanes_of_warp, {});
+        for (unsigned i = 0; i < threads.size(); ++i) {
+            Thread& t = threads[i];
+            t.thread_index = {i % dim.x, i / dim.x % dim.y, i / dim.x / dim.y};
+            t.linear = static_cast<int>(i);
+            t.lane = static_cast<int>(i % lanes_of_warp);
+            t.warp = static_cast<int>(i / lanes_of_warp);
+            t.block = this;
+            warps[i / lanes_of_warp].exist |= 1u << t.lane;
         }
     }
+};
 
-    // Lets go on whoever waits for nobody any more.
-    static bool release(Block& block) {
-        bool released = false;
-        const auto all = [&](std::size_t begin, std::size_t end, auto arrived) {
-            return std::all_of(block.threads.begin() + static_cast<std::ptrdiff_t>(begin),
-                               block.threads.begin() + static_cast<std::ptrdiff_t>(end), arrived);
+bool same(const Site& a, const Site& b) {
+    return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
+std::string text(const Site& site) {
+    const std::string file = site.file_name();
+    return fmt::format("{}:{}", file.substr(file.find_last_of('/') + 1), site.line());
+}
+
+std::string text(const Thread& t) {
+    const char* where = t.wait == Wait::block      ? "waits at the barrier in "
+                        : t.wait == Wait::grid     ? "waits at the grid barrier in "
+                        : t.wait == Wait::exchange ? "waits in the exchange in "
+                                                   : "has ended";
+    std::string s = fmt::format("thread {} of block {} {}", t.linear, t.block->block_index.x, where);
+    if (t.wait != Wait::ended) s += text(t.site);
+    if (t.wait == Wait::exchange) s += fmt::format(" with mask {:#x}", t.mask);
+    return s;
+}
+
+// Runs blocks that live at the same time: one, or all of a cooperative grid. One a host thread.
+class Runner {
+  public:
+    Runner() { handle_faults_on_this_thread(); }
+
+    void run(const Grid& grid, const std::function<void()>& body, std::span<const std::size_t> indices,
+             bool from_the_last) {
+        grid_ = &grid;
+        body_ = &body;
+        from_the_last_ = from_the_last;
+        while (blocks_.size() < indices.size()) blocks_.push_back(std::make_unique<Block>());
+        blocks_.resize(indices.size());
+        for (std::size_t i = 0; i < indices.size(); ++i) blocks_[i]->begin(grid, indices[i]);
+        per_block_ = blocks_[0]->threads.size();
+        total_ = per_block_ * blocks_.size();
+        started_ = ended_ = at_grid_barrier_ = 0;
+        error_ = nullptr;
+
+        Fiber::switch_to(host_, next());  // comes back when no thread can go on
+        self = nullptr;
+        if (error_ || ended_ < total_) give_up();
+        for (const auto& block : blocks_)
+            if (const std::string array = block->shared.damaged(); !array.empty())
+                throw Error(ErrorKind::device, "a write outside an array in shared memory", grid.name,
+                            "beside " + array);
+    }
+
+    static void fiber_main();  // of every fiber
+
+    static Thread& thread() { return static_cast<Thread&>(*self); }
+    static Block& block_of(const Thread& t) { return static_cast<Block&>(*t.block); }
+
+    void sync_block(const Site& site) {
+        Thread& t = thread();
+        Block& block = block_of(t);
+        if (block.at_barrier == 0) {
+            block.barrier = site;
+        } else if (!same(site, block.barrier)) {
+            t.wait = Wait::block;
+            t.site = site;
+            fail(t, [&](const Thread& u) { return &u != &t && u.wait == Wait::block; });
+        }
+        if (++block.at_barrier < block.threads.size()) return wait(t, Wait::block, site);
+        block.at_barrier = 0;
+        for (Thread& u : block.threads) release(u, Wait::block);
+    }
+
+    void sync_grid(const Site& site) {
+        if (!grid_->cooperative)
+            throw Error(ErrorKind::device, "no grid barrier", grid_->name, "the launch is not cooperative");
+        if (++at_grid_barrier_ < total_) return wait(thread(), Wait::grid, site);
+        at_grid_barrier_ = 0;
+        for (const auto& block : blocks_)
+            for (Thread& u : block->threads) release(u, Wait::grid);
+    }
+
+    std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t bits, int source, const Site& site) {
+        Thread& t = thread();
+        Block& block = block_of(t);
+        Warp& warp = block.warps[static_cast<std::size_t>(t.warp)];
+        const unsigned named = mask & warp.exist, own = 1u << t.lane;
+        t.kind = kind;
+        t.mask = mask;
+        t.bits = bits;
+        t.source = source;
+        t.site = site;
+        if (!(named & own)) bad_exchange(t, "it is not in its own mask");
+        if (named & warp.ended) bad_exchange(t, "a lane of the mask has ended");
+        if (!(named >> source & 1u)) bad_exchange(t, fmt::format("lane {} is not in the mask", source));
+        warp.waiting |= own;
+        if ((warp.waiting & named) != named) {
+            wait(t, Wait::exchange, site);
+            return t.taken;
+        }
+        Thread* const lanes = &block.threads[static_cast<std::size_t>(t.warp) * lanes_of_warp];
+        const auto for_named = [&](auto&& f) {
+            for (unsigned rest = named; rest; rest &= rest - 1) f(lanes[__builtin_ctz(rest)]);
         };
-        for (std::size_t begin = 0; begin < block.threads.size(); begin += 32) {
-            const std::size_t end = std::min(begin + 32, block.threads.size());
-            for (std::size_t i = begin; i < end; ++i) {
-                const Thread& first = block.threads[i];
-                if (first.wait != Wait::warp) continue;
-                const auto in_mask = [&](const Thread& t) { return (first.mask >> t.lane & 1u) != 0; };
-                const bool complete = all(begin, end, [&](const Thread& t) {
-                    return !in_mask(t) || (t.wait == Wait::warp && t.mask == first.mask);
-                });
-                if (!complete) continue;
-                const unsigned mask = first.mask;
-                for (std::size_t j = begin; j < end; ++j)
-                    if (mask >> block.threads[j].lane & 1u) block.threads[j].wait = Wait::none;
-                released = true;
+        unsigned votes = 0;
+        for_named([&](const Thread& u) {
+            if (u.mask != mask || u.kind != kind || !same(u.site, site)) {
+                t.wait = Wait::exchange;
+                fail(t, [&](const Thread& v) { return &v == &u; });
             }
+            if (u.bits) votes |= 1u << u.lane;
+        });
+        for_named([&](Thread& u) { u.taken = kind == Exchange::vote ? votes : lanes[u.source].bits; });
+        warp.waiting &= ~named;
+        for_named([&](Thread& u) { release(u, Wait::exchange); });
+        return t.taken;
+    }
+
+    Block& block() { return block_of(thread()); }
+
+  private:
+    // Whoever runs next: a thread that waits no more, one that is still to begin, or the host if there is neither.
+    Fiber& next() {
+        if (first_ready_ < ready_.size()) {
+            self = ready_[first_ready_++];
+            if (first_ready_ == ready_.size()) ready_.resize(first_ready_ = 0);
+            return *thread().fiber;
         }
-        const auto at_barrier = [](const Thread& t) { return t.wait == Wait::block || t.wait == Wait::done; };
-        if (all(0, block.threads.size(), at_barrier))
-            for (Thread& t : block.threads)
-                if (t.wait == Wait::block) {
-                    t.wait = Wait::none;
-                    released = true;
-                }
-        return released;
+        if (started_ == total_) return host_;
+        if (parked_.empty()) {
+            fibers_.push_back(std::make_unique<Fiber>(fiber_main));
+            return *fibers_.back();
+        }
+        Fiber& fiber = *parked_.back();
+        parked_.pop_back();
+        return fiber;
     }
 
-    static bool release_grid(std::vector<std::unique_ptr<Block>>& blocks) {
-        for (auto& block : blocks)
-            for (Thread& t : block->threads)
-                if (t.wait != Wait::grid) return false;
-        for (auto& block : blocks)
-            for (Thread& t : block->threads) t.wait = Wait::none;
-        return true;
-    }
-
-    [[noreturn]] void stuck(const std::vector<std::unique_ptr<Block>>& blocks) const {
-        for (const auto& block : blocks)
-            for (const Thread& t : block->threads) {
-                if (t.wait == Wait::done) continue;
-                const char* where = t.wait == Wait::block  ? "a barrier"
-                                    : t.wait == Wait::warp ? "a warp exchange"
-                                                           : "a grid barrier";
-                throw Error(ErrorKind::device, "threads wait for ever", grid_.name,
-                            "thread " + std::to_string(t.linear) + " of block " +
-                                std::to_string(t.block->block_index.x) + " waits at " + where +
-                                " that others do not reach");
+    // Begins threads one after the other, as long as none that has begun can go on.
+    void run_fresh_threads() {
+        while (first_ready_ == ready_.size() && started_ < total_ && !error_) {
+            const std::size_t i = started_++;
+            const std::size_t within = from_the_last_ ? per_block_ - 1 - i % per_block_ : i % per_block_;
+            Thread& t = blocks_[i / per_block_]->threads[within];
+            self = &t;
+            t.fiber = &Fiber::current();
+            t.wait = Wait::running;
+            try {
+                (*body_)();
+            } catch (...) {
+                error_ = std::current_exception();
             }
+            t.wait = Wait::ended;
+            block_of(t).warps[static_cast<std::size_t>(t.warp)].ended |= 1u << t.lane;
+            ++ended_;
+        }
+    }
+
+    // Leaves a fiber that has no thread to begin; it comes back when it is needed again.
+    void park() {
+        Fiber& to = error_ ? host_ : next();
+        parked_.push_back(&Fiber::current());
+        Fiber::switch_to(*parked_.back(), to);
+    }
+
+    void wait(Thread& t, Wait what, const Site& site) {
+        t.wait = what;
+        t.site = site;
+        Fiber::switch_to(*t.fiber, next());
+    }
+
+    void release(Thread& t, Wait from) {
+        if (t.wait != from) return;
+        t.wait = Wait::running;
+        ready_.push_back(&t);
+    }
+
+    // Ends the grid: what its threads were doing is forgotten.
+    [[noreturn]] void give_up() {
+        std::exception_ptr error = error_;
+        if (!error) try {
+                stuck();
+            } catch (...) {
+                error = std::current_exception();
+            }
+        ready_.clear();
+        first_ready_ = 0;
+        for (const auto& block : blocks_)
+            for (Thread& t : block->threads)
+                if (t.wait != Wait::fresh && t.wait != Wait::ended) {
+                    t.fiber->restart();
+                    parked_.push_back(t.fiber);
+                }
+        blocks_.clear();
+        std::rethrow_exception(error);
+    }
+
+    [[noreturn]] void stuck() {
+        for (const auto& block : blocks_)
+            for (const Thread& t : block->threads)
+                if (t.wait != Wait::ended)
+                    fail(t, [&](const Thread& u) {
+                        return u.wait != t.wait || (t.wait != Wait::ended && !same(u.site, t.site));
+                    });
         std::terminate();
     }
 
-    const Grid& grid_;
-    Entry entry_;
+    // Says where a thread waits, and where another one is, the first for which `other` holds.
+    template <typename F>
+    [[noreturn]] void fail(const Thread& t, F other) {
+        std::string why = text(t);
+        const auto add_other = [&] {
+            for (const auto& block : blocks_)
+                for (const Thread& u : block->threads)
+                    if (u.wait != Wait::fresh && other(u)) {
+                        why += ", " + text(u);
+                        return;
+                    }
+        };
+        add_other();
+        throw Error(ErrorKind::device, "threads wait for each other for ever", grid_->name, why);
+    }
+
+    [[noreturn]] void bad_exchange(Thread& t, const std::string& why) {
+        t.wait = Wait::exchange;
+        throw Error(ErrorKind::device, "bad exchange between the lanes of a warp", grid_->name,
+                    text(t) + ": " + why);
+    }
+
+    const Grid* grid_ = nullptr;
+    const std::function<void()>* body_ = nullptr;
+    bool from_the_last_ = false;
+    std::vector<std::unique_ptr<Block>> blocks_;
+    std::size_t per_block_ = 0, total_ = 0;                      // threads
+    std::size_t started_ = 0, ended_ = 0, at_grid_barrier_ = 0;  // threads
+    std::vector<Thread*> ready_;                                 // a queue: they wait no more
+    std::size_t first_ready_ = 0;
+    std::exception_ptr error_;
+    Fiber host_;
+    std::vector<std::unique_ptr<Fiber>> fibers_;
+    std::vector<Fiber*> parked_;  // run no thread
 };
 
-std::unique_ptr<Block> make_block(const Grid& grid, std::size_t index) {
-    auto block = std::make_unique<Block>();
-    const auto i = static_cast<unsigned>(index);
-    block->block_index = {i % grid.grid.x, i / grid.grid.x % grid.grid.y, i / grid.grid.x / grid.grid.y};
-    block->block_dim = grid.block;
-    block->grid_dim = grid.grid;
-    block->dynamic_bytes = grid.dynamic_shared;
-    const unsigned threads = grid.block.x * grid.block.y * grid.block.z;
-    block->threads.resize(threads);
-    block->warps.resize((threads + 31) / 32);
-    for (unsigned t = 0; t < threads; ++t) {
-        Thread& thread = block->threads[t];
-        thread.thread_index = {t % grid.block.x, t / grid.block.x % grid.block.y,
-                               t / grid.block.x / grid.block.y};
-        thread.linear = static_cast<int>(t);
-        thread.lane = static_cast<int>(t % 32);
-        thread.warp = static_cast<int>(t / 32);
-        thread.block = block.get();
-    }
-    return block;
+Runner& runner() {
+    thread_local Runner instance;
+    return instance;
 }
 
-std::vector<std::size_t> block_order(std::size_t blocks) {
-    std::vector<std::size_t> order(blocks);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    if (const std::uint64_t seed = schedule_seed)
-        for (std::size_t i = 0; i < blocks; ++i)
-            order[i] = permuted_index(i, blocks, seed, RandomPurpose::shuffle, 0);
-    return order;
+void Runner::fiber_main() {
+    for (Runner& r = runner();;) {
+        r.run_fresh_threads();
+        r.park();
+    }
 }
 
 }  // namespace
 
 void set_schedule_seed(std::uint64_t seed) {
     schedule_seed = seed;
+    choices = 0;
+}
+
+std::uint64_t next_schedule_seed() {
+    const std::uint64_t seed = schedule_seed;
+    return seed ? seed + (++choices << 20) : 0;
+}
+
+int blocks_per_multiprocessor(unsigned threads, std::size_t dynamic_shared) {
+    constexpr unsigned most_threads = 2048, most_blocks = 32;
+    constexpr std::size_t shared = std::size_t{228} << 10,
+                          reserved = 1024;  // bytes, of all and for each block
+    return static_cast<int>(std::min<std::size_t>(
+        {most_threads / std::max(threads, 1u), most_blocks, shared / (dynamic_shared + reserved)}));
+}
+
+Launch check_launch(const Grid& g) {
+    const std::size_t threads = std::size_t{g.block.x} * g.block.y * g.block.z,
+                      blocks = std::size_t{g.grid.x} * g.grid.y * g.grid.z;
+    if (threads == 0 || threads > 1024 || g.block.z > 64 || blocks == 0 || g.grid.x > 0x7FFFFFFFu ||
+        g.grid.y > 0xFFFFu || g.grid.z > 0xFFFFu || g.dynamic_shared > SharedMemory::most_bytes)
+        return Launch::bad_shape;
+    const int resident =
+        multiprocessors * blocks_per_multiprocessor(static_cast<unsigned>(threads), g.dynamic_shared);
+    return g.cooperative && blocks > static_cast<std::size_t>(resident) ? Launch::too_large_to_cooperate
+                                                                        : Launch::good;
 }
 
 void run_grid(const Grid& grid, const std::function<void()>& body) {
-    const unsigned threads = grid.block.x * grid.block.y * grid.block.z;
-    const std::size_t blocks = std::size_t{grid.grid.x} * grid.grid.y * grid.grid.z;
-    if (threads == 0 || threads > 1024 || blocks == 0 || grid.dynamic_shared > shared_bytes)
-        throw Error(ErrorKind::device, "cannot launch", grid.name,
-                    std::to_string(blocks) + " blocks of " + std::to_string(threads) + " threads");
+    const std::size_t threads = std::size_t{grid.block.x} * grid.block.y * grid.block.z,
+                      blocks = std::size_t{grid.grid.x} * grid.grid.y * grid.grid.z;
+    if (const Launch launch = check_launch(grid); launch != Launch::good)
+        throw Error(
+            ErrorKind::device, "cannot launch", grid.name,
+            fmt::format("{} blocks of {} threads with {} bytes of shared memory{}", blocks, threads,
+                        grid.dynamic_shared, launch == Launch::bad_shape ? "" : " do not all fit at once"));
+    const std::uint64_t seed = next_schedule_seed();
+    const auto shuffled = [&](std::size_t i) {
+        return seed ? permuted_index(i, blocks, seed, RandomPurpose::shuffle, 0) : i;
+    };
     if (grid.cooperative) {
-        if (blocks > cooperative_blocks)
-            throw Error(ErrorKind::device, "cannot launch", grid.name, "a cooperative grid does not fit");
-        std::vector<std::unique_ptr<Block>> all;
-        for (std::size_t b : block_order(blocks)) all.push_back(make_block(grid, b));
-        Resident(grid, body).run(all);
-        self = nullptr;
+        std::vector<std::size_t> all(blocks);
+        for (std::size_t i = 0; i < blocks; ++i) all[i] = shuffled(i);
+        runner().run(grid, body, all, seed % 2 == 1);
         return;
     }
-    const std::vector<std::size_t> order = block_order(blocks);
+    constexpr std::size_t few_threads = 2048;  // not worth waking the other host threads
     std::exception_ptr error;
     std::atomic<bool> failed{false};
-#pragma omp parallel for schedule(dynamic) if (blocks > 1)
+#pragma omp parallel for schedule(dynamic) if (blocks > 1 && blocks * threads > few_threads)
     for (std::size_t i = 0; i < blocks; ++i) {
         if (failed) continue;
         try {
-            std::vector<std::unique_ptr<Block>> one;
-            one.push_back(make_block(grid, order[i]));
-            Resident(grid, body).run(one);
+            const std::size_t index = shuffled(i);
+            runner().run(grid, body, {&index, 1}, seed && i % 2 == 1);
         } catch (...) {
             if (!failed.exchange(true)) error = std::current_exception();
         }
-        self = nullptr;
     }
     if (error) std::rethrow_exception(error);
 }
 
-void sync_block() {
-    wait_for(Wait::block);
+void sync_block(Site site) {
+    runner().sync_block(site);
 }
 
-void sync_cooperative_grid() {
-    wait_for(Wait::grid);
+void sync_cooperative_grid(Site site) {
+    runner().sync_grid(site);
 }
 
-std::uint64_t exchange(unsigned mask, std::uint64_t bits, int source) {
-    Thread& thread = current();
-    if (!(mask >> thread.lane & 1u))
-        throw Error(ErrorKind::device, "bad warp exchange", "emulated", "a lane is not in its own mask");
-    auto& slots = block_of(thread).warps[static_cast<std::size_t>(thread.warp)].slots[thread.exchanges++ % 2];
-    slots[static_cast<std::size_t>(thread.lane)] = bits;
-    thread.mask = mask;
-    wait_for(Wait::warp);
-    return slots[static_cast<std::size_t>(source)];
+std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t bits, int source, Site site) {
+    return runner().exchange(kind, mask, bits, source, site);
 }
 
-unsigned ballot(unsigned mask, bool vote) {
-    unsigned votes = 0;
-    Thread& thread = current();
-    auto& warp = block_of(thread).warps[static_cast<std::size_t>(thread.warp)];
-    const std::size_t slot = thread.exchanges % 2;
-    exchange(mask, vote ? 1 : 0, thread.lane);
-    for (unsigned lane = 0; lane < 32; ++lane)
-        if ((mask >> lane & 1u) && warp.slots[slot][lane]) votes |= 1u << lane;
-    return votes;
-}
-
-namespace {
-
-// Where the block's static arrays begin: behind the dynamic one.
-std::size_t static_begin(const Block& block) {
-    return (block.dynamic_bytes + 15) / 16 * 16;
-}
-
-void reserve_shared(Block& block) {
-    if (block.shared) return;
-    block.shared.reset(new std::byte[shared_bytes]);
-    block.shared_used = static_begin(block);
-    std::memset(block.shared.get(), 0xFF, block.shared_used);  // floats of these bits are NaN
-}
-
-}  // namespace
-
-void* shared_array(const void* site, std::size_t bytes, std::size_t alignment) {
-    Block& block = block_of(current());
-    for (const SharedArray& array : block.arrays)
-        if (array.site == site) return array.address;
-    reserve_shared(block);
-    constexpr std::size_t redzone = 16;
-    const std::size_t at = (block.shared_used + redzone + alignment - 1) / alignment * alignment;
-    if (at + bytes > shared_bytes)
-        throw Error(ErrorKind::device, "too much shared memory", "emulated",
-                    std::to_string(at + bytes) + " bytes");
-    std::memset(block.shared.get() + block.shared_used, 0xFF, at + bytes - block.shared_used);
-    block.shared_used = at + bytes;
-    block.arrays.push_back({site, block.shared.get() + at});
-    return block.arrays.back().address;
+void* shared_array(const void* site, const char* name, std::size_t bytes, std::size_t alignment) {
+    return runner().block().shared.array(site, name, bytes, alignment);
 }
 
 void* dynamic_shared() {
-    Block& block = block_of(current());
-    reserve_shared(block);
-    return block.shared.get();
+    return runner().block().shared.dynamic();
 }
 
 }  // namespace onecycle::emulated

@@ -1,12 +1,17 @@
-// Runs the blocks of a kernel on the host. Each CUDA thread is a fiber, so that a barrier or a shuffle can
-// wait for the others; a thread that never waits costs one switch. Blocks run in a shuffled order, on all
-// host threads, each block on one of them.
+// Runs the blocks of a kernel on the host. Each CUDA thread that waits, at a barrier or in a shuffle, does so on
+// a fiber; threads that never wait follow each other on one. Blocks run in a shuffled order, on all host
+// threads, each block on one of them; every second block starts its threads from the last.
+//
+// What CUDA leaves undefined is an Error(device) here: a barrier that some threads of the block do not reach or
+// reach elsewhere, an exchange between lanes that name different masks or come from different lines, a value
+// taken from a lane that is not there, a write beside an array in shared memory.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <source_location>
 
 namespace onecycle::emulated {
 
@@ -33,7 +38,7 @@ struct BlockState {
 };
 
 // The CUDA thread that this host thread runs now.
-inline thread_local ThreadState* self = nullptr;
+inline constinit thread_local ThreadState* self = nullptr;
 
 struct Grid {
     dim3 grid, block;
@@ -42,20 +47,31 @@ struct Grid {
     const char* name = "";           // for error messages
 };
 
-// Runs `body` once for each thread of the grid, then returns. Throws Error(device) when threads wait for ever:
-// a barrier or a shuffle that some threads of the block or the mask never reach.
+// The multiprocessors of the emulated GPU, and how many blocks live on one at a time.
+inline constexpr int multiprocessors = 8;
+int blocks_per_multiprocessor(unsigned threads, std::size_t dynamic_shared);
+
+enum class Launch { good, bad_shape, too_large_to_cooperate };
+Launch check_launch(const Grid& grid);
+
+// Runs `body` once for each thread of the grid, then returns. Passes on what a kernel throws.
 void run_grid(const Grid& grid, const std::function<void()>& body);
 
-// Seeds the order of blocks; 0: in order.
+// Seeds every order that CUDA leaves open (0: the order of issue) and starts its sequence anew.
 void set_schedule_seed(std::uint64_t seed);
+// The seed for the next such choice, 0 if the order of issue was asked for.
+std::uint64_t next_schedule_seed();
 
 // --- called by kernels ---
-void sync_block();
-void sync_cooperative_grid();
-// Gives `bits` to the lanes of the mask and takes those of lane `source`.
-std::uint64_t exchange(unsigned mask, std::uint64_t bits, int source);
-unsigned ballot(unsigned mask, bool vote);
-void* shared_array(const void* site, std::size_t bytes, std::size_t alignment);
+using Site = std::source_location;
+enum class Exchange : std::uint8_t { shuffle, vote };
+
+void sync_block(Site site);
+void sync_cooperative_grid(Site site);
+// Gives `bits` to the lanes of the mask. A shuffle returns those of lane `source`, a vote a bit for each lane
+// whose bits are not zero.
+std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t bits, int source, Site site);
+void* shared_array(const void* site, const char* name, std::size_t bytes, std::size_t alignment);
 void* dynamic_shared();
 
 }  // namespace onecycle::emulated

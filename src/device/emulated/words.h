@@ -24,52 +24,52 @@
 
 namespace onecycle::emulated {
 
-inline void __syncthreads() {
-    sync_block();
+inline void __syncthreads(Site site = Site::current()) {
+    sync_block(site);
 }
-inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
-    exchange(mask, 0, self->lane);
+inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, Site site = Site::current()) {
+    exchange(Exchange::vote, mask, 0, self->lane, site);
 }
 inline void __threadfence() {}
 inline void __threadfence_system() {}
 
 // The bits of a value of up to 8 bytes, from another lane of the mask. All lanes of the mask must arrive.
 template <typename T>
-T exchange_value(unsigned mask, T value, int source) {
+T exchange_value(unsigned mask, T value, int source, Site site) {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
     std::uint64_t bits = 0;
     std::memcpy(&bits, &value, sizeof value);
-    bits = exchange(mask, bits, source);
+    bits = exchange(Exchange::shuffle, mask, bits, source, site);
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
 template <typename T>
-T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
-    return exchange_value(mask, value, self->lane / width * width + source % width);
+T __shfl_sync(unsigned mask, T value, int source, int width = 32, Site site = Site::current()) {
+    return exchange_value(mask, value, self->lane / width * width + source % width, site);
 }
 template <typename T>
-T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32) {
+T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, Site site = Site::current()) {
     const int source = self->lane ^ lane_mask;
-    return exchange_value(mask, value, source / width == self->lane / width ? source : self->lane);
+    return exchange_value(mask, value, source / width == self->lane / width ? source : self->lane, site);
 }
 template <typename T>
-T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32) {
+T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32, Site site = Site::current()) {
     const int source = self->lane + delta;
-    return exchange_value(mask, value, source / width == self->lane / width ? source : self->lane);
+    return exchange_value(mask, value, source / width == self->lane / width ? source : self->lane, site);
 }
 template <typename T>
-T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32) {
+T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32, Site site = Site::current()) {
     const int source = self->lane - delta;
-    return exchange_value(mask, value, source >= self->lane / width * width ? source : self->lane);
+    return exchange_value(mask, value, source >= self->lane / width * width ? source : self->lane, site);
 }
-inline unsigned __ballot_sync(unsigned mask, bool vote) {
-    return ballot(mask, vote);
+inline unsigned __ballot_sync(unsigned mask, bool vote, Site site = Site::current()) {
+    return static_cast<unsigned>(exchange(Exchange::vote, mask, vote, self->lane, site));
 }
-inline bool __any_sync(unsigned mask, bool vote) {
-    return ballot(mask, vote) != 0;
+inline bool __any_sync(unsigned mask, bool vote, Site site = Site::current()) {
+    return __ballot_sync(mask, vote, site) != 0;
 }
-inline bool __all_sync(unsigned mask, bool vote) {
-    return ballot(mask, vote) == mask;
+inline bool __all_sync(unsigned mask, bool vote, Site site = Site::current()) {
+    return __ballot_sync(mask, !vote, site) == 0;
 }
 
 // Integers only: sums of floats in no fixed order would make runs differ.
@@ -122,8 +122,8 @@ using std::log;
 using std::sqrt;
 
 // The grid-wide barrier of a cooperative launch.
-inline void sync_grid() {
-    emulated::sync_cooperative_grid();
+inline void sync_grid(Site site = Site::current()) {
+    sync_cooperative_grid(site);
 }
 
 }  // namespace onecycle::emulated
@@ -132,6 +132,6 @@ inline void sync_grid() {
 #define ONECYCLE_SHARED(type, name, count)                                    \
     static const char name##_site = 0;                                        \
     type* const name = static_cast<type*>(::onecycle::emulated::shared_array( \
-        &name##_site, sizeof(type) * static_cast<std::size_t>(count), alignof(type)))
+        &name##_site, #name, sizeof(type) * static_cast<std::size_t>(count), alignof(type)))
 #define ONECYCLE_DYNAMIC_SHARED(type, name) \
     type* const name = static_cast<type*>(::onecycle::emulated::dynamic_shared())
