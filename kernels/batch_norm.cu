@@ -16,6 +16,7 @@ namespace {
 template <typename T, int V, bool pair>
 struct Forward : Statistics<T, V> {
     static constexpr int apply_blocks = 4;
+    static constexpr int values = pair ? 3 : 2;  // of a channel: scale, shift (of both), scale of the second
     using Statistics<T, V>::tiles;
     const float* gamma[2];  // [C]
     const float* beta[2];   // [C]
@@ -31,44 +32,54 @@ struct Forward : Statistics<T, V> {
                            beta[tensor][c], epsilon);
     }
 
-    struct Loaded {
-        Pack<T, V> x, other;
-    };
-
-    __device__ void apply(int tile) const {
-        const TilePlace<V> place(tiles, tile);
-        float of_channel[pair ? 3 : 2][V];  // scale, shift (of both), scale of the second
-        channel_values(tiles, place, of_channel, [&](int c, float(&values)[pair ? 3 : 2]) {
-            const ScaleShift first = scale_shift_of(0, c);
-            values[0] = first.scale;
-            values[1] = first.shift;
-            if constexpr (pair) {
-                const ScaleShift second = scale_shift_of(1, c);
-                values[1] += second.shift;
-                values[2] = second.scale;
-            }
-        });
-        const T* const other = pair ? this->x[1] : residual;
-        for_rows<pair ? 2 : 4, true>(
+    // `with_other`: a second tensor is read beside x, which is x2 or the residual.
+    template <bool with_other>
+    __device__ void apply_rows(const TilePlace<V>& place, const float (&of_channel)[values][V]) const {
+        struct Loaded {
+            Pack<T, V> x, other;
+        };
+        const T* const second = pair ? this->x[1] : residual;
+        for_rows<with_other ? 2 : 4, true>(
             tiles, place, 0,
             [&](std::int64_t row) {
                 const std::int64_t at = row * tiles.channels + place.channel;
                 Loaded loaded;
                 loaded.x = load_pack<V>(this->x[0] + at);
-                loaded.other = other ? load_pack<V>(other + at) : Pack<T, V>{};
+                if constexpr (with_other) loaded.other = load_pack<V>(second + at);
                 return loaded;
             },
             [&](std::int64_t row, const Loaded& loaded) {
                 Pack<T, V> out;
 #pragma unroll
                 for (int k = 0; k < V; ++k) {
-                    float value = to_float(loaded.other.v[k]);
-                    if constexpr (pair) value *= of_channel[2][k];
-                    value += fmaf(to_float(loaded.x.v[k]), of_channel[0][k], of_channel[1][k]);
+                    float value = fmaf(to_float(loaded.x.v[k]), of_channel[0][k], of_channel[1][k]);
+                    if constexpr (pair)
+                        value = fmaf(to_float(loaded.other.v[k]), of_channel[2][k], value);
+                    else if constexpr (with_other)
+                        value += to_float(loaded.other.v[k]);
                     out.v[k] = from_float<T>(relu ? positive_part(value) : value);
                 }
                 store_pack(y + row * tiles.channels + place.channel, out);
             });
+    }
+
+    __device__ void apply(int tile) const {
+        const TilePlace<V> place(tiles, tile);
+        float of_channel[values][V];
+        channel_values(tiles, place, of_channel, [&](int c, float(&one)[values]) {
+            const ScaleShift first = scale_shift_of(0, c);
+            one[0] = first.scale;
+            one[1] = first.shift;
+            if constexpr (pair) {
+                const ScaleShift second = scale_shift_of(1, c);
+                one[1] += second.shift;
+                one[2] = second.scale;
+            }
+        });
+        if (pair || residual)
+            apply_rows<true>(place, of_channel);
+        else
+            apply_rows<pair>(place, of_channel);
     }
 };
 
@@ -112,8 +123,11 @@ void batch_norm(T* y, const NormOperands<T>& norm, const T* residual, bool relu,
 }
 
 template <typename T>
-void batch_norm_inference(T* y, const NormOperands<T>& norm, const T* residual, bool relu,
-                          const BatchNormShape& shape, cudaStream_t stream) {
+void batch_norm_inference(T* y, const T* x, const float* gamma, const float* beta, const float* mean,
+                          const float* variance, const T* residual, bool relu, const BatchNormShape& shape,
+                          cudaStream_t stream) {
+    // The second pass only reads the statistics.
+    const NormOperands<T> norm{x, gamma, beta, const_cast<float*>(mean), const_cast<float*>(variance)};
     with_vector<T>(shape.channels, [&]<int V>() {
         auto pass = forward_pass<T, V, false>(y, norm, norm, shape, nullptr);
         pass.residual = residual;
@@ -141,13 +155,14 @@ std::size_t batch_norm_workspace(std::int64_t rows, std::int64_t channels, int t
     return bytes;
 }
 
-#define ONECYCLE_INSTANTIATE(T)                                                                         \
+#define ONECYCLE_INSTANTIATE(T)                                                                           \
     template void batch_norm<T>(T*, const NormOperands<T>&, const T*, bool, const BatchNormShape&, void*, \
-                                cudaStream_t);                                                          \
-    template void batch_norm_inference<T>(T*, const NormOperands<T>&, const T*, bool,                   \
-                                          const BatchNormShape&, cudaStream_t);                         \
-    template void batch_norm_pair<T>(T*, const NormOperands<T>&, const NormOperands<T>&,                \
-                                     const BatchNormShape&, void*, cudaStream_t);                       \
+                                cudaStream_t);                                                            \
+    template void batch_norm_inference<T>(T*, const T*, const float*, const float*, const float*,         \
+                                          const float*, const T*, bool, const BatchNormShape&,            \
+                                          cudaStream_t);                                                  \
+    template void batch_norm_pair<T>(T*, const NormOperands<T>&, const NormOperands<T>&,                  \
+                                     const BatchNormShape&, void*, cudaStream_t);                         \
     template std::size_t batch_norm_workspace<T>(std::int64_t, std::int64_t, int);
 ONECYCLE_INSTANTIATE(float)
 ONECYCLE_INSTANTIATE(bf16)

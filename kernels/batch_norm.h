@@ -22,18 +22,19 @@ struct NormOperands {
     const T* x;          // [rows, C]
     const float* gamma;  // [C]
     const float* beta;   // [C]
-    float* mean;         // [C], written in training
-    float* variance;     // [C]
+    float* mean;         // [C], written
+    float* variance;     // [C], written
 };
 
 // y = [max(0,] bn(x) [+ residual] [)], with the statistics of these rows, which are written. `residual` may be null.
 template <typename T>
 void batch_norm(T* y, const NormOperands<T>& norm, const T* residual, bool relu, const BatchNormShape& shape,
                 void* workspace, cudaStream_t stream);
-// The same with given statistics, which are read.
+// The same with given statistics.
 template <typename T>
-void batch_norm_inference(T* y, const NormOperands<T>& norm, const T* residual, bool relu,
-                          const BatchNormShape& shape, cudaStream_t stream);
+void batch_norm_inference(T* y, const T* x, const float* gamma, const float* beta, const float* mean,
+                          const float* variance, const T* residual, bool relu, const BatchNormShape& shape,
+                          cudaStream_t stream);
 // y = max(0, bn(a.x) + bn(b.x))
 template <typename T>
 void batch_norm_pair(T* y, const NormOperands<T>& a, const NormOperands<T>& b, const BatchNormShape& shape,

@@ -57,7 +57,8 @@ template <typename T>
 void batch_norm_backward(const NormGradient<T>& norm, const T* dy, const T* dy2, bool relu,
                          const BatchNormShape& shape, void* workspace, cudaStream_t stream) {
     with_vector<T>(shape.channels, [&]<int V>() {
-        auto pass = backward_pass<T, V, Sum<T, false, false>, 1>({dy, dy2, nullptr}, {norm}, shape, workspace);
+        auto pass =
+            backward_pass<T, V, Sum<T, false, false>, 1>({dy, dy2, nullptr}, {norm}, shape, workspace);
         pass.relu = relu;
         run_passes(single_names, pass, shape.one_grid_blocks, stream);
     });

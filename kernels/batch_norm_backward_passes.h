@@ -19,13 +19,14 @@ namespace onecycle::ONECYCLE_CUDA {
 //   add<V>(loaded, g)    makes g of it, masks of its own included
 template <typename T, int V, typename Source, int tensors>
 struct Backward {
+    using First = Backward;
     static constexpr int reduce_blocks = Source::reduce_blocks, apply_blocks = Source::apply_blocks;
     static constexpr int quantities = 1 + tensors;
 
     ChannelTiles tiles;
     Source source;
     NormGradient<T> norm[tensors];
-    T* g_out;      // [rows, C], where `stored`
+    T* g_out;  // [rows, C], where `stored`
     bool relu;
     double epsilon;
     float* slots;  // [slots, 1 + tensors, C]: sum of g, sums of g (x - mean)
@@ -88,8 +89,7 @@ struct Backward {
                     sums[0][k] += g[k];
 #pragma unroll
                     for (int i = 0; i < tensors; ++i)
-                        sums[1 + i][k] =
-                            fmaf(g[k], to_float(loaded.x[i].v[k]) - mean[i][k], sums[1 + i][k]);
+                        sums[1 + i][k] = fmaf(g[k], to_float(loaded.x[i].v[k]) - mean[i][k], sums[1 + i][k]);
                 }
             });
         const TileSums<quantities> of_tile(tiles, place, sums);

@@ -8,7 +8,8 @@
 namespace onecycle::ONECYCLE_CUDA {
 
 // A batch norm is a reduction over rows by tiles (each writes its slot), the finish of each channel by a warp, and
-// a second pass by tiles that applies the result. A `Pass` has these three as members. They run as three kernels,
+// a second pass by tiles that applies the result. A `Pass` has these three as members, and names its base `First`
+// that has the first two. They run as three kernels,
 // or, where what both passes read fits in L2, as one whose blocks meet in between: two launches less, the same
 // bits. 2 blocks a multiprocessor always fit, by __launch_bounds__; a grid that meets must not be larger.
 // `reduce_blocks`, `apply_blocks`: how many shall fit in the kernels of one pass, 4 or 2, so that the 528 tiles of a
@@ -52,10 +53,6 @@ __global__ void __launch_bounds__(tile_threads, 2) one_grid_kernel(const Pass pa
     apply_tiles(pass);
 }
 
-inline LaunchShape tile_grid(int tiles) {
-    return {static_cast<unsigned>(tiles < 8192 ? tiles : 8192), tile_threads};
-}
-
 // Names of the kernels, for messages and profiles.
 struct PassNames {
     const char *reduce, *finish, *apply, *one_grid;
@@ -65,16 +62,17 @@ struct PassNames {
 template <typename Pass>
 void run_passes(const PassNames& names, const Pass& pass, int one_grid_blocks, cudaStream_t stream) {
     if (one_grid_blocks > 0) {
-        const int tiles =
-            pass.reduce_tiles() > pass.apply_tiles() ? pass.reduce_tiles() : pass.apply_tiles();
+        const int tiles = pass.reduce_tiles() > pass.apply_tiles() ? pass.reduce_tiles() : pass.apply_tiles();
         LaunchShape shape = tile_grid(tiles < one_grid_blocks ? tiles : one_grid_blocks);
         shape.cooperative = true;
         return launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
     }
     const int warps = tile_threads / warp_lanes;
-    launch(names.reduce, reduce_kernel<Pass>, tile_grid(pass.reduce_tiles()), stream, pass);
-    launch(names.finish, finish_kernel<Pass>,
-           tile_grid(static_cast<int>(divide_up(pass.finish_channels(), warps))), stream, pass);
+    using First = typename Pass::First;
+    const First& first = pass;
+    launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
+    launch(names.finish, finish_kernel<First>,
+           tile_grid(static_cast<int>(divide_up(first.finish_channels(), warps))), stream, first);
     launch(names.apply, apply_kernel<Pass>, tile_grid(pass.apply_tiles()), stream, pass);
 }
 
@@ -109,13 +107,14 @@ __device__ __forceinline__ float positive_part(float x) {
 // Reads x once.
 template <typename T, int V>
 struct Statistics {
+    using First = Statistics;
     static constexpr int reduce_blocks = 4;
     ChannelTiles tiles;
-    int tensors;          // 1 or 2
-    const T* x[2];        // [rows, C]
-    float* mean[2];       // [C]
-    float* variance[2];   // [C]
-    float* slots;         // [tensors, slots, 2, C]: mean, m2
+    int tensors;         // 1 or 2
+    const T* x[2];       // [rows, C]
+    float* mean[2];      // [C]
+    float* variance[2];  // [C]
+    float* slots;        // [tensors, slots, 2, C]: mean, m2
 
     __host__ __device__ int reduce_tiles() const { return tensors * tiles.count(); }
     __host__ __device__ int finish_channels() const { return tensors * tiles.channels; }
@@ -174,8 +173,7 @@ struct Statistics {
             const std::int64_t left = tiles.rows - std::int64_t{i} * tiles.slot_rows;
             const float* const from = slot(tensor, i) + c;
             return Moments<double>{static_cast<double>(left < tiles.slot_rows ? left : tiles.slot_rows),
-                                   static_cast<double>(from[0]),
-                                   static_cast<double>(from[tiles.channels])};
+                                   static_cast<double>(from[0]), static_cast<double>(from[tiles.channels])};
         });
         if (lane != 0) return;
         (tensor == 0 ? mean[0] : mean[1])[c] = static_cast<float>(all.mean);

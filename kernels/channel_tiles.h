@@ -62,6 +62,10 @@ inline ChannelTiles channel_tiles(std::int64_t rows, std::int64_t channels, int 
     return t;
 }
 
+inline LaunchShape tile_grid(int tiles) {
+    return {static_cast<unsigned>(tiles < 8192 ? tiles : 8192), tile_threads};
+}
+
 // Where a thread stands in tile `tile`.
 template <int V>
 struct TilePlace {
@@ -159,7 +163,7 @@ struct TileSums {
     template <int V>
     __device__ TileSums(const ChannelTiles& t, const TilePlace<V>& place,
                         const float (&sums)[quantities][V]) {
-        ONECYCLE_SHARED(float, shared, quantities * room);
+        ONECYCLE_SHARED(float, shared, quantities* room);
         const int columns = t.width * V;
         for (lanes = warp_lanes; lanes * columns > tile_threads;) lanes /= 2;
         stride = columns + warp_lanes / lanes;  // neighbouring lanes and columns meet in no bank
@@ -179,7 +183,9 @@ struct TileSums {
         if (column >= columns || place.tile_channel + column >= t.channels) column = 0;
         channel = place.tile_channel + column;
     }
-    __device__ float get(int quantity, int line) const { return at[quantity * room + line * stride + column]; }
+    __device__ float get(int quantity, int line) const {
+        return at[quantity * room + line * stride + column];
+    }
     __device__ float sum(int quantity) const {
         return sum_parts<float>(parts, lane, lanes, [&](int line) { return get(quantity, line); });
     }
@@ -190,7 +196,7 @@ struct TileSums {
 template <int values, int V, typename F>
 __device__ __forceinline__ void channel_values(const ChannelTiles& t, const TilePlace<V>& place,
                                                float (&of_thread)[values][V], F f) {
-    ONECYCLE_SHARED(float, shared, values * tile_channels);
+    ONECYCLE_SHARED(float, shared, values* tile_channels);
     __syncthreads();  // the tile before may still be read
     const int mine = static_cast<int>(threadIdx.x);
     if (mine < t.width * V && place.tile_channel + mine < t.channels) {
@@ -199,11 +205,12 @@ __device__ __forceinline__ void channel_values(const ChannelTiles& t, const Tile
         for (int i = 0; i < values; ++i) shared[i * tile_channels + mine] = one[i];
     }
     __syncthreads();
-    if (place.channel >= t.channels) return;
+    const bool inside = place.channel < t.channels;
 #pragma unroll
     for (int i = 0; i < values; ++i)
 #pragma unroll
-        for (int k = 0; k < V; ++k) of_thread[i][k] = shared[i * tile_channels + place.column + k];
+        for (int k = 0; k < V; ++k)
+            of_thread[i][k] = inside ? shared[i * tile_channels + place.column + k] : 0.0f;
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA
