@@ -71,10 +71,10 @@ struct Gathered {
 };
 
 constexpr PassNames forward_names{"batch_norm_max_pool_statistics", "batch_norm_max_pool_finish",
-                                  "batch_norm_max_pool_apply", "batch_norm_max_pool"};
+                                  "batch_norm_max_pool_apply"};
 constexpr PassNames backward_names{"batch_norm_max_pool_backward_reduce",
                                    "batch_norm_max_pool_backward_finish",
-                                   "batch_norm_max_pool_backward_apply", "batch_norm_max_pool_backward"};
+                                   "batch_norm_max_pool_backward_apply"};
 
 }  // namespace
 
@@ -96,7 +96,7 @@ void batch_norm_max_pool(T* y, std::uint8_t* index, const NormOperands<T>& norm,
         pass.y = y;
         pass.index = index;
         pass.epsilon = batch.epsilon;
-        run_passes(forward_names, pass, batch.one_grid_blocks, stream);
+        run_three_kernels(forward_names, pass, stream);
     });
 }
 
@@ -107,7 +107,7 @@ void batch_norm_max_pool_backward(const NormGradient<T>& norm, const T* dy, cons
     with_vector<T>(batch.channels, [&]<int V>() {
         auto pass = backward_pass<T, V, Gathered<T>, 1>({pool, dy, dy2, index}, {norm}, batch, workspace);
         pass.relu = true;
-        run_passes(backward_names, pass, batch.one_grid_blocks, stream);
+        run_three_kernels(backward_names, pass, stream);
     });
 }
 

@@ -55,25 +55,27 @@ __global__ void __launch_bounds__(tile_threads, 2) one_grid_kernel(const Pass pa
 
 // Names of the kernels, for messages and profiles.
 struct PassNames {
-    const char *reduce, *finish, *apply, *one_grid;
+    const char *reduce, *finish, *apply, *one_grid = "";
 };
+
+template <typename Pass>
+void run_three_kernels(const PassNames& names, const Pass& pass, cudaStream_t stream) {
+    using First = typename Pass::First;
+    const First& first = pass;
+    const auto finish_blocks = divide_up(first.finish_channels(), tile_threads / warp_lanes);
+    launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
+    launch(names.finish, finish_kernel<First>, tile_grid(static_cast<int>(finish_blocks)), stream, first);
+    launch(names.apply, apply_kernel<Pass>, tile_grid(pass.apply_tiles()), stream, pass);
+}
 
 // `one_grid_blocks` 0: three kernels; else one, of at most so many blocks.
 template <typename Pass>
 void run_passes(const PassNames& names, const Pass& pass, int one_grid_blocks, cudaStream_t stream) {
-    if (one_grid_blocks > 0) {
-        const int tiles = pass.reduce_tiles() > pass.apply_tiles() ? pass.reduce_tiles() : pass.apply_tiles();
-        LaunchShape shape = tile_grid(tiles < one_grid_blocks ? tiles : one_grid_blocks);
-        shape.cooperative = true;
-        return launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
-    }
-    const int warps = tile_threads / warp_lanes;
-    using First = typename Pass::First;
-    const First& first = pass;
-    launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
-    launch(names.finish, finish_kernel<First>,
-           tile_grid(static_cast<int>(divide_up(first.finish_channels(), warps))), stream, first);
-    launch(names.apply, apply_kernel<Pass>, tile_grid(pass.apply_tiles()), stream, pass);
+    if (one_grid_blocks == 0) return run_three_kernels(names, pass, stream);
+    const int tiles = pass.reduce_tiles() > pass.apply_tiles() ? pass.reduce_tiles() : pass.apply_tiles();
+    LaunchShape shape = tile_grid(tiles < one_grid_blocks ? tiles : one_grid_blocks);
+    shape.cooperative = true;
+    launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
 }
 
 // bn(x) = x scale + shift. All kernels take the two from the same floats by the same arithmetic, and round once

@@ -92,7 +92,9 @@ __device__ __forceinline__ void gather_pixel(const PoolShape& s, std::int64_t ro
 #pragma unroll
     for (int k = 0; k < V; ++k) sum[k] = 0;
     constexpr int at_once = 2;
+#pragma unroll 1
     for (int oy = y0; oy < y1; ++oy)
+#pragma unroll 1
         for (int begin = x0; begin < x1; begin += at_once) {
             Pack<T, V> gradient[at_once], second[at_once];
             Pack<std::uint8_t, V> places[at_once];

@@ -23,6 +23,8 @@ struct Context {
     std::size_t one_grid_bytes = std::size_t{30} << 20;
 };
 
+std::unique_ptr<Backend> make_backend(const Context& context);
+
 using Maker = MadeOp (*)(const OpDesc&, const Context&);
 
 MadeOp make_normalize_images(const OpDesc&, const Context&);
