@@ -156,6 +156,78 @@ std::vector<Values> max_pool_backward(const OpDesc& desc, const std::vector<Valu
     return {dx};
 }
 
+// The fused kinds, each as its definition in ops.h says.
+std::vector<Values> batch_norm_pair(const OpDesc& desc, const std::vector<Values>& in) {
+    const double count = static_cast<double>(desc.inputs[0][0] * desc.inputs[0][2] * desc.inputs[0][3]);
+    const auto channels = static_cast<std::size_t>(desc.inputs[0][1]);
+    std::vector<Values> out = {Values(in[0].size()), Values(channels), Values(channels), Values(channels),
+                               Values(channels)};
+    for (std::size_t i = 0; i < 2; ++i) {
+        const Values &x = in[3 * i], &gamma = in[3 * i + 1], &beta = in[3 * i + 2];
+        Values &mean = out[1 + 2 * i], &variance = out[2 + 2 * i];
+        for_channels(desc.inputs[0], [&](std::size_t k, std::size_t c) { mean[c] += x[k] / count; });
+        for_channels(desc.inputs[0], [&](std::size_t k, std::size_t c) {
+            variance[c] += (x[k] - mean[c]) * (x[k] - mean[c]) / count;
+        });
+        for_channels(desc.inputs[0], [&](std::size_t k, std::size_t c) {
+            out[0][k] += gamma[c] * (x[k] - mean[c]) / std::sqrt(variance[c] + desc.epsilon) + beta[c];
+        });
+    }
+    for (double& y : out[0]) y = std::max(0.0, y);
+    return out;
+}
+
+std::vector<Values> batch_norm_pair_backward(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc& shape = desc.inputs[1];
+    const auto channels = static_cast<std::size_t>(shape[1]);
+    const double count = static_cast<double>(shape[0] * shape[2] * shape[3]);
+    Values g = in[0];
+    for (std::size_t k = 0; k < g.size(); ++k) {
+        if (desc.second_gradient) g[k] += in[10][k];
+        if (in[9][k] <= 0) g[k] = 0;
+    }
+    std::vector<Values> out;
+    for (std::size_t i = 0; i < 2; ++i) {
+        const Values &x = in[1 + 4 * i], &mean = in[2 + 4 * i], &variance = in[3 + 4 * i],
+                     &gamma = in[4 + 4 * i];
+        const auto normal = [&](std::size_t k, std::size_t c) {
+            return (x[k] - mean[c]) / std::sqrt(variance[c] + desc.epsilon);
+        };
+        Values dx(g.size()), dgamma(channels), dbeta(channels);
+        for_channels(shape, [&](std::size_t k, std::size_t c) {
+            dbeta[c] += g[k];
+            dgamma[c] += g[k] * normal(k, c);
+        });
+        for_channels(shape, [&](std::size_t k, std::size_t c) {
+            dx[k] = gamma[c] / std::sqrt(variance[c] + desc.epsilon) *
+                    (g[k] - dbeta[c] / count - normal(k, c) * dgamma[c] / count);
+        });
+        out.insert(out.end(), {dx, dgamma, dbeta});
+    }
+    return out;
+}
+
+std::vector<Values> batch_norm_max_pool(OpDesc desc, const std::vector<Values>& in) {
+    desc.kind = OpKind::batch_norm;
+    desc.relu = true;
+    const std::vector<Values> norm = batch_norm(desc, in);
+    const std::vector<Values> pool = max_pool(desc, {norm[0]});
+    return {pool[0], pool[1], norm[1], norm[2]};
+}
+
+std::vector<Values> batch_norm_max_pool_backward(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc &dy = desc.inputs[0], &x = desc.inputs[2], vector{x[1]};
+    OpDesc pool = desc, norm = desc;
+    pool.inputs = {dy, desc.inputs[1], dy};
+    pool.outputs = {x};
+    const Values gathered =
+        max_pool_backward(pool, {in[0], in[1], desc.second_gradient ? in[7] : Values{}})[0];
+    norm.relu = true;
+    norm.second_gradient = false;
+    norm.inputs = {x, x, vector, vector, vector, vector};
+    return batch_norm_backward(norm, {gathered, in[2], in[3], in[4], in[5], in[6]});
+}
+
 std::vector<Values> softmax_cross_entropy(const OpDesc& desc, const std::vector<Values>& in) {
     const auto classes = static_cast<std::size_t>(desc.inputs[0][1]);
     const auto count = static_cast<std::size_t>(in[2][0]);
@@ -235,6 +307,14 @@ std::vector<Values> reference(const OpDesc& desc, const std::vector<Values>& in)
             return batch_norm(desc, in);
         case OpKind::batch_norm_backward:
             return batch_norm_backward(desc, in);
+        case OpKind::batch_norm_pair:
+            return batch_norm_pair(desc, in);
+        case OpKind::batch_norm_pair_backward:
+            return batch_norm_pair_backward(desc, in);
+        case OpKind::batch_norm_max_pool:
+            return batch_norm_max_pool(desc, in);
+        case OpKind::batch_norm_max_pool_backward:
+            return batch_norm_max_pool_backward(desc, in);
         case OpKind::relu:
             for (std::size_t k = 0; k < out.size(); ++k) out[k] = std::max(0.0, in[0][k]);
             return {out};

@@ -117,6 +117,74 @@ TEST(Gradients, of_pools_are_derivatives) {
                     average.backward(OpKind::global_average_pool_backward, {{2, 2}}, {x}, {average.dy})[0]);
 }
 
+TEST(Gradients, of_a_pair_of_batch_norms_are_derivatives) {
+    const TensorDesc x{3, 2, 3, 5}, v{2};
+    Forward f({.kind = OpKind::batch_norm_pair, .inputs = {x, v, v, x, v, v}, .outputs = {x, v, v, v, v}});
+    const auto out = f.outputs();
+    const auto gradients = f.backward(
+        OpKind::batch_norm_pair_backward, {x, x, v, v, v, x, v, v, v, x}, {x, v, v, x, v, v},
+        {f.dy, f.inputs[0], out[1], out[2], f.inputs[1], f.inputs[3], out[3], out[4], f.inputs[4], out[0]});
+    for (std::size_t i = 0; i < f.inputs.size(); ++i) expect_gradient(f.inputs[i], f.scalar(), gradients[i]);
+}
+
+TEST(Gradients, of_batch_norm_with_a_max_pool_are_derivatives) {
+    const TensorDesc x{2, 2, 5, 7}, y{2, 2, 3, 4}, v{2};
+    OpDesc d{.kind = OpKind::batch_norm_max_pool, .kernel = 3, .stride = 2, .padding = 1};
+    d.inputs = {x, v, v};
+    d.outputs = {y, y, v, v};
+    Forward f(d);
+    const auto out = f.outputs();
+    const auto gradients = f.backward(OpKind::batch_norm_max_pool_backward, {y, y, x, v, v, v, v}, {x, v, v},
+                                      {f.dy, out[1], f.inputs[0], out[2], out[3], f.inputs[1], f.inputs[2]});
+    for (std::size_t i = 0; i < f.inputs.size(); ++i) expect_gradient(f.inputs[i], f.scalar(), gradients[i]);
+}
+
+// Each fused kind is the kinds it stands for, one after the other.
+TEST(FusedKinds, are_compositions_of_the_single_ones) {
+    const TensorDesc x{3, 2, 5, 7}, y{3, 2, 3, 4}, v{2};
+    const auto random = [](const TensorDesc& t, std::uint64_t i) { return random_values(t, 200 + i); };
+    const Values a = random(x, 0), gamma = random(v, 1), beta = random(v, 2), b = random(x, 3),
+                 gamma2 = random(v, 4), beta2 = random(v, 5), dy = random(x, 6), dy2 = random(x, 7);
+    const auto expect_equal = [](const Values& got, const Values& expected) {
+        ASSERT_EQ(got.size(), expected.size());
+        for (std::size_t k = 0; k < got.size(); ++k) ASSERT_NEAR(got[k], expected[k], 1e-12) << k;
+    };
+
+    // y = relu(bn(a) + bn(b)): the second batch norm is the first one's residual.
+    const OpDesc norm{.kind = OpKind::batch_norm, .inputs = {x, v, v}, .outputs = {x, v, v}};
+    const auto second = reference(norm, {b, gamma2, beta2});
+    OpDesc with_residual = norm;
+    with_residual.relu = with_residual.residual = true;
+    with_residual.inputs.push_back(x);
+    const auto first = reference(with_residual, {a, gamma, beta, second[0]});
+    const auto pair =
+        reference({.kind = OpKind::batch_norm_pair, .inputs = {x, v, v, x, v, v}, .outputs = {x, v, v, v, v}},
+                  {a, gamma, beta, b, gamma2, beta2});
+    for (std::size_t i = 0; i < 3; ++i) expect_equal(pair[i], first[i]);
+    for (std::size_t i = 1; i < 3; ++i) expect_equal(pair[2 + i], second[i]);
+
+    OpDesc backward{.kind = OpKind::batch_norm_backward,
+                    .inputs = {x, x, v, v, v, v, x, x},
+                    .outputs = {x, v, v, x},
+                    .relu = true,
+                    .residual = true,
+                    .second_gradient = true};
+    const auto of_first = reference(backward, {dy, a, pair[1], pair[2], gamma, beta, dy2, pair[0]});
+    const auto of_second =
+        reference({.kind = OpKind::batch_norm_backward, .inputs = {x, x, v, v, v, v}, .outputs = {x, v, v}},
+                  {of_first[3], b, pair[3], pair[4], gamma2, beta2});
+    const auto of_pair =
+        reference({.kind = OpKind::batch_norm_pair_backward,
+                   .inputs = {x, x, v, v, v, x, v, v, v, x, x},
+                   .outputs = {x, v, v, x, v, v},
+                   .second_gradient = true},
+                  {dy, a, pair[1], pair[2], gamma, b, pair[3], pair[4], gamma2, pair[0], dy2});
+    for (std::size_t i = 0; i < 3; ++i) {
+        expect_equal(of_pair[i], of_first[i]);
+        expect_equal(of_pair[3 + i], of_second[i]);
+    }
+}
+
 TEST(Gradients, of_relu_and_linear_are_derivatives) {
     const TensorDesc x{3, 5}, w{4, 5}, b{4}, y{3, 4};
     Forward relu({.kind = OpKind::relu, .inputs = {x}, .outputs = {x}});

@@ -97,11 +97,15 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
+std::unique_ptr<Backend> make_backend(const Context& context) {
+    return std::make_unique<CudaBackend>(context);
+}
+
 }  // namespace ONECYCLE_CUDA
 
 #if defined(ONECYCLE_EMULATED)
 std::unique_ptr<Backend> make_emulated_backend() {
-    return std::make_unique<emulated::CudaBackend>(emulated::Context{});
+    return emulated::make_backend({});
 }
 #endif
 

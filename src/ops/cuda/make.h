@@ -17,7 +17,13 @@ namespace onecycle::ONECYCLE_CUDA {
 struct Context {
     int multiprocessors = 1;
     bool deterministic = true;
+    // An operation whose passes read so many bytes twice finds them in L2 the second time: its passes then run as
+    // one cooperative grid. Operations that choose so must stand in one branch of a step: two such grids
+    // at the same time could each hold multiprocessors that the other waits for. Results do not depend on it.
+    std::size_t one_grid_bytes = std::size_t{30} << 20;
 };
+
+std::unique_ptr<Backend> make_backend(const Context& context);
 
 using Maker = MadeOp (*)(const OpDesc&, const Context&);
 

@@ -19,39 +19,6 @@ MadeOp make_normalize_images(const OpDesc& desc, const Context&) {
 MadeOp make_conv2d(const OpDesc& desc, const Context&) {
     return missing(desc);
 }
-MadeOp make_batch_norm(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_batch_norm_backward(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_batch_norm_inference(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_batch_norm_pair(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_batch_norm_pair_backward(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_batch_norm_max_pool(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_batch_norm_max_pool_backward(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_max_pool(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_max_pool_backward(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_global_average_pool(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_global_average_pool_backward(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
 MadeOp make_linear(const OpDesc& desc, const Context&) {
     return missing(desc);
 }

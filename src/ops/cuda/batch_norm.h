@@ -1,0 +1,57 @@
+// What the batch-norm operations check and derive alike.
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+
+#include "kernels/batch_norm.h"
+#include "kernels/pool.h"
+#include "ops/cuda/make.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+inline void require_nhwc(const OpDesc& desc, const TensorDesc& x) {
+    require(x.rank == 4 && x.layout == Layout::nhwc && x.elements() > 0, desc, "x is no activation in nhwc");
+}
+
+inline void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands,
+                                    std::initializer_list<std::size_t> which, std::int64_t channels) {
+    for (std::size_t i : which) require_plain(desc, operands[i], {channels}, "a per-channel vector");
+}
+
+// `read_twice`: tensors of the size of x that both passes read.
+inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, std::size_t read_twice,
+                                       const Context& context) {
+    const bool one_grid = read_twice * x.bytes() <= context.one_grid_bytes;
+    return {.rows = x[0] * x[2] * x[3],
+            .channels = x[1],
+            .epsilon = desc.epsilon,
+            .one_grid_blocks = one_grid ? 2 * context.multiprocessors : 0};
+}
+
+// Checks that the window leads from x to y and that the index fits; both are in nhwc.
+inline PoolShape pool_shape(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y,
+                            const TensorDesc& index) {
+    require_nhwc(desc, x);
+    require(y.type == x.type && y.layout == x.layout && y.rank == 4, desc, "activations differ in layout");
+    require(index.type == DType::u8 && index.same_shape(y) && index.layout == y.layout, desc,
+            "the index is not u8 of the shape and layout of y");
+    require(x[0] == y[0] && x[1] == y[1], desc, "images or channels differ");
+    require(desc.kernel * desc.kernel <= 256 && 2 * desc.padding <= desc.kernel, desc,
+            "the window is too large, or its padding more than half of it");
+    for (int d : {2, 3})
+        require(y[d] > 0 && y[d] == (x[d] + 2 * desc.padding - desc.kernel) / desc.stride + 1, desc,
+                "x " + to_string(x) + " does not give y " + to_string(y));
+    require(x[0] * x[2] * x[3] < std::int64_t{1} << 31, desc, "x has 2^31 pixels or more");
+    return {.images = x[0],
+            .channels = x[1],
+            .height = static_cast<int>(x[2]),
+            .width = static_cast<int>(x[3]),
+            .out_height = static_cast<int>(y[2]),
+            .out_width = static_cast<int>(y[3]),
+            .kernel = desc.kernel,
+            .stride = desc.stride,
+            .padding = desc.padding};
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA

@@ -1,0 +1,130 @@
+// Max pooling and global average pooling on the emulator.
+#include <cmath>
+#include <limits>
+
+#include "cuda/batch_norm.h"
+#include "onecycle/rng.h"
+
+namespace onecycle::testing {
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+Values integers(const TensorDesc& t, std::uint32_t seed) {
+    RandomStream random(42, RandomPurpose::demo_data, seed, 0);
+    Values values(static_cast<std::size_t>(t.elements()));
+    for (double& v : values) v = static_cast<double>(random.below(7)) - 3;
+    return values;
+}
+
+// Small integers in any type are exact, and have many equal maxima.
+TEST(CudaPool, of_maxima_is_exact_on_integers_forward_and_backward) {
+    const Machine machine = emulated_machine();
+    const struct {
+        TensorDesc x;
+        int kernel, stride, padding;
+    } cases[] = {{{3, 16, 7, 11}, 3, 2, 1},  {{1, 5, 8, 5}, 2, 2, 0},   {{7, 24, 5, 6}, 3, 1, 1},
+                 {{2, 32, 13, 12}, 3, 2, 1}, {{1, 7, 11, 13}, 5, 2, 2}, {{1, 72, 5, 5}, 4, 3, 2},
+                 {{1, 8, 37, 41}, 3, 2, 1},  {{2, 3, 1, 1}, 3, 2, 1},   {{1, 16, 9, 7}, 2, 3, 0}};
+    for (DType type : float_types)
+        for (const auto& c : cases) {
+            const TensorDesc x = activation(c.x, type);
+            TensorDesc y = x;
+            for (std::size_t i : {2, 3}) y.dims[i] = (x.dims[i] + 2 * c.padding - c.kernel) / c.stride + 1;
+            TensorDesc index = y;
+            index.type = DType::u8;
+            OpDesc d{.kind = OpKind::max_pool, .kernel = c.kernel, .stride = c.stride, .padding = c.padding};
+            d.inputs = {x};
+            d.outputs = {y, index};
+            const Values values = integers(x, 1);
+            expect_agrees(d, {values}, 0, machine);
+            const Values places = reference(d, {values})[1];
+            d.kind = OpKind::max_pool_backward;
+            d.inputs = {y, index};
+            d.outputs = {x};
+            expect_agrees(d, {integers(y, 2), places}, 0, machine);
+            d.second_gradient = true;
+            d.inputs.push_back(y);
+            expect_agrees(d, {integers(y, 2), places, integers(y, 3)}, 0, machine);
+        }
+}
+
+TEST(CudaPool, takes_the_first_maximum_and_lets_nan_win) {
+    OpDesc d{.kind = OpKind::max_pool, .kernel = 2, .stride = 2};
+    for (DType type : float_types)
+        for (const std::int64_t channels : {1, 8}) {
+            const TensorDesc x = activation({1, channels, 2, 10}, type),
+                             y = activation({1, channels, 1, 5}, type),
+                             index = activation({1, channels, 1, 5}, DType::u8);
+            d.inputs = {x};
+            d.outputs = {y, index};
+            const Values rows[2] = {{3, 3, nan, 1, 2, nan, -infinity, -infinity, 0, 5},
+                                    {3, 3, 7, 9, nan, 4, -infinity, -infinity, 5, infinity}};
+            Values values;
+            for (std::int64_t c = 0; c < channels; ++c)
+                for (const Values& row : rows) values.insert(values.end(), row.begin(), row.end());
+            const Outcome outcome = run_op(d, {values}, emulated_machine());
+            for (std::int64_t c = 0; c < channels; ++c) {
+                const double* out = outcome.outputs[0].data() + 5 * c;
+                const double* place = outcome.outputs[1].data() + 5 * c;
+                EXPECT_EQ(out[0], 3);
+                EXPECT_EQ(place[0], 0);
+                EXPECT_TRUE(std::isnan(out[1]));
+                EXPECT_TRUE(std::isnan(out[2]));
+                EXPECT_EQ(out[3], -infinity);
+                EXPECT_EQ(place[3], 0);
+                EXPECT_EQ(out[4], infinity);
+                EXPECT_EQ(place[4], 3);
+            }
+        }
+}
+
+TEST(CudaPool, of_averages_agrees_with_the_reference_and_is_exact_on_integers) {
+    const Machine machine = emulated_machine();
+    for (DType type : float_types)
+        for (DType features : {type, DType::f32})
+            for (const TensorDesc& shape : {TensorDesc{3, 16, 4, 4},
+                                            {1, 20, 2, 8},
+                                            {7, 40, 1, 1},
+                                            {2, 5, 7, 9},
+                                            {2, 72, 31, 29},
+                                            {3, 64, 7, 7}}) {
+                const TensorDesc x = activation(shape, type),
+                                 y({shape[0], shape[1]}, Layout::plain, features);
+                OpDesc d{.kind = OpKind::global_average_pool, .inputs = {x}, .outputs = {y}};
+                expect_near(run_op(d, {random_values(x, 1)}, machine), reference(d, {random_values(x, 1)}));
+                const bool exact = shape[2] * shape[3] <= 16 && type == DType::f32;
+                if (exact) expect_agrees(d, {integers(x, 1)}, 0, machine);
+                d = {.kind = OpKind::global_average_pool_backward, .inputs = {y}, .outputs = {x}};
+                expect_near(run_op(d, {random_values(y, 2)}, machine), reference(d, {random_values(y, 2)}));
+                if (exact) expect_agrees(d, {integers(y, 2)}, 0, machine);
+            }
+}
+
+TEST(CudaPool, agrees_with_pytorch) {
+    const Machine machine = emulated_machine();
+    const TensorDesc x = activation({2, 8, 9, 7}, DType::f32), y = activation({2, 8, 5, 4}, DType::f32),
+                     index = activation({2, 8, 5, 4}, DType::u8), features{2, 8};
+    OpDesc d{.kind = OpKind::max_pool, .kernel = 3, .stride = 2, .padding = 1};
+    d.inputs = {x};
+    d.outputs = {y, index};
+    const Outcome pool = run_op(d, {pytorch_values(x, 1)}, machine);
+    expect_pytorch(pool.outputs[0], pytorch()["max_pool"]["y"], "max pool");
+    d.kind = OpKind::max_pool_backward;
+    d.inputs = {y, index};
+    d.outputs = {x};
+    expect_pytorch(run_op(d, {pytorch_values(y, 99), pool.outputs[1]}, machine).outputs[0],
+                   pytorch()["max_pool"]["dx"], "max pool dx");
+    d = {.kind = OpKind::global_average_pool, .inputs = {x}, .outputs = {features}};
+    expect_pytorch(run_op(d, {pytorch_values(x, 1)}, machine).outputs[0], pytorch()["average_pool"]["y"],
+                   "average pool");
+    d = {.kind = OpKind::global_average_pool_backward, .inputs = {features}, .outputs = {x}};
+    expect_pytorch(run_op(d, {pytorch_values(features, 99)}, machine).outputs[0],
+                   pytorch()["average_pool"]["dx"], "average pool dx");
+}
+
+}  // namespace
+
+}  // namespace onecycle::testing
