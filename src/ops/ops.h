@@ -45,6 +45,8 @@
 //   commit_step                   result, check                     -> control (in place)
 //   add_metrics                   result                            -> control (in place)
 //
+// [control] of the loss is there with loss_scale; half_gradients and half_parameters where the program has them.
+//
 // 16-bit programs keep convolution weights twice: parameters are f32, half_parameters the copies that the
 // convolutions read, at the same element offsets; their gradients come in 16 bits, in half_gradients. With
 // accumulation the sum is f32, and the operations after it see no half_gradients.
@@ -150,7 +152,8 @@ struct OpDesc {
     int accumulation = 1, micro = 0;  // micro step `micro` of `accumulation`
     std::vector<ParameterSegment> parameters;
     std::vector<StatisticsSegment> statistics;
-    std::int64_t average_split = 0;  // average = [parameters, statistics]; where the statistics begin
+    // average = [parameters, statistics]; where the statistics begin, a multiple of 128
+    std::int64_t average_split = 0;
 };
 
 // Pairs of operations that a back end may run as one.

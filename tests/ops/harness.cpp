@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <map>
 #include <new>
 
 #include "core/half.h"
@@ -179,6 +180,35 @@ Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Mach
     outcome.implementation = made.implementation;
     outcome.reorders = made.reorders;
     return outcome;
+}
+
+bool run_in_place(const OpDesc& desc, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
+                  const Machine& machine) {
+    Device& device = *machine.device;
+    MadeOp made = machine.backend->make(desc);
+    std::map<void*, WatchedBuffer> buffers;
+    const auto bind = [&](const std::vector<TensorDesc>& descs, const std::vector<void*>& hosts) {
+        std::vector<void*> bound;
+        for (std::size_t i = 0; i < hosts.size(); ++i) {
+            const auto [at, added] = buffers.try_emplace(hosts[i], device, descs.at(i).bytes());
+            const auto* bytes = static_cast<const std::byte*>(hosts[i]);
+            if (added) at->second.write({bytes, bytes + descs[i].bytes()});
+            bound.push_back(at->second.data());
+        }
+        return bound;
+    };
+    const std::vector<void*> in = bind(made.desc.inputs, inputs), out = bind(made.desc.outputs, outputs);
+    WatchedBuffer workspace(device, made.workspace);
+    const auto launchable = device.prepare(
+        {{.run = [&](Stream& stream) { made.op->run(in.data(), out.data(), workspace.data(), stream); }}});
+    launchable->launch();
+    device.synchronize();
+    for (void* host : outputs) {
+        const std::vector<std::byte> bytes = buffers.at(host).read();
+        std::memcpy(host, bytes.data(), bytes.size());
+    }
+    return workspace.intact() && std::all_of(buffers.begin(), buffers.end(),
+                                             [](const auto& entry) { return entry.second.intact(); });
 }
 
 }  // namespace onecycle::testing

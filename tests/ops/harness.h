@@ -40,6 +40,11 @@ Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Mach
 // On the CPU, with so many threads.
 Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, int threads = 2);
 
+// Makes the operation and runs it once on copies of host memory; the outputs come back. A pointer given twice is
+// one buffer, worked on in place. False when a redzone was written.
+bool run_in_place(const OpDesc& desc, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
+                  const Machine& machine);
+
 // A tensor in which each BatchResult is six values.
 inline TensorDesc result_desc() {
     return TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8);

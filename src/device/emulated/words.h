@@ -15,6 +15,7 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 #define threadIdx (::onecycle::emulated::self->thread_index)
 #define blockIdx (::onecycle::emulated::self->block->block_index)
@@ -119,6 +120,7 @@ using std::fmaxf;
 using std::fminf;
 using std::isfinite;
 using std::log;
+using std::pow;
 using std::sqrt;
 
 // The grid-wide barrier of a cooperative launch.

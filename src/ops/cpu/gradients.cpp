@@ -1,11 +1,10 @@
 // Gradients between backward and update: their sum over micro batches, their norm, and whether all are
 // finite.
-#include <cmath>
-
 #include "ops/control.h"
 #include "ops/cpu/flat_buffer.h"
 #include "ops/cpu/make.h"
 #include "ops/cpu/simd.h"
+#include "ops/step_rules.h"
 
 namespace onecycle::cpu {
 
@@ -59,39 +58,33 @@ MadeOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
     });
 }
 
-// clip_norm as torch.nn.utils.clip_grad_norm_: scale = min(1, clip_norm / (norm + 1e-6)).
 MadeOp make_check_gradients(const OpDesc& desc, const Context& context) {
     require_operands(desc, 3, 1);
+    require(!desc.loss_scale, desc, "this back end has no loss scale");
     const std::vector<FlatPiece> pieces = trained_pieces(desc.parameters);
     for (const ParameterSegment& s : desc.parameters)
         require(s.offset >= 0 && s.offset + s.elements <= desc.inputs[0].elements(), desc,
                 "a parameter lies outside the gradients");
     const std::size_t workspace = pieces.size() * sizeof(double);
     const double clip_norm = desc.optimizer.clip_norm;
-    return made_of(
-        desc, workspace, [=, threads = context.threads](void* const* in, void* const* out, void* work) {
-            auto* const sums = static_cast<double*>(work);
-            parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
-                sums[i] = sum_of_squares(floats(in[0]), pieces[static_cast<std::size_t>(i)].range);
-            });
-            const BatchResult& result = *static_cast<const BatchResult*>(in[1]);
-            const StepControl& control = *static_cast<const StepControl*>(in[2]);
-            GradientCheck check{};
-            check.first_bad = -1;
-            double total = 0;
-            for (std::size_t i = 0; i < pieces.size(); ++i) {
-                total += sums[i];
-                const auto segment = static_cast<std::int32_t>(pieces[i].segment);
-                if (!std::isfinite(sums[i]) && (check.first_bad < 0 || segment < check.first_bad))
-                    check.first_bad = segment;
-            }
-            if (!std::isfinite(result.loss)) check.first_bad = -2;
-            check.finite = check.first_bad == -1;
-            check.norm = std::sqrt(total);
-            check.scale = clip_norm > 0 ? std::min(1.0, clip_norm / (check.norm + 1e-6)) : 1.0;
-            check.apply = check.finite && control.stop == 0 && control.update < control.last_update;
-            *static_cast<GradientCheck*>(out[0]) = check;
-        });
+    return made_of(desc, workspace,
+                   [=, threads = context.threads](void* const* in, void* const* out, void* work) {
+                       auto* const sums = static_cast<double*>(work);
+                       parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
+                           sums[i] = sum_of_squares(floats(in[0]), pieces[static_cast<std::size_t>(i)].range);
+                       });
+                       double total = 0;
+                       std::int32_t first_bad = -1;
+                       for (std::size_t i = 0; i < pieces.size(); ++i) {
+                           total += sums[i];
+                           const auto segment = static_cast<std::int32_t>(pieces[i].segment);
+                           if (!is_finite(sums[i]) && (first_bad < 0 || segment < first_bad))
+                               first_bad = segment;
+                       }
+                       *static_cast<GradientCheck*>(out[0]) =
+                           judge_gradients(total, first_bad, static_cast<const BatchResult*>(in[1])->loss,
+                                           *static_cast<const StepControl*>(in[2]), clip_norm, 1);
+                   });
 }
 
 }  // namespace onecycle::cpu

@@ -28,32 +28,5 @@ MadeOp make_linear_backward_data(const OpDesc& desc, const Context&) {
 MadeOp make_linear_backward_weights(const OpDesc& desc, const Context&) {
     return missing(desc);
 }
-MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_softmax(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_accumulate_gradients(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_check_gradients(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_update_parameters(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_update_average(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_commit_step(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_add_metrics(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -1,0 +1,34 @@
+#include "kernels/commit.h"
+
+#include "kernels/schedule.h"
+#include "ops/step_rules.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+namespace {
+
+constexpr int threads = 64;  // load the schedule; one of them does the rest
+
+__global__ void __launch_bounds__(threads)
+    commit_kernel(StepControl* control, const BatchResult* __restrict__ result,
+                  const GradientCheck* __restrict__ check, bool summed, bool scaled) {
+    const ScheduleValue now = block_schedule(*control);
+    if (threadIdx.x == 0) commit(*control, *result, *check, now, summed, scaled);
+}
+
+__global__ void add_metrics_kernel(StepControl* control, const BatchResult* __restrict__ result) {
+    add_to_sums(*control, *result);
+}
+
+}  // namespace
+
+void commit_step(StepControl* control, const BatchResult* result, const GradientCheck* check, bool summed,
+                 bool scaled, cudaStream_t stream) {
+    launch("commit_step", commit_kernel, {1, threads}, stream, control, result, check, summed, scaled);
+}
+
+void add_metrics(StepControl* control, const BatchResult* result, cudaStream_t stream) {
+    launch("add_metrics", add_metrics_kernel, {1, 1}, stream, control, result);
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA

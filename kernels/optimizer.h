@@ -1,0 +1,23 @@
+// The update of the weights: one launch over the flat buffers for all parameters.
+#pragma once
+
+#include "kernels/flat.h"
+#include "onecycle/optimizer.h"
+#include "ops/control.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+// Elements of a piece: one quad a thread, so that blocks share the work evenly.
+inline constexpr int optimizer_piece = 1024;
+
+// SGD, Adam or AdamW by `options`, with the schedule at control->update; changes nothing unless check->apply.
+// Gradients are multiplied by check->scale; segments with half_gradient are read from half_gradients, and
+// segments with half are also written to half_parameters. moment2 is null for SGD. Half: float (no such
+// segments; both null), bf16, f16.
+template <typename Half>
+void update_parameters(float* parameters, float* moment1, float* moment2, Half* half_parameters,
+                       const float* gradients, const Half* half_gradients, const GradientCheck* check,
+                       const StepControl* control, const OptimizerOptions& options, const FlatTable& table,
+                       int multiprocessors, cudaStream_t stream);
+
+}  // namespace onecycle::ONECYCLE_CUDA

@@ -1,0 +1,34 @@
+// The schedule inside a kernel.
+#pragma once
+
+#include "kernels/cuda.h"
+#include "ops/control.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+// Not inlined: cosine and power in double would take registers from the kernel's loop.
+__device__ __attribute__((noinline)) inline ScheduleValue evaluate_apart(const Schedule& schedule,
+                                                                         std::int64_t step) {
+    return evaluate(schedule, step);
+}
+
+// Learning rate and momentum of the update that is due; every thread of the block gets them. All threads must
+// call. The segments come into shared memory side by side, then one thread evaluates: the search would otherwise
+// wait for global memory once a segment.
+__device__ inline ScheduleValue block_schedule(const StepControl& control) {
+    ONECYCLE_SHARED(Schedule, schedule, 1);
+    ONECYCLE_SHARED(ScheduleValue, value, 1);
+    const int count = control.schedule.count;
+    for (int i = threadIdx.x; i < count; i += blockDim.x)
+        schedule->segments[i] = control.schedule.segments[i];
+    if (threadIdx.x == 0) {
+        schedule->steps = control.schedule.steps;
+        schedule->count = count;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) value[0] = evaluate_apart(*schedule, control.update);
+    __syncthreads();
+    return value[0];
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA

@@ -1,0 +1,49 @@
+#include "kernels/loss.h"
+#include "ops/cuda/make.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+MadeOp make_softmax_cross_entropy(const OpDesc& given, const Context&) {
+    const std::size_t weights_at = 3, control_at = given.class_weights ? 4 : 3;
+    require_operands(given, control_at + (given.loss_scale ? 1 : 0), given.gradient ? 2 : 1);
+    const std::int64_t n = given.inputs[0][0], classes = given.inputs[0][1];
+    require_plain(given, given.inputs[0], {n, classes}, "logits");
+    require(given.inputs[1].type == DType::i32 && given.inputs[1].elements() == n, given,
+            "labels are not i32 [N]");
+    require(given.inputs[2].type == DType::i32, given, "count is not i32");
+    if (given.class_weights) require_plain(given, given.inputs[weights_at], {classes}, "class weights");
+    OpDesc desc = given;
+    DType type = DType::f32;
+    if (desc.gradient) {
+        adopt_layout(desc, 1, Layout::plain);
+        type = desc.outputs[1].type;
+        require_like(desc, desc.outputs[1], TensorDesc({n, classes}, Layout::plain, type), "dlogits");
+    }
+    return with_float_type(desc, type, [&]<typename T>() {
+        return made_of(desc, static_cast<std::size_t>(n) * sizeof(RowResult),
+                       [=, weighted = desc.class_weights, scaled = desc.loss_scale, gradient = desc.gradient,
+                        smoothing = desc.label_smoothing](void* const* in, void* const* out, void* work,
+                                                          cudaStream_t stream) {
+                           softmax_cross_entropy(
+                               output<BatchResult>(out, 0), gradient ? output<T>(out, 1) : nullptr,
+                               static_cast<RowResult*>(work), input<float>(in, 0), input<std::int32_t>(in, 1),
+                               input<std::int32_t>(in, 2), weighted ? input<float>(in, weights_at) : nullptr,
+                               scaled ? input<StepControl>(in, control_at) : nullptr, smoothing, n, classes,
+                               stream);
+                       });
+    });
+}
+
+MadeOp make_softmax(const OpDesc& given, const Context&) {
+    require_operands(given, 1, 1);
+    const std::int64_t n = given.inputs[0][0], classes = given.inputs[0][1];
+    require_plain(given, given.inputs[0], {n, classes}, "logits");
+    OpDesc desc = given;
+    adopt_layout(desc, 0, Layout::plain);
+    require_plain(desc, desc.outputs[0], {n, classes}, "probabilities");
+    return made_of(desc, 0, [=](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        softmax(output<float>(out, 0), input<float>(in, 0), n, classes, stream);
+    });
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA

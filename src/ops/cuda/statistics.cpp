@@ -1,0 +1,62 @@
+// Running statistics of batch norm, and the moving average of everything.
+#include "kernels/statistics.h"
+
+#include <algorithm>
+
+#include "ops/cuda/make.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
+    const std::size_t norms = desc.statistics.size();
+    require_operands(desc, 1 + 2 * norms, 1);
+    for (std::size_t k = 0; k < norms; ++k) {
+        const StatisticsSegment& s = desc.statistics[k];
+        for (std::size_t i : {1 + 2 * k, 2 + 2 * k})
+            require_plain(desc, desc.inputs[i], {s.channels}, "a batch statistic");
+        require(s.offset >= 0 && s.offset + 2 * s.channels <= desc.outputs[0].elements(), desc,
+                "a statistic lies outside its buffer");
+        require(s.samples > 0, desc, "the number of samples is not set");
+    }
+    return made_of(desc, 0,
+                   [segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
+                       void* const* in, void* const* out, void*, cudaStream_t stream) {
+                       constexpr std::size_t most = RunningStatisticsTable::capacity;
+                       for (std::size_t begin = 0; begin < segments.size(); begin += most) {
+                           const std::size_t end = std::min(segments.size(), begin + most);
+                           RunningStatisticsTable table{};
+                           for (std::size_t k = begin; k < end; ++k) {
+                               const StatisticsSegment& s = segments[k];
+                               float* const running = output<float>(out, 0) + s.offset;
+                               // A single sample has no unbiased variance; the biased one is kept.
+                               const double n = static_cast<double>(s.samples);
+                               table.norm[k - begin] = {
+                                   .mean = input<float>(in, 1 + 2 * k),
+                                   .variance = input<float>(in, 2 + 2 * k),
+                                   .running_mean = running,
+                                   .running_variance = running + s.channels,
+                                   .channels = static_cast<std::int32_t>(s.channels),
+                                   .unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1)};
+                           }
+                           update_statistics(table, static_cast<int>(end - begin),
+                                             input<GradientCheck>(in, 0), momentum, stream);
+                       }
+                   });
+}
+
+MadeOp make_update_average(const OpDesc& desc, const Context&) {
+    require_operands(desc, 3, 1);
+    const std::int64_t split = desc.average_split, statistics = desc.outputs[0].elements() - split;
+    require_plain(desc, desc.inputs[1], {split}, "the parameters");
+    require_plain(desc, desc.inputs[2], {statistics}, "the statistics");
+    require(split % 128 == 0, desc, "the parameters are not padded");
+    return made_of(desc, 0,
+                   [=, decay = static_cast<float>(desc.average_decay),
+                    rest = static_cast<float>(1 - desc.average_decay)](void* const* in, void* const* out,
+                                                                       void*, cudaStream_t stream) {
+                       update_average(output<float>(out, 0), input<float>(in, 1), input<float>(in, 2),
+                                      input<GradientCheck>(in, 0), decay, rest, split, statistics, stream);
+                   });
+}
+
+}  // namespace onecycle::ONECYCLE_CUDA

@@ -1,0 +1,82 @@
+// What a step decides and records, once for all back ends: plain functions on the structs of control.h,
+// compiled for host and device.
+#pragma once
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+
+#include "onecycle/host_device.h"
+#include "ops/control.h"
+
+namespace onecycle {
+
+ONECYCLE_HD inline bool is_finite(double x) {
+    return fabs(x) <= DBL_MAX;
+}
+
+// Whether a launch would still count: the run was not stopped and has updates left.
+ONECYCLE_HD inline bool has_updates_left(const StepControl& control) {
+    return control.stop == 0 && control.update < control.last_update;
+}
+
+// The end of check_gradients. `squares` is the sum over all trained elements as they lie in memory, first_bad
+// the first parameter with an element that is not finite, or -1. Gradients were computed times `loss_scale`.
+// Clipping as torch.nn.utils.clip_grad_norm_: scale = min(1, clip_norm / (norm + 1e-6)); clip_norm 0: none.
+ONECYCLE_HD inline GradientCheck judge_gradients(double squares, std::int32_t first_bad, double loss,
+                                                 const StepControl& control, double clip_norm,
+                                                 double loss_scale) {
+    GradientCheck check{};
+    check.first_bad = is_finite(loss) ? first_bad : -2;
+    check.finite = check.first_bad == -1;
+    check.norm = sqrt(squares) / loss_scale;
+    const double clip = clip_norm > 0 ? clip_norm / (check.norm + 1e-6) : 1.0;
+    check.scale = (clip < 1 ? clip : 1.0) / loss_scale;
+    check.apply = check.finite && has_updates_left(control);
+    return check;
+}
+
+ONECYCLE_HD inline void clear_sums(StepControl& control) {
+    control.loss_sum = control.weight = 0;
+    control.count = control.correct = control.correct5 = 0;
+}
+
+ONECYCLE_HD inline void add_to_sums(StepControl& control, const BatchResult& result) {
+    control.loss_sum += result.loss_sum;
+    control.weight += result.weight;
+    control.count += result.count;
+    control.correct += result.correct;
+    control.correct5 += result.correct5;
+}
+
+// The end of a step: records it in the ring and counts it. A loss or gradient that is not finite stops the run
+// instead, unless a smaller loss scale may help. `now` is the schedule at control.update; `summed`: earlier
+// micro batches are in the sums; `scaled`: there is a loss scale.
+ONECYCLE_HD inline void commit(StepControl& control, const BatchResult& result, const GradientCheck& check,
+                               const ScheduleValue& now, bool summed, bool scaled) {
+    if (!check.apply) {
+        if (check.finite || !has_updates_left(control)) return;
+        if (scaled && check.first_bad >= 0 && control.loss_scale / 2 >= smallest_loss_scale) {
+            control.loss_scale /= 2;
+            control.good_steps = 0;
+            if (summed) clear_sums(control);  // its micro batches come again
+            return;
+        }
+        control.stop = stop_not_finite;
+        control.first_bad = check.first_bad;
+        return;
+    }
+    double loss = result.loss;
+    if (summed) {
+        loss = (control.loss_sum + result.loss_sum) / (control.weight + result.weight);
+        clear_sums(control);
+    }
+    if (scaled && ++control.good_steps >= good_steps_to_grow) {
+        control.good_steps = 0;
+        if (control.loss_scale < largest_loss_scale) control.loss_scale *= 2;
+    }
+    control.ring[control.update % ring_size] = {control.update, loss, now.lr, now.momentum, check.norm};
+    ++control.update;
+}
+
+}  // namespace onecycle
