@@ -15,4 +15,7 @@ using cudaStream_t = StreamState*;
 // Runs a kernel on a stream; on the default stream (null) at once.
 void enqueue_grid(const Grid& grid, std::function<void()> body, cudaStream_t stream);
 
+// Puts work of the host on a stream, as enqueue_grid does with a kernel.
+void enqueue(std::function<void()> work, cudaStream_t stream);
+
 }  // namespace onecycle::emulated

@@ -16,9 +16,6 @@ namespace {
 MadeOp make_normalize_images(const OpDesc& desc, const Context&) {
     return missing(desc);
 }
-MadeOp make_conv2d(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
 MadeOp make_batch_norm(const OpDesc& desc, const Context&) {
     return missing(desc);
 }
@@ -50,15 +47,6 @@ MadeOp make_global_average_pool(const OpDesc& desc, const Context&) {
     return missing(desc);
 }
 MadeOp make_global_average_pool_backward(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_linear(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_linear_backward_data(const OpDesc& desc, const Context&) {
-    return missing(desc);
-}
-MadeOp make_linear_backward_weights(const OpDesc& desc, const Context&) {
     return missing(desc);
 }
 MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context&) {
