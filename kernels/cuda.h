@@ -36,7 +36,7 @@ namespace onecycle::ONECYCLE_CUDA {
 inline constexpr int warp_lanes = 32;
 inline constexpr unsigned full_warp = 0xFFFFFFFFu;
 
-#if !defined(ONECYCLE_EMULATED)
+#if defined(__CUDACC__)
 // The grid-wide barrier of a cooperative launch.
 __device__ inline void sync_grid() {
     cooperative_groups::this_grid().sync();
@@ -59,6 +59,7 @@ __device__ __forceinline__ void store_vec(T* to, const Vec<T>& value) {
     *reinterpret_cast<Vec<T>*>(to) = value;
 }
 
+#if defined(__CUDACC__) || defined(ONECYCLE_EMULATED)  // not where g++ compiles host code of the GPU's side
 // Sum over the warp in a fixed order; every lane gets it. All 32 lanes must call.
 template <typename T>
 __device__ __forceinline__ T warp_sum(T value) {
@@ -79,6 +80,7 @@ __device__ T block_sum(T value) {
     __syncthreads();
     return warp_sum(lane < warps ? partial[lane] : T(0));
 }
+#endif
 
 struct LaunchShape {
     dim3 grid, block;

@@ -6,8 +6,9 @@ void enqueue_grid(const Grid& grid, std::function<void()> body, cudaStream_t) {
     run_grid(grid, body);
 }
 
-void enqueue(std::function<void()> work, cudaStream_t) {
+cudaError_t enqueue(std::function<void()> work, cudaStream_t) {
     work();
+    return cudaSuccess;
 }
 
 }  // namespace onecycle::emulated

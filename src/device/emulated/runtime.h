@@ -16,6 +16,6 @@ using cudaStream_t = StreamState*;
 void enqueue_grid(const Grid& grid, std::function<void()> body, cudaStream_t stream);
 
 // Puts work of the host on a stream, as enqueue_grid does with a kernel.
-void enqueue(std::function<void()> work, cudaStream_t stream);
+cudaError_t enqueue(std::function<void()> work, cudaStream_t stream);
 
 }  // namespace onecycle::emulated

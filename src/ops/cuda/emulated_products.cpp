@@ -13,7 +13,8 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
     return {"host loops", convolution->workspace(),
             [convolution](const void* first, const void* second, void* out, void* workspace,
                           cudaStream_t stream) {
-                enqueue([=] { convolution->run(first, second, out, workspace); }, stream);
+                check(enqueue([=] { convolution->run(first, second, out, workspace); }, stream),
+                      "convolution");
             }};
 }
 

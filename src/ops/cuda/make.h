@@ -17,6 +17,7 @@ namespace onecycle::ONECYCLE_CUDA {
 struct Context {
     int multiprocessors = 1;
     bool deterministic = true;
+    bool tf32 = false;  // f32 products may round their inputs to TF32
 };
 
 using Maker = MadeOp (*)(const OpDesc&, const Context&);
