@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(threads)
                                           ConvolutionSizes s) {
     ONECYCLE_SHARED(float, partial, threads);
     const int lane = threadIdx.x % warp_lanes, slice = threadIdx.x / warp_lanes;
-    const std::int64_t groups = divide_up(s.c, warp_lanes), taps = std::int64_t{s.kernel} * s.kernel,
+    const std::int64_t groups = (s.c + warp_lanes - 1) / warp_lanes, taps = std::int64_t{s.kernel} * s.kernel,
                        pixels = s.n * s.out_h * s.out_w;
     for (std::int64_t block = blockIdx.x; block < s.o * taps * groups; block += gridDim.x) {
         const std::int64_t c = block % groups * warp_lanes + lane, tap = block / groups % taps,

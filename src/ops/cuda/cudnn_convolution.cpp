@@ -19,14 +19,20 @@ struct Choice {
     cudnn::Plan plan;
 };
 
-// cuDNN and its handle, shared by all operations that live.
-std::shared_ptr<const cudnn::Target> target() {
+// cuDNN and its handle.
+struct Session {
+    cudnn::Library library;
+    cudnn::Target target{library};
+};
+
+// Shared by all operations that live.
+std::shared_ptr<const Session> session() {
     static std::mutex mutex;
-    static std::weak_ptr<const cudnn::Target> shared;
+    static std::weak_ptr<const Session> shared;
     const std::lock_guard lock(mutex);
-    std::shared_ptr<const cudnn::Target> found = shared.lock();
+    std::shared_ptr<const Session> found = shared.lock();
     if (!found) {
-        found = std::make_shared<const cudnn::Target>(cudnn::Library());
+        found = std::make_shared<const Session>();
         shared = found;
     }
     return found;
@@ -59,11 +65,16 @@ void fill(const Memory& memory, DType type, cudaStream_t stream) {
                : type == DType::bf16 ? 0x3F003F00u | (bits & 0x807F807Fu)
                                      : 0x38003800u | (bits & 0x83FF83FFu);
     }
-    const std::size_t some = words.size() * sizeof(std::uint32_t);
-    for (std::size_t at = 0; at < memory.bytes(); at += some)
-        check(cudaMemcpyAsync(static_cast<std::byte*>(memory.data()) + at, words.data(),
-                              std::min(some, memory.bytes() - at), cudaMemcpyHostToDevice, stream),
+    const auto copy = [&](std::size_t at, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+        check(cudaMemcpyAsync(static_cast<std::byte*>(memory.data()) + at, from, bytes, kind, stream),
               "cudaMemcpyAsync");
+    };
+    std::size_t filled = std::min(words.size() * sizeof(std::uint32_t), memory.bytes());
+    copy(0, words.data(), filled, cudaMemcpyHostToDevice);
+    for (std::size_t some; filled < memory.bytes(); filled += some) {
+        some = std::min(filled, memory.bytes() - filled);
+        copy(filled, memory.data(), some, cudaMemcpyDeviceToDevice);
+    }
     check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
@@ -139,14 +150,26 @@ std::optional<Choice> usable(const cudnn::Finder& finder, const cudnn::EngineCho
     return Choice{engine, std::move(*plan)};
 }
 
-// The fastest candidate; where there is no memory to time them in, the first one.
-std::optional<Choice> search(const cudnn::Finder& finder, const ConvolutionProblem& problem,
-                             const Context& context, bool& timed) {
+// Engines that are compiled on the device cost a second or so each to try: only those that the heuristic puts this
+// far in front are.
+constexpr std::size_t compiled_tries = 4;
+
+std::vector<Choice> choices_of(const cudnn::Finder& finder, const ConvolutionProblem& problem,
+                               const Context& context) {
     std::vector<Choice> choices;
-    for (const cudnn::Candidate& candidate : finder.candidates())
-        if (cudnn::allowed(candidate, problem.type, context.deterministic, context.tf32))
-            if (std::optional<Choice> choice = usable(finder, candidate.choice))
-                choices.push_back(std::move(*choice));
+    const std::vector<cudnn::Candidate> candidates = finder.candidates();
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+        if (candidates[i].compiled_at_run_time && i >= compiled_tries) continue;
+        if (!cudnn::allowed(candidates[i], problem.type, context.deterministic, context.tf32)) continue;
+        if (std::optional<Choice> choice = usable(finder, candidates[i].choice))
+            choices.push_back(std::move(*choice));
+    }
+    return choices;
+}
+
+// The fastest choice; where there is no memory to time them in, the first one.
+std::optional<Choice> search(const std::vector<Choice>& choices, const ConvolutionProblem& problem,
+                             bool& timed) {
     if (choices.empty()) return std::nullopt;
     std::optional<Stopwatch> stopwatch;
     try {
@@ -185,10 +208,10 @@ std::string cache_key(const ConvolutionProblem& problem, const Context& context,
 }  // namespace
 
 PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context& context) {
-    const std::shared_ptr<const cudnn::Target> on = target();
-    const cudnn::Finder finder(*on, problem);
+    const std::shared_ptr<const Session> on = session();
+    const cudnn::Finder finder(on->target, problem);
     const PlanCache cache(PlanCache::default_path());
-    const std::string key = cache_key(problem, context, cudnn::Library().version());
+    const std::string key = cache_key(problem, context, on->library.version());
 
     std::optional<Choice> choice;
     if (const std::optional<std::string> kept = cache.find(key))
@@ -196,7 +219,7 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
             choice = usable(finder, *engine);
     if (!choice) {
         bool timed = false;
-        choice = search(finder, problem, context, timed);
+        choice = search(choices_of(finder, problem, context), problem, timed);
         if (timed) cache.add(key, to_string(choice->engine));
     }
     if (!choice) return plan_direct_convolution(problem);
