@@ -17,3 +17,4 @@ endif()
 if(ONECYCLE_BUILD_BENCH)
     find_package(benchmark REQUIRED)         # libbenchmark-dev
 endif()
+find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # cudnn9-dev; used with the toolkit

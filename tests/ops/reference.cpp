@@ -50,6 +50,7 @@ std::vector<Values> convolution(const OpDesc& desc, std::vector<Values> in) {
                      y(n, o, oy, ox) += x(n, i, iy, ix) * w(o, i, ky, kx);
                  });
     } else if (desc.kind == OpKind::conv2d_backward_data) {
+        if (desc.accumulate) out[0] = in[2];
         const Grid y{&desc.inputs[0], &in[0]}, w{&desc.inputs[1], &in[1]}, x{&desc.outputs[0], &out[0]};
         convolve(desc, *x.shape, *y.shape,
                  [&](auto n, auto o, auto oy, auto ox, auto i, auto iy, auto ix, auto ky, auto kx) {

@@ -360,4 +360,9 @@ cudaError_t launch_grid(const Grid& grid, std::function<void()> body, cudaStream
     });
 }
 
+cudaError_t enqueue(std::function<void()> work, cudaStream_t) {
+    work();
+    return cudaSuccess;
+}
+
 }  // namespace onecycle::emulated

@@ -144,4 +144,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
 // How often each function of the runtime was called by this process.
 std::map<std::string, std::uint64_t> runtime_calls();
 
+// Puts work of the host on a stream, as enqueue_grid does with a kernel.
+cudaError_t enqueue(std::function<void()> work, cudaStream_t stream);
+
 }  // namespace onecycle::emulated

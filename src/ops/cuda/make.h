@@ -21,6 +21,7 @@ struct Context {
     // one cooperative grid. Operations that choose so must stand in one branch of a step: two such grids
     // at the same time could each hold multiprocessors that the other waits for. Results do not depend on it.
     std::size_t one_grid_bytes = std::size_t{30} << 20;
+    bool tf32 = false;  // f32 products may round their inputs to TF32
 };
 
 std::unique_ptr<Backend> make_backend(const Context& context);

@@ -1,0 +1,31 @@
+// Libraries that are opened at run time, so that one binary starts anywhere: cuDNN, cuBLAS, NCCL, the driver.
+#pragma once
+
+#include <string>
+
+namespace onecycle {
+
+// An open shared library. It stays open for the rest of the process: such libraries do not like to be closed.
+class SharedLibrary {
+  public:
+    // `file`: "libcudnn.so.9"; `what`: "cuDNN 9". Looked for where the system looks, then in the folders of the
+    // environment variable ONECYCLE_LIBRARY_PATH, separated by colons (those of PyTorch's wheels, for example:
+    // .../site-packages/nvidia/cudnn/lib). Throws Error(device) naming it when it is not there.
+    SharedLibrary(const std::string& file, const std::string& what);
+
+    // A function of the library by its C name. Throws Error(device) when it is not in this version.
+    template <typename Function>
+    Function* function(const char* name) const {
+        return reinterpret_cast<Function*>(address(name));
+    }
+
+    const std::string& what() const { return what_; }
+
+  private:
+    void* address(const char* name) const;
+
+    std::string what_;
+    void* handle_ = nullptr;
+};
+
+}  // namespace onecycle

@@ -1,0 +1,27 @@
+// Which cuDNN engine was fastest for a convolution on a GPU, kept on disk: a search takes seconds, once.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace onecycle {
+
+// A JSON file of keys and values, {"plans": {key: value}}. A cache: a file that is missing, damaged or cannot be
+// written costs a search, never an error. Several processes may use one; the last writer's additions are kept with
+// those that it read.
+class PlanCache {
+  public:
+    explicit PlanCache(std::string path) : path_(std::move(path)) {}
+
+    // $XDG_CACHE_HOME/onecycle/cudnn-plans.json, else ~/.cache/onecycle/cudnn-plans.json; empty (no cache) when
+    // neither variable is set.
+    static std::string default_path();
+
+    std::optional<std::string> find(const std::string& key) const;
+    void add(const std::string& key, const std::string& value) const;
+
+  private:
+    std::string path_;
+};
+
+}  // namespace onecycle
