@@ -76,12 +76,9 @@ struct Backward {
                 float g[V];
                 gradient(loaded, mask[0], mask[1], g);
                 if constexpr (Source::stored) {
-                    Pack<T, V> rounded;
+                    Pack<T, V> rounded;  // the sums are of g as it was
 #pragma unroll
-                    for (int k = 0; k < V; ++k) {
-                        rounded.v[k] = from_float<T>(g[k]);
-                        g[k] = to_float(rounded.v[k]);  // the g that the second pass will see
-                    }
+                    for (int k = 0; k < V; ++k) rounded.v[k] = from_float<T>(g[k]);
                     store_pack(g_out + offset(place, row), rounded);
                 }
 #pragma unroll
