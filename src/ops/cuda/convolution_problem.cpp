@@ -63,6 +63,8 @@ ConvolutionProblem convolution_problem(OpDesc& desc) {
     p.kernel = desc.kernel;
     p.stride = desc.stride;
     p.padding = desc.padding;
+    require(p.h + 2 * p.padding >= p.kernel && p.w + 2 * p.padding >= p.kernel, desc,
+            "the window is larger than x " + to_string(*x));
     require((*y)[2] == p.out_h() && (*y)[3] == p.out_w() && p.y_elements() > 0, desc,
             "x " + to_string(*x) + " does not give y " + to_string(*y));
     if (p.accumulate) require_like(desc, desc.inputs[2], desc.outputs[0], "the gradient that is there");
