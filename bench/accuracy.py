@@ -43,7 +43,7 @@ def summary(result):
             "images_per_second": result["images_per_second"]}
 
 
-def trainings(args, name, data, seed, work, cell, save):
+def trainings(args, part, name, data, seed, work, cell, save):
     recipe = [*RECIPES[name], "--seed", seed]
 
     def ours(key, rate):
@@ -57,19 +57,20 @@ def trainings(args, name, data, seed, work, cell, save):
                 cell["find"] = {k: find.get(k) for k in ("suggestion", "auto_lr", "lowest", "edge", "rules", "lr", "loss")}
             save()
 
-    ours("onecycle", "auto")
-    if "pytorch" not in cell:
-        result = script(args.python, "pytorch_cpu.py", "--data", data, *recipe, "--max-lr", cell["onecycle"]["max_lr"])
-        cell["pytorch"] = {**summary(result), "max_lr": result["max_lr"]}
-        save()
-    if "fastai" not in cell:
+    if part == "beside PyTorch":
+        ours("onecycle", "auto")
+        if "pytorch" not in cell:
+            result = script(args.python, "pytorch_cpu.py", "--data", data, *recipe, "--max-lr", cell["onecycle"]["max_lr"])
+            cell["pytorch"] = {**summary(result), "max_lr": result["max_lr"]}
+    elif part == "fastai" and "fastai" not in cell:
         no_epochs = recipe[:recipe.index("--epochs")] + recipe[recipe.index("--epochs") + 2:]
         cell["fastai"] = script(args.python, "fastai_lr_find.py", "--data", data, *no_epochs)["rules"]
-        save()
-    if cell["find"]["lowest"]:
-        ours("lowest, centred", cell["find"]["lowest"])
-    if cell["find"]["rules"]["minimum"]:
-        ours("lowest, lagging", 10 * cell["find"]["rules"]["minimum"])
+    elif part == "lowest":
+        if cell["find"]["rules"]["minimum"]:
+            ours("lowest, lagging", 10 * cell["find"]["rules"]["minimum"])
+        if cell["find"]["lowest"]:
+            ours("lowest, centred", cell["find"]["lowest"])
+    save()
 
 
 def table(cells):
@@ -121,11 +122,11 @@ def main():
     if not args.table:
         with tempfile.TemporaryDirectory() as work:
             cifar = subset(args.cifar, os.path.join(work, "cifar"), {"train": 1000, "val": 1000})
-            for seed in range(args.seeds):
-                for name, data in (("flowers", args.flowers), ("cifar", cifar)):
-                    trainings(args, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), save)
-                    print(f"{name} seed {seed}: " + json.dumps(
-                        {k: v for k, v in cells[f"{name} seed {seed}"].items() if k not in ("find", "fastai")}), flush=True)
+            plan = [(part, seed, name, data) for part in ("beside PyTorch", "lowest", "fastai") for seed in range(args.seeds)
+                    for name, data in (("flowers", args.flowers), ("cifar", cifar))]
+            for part, seed, name, data in plan:
+                trainings(args, part, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), save)
+                print(f"{part}: {name} seed {seed} done", flush=True)
     print(table(cells))
 
 

@@ -57,6 +57,7 @@ def candidates(find):
         if find["edge"]:
             out["sqrt(steepest*edge)"] = math.sqrt(s["lr"] * find["edge"])
             out["sqrt(lowest*edge)"] = math.sqrt(find["lowest"] * find["edge"])
+            out["the same, at most 32*steepest"] = min(out["sqrt(lowest*edge)"], 32 * s["lr"])
     return {name: rate for name, rate in out.items() if rate}
 
 

@@ -49,8 +49,8 @@ struct RangeTestAnalysis {
 // equally steep, as far as the noise lets one see, the one at the highest rate counts. The edge is the first
 // rate right of the minimum whose median of 7 lies above the minimum by half the drop. The drop must exceed
 // 3 sigma sqrt(1 / rows of the level at the start + 1 / effective width of the window), else there is no
-// suggestion. auto_lr = sqrt(steepest * edge), or sqrt(steepest * lowest) where the curve shows no edge: of the
-// candidates tried, the least regret in validation loss (docs/results.md, bench/study_auto_lr.py).
+// suggestion. auto_lr = min(sqrt(lowest * edge), 32 * steepest), or sqrt(steepest * lowest) where the curve shows no
+// edge: chosen by the regret in validation loss (docs/results.md, bench/study_auto_lr.py).
 // Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options = {});

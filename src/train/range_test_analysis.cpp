@@ -16,14 +16,15 @@ namespace {
 
 using Column = std::vector<double>;
 
-constexpr std::size_t start_rows = 10;       // whose median is the loss at the start
-constexpr std::size_t median_rows = 7;       // of the running median
-constexpr std::size_t fewest_rows = 10;      // below this nothing is suggested
-constexpr double gaussian_decades = 0.32;    // standard deviation
-constexpr double nearly_as_steep = 0.7;      // of the range of good rates
-constexpr double cap_above_start = 0.1;      // relative
-constexpr double blow_up_above_start = 1.0;  // relative: twice
-constexpr double flat = 1e-6;                // relative: a drop below this is rounding
+constexpr std::size_t start_rows = 10;         // whose median is the loss at the start
+constexpr std::size_t median_rows = 7;         // of the running median
+constexpr std::size_t fewest_rows = 10;        // below this nothing is suggested
+constexpr double gaussian_decades = 0.32;      // standard deviation
+constexpr double nearly_as_steep = 0.7;        // of the range of good rates
+constexpr double highest_above_steepest = 32;  // of the maximum for one-cycle
+constexpr double cap_above_start = 0.1;        // relative
+constexpr double blow_up_above_start = 1.0;    // relative: twice
+constexpr double flat = 1e-6;                  // relative: a drop below this is rounding
 
 // Of a non-empty set; reorders it. The mean of the middle two for an even number.
 double median(std::span<double> values) {
@@ -114,6 +115,15 @@ double batch_noise(const Column& loss, std::size_t end) {
         if (std::isfinite(second)) differences.push_back(std::abs(second));
     }
     return differences.empty() ? 0 : median(differences) / (0.6745 * std::sqrt(6.0));
+}
+
+// Half-way, in decades, from the lowest point to the edge: that is where one-cycle's short peak was best. Never more
+// than 1.5 decades above the steepest point, for a curve can stay at its bottom long after the steps have
+// become too large. Without an edge, half-way from the steepest point to the lowest.
+double one_cycle_maximum(const RangeTestAnalysis& a) {
+    const double steepest = a.suggestion->lr;
+    if (!a.edge) return std::sqrt(steepest * *a.lowest);
+    return std::min(std::sqrt(*a.lowest * *a.edge), highest_above_steepest * steepest);
 }
 
 // The steepest point at or before `bottom`. A noisy flat stretch can fall as steeply as the true descent for a
@@ -207,7 +217,7 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     while (low > 0 && steep_enough(low - 1)) --low;
     while (high < bottom && steep_enough(high + 1)) ++high;
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
-    a.auto_lr = std::sqrt(a.suggestion->lr * a.edge.value_or(*a.lowest));
+    a.auto_lr = one_cycle_maximum(a);
     return a;
 }
 

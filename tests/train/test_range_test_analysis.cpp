@@ -190,9 +190,9 @@ TEST(RangeTestAnalysis, a_curve_that_never_rises_has_no_edge) {
     EXPECT_TRUE(a.auto_lr);
 }
 
-TEST(RangeTestAnalysis, auto_lies_half_way_from_the_steepest_point_to_the_edge) {
+TEST(RangeTestAnalysis, auto_lies_half_way_from_the_lowest_point_to_the_edge) {
     const RangeTestAnalysis a = analyse(logistic(100));
-    EXPECT_DOUBLE_EQ(*a.auto_lr, std::sqrt(a.suggestion->lr * *a.edge));
+    EXPECT_DOUBLE_EQ(*a.auto_lr, std::sqrt(*a.lowest * *a.edge));
 }
 
 // Two descents of the same width, the first one a little steeper.
