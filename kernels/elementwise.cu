@@ -27,8 +27,9 @@ __global__ void __launch_bounds__(threads) map_kernel(T* __restrict__ y,        
     if (i < n) y[i] = from_float<T>(f(to_float(a[i]), to_float(b[i])));
 }
 
+// NaN stays, as in PyTorch.
 struct Relu {
-    __device__ float operator()(float x, float) const { return x > 0 ? x : 0.0f; }
+    __device__ float operator()(float x, float) const { return x <= 0 ? 0.0f : x; }
 };
 struct ReluBackward {
     __device__ float operator()(float dy, float y) const { return y > 0 ? dy : 0.0f; }

@@ -340,7 +340,7 @@ std::uint64_t next_schedule_seed() {
     return seed ? seed + (++choices << 20) : 0;
 }
 
-int blocks_per_multiprocessor(unsigned threads, std::size_t dynamic_shared) {
+int resident_blocks(unsigned threads, std::size_t dynamic_shared) {
     constexpr unsigned most_threads = 2048, most_blocks = 32;
     constexpr std::size_t shared = std::size_t{228} << 10,
                           reserved = 1024;  // bytes, of all and for each block
@@ -355,7 +355,7 @@ Launch check_launch(const Grid& g) {
         g.grid.y > 0xFFFFu || g.grid.z > 0xFFFFu || g.dynamic_shared > SharedMemory::most_bytes)
         return Launch::bad_shape;
     const int resident =
-        multiprocessors * blocks_per_multiprocessor(static_cast<unsigned>(threads), g.dynamic_shared);
+        emulated_multiprocessors * resident_blocks(static_cast<unsigned>(threads), g.dynamic_shared);
     return g.cooperative && blocks > static_cast<std::size_t>(resident) ? Launch::too_large_to_cooperate
                                                                         : Launch::good;
 }

@@ -48,8 +48,8 @@ struct Grid {
 };
 
 // The multiprocessors of the emulated GPU, and how many blocks live on one at a time.
-inline constexpr int multiprocessors = 8;
-int blocks_per_multiprocessor(unsigned threads, std::size_t dynamic_shared);
+inline constexpr int emulated_multiprocessors = 8;
+int resident_blocks(unsigned threads, std::size_t dynamic_shared);
 
 enum class Launch { good, bad_shape, too_large_to_cooperate };
 Launch check_launch(const Grid& grid);

@@ -148,7 +148,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
         if (device != 0) return cudaErrorInvalidDevice;
         switch (attribute) {
             case cudaDevAttrMultiProcessorCount:
-                *value = multiprocessors;
+                *value = emulated_multiprocessors;
                 return cudaSuccess;
             case cudaDevAttrL2CacheSize:
                 *value = 50 << 20;

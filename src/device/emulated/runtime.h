@@ -136,7 +136,7 @@ cudaError_t launch_grid(const Grid& grid, std::function<void()> body, cudaStream
 template <typename Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int threads,
                                                           std::size_t shared) {
-    *blocks = blocks_per_multiprocessor(static_cast<unsigned>(threads), shared);
+    *blocks = resident_blocks(static_cast<unsigned>(threads), shared);
     return cudaSuccess;
 }
 
