@@ -360,9 +360,12 @@ cudaError_t launch_grid(const Grid& grid, std::function<void()> body, cudaStream
     });
 }
 
-cudaError_t enqueue(std::function<void()> work, cudaStream_t) {
-    work();
-    return cudaSuccess;
+cudaError_t enqueue(std::function<void()> work, cudaStream_t stream) {
+    return api("host work", [&](Context& c) {
+        StreamState* s = c.stream(stream);
+        if (!s) return cudaErrorInvalidResourceHandle;
+        return c.issue(*s, action(std::move(work)));
+    });
 }
 
 }  // namespace onecycle::emulated

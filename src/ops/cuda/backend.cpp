@@ -105,7 +105,7 @@ std::unique_ptr<Backend> make_backend(const Context& context) {
 
 #if defined(ONECYCLE_EMULATED)
 std::unique_ptr<Backend> make_emulated_backend() {
-    return emulated::make_backend({});
+    return emulated::make_backend({.multiprocessors = emulated::emulated_multiprocessors});
 }
 #endif
 
