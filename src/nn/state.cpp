@@ -153,32 +153,37 @@ void State::write_control(const StepControl& control) {
 
 namespace {
 
-// Copies one tensor of a flat buffer out in plain order, and in.
-std::vector<float> read_segment(Device& device, const std::byte* flat, std::int64_t offset,
-                                const TensorDesc& desc) {
-    std::vector<float> stored(static_cast<std::size_t>(desc.stored_elements()));
-    device.copy_out(stored.data(), flat + float_bytes(offset), desc.bytes());
-    if (desc.layout == Layout::plain) return stored;
-    std::vector<float> plain(static_cast<std::size_t>(desc.elements()));
-    to_plain(desc, stored.data(), plain.data());
-    return plain;
-}
-
-void write_segment(Device& device, std::byte* flat, std::int64_t offset, const TensorDesc& desc,
-                   const std::vector<float>& plain) {
-    if (desc.layout == Layout::plain) {
-        device.copy_in(flat + float_bytes(offset), plain.data(), desc.bytes());
-        return;
+// A flat buffer of floats on the host: one copy for all its tensors.
+class HostFlat {
+  public:
+    HostFlat(Device& device, const std::byte* from, std::int64_t elements)
+        : device_(&device), values_(static_cast<std::size_t>(elements)) {
+        device.copy_out(values_.data(), from, float_bytes(elements));
     }
-    std::vector<float> stored(static_cast<std::size_t>(desc.stored_elements()));
-    to_layout(desc, plain.data(), stored.data());
-    device.copy_in(flat + float_bytes(offset), stored.data(), desc.bytes());
-}
+
+    // One tensor in plain order.
+    std::vector<float> read(std::int64_t offset, const TensorDesc& desc) const {
+        std::vector<float> plain(static_cast<std::size_t>(desc.elements()));
+        to_plain(desc, values_.data() + offset, plain.data());
+        return plain;
+    }
+    void write(std::int64_t offset, const TensorDesc& desc, const std::vector<float>& plain) {
+        to_layout(desc, plain.data(), values_.data() + offset);
+    }
+    void copy_in(std::byte* to) const {
+        device_->copy_in(to, values_.data(), values_.size() * sizeof(float));
+    }
+
+  private:
+    Device* device_;
+    std::vector<float> values_;
+};
 
 }  // namespace
 
 void State::initialise(std::uint64_t seed) {
     const auto& all = network_->parameters();
+    HostFlat parameters(*device_, base(Space::parameters), layout_.parameter_elements);
     for (std::size_t i = 0; i < all.size(); ++i) {
         std::vector<float> values = initial_values(all[i], layout_.parameter_desc[i], seed, i);
         if (all[i].role == ParameterRole::linear_bias) {
@@ -187,9 +192,9 @@ void State::initialise(std::uint64_t seed) {
                 static_cast<float>(1.0 / std::sqrt(static_cast<double>(layout_.parameter_desc[i - 1][1])));
             for (float& value : values) value *= bound;
         }
-        write_segment(*device_, base(Space::parameters), layout_.parameters[i].offset,
-                      layout_.parameter_desc[i], values);
+        parameters.write(layout_.parameters[i].offset, layout_.parameter_desc[i], values);
     }
+    parameters.copy_in(base(Space::parameters));
     std::vector<float> statistics(static_cast<std::size_t>(layout_.statistics_elements), 0.0f);
     for (const StatisticsSegment& s : layout_.statistics)
         std::fill_n(statistics.begin() + s.offset + s.channels, s.channels, 1.0f);
@@ -224,37 +229,40 @@ void State::reset_average() {
 }
 
 std::map<std::string, HostTensor> State::weights(bool average) const {
-    const std::byte* flat = base(average ? Space::average : Space::parameters);
-    const std::byte* running = average ? flat + bytes(Space::parameters) : base(Space::statistics);
+    const std::byte* at = base(average ? Space::average : Space::parameters);
+    const HostFlat flat(*device_, at, layout_.parameter_elements);
+    const HostFlat running(*device_, average ? at + bytes(Space::parameters) : base(Space::statistics),
+                           layout_.statistics_elements);
     std::map<std::string, HostTensor> tensors;
     for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
         const Parameter& parameter = network_->parameters()[i];
-        tensors[parameter.name] = {parameter.shape, read_segment(*device_, flat, layout_.parameters[i].offset,
-                                                                 layout_.parameter_desc[i])};
+        tensors[parameter.name] = {parameter.shape,
+                                   flat.read(layout_.parameters[i].offset, layout_.parameter_desc[i])};
     }
     for (std::size_t i = 0; i < layout_.statistics.size(); ++i) {
         const StatisticsSegment& s = layout_.statistics[i];
         const std::string& name = network_->statistics()[i];
         const TensorDesc desc{s.channels};
-        tensors[name + ".running_mean"] = {{s.channels}, read_segment(*device_, running, s.offset, desc)};
-        tensors[name + ".running_var"] = {{s.channels},
-                                          read_segment(*device_, running, s.offset + s.channels, desc)};
+        tensors[name + ".running_mean"] = {{s.channels}, running.read(s.offset, desc)};
+        tensors[name + ".running_var"] = {{s.channels}, running.read(s.offset + s.channels, desc)};
     }
     return tensors;
 }
 
 void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool average) {
-    std::byte* flat = base(average ? Space::average : Space::parameters);
-    std::byte* running = average ? flat + bytes(Space::parameters) : base(Space::statistics);
+    std::byte* const flat_at = base(average ? Space::average : Space::parameters);
+    std::byte* const running_at = average ? flat_at + bytes(Space::parameters) : base(Space::statistics);
+    HostFlat flat(*device_, flat_at, layout_.parameter_elements);
+    HostFlat running(*device_, running_at, layout_.statistics_elements);
     std::size_t taken = 0;
-    const auto take = [&](const std::string& name, std::byte* buffer, std::int64_t offset,
+    const auto take = [&](const std::string& name, HostFlat& buffer, std::int64_t offset,
                           const TensorDesc& desc) {
         const auto found = tensors.find(name);
         if (found == tensors.end()) return;
         if (!plain_desc(found->second.shape).same_shape(desc))
             refuse(name, "its shape is " + to_string(plain_desc(found->second.shape)) + ", " +
                              to_string(desc) + " is needed");
-        write_segment(*device_, buffer, offset, desc, found->second.values);
+        buffer.write(offset, desc, found->second.values);
         ++taken;
     };
     for (std::size_t i = 0; i < layout_.parameters.size(); ++i)
@@ -265,6 +273,8 @@ void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool a
         take(name + ".running_mean", running, s.offset, {s.channels});
         take(name + ".running_var", running, s.offset + s.channels, {s.channels});
     }
+    flat.copy_in(flat_at);
+    running.copy_in(running_at);
     if (!average) make_half_copies(Space::parameters, Space::half_parameters);
     if (taken == tensors.size()) return;
     const std::map<std::string, HostTensor> known = weights();
@@ -285,11 +295,11 @@ std::map<std::string, HostTensor> State::moments() const {
     std::map<std::string, HostTensor> tensors;
     const auto add = [&](const std::string& prefix, Space space) {
         if (!bytes(space)) return;
+        const HostFlat flat(*device_, base(space), layout_.parameter_elements);
         for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
             const Parameter& parameter = network_->parameters()[i];
             tensors[prefix + parameter.name] = {
-                parameter.shape,
-                read_segment(*device_, base(space), layout_.parameters[i].offset, layout_.parameter_desc[i])};
+                parameter.shape, flat.read(layout_.parameters[i].offset, layout_.parameter_desc[i])};
         }
     };
     add(moment1_prefix(optimizer_), Space::moment1);
@@ -301,14 +311,16 @@ void State::set_moments(const std::map<std::string, HostTensor>& tensors) {
     std::size_t taken = 0;
     const auto take = [&](const std::string& prefix, Space space) {
         if (!bytes(space)) return;
+        HostFlat flat(*device_, base(space), layout_.parameter_elements);
         for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
             const auto found = tensors.find(prefix + network_->parameters()[i].name);
             if (found == tensors.end()) continue;
             const TensorDesc& desc = layout_.parameter_desc[i];
             if (!plain_desc(found->second.shape).same_shape(desc)) refuse(found->first, "its shape differs");
-            write_segment(*device_, base(space), layout_.parameters[i].offset, desc, found->second.values);
+            flat.write(layout_.parameters[i].offset, desc, found->second.values);
             ++taken;
         }
+        flat.copy_in(base(space));
     };
     take(moment1_prefix(optimizer_), Space::moment1);
     take(moment2_prefix, Space::moment2);

@@ -10,6 +10,7 @@
 namespace onecycle {
 namespace {
 
+using testing::cpu_machine;
 using testing::Session;
 using testing::training_key;
 
@@ -28,7 +29,7 @@ void prepare(Session& session) {
 TEST(Execution, bits_do_not_depend_on_the_number_of_threads) {
     std::string expected;
     for (int threads : {1, 2, 4}) {
-        Session session(tiny, training_key(16), threads);
+        Session session(tiny, training_key(16), cpu_machine(threads));
         prepare(session);
         const std::string digest = digest_after(session, 3);
         if (expected.empty()) expected = digest;
@@ -94,7 +95,8 @@ TEST(Execution, any_order_that_the_graph_allows_gives_the_same_bits) {
     prepare(plain);
     ProgramKey branched = training_key(4);
     branched.side_branch = true;
-    Session shuffled(tiny, branched, 2, std::make_unique<ShufflingDevice>(make_cpu_device(2)));
+    Session shuffled(tiny, branched,
+                     {std::make_unique<ShufflingDevice>(make_cpu_device(2)), make_cpu_backend(2)});
     prepare(shuffled);
     EXPECT_EQ(digest_after(plain, 4), digest_after(shuffled, 4));
 }
@@ -102,7 +104,7 @@ TEST(Execution, any_order_that_the_graph_allows_gives_the_same_bits) {
 TEST(Execution, device_memory_is_what_the_plan_says) {
     auto device = std::make_unique<ShufflingDevice>(make_cpu_device(2));
     ShufflingDevice& counted = *device;
-    Session session(tiny, training_key(4), 2, std::move(device));
+    Session session(tiny, training_key(4), {std::move(device), make_cpu_backend(2)});
     std::size_t planned = session.program.arena_bytes + session.program.input_bytes;
     for (std::size_t space = 0; space < space_count; ++space)
         planned += session.state.bytes(static_cast<Space>(space));

@@ -25,16 +25,29 @@ inline Schedule constant_schedule(double lr, double momentum) {
     return schedule;
 }
 
+// A back end, the device it runs on, and what programs compute in.
+struct Machine {
+    std::unique_ptr<Device> device;
+    std::unique_ptr<Backend> backend;
+    DType compute = DType::f32;
+};
+
+inline Machine cpu_machine(int threads = 2) {
+    return {make_cpu_device(threads), make_cpu_backend(threads)};
+}
+inline Machine emulated_machine(DType compute = DType::f32) {
+    return {make_emulated_device(), make_emulated_backend(), compute};
+}
+
 // Owns everything that one program needs to run.
 struct Session {
-    Session(const ResnetOptions& options, const ProgramKey& key, int threads = 2,
-            std::unique_ptr<Device> own_device = nullptr)
+    Session(const ResnetOptions& options, const ProgramKey& key, Machine machine = cpu_machine())
         : size(options.size),
           classes(options.classes),
-          device(own_device ? std::move(own_device) : make_cpu_device(threads)),
-          backend(make_cpu_backend(threads)),
+          device(std::move(machine.device)),
+          backend(std::move(machine.backend)),
           network(resnet(options)),
-          layout(network, *backend, false),
+          layout(network, *backend, false, machine.compute),
           state(*device, network, layout, key.optimizer),
           program(compile(network, layout, *backend, key)),
           arena(*device, program.arena_bytes),

@@ -1,0 +1,140 @@
+// Whole training steps on emulated CUDA: the device's promises, and 16-bit types beside f32.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "nn/training.h"
+
+namespace onecycle {
+namespace {
+
+using testing::cpu_machine;
+using testing::emulated_machine;
+using testing::Session;
+using testing::training_key;
+
+const ResnetOptions tiny{.arch = "resnet18", .classes = 10, .size = 32};
+constexpr DType types[] = {DType::f32, DType::bf16, DType::f16};
+
+void prepare(Session& session) {
+    session.state.initialise(1);
+    session.set_formula_batch();
+    StepControl control = session.state.read_control();
+    control.loss_scale = session.layout.compute == DType::f16 ? 1024 : 1;
+    session.state.write_control(control);
+}
+
+std::string digest_after(Session& session, int steps) {
+    for (int i = 0; i < steps; ++i) session.runnable.launch();
+    session.device->synchronize();
+    return session.state.digest();
+}
+
+// A replay runs the captured graph in a new random order that its edges allow, blocks of a kernel too.
+TEST(Emulated, graphs_in_any_order_and_single_steps_give_the_same_bits) {
+    for (DType type : types) {
+        Session graph(tiny, training_key(4), emulated_machine(type));
+        Session again(tiny, training_key(4), emulated_machine(type));
+        Session eager(tiny, training_key(4),
+                      {make_emulated_device(StepMode::eager), make_emulated_backend(), type});
+        for (Session* session : {&graph, &again, &eager}) prepare(*session);
+        const std::string expected = digest_after(graph, 2);
+        EXPECT_EQ(digest_after(again, 2), expected) << name_of(type);
+        EXPECT_EQ(digest_after(eager, 2), expected) << name_of(type);
+        EXPECT_EQ(graph.state.read_control().update, 2) << name_of(type);
+    }
+}
+
+TEST(Emulated, a_step_is_one_graph_launch_and_waits_for_nothing) {
+    Session session(tiny, training_key(4), emulated_machine(DType::bf16));
+    prepare(session);
+    session.runnable.launch();
+    session.device->synchronize();
+    const RuntimeCalls before = session.device->runtime_calls();
+    constexpr int steps = 3;
+    for (int i = 0; i < steps; ++i) session.runnable.launch();
+    RuntimeCalls after = session.device->runtime_calls();
+    EXPECT_EQ(after.blocking, before.blocking);
+    for (auto& [name, count] : after.of) {
+        const auto earlier = before.of.find(name);
+        count -= earlier == before.of.end() ? 0 : earlier->second;
+        EXPECT_EQ(count, name == "cudaGraphLaunch" ? steps : 0u) << name;
+    }
+    session.device->synchronize();
+}
+
+TEST(Emulated, f32_steps_are_those_of_the_cpu) {
+    Session cpu(tiny, training_key(4), cpu_machine()), emulated(tiny, training_key(4), emulated_machine());
+    for (Session* session : {&cpu, &emulated}) {
+        prepare(*session);
+        digest_after(*session, 1);
+    }
+    const double loss = cpu.runnable.read_result().loss;
+    EXPECT_NEAR(emulated.runnable.read_result().loss, loss, 1e-5 * loss);
+}
+
+// How far apart two states' weights lie, relative to how far the first moved.
+double relative_difference(const std::map<std::string, HostTensor>& before, const Session& a,
+                           const Session& b) {
+    const auto wa = a.state.weights(), wb = b.state.weights();
+    double moved = 0, apart = 0;
+    for (const auto& [name, tensor] : wa)
+        for (std::size_t i = 0; i < tensor.values.size(); ++i) {
+            moved += std::pow(tensor.values[i] - before.at(name).values[i], 2);
+            apart += std::pow(tensor.values[i] - wb.at(name).values[i], 2);
+        }
+    return std::sqrt(apart / moved);
+}
+
+// One step from the same weights. A rounding of bf16 is 2^-9, of f16 2^-12, and about twenty of them follow each
+// other along the network, with random signs; batch norm over few values amplifies them.
+TEST(Emulated, a_step_in_16_bits_goes_where_the_step_in_f32_goes) {
+    Session full(tiny, training_key(16), emulated_machine());
+    prepare(full);
+    const auto before = full.state.weights();
+    digest_after(full, 1);
+    const double loss = full.runnable.read_result().loss;
+    for (const auto& [type, of_loss, of_weights] :
+         {std::tuple{DType::bf16, 0.02, 0.3}, {DType::f16, 0.003, 0.06}}) {
+        Session half(tiny, training_key(16), emulated_machine(type));
+        prepare(half);
+        digest_after(half, 1);
+        EXPECT_NEAR(half.runnable.read_result().loss, loss, of_loss * loss) << name_of(type);
+        EXPECT_LE(relative_difference(before, full, half), of_weights) << name_of(type);
+    }
+}
+
+TEST(Emulated, fused_steps_compute_what_the_single_layers_compute) {
+    ProgramKey single = training_key(4);
+    single.fuse = false;
+    Session fused(tiny, training_key(4), emulated_machine()), layers(tiny, single, emulated_machine());
+    std::map<std::string, HostTensor> before;
+    for (Session* session : {&fused, &layers}) {
+        prepare(*session);
+        before = session->state.weights();
+        digest_after(*session, 1);
+    }
+    EXPECT_NEAR(fused.runnable.read_result().loss, layers.runnable.read_result().loss, 1e-5);
+    EXPECT_LE(relative_difference(before, fused, layers), 1e-3);
+}
+
+TEST(Emulated, an_overflow_in_f16_changes_nothing_but_the_loss_scale) {
+    Session session(tiny, training_key(4), emulated_machine(DType::f16));
+    prepare(session);
+    StepControl control = session.state.read_control();
+    control.loss_scale = largest_loss_scale;  // gradients of 16 million overflow
+    session.state.write_control(control);
+    const std::string before = session.state.digest();
+    EXPECT_EQ(digest_after(session, 1), before);
+    control = session.state.read_control();
+    EXPECT_EQ(control.loss_scale, largest_loss_scale / 2);
+    EXPECT_EQ(control.update, 0);
+    EXPECT_EQ(control.stop, 0);
+    int launches = 1;
+    while (session.state.read_control().update == 0 && launches < 30) digest_after(session, 1), ++launches;
+    EXPECT_LT(launches, 30) << "at a lower scale the step is taken";
+    EXPECT_NE(session.state.digest(), before);
+}
+
+}  // namespace
+}  // namespace onecycle
