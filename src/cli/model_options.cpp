@@ -18,8 +18,9 @@ void declare_model_options(Arguments& a, std::string& model, ModelOptions& optio
     a.group("Running");
     a.whole("--batch-size", options.batch_size, "images per batch");
     a.whole("--threads", options.threads, "0: all cores");
-    a.text("--device", "NAME", options.device, "auto or cpu; this build has no other");
-    a.text("--precision", "NAME", options.precision, "auto or fp32: what the CPU computes in");
+    a.text("--device", "NAME", options.device,
+           "auto, cpu, or emulated: the CUDA code run on the CPU, slowly, to study it");
+    a.text("--precision", "NAME", options.precision, "auto or fp32; emulated also bf16 (its auto) and fp16");
 }
 
 void require_model(const std::string& model) {

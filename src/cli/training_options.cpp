@@ -122,8 +122,9 @@ void declare_running(Arguments& a, TrainOptions& o) {
     a.group("Running");
     a.whole("--seed", o.seed, "everything random follows from it");
     a.whole("--threads", o.threads, "0: all cores; changes no result");
-    a.text("--device", "NAME", o.device, "auto or cpu; this build has no other");
-    a.text("--precision", "NAME", o.precision, "auto or fp32: what the CPU computes in");
+    a.text("--device", "NAME", o.device,
+           "auto, cpu, or emulated: the CUDA code run on the CPU, slowly, to study it");
+    a.text("--precision", "NAME", o.precision, "auto or fp32; emulated also bf16 (its auto) and fp16");
     a.flag("--deterministic", o.deterministic, "equal runs give equal bits on CUDA too; the CPU always does");
 }
 
