@@ -1,5 +1,5 @@
-// Asks cuDNN itself, without a GPU, for the plans of every convolution of the networks: its answers for the
-// device text of an H200 are kept as a table and compared.
+// Asks cuDNN itself, without a GPU, for the plans of every convolution of the networks, for the device text of an
+// H200. ONECYCLE_WRITE_CUDNN_PLANS=FILE writes what it answers as a table.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -121,17 +121,9 @@ TEST(CudnnPlans, every_convolution_of_the_networks_has_a_deterministic_plan_unde
                                  row.usable, row.first, row.first_workspace,
                                  row.usable ? std::to_string(row.smallest) : "");
         }
-    if (const char* to = std::getenv("ONECYCLE_WRITE_CUDNN_PLANS")) {
-        std::ofstream(to) << table.str();
-        return;
-    }
-    std::ifstream file(ONECYCLE_CUDNN_PLANS);
-    std::stringstream kept;
-    kept << file.rdbuf();
-    if (kept.str().substr(0, kept.str().find(" for")) != table.str().substr(0, table.str().find(" for")))
-        GTEST_SKIP() << "the table was written with another version of cuDNN";
-    EXPECT_TRUE(kept.str() == table.str()) << "cuDNN answers something else than " << ONECYCLE_CUDNN_PLANS
-                                           << " has: see what changed, then write it again";
+    // How many candidates there are, and in which order, depends on the parts of cuDNN that can be loaded where this
+    // runs (the heuristics may want a driver's library); so the table is kept to read, not to compare.
+    if (const char* to = std::getenv("ONECYCLE_WRITE_CUDNN_PLANS")) std::ofstream(to) << table.str();
 }
 
 TEST(CudnnPlans, a_choice_of_engine_is_kept_as_text_and_made_again) {
