@@ -75,8 +75,8 @@ def trainings(args, part, name, data, seed, work, cell, save):
 
 def table(cells):
     def mean(rows):
-        spread = statistics.stdev(rows) if len(rows) > 1 else 0.0
-        return f"{100 * statistics.fmean(rows):.1f} ± {100 * spread:.1f} %"
+        spread = f" ± {100 * statistics.stdev(rows):.1f}" if len(rows) > 1 else ""
+        return f"{100 * statistics.fmean(rows):.1f}{spread} %"
 
     lines = ["| data | trained with | seeds | rate | accuracy | validation loss |", "|---|---|---|---|---|---|"]
     for name in RECIPES:
