@@ -6,6 +6,8 @@ find_package(nlohmann_json REQUIRED)         # nlohmann-json3-dev
 find_package(CLI11 REQUIRED)                 # libcli11-dev
 find_package(dnnl REQUIRED)                  # libdnnl-dev
 find_package(Boost REQUIRED COMPONENTS context)  # libboost-context-dev: the fibers of emulated CUDA
+find_package(ZLIB REQUIRED)                  # zlib1g-dev: CRC-32
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev

@@ -6,63 +6,29 @@
 // and are read all the same.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <functional>
-#include <map>
-#include <memory>
-#include <span>
-#include <string>
-#include <vector>
+
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 
-class FileSystem;
-FileSystem& posix_file_system();
-
-enum class StoredType { f64, f32, f16, bf16, i64, i32, u8, boolean };
-
-std::size_t size_of(StoredType type);  // bytes of one element
-const char* name_of(StoredType type);  // as in the file: "F32"
-void to_float(StoredType type, std::span<const std::byte> stored, std::span<float> out);  // rounds to nearest
-
-struct TensorInfo {
-    std::string name;
-    StoredType type = StoredType::f32;
-    std::vector<std::int64_t> shape;  // empty: a scalar
-    std::uint64_t offset = 0;         // from the start of the file
-    std::uint64_t bytes = 0;
-};
-
-// An open file. Reading goes through pread into the caller's memory, never through a mapping: a file that
-// is replaced or cut while in use gives an error, not a crash.
-class SafetensorsFile {
+class SafetensorsFile final : public TensorFile {
   public:
     // Reads and checks the header. Throws Error(model) for anything but a well-formed file (lengths,
     // duplicate names, unknown types, gaps, overlaps, trailing bytes, a header whose digest differs),
-    // Error(io) when reading fails.
+    // Error(io) when reading fails. Tensors are in the order of their bytes; metadata comes without the digests.
     explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system());
-    ~SafetensorsFile();
+    ~SafetensorsFile() override;
     SafetensorsFile(SafetensorsFile&&) noexcept;
     SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
 
-    const std::string& path() const;
-    const std::vector<TensorInfo>& tensors() const;              // in the order of their bytes
-    const std::map<std::string, std::string>& metadata() const;  // without the digests
     const std::string& digest() const;  // of all contents, 32 hex digits; empty when the file carries none
 
-    // nullptr when there is no such tensor.
-    const TensorInfo* find(const std::string& name) const;
-
-    // Reads one tensor; `out` has exactly its size. Throws Error(model) for a missing name or when the
-    // bytes do not match their digest, Error(io) when reading fails.
-    void read(const std::string& name, std::span<std::byte> out) const;
-    std::vector<float> read_floats(const std::string& name) const;
-
-    // Reads everything once and checks every digest. Throws as read().
-    void verify() const;
+    void verify() const override;
 
   private:
+    void read(std::size_t tensor, std::span<std::byte> out) const override;
+
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };

@@ -8,6 +8,7 @@
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 #include "onecycle/safetensors.h"
+#include "onecycle/torch_file.h"
 
 namespace onecycle::cli {
 
@@ -35,15 +36,17 @@ FileInfo inspect(const std::string& path) {
         }
     }
     info.file = resolve_model(path);
-    const SafetensorsFile file(info.file);
-    file.verify();
-    info.tensors = file.tensors();
-    info.digest = file.digest();
+    const auto file = open_tensor_file(info.file);
+    file->verify();
+    info.tensors = file->tensors();
+    if (const auto* ours = dynamic_cast<const SafetensorsFile*>(file.get())) info.digest = ours->digest();
     try {
         info.model = read_model_info(path);
         if (info.kind.empty()) info.kind = info.model->trained_here() ? "checkpoint" : "model";
     } catch (const Error& error) {
-        if (info.kind.empty()) info.kind = "safetensors file";
+        if (info.kind.empty())
+            info.kind =
+                info.digest.empty() && looks_like_torch(info.file) ? "PyTorch file" : "safetensors file";
         info.not_a_model = error.what();
     }
     return info;
@@ -52,7 +55,7 @@ FileInfo inspect(const std::string& path) {
 class Info : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        a.positional("FILE", path_, "a run folder, a checkpoint or a .safetensors file");
+        a.positional("FILE", path_, "a run folder, a checkpoint, a .safetensors or a .pth file");
         a.group("Report");
         a.flag("--tensors", tensors_, "list every tensor");
         declare_console_options(a, console_options_, true);

@@ -1,6 +1,7 @@
 // The walk over a PNG's chunks (W3C PNG specification): order, CRCs, legal headers, and no bombs.
+#include <zlib.h>
+
 #include <algorithm>
-#include <array>
 #include <string_view>
 
 #include "data/codecs.h"
@@ -9,20 +10,8 @@ namespace onecycle {
 
 namespace {
 
-constexpr std::array<std::uint32_t, 256> crc_table = [] {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t n = 0; n < 256; ++n) {
-        std::uint32_t c = n;
-        for (int k = 0; k < 8; ++k) c = (c & 1) ? 0xEDB88320u ^ (c >> 1) : c >> 1;
-        table[n] = c;
-    }
-    return table;
-}();
-
 std::uint32_t crc32(Bytes bytes) {
-    std::uint32_t crc = 0xFFFFFFFFu;
-    for (const std::uint8_t b : bytes) crc = crc_table[(crc ^ b) & 0xFF] ^ (crc >> 8);
-    return crc ^ 0xFFFFFFFFu;
+    return static_cast<std::uint32_t>(::crc32_z(0, bytes.data(), bytes.size()));
 }
 
 struct Chunk {

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 [[noreturn]] void refuse(const std::string& why) {
-    throw MalformedHeader(why);
+    throw Malformed(why);
 }
 
 std::string quoted(const std::string& name) {

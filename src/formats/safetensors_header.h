@@ -3,11 +3,11 @@
 
 #include <cstdint>
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "formats/malformed.h"
 #include "onecycle/safetensors.h"
 
 namespace onecycle {
@@ -28,15 +28,10 @@ struct SafetensorsHeader {
     std::map<std::string, std::string> metadata;  // with the digests
 };
 
-// Why a header is refused.
-struct MalformedHeader : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-// Throws MalformedHeader unless `json` is a header whose tensors fill exactly `data_bytes` bytes.
+// Throws Malformed unless `json` is a header whose tensors fill exactly `data_bytes` bytes.
 SafetensorsHeader parse_header(std::string_view json, std::uint64_t data_bytes);
 
-// The header as compact JSON, padded with spaces to a multiple of 8 bytes. Throws MalformedHeader for text
+// The header as compact JSON, padded with spaces to a multiple of 8 bytes. Throws Malformed for text
 // that is not UTF-8.
 std::string format_header(const SafetensorsHeader& header);
 
@@ -46,7 +41,7 @@ std::size_t find_header_digest(std::string_view json);
 // The header's digest, for a header that has a place for it.
 std::string digest_of_header(std::string json);
 
-// The size of a tensor in bytes; throws MalformedHeader when it is beyond max_offset.
+// The size of a tensor in bytes; throws Malformed when it is beyond max_offset.
 std::uint64_t bytes_of(StoredType type, const std::vector<std::int64_t>& shape);
 
 }  // namespace onecycle

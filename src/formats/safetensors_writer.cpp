@@ -34,7 +34,7 @@ SafetensorsHeader plan(const std::vector<TensorSource>& tensors, const std::vect
     for (const std::size_t i : order) {
         const TensorSource& source = tensors[i];
         if (!names.insert(source.name).second) {
-            throw MalformedHeader("there are two tensors named '" + source.name + "'");
+            throw Malformed("there are two tensors named '" + source.name + "'");
         }
         header.tensors.push_back(
             {source.name, source.type, source.shape, offset, bytes_of(source.type, source.shape)});
@@ -43,7 +43,7 @@ SafetensorsHeader plan(const std::vector<TensorSource>& tensors, const std::vect
     return header;
 }
 
-[[noreturn]] void refuse(const std::string& path, const MalformedHeader& malformed) {
+[[noreturn]] void refuse(const std::string& path, const Malformed& malformed) {
     throw Error(ErrorKind::model, "cannot write model file", path, malformed.what());
 }
 
@@ -59,7 +59,7 @@ std::uint64_t safetensors_size(const std::string& path, const std::vector<Tensor
     std::uint64_t size = sizeof(std::uint64_t) + format_header(header).size();
     for (const TensorInfo& tensor : header.tensors) size += tensor.bytes;
     return size;
-} catch (const MalformedHeader& malformed) {
+} catch (const Malformed& malformed) {
     refuse(path, malformed);
 }
 
@@ -68,7 +68,7 @@ std::string write_safetensors(const std::string& path, const std::vector<TensorS
     const std::vector<std::size_t> order = file_order(tensors);
     SafetensorsHeader header = plan(tensors, order, metadata);
     const std::uint64_t header_bytes = format_header(header).size();
-    if (header_bytes > max_header_bytes) throw MalformedHeader("its names and metadata are too long");
+    if (header_bytes > max_header_bytes) throw Malformed("its names and metadata are too long");
     const std::uint64_t start = sizeof header_bytes + header_bytes;
 
     AtomicFile file(fs, path);
@@ -76,8 +76,7 @@ std::string write_safetensors(const std::string& path, const std::vector<TensorS
     for (std::size_t i = 0; i < order.size(); ++i) {
         const std::span<const std::byte> bytes = tensors[order[i]].bytes();
         if (bytes.size() != header.tensors[i].bytes) {
-            throw MalformedHeader("tensor '" + header.tensors[i].name +
-                                  "' does not have the size of its shape");
+            throw Malformed("tensor '" + header.tensors[i].name + "' does not have the size of its shape");
         }
         Digest digest;
         digest.update(bytes);
@@ -92,7 +91,7 @@ std::string write_safetensors(const std::string& path, const std::vector<TensorS
     file.write_at(std::as_bytes(std::span(text)), sizeof header_bytes);
     file.commit();
     return digest;
-} catch (const MalformedHeader& malformed) {
+} catch (const Malformed& malformed) {
     refuse(path, malformed);
 }
 

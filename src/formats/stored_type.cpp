@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 namespace {

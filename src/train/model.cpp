@@ -66,12 +66,12 @@ std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::str
 struct Model::Impl {
     Impl(const std::string& model, const ModelOptions& options_)
         : options(options_),
-          file(resolve_model(model)),
-          info(with_options(describe_model(file), options)),
+          file(open_tensor_file(resolve_model(model))),
+          info(with_options(describe_model(*file), options)),
           engine(make_engine(options.device, options.precision, options.threads)),
           network(network_of(info, info.size)),
           state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute), {}) {
-        state.set_weights(read_weights(file, network));
+        state.set_weights(read_weights(*file, network));
     }
 
     // A pass over images, compiled for a batch size, in an arena of its own.
@@ -96,7 +96,7 @@ struct Model::Impl {
     }
 
     ModelOptions options;
-    SafetensorsFile file;
+    std::unique_ptr<TensorFile> file;
     ModelInfo info;
     Engine engine;
     Network network;

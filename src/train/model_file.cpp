@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* cannot_use = "cannot use model";
 
-[[noreturn]] void refuse(const SafetensorsFile& file, const std::string& why, const std::string& fix) {
+[[noreturn]] void refuse(const TensorFile& file, const std::string& why, const std::string& fix) {
     throw Error(ErrorKind::model, cannot_use, file.path(), why, fix);
 }
 
@@ -49,7 +49,7 @@ bool is_training_state(const std::string& name) {
     return false;
 }
 
-std::string arch_of(const SafetensorsFile& file) {
+std::string arch_of(const TensorFile& file) {
     const auto has = [&](const char* name) { return file.find(name) != nullptr; };
     if (!has("conv1.weight") || !has("layer1.0.conv1.weight") || !has("fc.weight"))
         refuse(file, "its tensors are not those of a torchvision ResNet",
@@ -59,7 +59,7 @@ std::string arch_of(const SafetensorsFile& file) {
 }
 
 // The tensors must be those of the network: none missing, none too many, every shape right.
-void check_tensors(const SafetensorsFile& file, const ModelInfo& info) {
+void check_tensors(const TensorFile& file, const ModelInfo& info) {
     std::vector<std::string> missing, extra, other_shape;
     const auto shapes = named_shapes(network_of(info, info.stem == Stem::small ? 32 : 224));
     for (const auto& [name, shape] : shapes) {
@@ -97,7 +97,7 @@ std::array<double, 3> triple_from(const std::map<std::string, std::string>& meta
     return values;
 }
 
-HostTensor read_tensor(const SafetensorsFile& file, const std::string& name,
+HostTensor read_tensor(const TensorFile& file, const std::string& name,
                        const std::vector<std::int64_t>& shape) {
     const TensorInfo* tensor = file.find(name);
     if (!tensor) refuse(file, "it lacks " + name, "give a complete file");
@@ -112,7 +112,7 @@ HostTensor read_tensor(const SafetensorsFile& file, const std::string& name,
 }
 
 // Size, crop, mean and deviation, where the file has its own.
-void read_conventions(const SafetensorsFile& file, ModelInfo& info) {
+void read_conventions(const TensorFile& file, ModelInfo& info) {
     const auto require = [&](bool good, const char* key) {
         if (!good)
             refuse(file, fmt::format("its {} is out of range: {}", key, printable(info.metadata.at(key))),
@@ -144,7 +144,7 @@ double number_from(const std::map<std::string, std::string>& metadata, const std
     return value;
 }
 
-ModelInfo describe_model(const SafetensorsFile& file) {
+ModelInfo describe_model(const TensorFile& file) {
     ModelInfo info{.path = file.path(), .metadata = file.metadata()};
     info.arch = arch_of(file);
     const TensorInfo& conv1 = *file.find("conv1.weight");
@@ -174,7 +174,7 @@ ModelInfo describe_model(const SafetensorsFile& file) {
 }
 
 ModelInfo read_model_info(const std::string& model) {
-    return describe_model(SafetensorsFile(resolve_model(model)));
+    return describe_model(*open_tensor_file(resolve_model(model)));
 }
 
 bool trained_on(const ModelInfo& info, const Dataset& dataset) {
@@ -196,7 +196,7 @@ Network network_of(const ModelInfo& info, int size) {
     return resnet({.arch = info.arch, .classes = info.class_count, .size = size, .stem = info.stem});
 }
 
-std::map<std::string, HostTensor> read_weights(const SafetensorsFile& file, const Network& network,
+std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
                                                const std::string& prefix) {
     std::map<std::string, HostTensor> weights;
     for (const auto& [name, shape] : named_shapes(network))
@@ -204,7 +204,7 @@ std::map<std::string, HostTensor> read_weights(const SafetensorsFile& file, cons
     return weights;
 }
 
-std::map<std::string, HostTensor> read_tensors(const SafetensorsFile& file,
+std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
                                                const std::map<std::string, HostTensor>& like,
                                                const std::string& prefix) {
     std::map<std::string, HostTensor> tensors;
@@ -214,7 +214,9 @@ std::map<std::string, HostTensor> read_tensors(const SafetensorsFile& file,
 
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log) {
-    const SafetensorsFile file(resolve_model(options.init));
+    const auto opened = open_tensor_file(resolve_model(options.init));
+    const TensorFile& file = *opened;
+    file.verify();
     const ModelInfo info = describe_model(file);
     if (info.arch != options.arch || info.stem != options.stem)
         refuse(file,

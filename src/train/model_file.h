@@ -1,4 +1,4 @@
-// Model files: what a safetensors file's tensors make of a network, and the contents of ours.
+// Model files: what a file's tensors make of a network, and the contents of ours.
 //
 // A file of ours holds, under torchvision's names, the weights that count: what was evaluated and what
 // predict uses. That is the moving average where one is kept; the weights that training goes on with then
@@ -21,17 +21,17 @@ inline constexpr const char* format_version = "1";
 inline constexpr const char* training_prefix = "training.";
 
 // Throws Error(model): see read_model_info().
-ModelInfo describe_model(const SafetensorsFile& file);
+ModelInfo describe_model(const TensorFile& file);
 
 // The network that `info` speaks of, for another size in pixels perhaps.
 Network network_of(const ModelInfo& info, int size);
 
 // Parameters and running statistics of `network`, all of them, stored as `prefix` + name. Throws
 // Error(model) for one that is missing, of another shape, or not finite.
-std::map<std::string, HostTensor> read_weights(const SafetensorsFile& file, const Network& network,
+std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
                                                const std::string& prefix = "");
 // The moments under the names that State::moments() gives; likewise.
-std::map<std::string, HostTensor> read_tensors(const SafetensorsFile& file,
+std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
                                                const std::map<std::string, HostTensor>& like,
                                                const std::string& prefix = "");
 

@@ -1,0 +1,75 @@
+// Files of named tensors: what reading a safetensors file and reading PyTorch's have in common.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace onecycle {
+
+class FileSystem;
+FileSystem& posix_file_system();
+
+enum class StoredType { f64, f32, f16, bf16, i64, i32, u8, boolean };
+
+std::size_t size_of(StoredType type);  // bytes of one element
+const char* name_of(StoredType type);  // as in a safetensors file: "F32"
+void to_float(StoredType type, std::span<const std::byte> stored, std::span<float> out);  // rounds to nearest
+
+struct TensorInfo {
+    std::string name;
+    StoredType type = StoredType::f32;
+    std::vector<std::int64_t> shape;  // empty: a scalar
+    std::uint64_t offset = 0;         // of its first byte, from the start of the file
+    std::uint64_t bytes = 0;          // of its elements, without gaps
+};
+
+// An open file. Reading goes through pread into the caller's memory, never through a mapping: a file that
+// is replaced or cut while in use gives an error, not a crash.
+class TensorFile {
+  public:
+    virtual ~TensorFile() = default;
+
+    const std::string& path() const { return path_; }
+    const std::vector<TensorInfo>& tensors() const { return tensors_; }
+    const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+    // nullptr when there is no such tensor.
+    const TensorInfo* find(const std::string& name) const;
+
+    // Reads one tensor, row-major; `out` has exactly its size. Throws Error(model) for a missing name or when the
+    // bytes do not match their checksum, Error(io) when reading fails.
+    void read(const std::string& name, std::span<std::byte> out) const;
+    std::vector<float> read_floats(const std::string& name) const;
+
+    // Reads everything once and checks every checksum. Throws as read().
+    virtual void verify() const = 0;
+
+  protected:
+    TensorFile() = default;
+    TensorFile(TensorFile&&) = default;
+    TensorFile& operator=(TensorFile&&) = default;
+
+    // To be called once by the constructor of a format. No two tensors have one name.
+    void describe(std::string path, std::vector<TensorInfo> tensors,
+                  std::map<std::string, std::string> metadata);
+
+    virtual void read(std::size_t tensor, std::span<std::byte> out) const = 0;
+
+  private:
+    std::string path_;
+    std::vector<TensorInfo> tensors_;
+    std::map<std::string, std::string> metadata_;
+    std::unordered_map<std::string, std::size_t> index_;
+};
+
+// Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say, not its name.
+// Throws as SafetensorsFile and TorchFile.
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs = posix_file_system());
+
+}  // namespace onecycle

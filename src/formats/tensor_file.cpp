@@ -1,0 +1,53 @@
+#include "onecycle/tensor_file.h"
+
+#include <utility>
+
+#include "formats/refuse.h"
+#include "onecycle/safetensors.h"
+#include "onecycle/torch_file.h"
+
+namespace onecycle {
+
+void TensorFile::describe(std::string path, std::vector<TensorInfo> tensors,
+                          std::map<std::string, std::string> metadata) {
+    path_ = std::move(path);
+    tensors_ = std::move(tensors);
+    metadata_ = std::move(metadata);
+    for (const TensorInfo& tensor : tensors_) index_.emplace(tensor.name, index_.size());
+}
+
+const TensorInfo* TensorFile::find(const std::string& name) const {
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &tensors_[found->second];
+}
+
+void TensorFile::read(const std::string& name, std::span<std::byte> out) const {
+    const auto found = index_.find(name);
+    if (found == index_.end()) refuse_model(path_, "it has no tensor '" + name + "'");
+    const TensorInfo& info = tensors_[found->second];
+    if (out.size() != info.bytes)
+        refuse_model(path_, "tensor '" + name + "' has " + std::to_string(info.bytes) + " bytes, not " +
+                                std::to_string(out.size()));
+    read(found->second, out);
+}
+
+std::vector<float> TensorFile::read_floats(const std::string& name) const {
+    const TensorInfo* info = find(name);
+    if (!info) refuse_model(path_, "it has no tensor '" + name + "'");
+    std::vector<float> values(info->bytes / size_of(info->type));
+    if (info->type == StoredType::f32) {
+        read(name, std::as_writable_bytes(std::span(values)));
+    } else {
+        std::vector<std::byte> stored(info->bytes);
+        read(name, stored);
+        to_float(info->type, stored, values);
+    }
+    return values;
+}
+
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs) {
+    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs);
+    return std::make_unique<SafetensorsFile>(path, fs);
+}
+
+}  // namespace onecycle

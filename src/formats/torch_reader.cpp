@@ -1,0 +1,265 @@
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <regex>
+#include <string_view>
+
+#include "core/file.h"
+#include "formats/malformed.h"
+#include "formats/pickle.h"
+#include "formats/refuse.h"
+#include "formats/safetensors_header.h"
+#include "formats/zip.h"
+#include "onecycle/torch_file.h"
+
+namespace onecycle {
+namespace {
+
+constexpr std::uint64_t max_pickle_bytes = 16 << 20, max_note_bytes = 64;
+// Where the tensors come from something that Python can load, and that is trusted.
+constexpr const char* convert =
+    "if you trust it, convert it: python -c \"import torch, safetensors.torch as s; s.save_file({k: "
+    "v.contiguous() "
+    "for k, v in torch.load('FILE', map_location='cpu').items()}, 'model.safetensors')\"";
+
+enum class Form { zip, legacy_pickle, legacy_tar, other };
+
+Form form_of(const InputFile& file) {
+    std::array<std::byte, 262> bytes{};
+    const auto first = std::span(bytes).first(std::min<std::uint64_t>(file.size(), bytes.size()));
+    file.read_at(first, 0);
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), first.size());
+    if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return Form::zip;
+    // A safetensors file has its header's length here, and its '{' as the ninth byte.
+    if (text.size() > 8 && text[8] == '{') return Form::other;
+    if (text.size() > 1 && text[0] == '\x80' && text[1] >= 1 && text[1] <= 5) return Form::legacy_pickle;
+    if (text.size() >= 262 && text.substr(257, 5) == "ustar") return Form::legacy_tar;
+    return Form::other;
+}
+
+bool is_contiguous(const PickledTensor& tensor) {
+    std::int64_t expected = 1;
+    for (std::size_t i = tensor.shape.size(); i-- > 0;) {
+        if (tensor.shape[i] == 0) return true;
+        if (tensor.shape[i] != 1 && tensor.strides[i] != expected) return false;
+        expected *= tensor.shape[i];
+    }
+    return true;
+}
+
+// Elements from the first of the view to its last, both included.
+std::uint64_t reach_of(const PickledTensor& tensor) {
+    std::uint64_t reach = 1;
+    for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+        if (tensor.shape[i] == 0) return 0;
+        reach +=
+            static_cast<std::uint64_t>(tensor.shape[i] - 1) * static_cast<std::uint64_t>(tensor.strides[i]);
+    }
+    return reach;
+}
+
+// The first digits of the file's SHA-256, in lower-case hex.
+std::string sha256(const InputFile& file, std::size_t digits) {
+    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+    EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(file.size(), 1 << 20));
+    for (std::uint64_t done = 0; done < file.size();) {
+        const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), file.size() - done));
+        file.read_at(part, done);
+        EVP_DigestUpdate(context.get(), part.data(), part.size());
+        done += part.size();
+    }
+    std::array<unsigned char, 32> hash{};
+    EVP_DigestFinal_ex(context.get(), hash.data(), nullptr);
+    std::string text;
+    for (const unsigned char byte : hash)
+        for (const int half : {byte >> 4, byte & 15}) text += "0123456789abcdef"[half];
+    return text.substr(0, digits);
+}
+
+// The digits in the name of a file that torchvision published; empty in any other name.
+std::string published_hash(const std::string& path) {
+    static const std::regex name("(^|.*/)(wide_)?resnet[0-9]+(_2)?-([0-9a-f]{8})\\.pth");
+    std::smatch match;
+    return std::regex_match(path, match, name) ? match[4].str() : "";
+}
+
+}  // namespace
+
+struct TorchFile::Impl {
+    InputFile file;
+    std::vector<ZipRecord> records;
+    std::vector<PickledTensor> tensors;
+    std::vector<std::size_t> record_of;  // of each tensor
+    mutable std::vector<bool> checked;   // records whose CRC was found right
+    std::string folder;
+
+    Impl(FileSystem& fs, const std::string& path) : file(fs, path, ErrorKind::model) {}
+
+    const ZipRecord* find(const std::string& name) const {
+        for (const ZipRecord& record : records)
+            if (record.name == folder + name) return &record;
+        return nullptr;
+    }
+
+    std::vector<std::byte> contents(const ZipRecord& record, std::uint64_t most) const {
+        if (record.bytes > most) throw Malformed("its record '" + record.name + "' is too large");
+        std::vector<std::byte> bytes(record.bytes);
+        file.read_at(bytes, record.offset);
+        check(record, static_cast<std::uint32_t>(
+                          crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())));
+        return bytes;
+    }
+
+    static void check(const ZipRecord& record, std::uint32_t found) {
+        if (record.crc != 0 && record.crc != found)
+            throw Malformed("it is damaged: its record '" + record.name + "' does not match its CRC");
+    }
+
+    void check(std::size_t r) const {
+        const ZipRecord& record = records[r];
+        if (checked[r] || record.crc == 0) return;
+        std::vector<std::byte> buffer(std::min<std::uint64_t>(record.bytes, 1 << 20));
+        uLong crc = 0;
+        for (std::uint64_t done = 0; done < record.bytes;) {
+            const auto part =
+                std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), record.bytes - done));
+            file.read_at(part, record.offset + done);
+            crc = crc32_z(crc, reinterpret_cast<const Bytef*>(part.data()), part.size());
+            done += part.size();
+        }
+        check(record, static_cast<std::uint32_t>(crc));
+        checked[r] = true;
+    }
+
+    // The folder that all records are in, "archive/" for example.
+    void find_folder() {
+        if (records.empty()) throw Malformed("it has no records");
+        folder = records[0].name.substr(0, records[0].name.find('/') + 1);
+        for (const ZipRecord& record : records)
+            if (folder.size() < 2 || !record.name.starts_with(folder))
+                throw Malformed("it is no file of torch.save: its records are not in one folder");
+    }
+
+    std::string note(const char* name) const {
+        const ZipRecord* record = find(name);
+        if (!record) return "";
+        const auto bytes = contents(*record, max_note_bytes);
+        std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        while (text.ends_with('\n')) text.pop_back();
+        return text;
+    }
+
+    void check_notes() const {
+        const std::string order = note("byteorder"), version = note("version");
+        if (!order.empty() && order != "little")
+            throw Malformed("its numbers are not little-endian but '" + order + "'");
+        const bool known = !version.empty() && version.size() <= 2 &&
+                           version.find_first_not_of("0123456789") == std::string::npos &&
+                           std::stoi(version) >= 1 && std::stoi(version) <= 10;
+        if (!known) throw Malformed("it is no file of torch.save, or of an unknown version");
+        if (find("constants.pkl")) throw Malformed("it is a TorchScript program, not a state dict");
+    }
+
+    void load() {
+        records = read_zip_directory(file);
+        checked.assign(records.size(), false);
+        find_folder();
+        const ZipRecord* pickle = find("data.pkl");
+        if (!pickle) throw Malformed("it is no file of torch.save: it has no data.pkl");
+        check_notes();
+        tensors = parse_state_dict(contents(*pickle, max_pickle_bytes));
+        if (tensors.size() > max_tensors) throw Malformed("it has too many tensors");
+        std::unordered_map<std::string, std::size_t> by_name;
+        for (std::size_t r = 0; r < records.size(); ++r) by_name[records[r].name] = r;
+        for (const PickledTensor& tensor : tensors) {
+            const auto found = by_name.find(folder + "data/" + tensor.storage);
+            if (found == by_name.end())
+                throw Malformed("tensor '" + tensor.name + "' has no record data/" + tensor.storage);
+            const std::uint64_t bytes = records[found->second].bytes;
+            if (bytes % size_of(tensor.type) != 0 || bytes / size_of(tensor.type) != tensor.storage_elements)
+                throw Malformed("the storage of tensor '" + tensor.name +
+                                "' does not have the size it should have");
+            record_of.push_back(found->second);
+        }
+    }
+
+    std::vector<TensorInfo> infos() const {
+        std::vector<TensorInfo> infos;
+        for (std::size_t i = 0; i < tensors.size(); ++i) {
+            const PickledTensor& t = tensors[i];
+            infos.push_back({t.name, t.type, t.shape,
+                             records[record_of[i]].offset + t.offset * size_of(t.type),
+                             bytes_of(t.type, t.shape)});
+        }
+        return infos;
+    }
+};
+
+TorchFile::TorchFile(const std::string& path, FileSystem& fs) : impl_(std::make_unique<Impl>(fs, path)) {
+    const Form form = form_of(impl_->file);
+    if (form == Form::legacy_pickle)
+        refuse_model(path, "it is a bare pickle, as torch.save wrote them before version 1.6", convert);
+    if (form == Form::legacy_tar)
+        refuse_model(path, "it is a tar file, as torch.save wrote them before version 0.4", convert);
+    if (form == Form::other) refuse_model(path, "it is no file of torch.save");
+    try {
+        impl_->load();
+        describe(path, impl_->infos(), {});
+    } catch (const NotAStateDict& other) {
+        refuse_model(path, other.what(), convert);
+    } catch (const Malformed& malformed) {
+        refuse_model(path, malformed.what());
+    }
+}
+TorchFile::~TorchFile() = default;
+
+void TorchFile::verify() const {
+    try {
+        for (std::size_t r = 0; r < impl_->records.size(); ++r) impl_->check(r);
+    } catch (const Malformed& malformed) {
+        refuse_model(path(), malformed.what());
+    }
+    const std::string expected = published_hash(path());
+    if (expected.empty()) return;
+    const std::string found = sha256(impl_->file, expected.size());
+    if (found != expected)
+        refuse_model(path(),
+                     "its SHA-256 begins with " + found + ", not with " + expected + " as its name says",
+                     "download it again");
+}
+
+void TorchFile::read(std::size_t index, std::span<std::byte> out) const {
+    const PickledTensor& tensor = impl_->tensors[index];
+    const TensorInfo& info = tensors()[index];
+    try {
+        impl_->check(impl_->record_of[index]);
+    } catch (const Malformed& malformed) {
+        refuse_model(path(), malformed.what());
+    }
+    if (is_contiguous(tensor)) return impl_->file.read_at(out, info.offset);
+    const std::size_t size = size_of(tensor.type);
+    std::vector<std::byte> view(reach_of(tensor) * size);
+    impl_->file.read_at(view, info.offset);
+    std::vector<std::int64_t> place(tensor.shape.size(), 0);
+    std::uint64_t from = 0;  // elements
+    for (std::size_t to = 0; to < out.size(); to += size) {
+        std::memcpy(out.data() + to, view.data() + from * size, size);
+        for (std::size_t d = place.size(); d-- > 0;) {  // the next place, last dimension first
+            from += static_cast<std::uint64_t>(tensor.strides[d]);
+            if (++place[d] < tensor.shape[d]) break;
+            from -=
+                static_cast<std::uint64_t>(tensor.strides[d]) * static_cast<std::uint64_t>(tensor.shape[d]);
+            place[d] = 0;
+        }
+    }
+}
+
+bool looks_like_torch(const std::string& path, FileSystem& fs) {
+    return form_of(InputFile(fs, path, ErrorKind::model)) != Form::other;
+}
+
+}  // namespace onecycle
