@@ -98,13 +98,14 @@ __device__ __forceinline__ void gather_pixel(const PoolShape& s, std::int64_t ro
         for (int begin = x0; begin < x1; begin += at_once) {
             Pack<T, V> gradient[at_once], second[at_once];
             Pack<std::uint8_t, V> places[at_once];
+            // Past the end the first one again, and dy where there is no dy2, from L1: a vector loaded in a branch
+            // takes a register an element.
 #pragma unroll
             for (int u = 0; u < at_once; ++u) {
-                const int ox = begin + u;
-                if (ox >= x1) continue;
+                const int ox = begin + u < x1 ? begin + u : begin;
                 const std::int64_t at = ((p.image * s.out_height + oy) * s.out_width + ox) * s.channels;
                 gradient[u] = load_pack<V>(dy + at);
-                second[u] = dy2 ? load_pack<V>(dy2 + at) : Pack<T, V>{};
+                second[u] = load_pack<V>((dy2 ? dy2 : dy) + at);
                 places[u] = load_pack<V>(index + at);
             }
 #pragma unroll
@@ -114,8 +115,10 @@ __device__ __forceinline__ void gather_pixel(const PoolShape& s, std::int64_t ro
                 const int here = (below - oy * s.stride) * s.kernel + right - ox * s.stride;
 #pragma unroll
                 for (int k = 0; k < V; ++k)
-                    if (places[u].v[k] == here)
-                        sum[k] += to_float(gradient[u].v[k]) + to_float(second[u].v[k]);
+                    if (places[u].v[k] == here) {
+                        const float first = to_float(gradient[u].v[k]);
+                        sum[k] += dy2 ? first + to_float(second[u].v[k]) : first;
+                    }
             }
         }
 }
