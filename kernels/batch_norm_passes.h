@@ -34,14 +34,18 @@ __device__ void apply_tiles(const Pass& pass) {
 
 template <typename Pass>
 __global__ void __launch_bounds__(tile_threads, Pass::reduce_blocks) reduce_kernel(const Pass pass) {
+    let_next_start();
     reduce_tiles(pass);
 }
 template <typename Pass>
 __global__ void __launch_bounds__(tile_threads, 2) finish_kernel(const Pass pass) {
+    let_next_start();
+    wait_for_previous();
     finish_channels(pass);
 }
 template <typename Pass>
 __global__ void __launch_bounds__(tile_threads, Pass::apply_blocks) apply_kernel(const Pass pass) {
+    wait_for_previous();
     apply_tiles(pass);
 }
 template <typename Pass>
@@ -64,8 +68,10 @@ void run_three_kernels(const PassNames& names, const Pass& pass, cudaStream_t st
     const First& first = pass;
     const auto finish_blocks = divide_up(first.finish_channels(), tile_threads / warp_lanes);
     launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
-    launch(names.finish, finish_kernel<First>, tile_grid(static_cast<int>(finish_blocks)), stream, first);
-    launch(names.apply, apply_kernel<Pass>, tile_grid(pass.apply_tiles()), stream, pass);
+    LaunchShape finish = tile_grid(static_cast<int>(finish_blocks)), apply = tile_grid(pass.apply_tiles());
+    finish.early = apply.early = true;
+    launch(names.finish, finish_kernel<First>, finish, stream, first);
+    launch(names.apply, apply_kernel<Pass>, apply, stream, pass);
 }
 
 // `one_grid_blocks` 0: three kernels; else one, of at most so many blocks.

@@ -23,6 +23,10 @@
 #else
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
+#if __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>  // header only; does nothing until a profiler is there
+#define ONECYCLE_NVTX
+#endif
 #define ONECYCLE_CUDA cuda
 #define ONECYCLE_SHARED(type, name, count) __shared__ type name[count]
 // One array of bytes for a whole file: CUDA gives them one address and must see one type.
@@ -82,10 +86,25 @@ __device__ T block_sum(T value) {
 }
 #endif
 
+// Programmatic dependent launch, from compute capability 9.0 on: the blocks of a kernel may stand ready while the
+// kernel before it in the stream, also ours, still runs. That one calls let_next_start(); this one touches no memory
+// of the device before wait_for_previous(). Only with the CMake option ONECYCLE_EARLY_START: not yet run on a GPU.
+__device__ __forceinline__ void let_next_start() {
+#if defined(ONECYCLE_EARLY_START) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+__device__ __forceinline__ void wait_for_previous() {
+#if defined(ONECYCLE_EARLY_START) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    cudaGridDependencySynchronize();
+#endif
+}
+
 struct LaunchShape {
     dim3 grid, block;
     std::size_t shared = 0;    // bytes of ONECYCLE_DYNAMIC_SHARED
     bool cooperative = false;  // the kernel calls sync_grid()
+    bool early = false;        // the kernel begins with wait_for_previous()
 };
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
@@ -96,6 +115,36 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
 void check(cudaError_t error, const char* what);
 // Notes a call of the CUDA runtime (device/cuda/calls.h).
 void count_call(const char* function);
+
+// What a profiler shows around the host's side of a launch.
+struct ProfilerRange {
+#if defined(ONECYCLE_NVTX)
+    explicit ProfilerRange(const char* name) {
+        nvtxRangePushA(name);
+    }
+    ~ProfilerRange() {
+        nvtxRangePop();
+    }
+#else
+    explicit ProfilerRange(const char*) {}
+#endif
+    ProfilerRange(const ProfilerRange&) = delete;
+    ProfilerRange& operator=(const ProfilerRange&) = delete;
+};
+
+#if !defined(ONECYCLE_EMULATED)
+// Whether the code of this kernel on this GPU has wait_for_previous(): PTX of an older architecture does not.
+inline bool starts_early(const void* kernel, const char* name) {
+#if defined(ONECYCLE_EARLY_START)
+    cudaFuncAttributes attributes{};
+    check(cudaFuncGetAttributes(&attributes, kernel), name);
+    return attributes.ptxVersion >= 90;
+#else
+    static_cast<void>(kernel), static_cast<void>(name);
+    return false;
+#endif
+}
+#endif
 
 // Puts a kernel on a stream. `name` stands in messages, profiles and NVTX ranges. Arguments are copied.
 template <typename... Parameters, typename... Arguments>
@@ -111,21 +160,34 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
               stream),
           name);
 #else
+    const ProfilerRange range(name);
     const auto* function = reinterpret_cast<const void*>(kernel);
     constexpr std::size_t granted = std::size_t{48} << 10;  // more must be asked for
     if (shape.shared > granted)
         check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    static_cast<int>(shape.shared)),
               name);
+    cudaLaunchAttribute attributes[1]{};
+    cudaLaunchConfig_t config{};
+    config.gridDim = shape.grid;
+    config.blockDim = shape.block;
+    config.dynamicSmemBytes = shape.shared;
+    config.stream = stream;
+    config.attrs = attributes;
+    if (shape.cooperative) {
+        attributes[0].id = cudaLaunchAttributeCooperative;
+        attributes[0].val.cooperative = 1;
+        config.numAttrs = 1;
+    } else if (shape.early && starts_early(function, name)) {
+        attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[0].val.programmaticStreamSerializationAllowed = 1;
+        config.numAttrs = 1;
+    }
     std::tuple<std::decay_t<Parameters>...> copies(arguments...);
     std::apply(
         [&](auto&... copy) {
             void* pointers[] = {static_cast<void*>(&copy)...};
-            check(shape.cooperative
-                      ? cudaLaunchCooperativeKernel(function, shape.grid, shape.block, pointers, shape.shared,
-                                                    stream)
-                      : cudaLaunchKernel(function, shape.grid, shape.block, pointers, shape.shared, stream),
-                  name);
+            check(cudaLaunchKernelExC(&config, function, pointers), name);
         },
         copies);
 #endif
