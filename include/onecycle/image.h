@@ -101,5 +101,7 @@ Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& wi
 
 // Which library decodes JPEG in this build, with its version: "libjpeg-turbo 2.1.5" or "stb_image 2.27".
 std::string jpeg_decoder();
+// The same of PNG: "stb_image 2.27".
+std::string png_decoder();
 
 }  // namespace onecycle

@@ -8,7 +8,7 @@ Image decode_jpeg(Bytes bytes, const ImageProbe&, int) {
 }
 
 std::string jpeg_decoder() {
-    return "stb_image";
+    return png_decoder();
 }
 
 }  // namespace onecycle

@@ -77,4 +77,8 @@ Image decode_png(Bytes bytes, const ImageProbe&) {
     return decode_with_stb(essential_png(bytes));
 }
 
+std::string png_decoder() {
+    return "stb_image " ONECYCLE_STB_VERSION;
+}
+
 }  // namespace onecycle
