@@ -1,4 +1,4 @@
-# Dependencies, by the name of their Debian package. Nothing is downloaded.
+# Dependencies, by the name of their Debian package. Nothing is downloaded. CUDA: cuda.cmake.
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)                   # libfmt-dev
@@ -12,11 +12,9 @@ find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here
-find_package(CUDAToolkit QUIET)              # nvcc and the runtime; without it a stub says that there is no CUDA
 if(ONECYCLE_BUILD_TESTS)
     find_package(GTest REQUIRED)             # libgtest-dev
 endif()
 if(ONECYCLE_BUILD_BENCH)
     find_package(benchmark REQUIRED)         # libbenchmark-dev
 endif()
-find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # cudnn9-dev; used with the toolkit

@@ -8,7 +8,6 @@
 
 #include "cli/json.h"
 #include "cli/verb.h"
-#include "onecycle/error.h"
 #include "onecycle/image.h"
 #include "train/engine.h"
 
@@ -29,6 +28,30 @@ bool processor_has(const std::string& feature) {
     return false;
 }
 
+std::string capability(const CudaGpu& gpu) {
+    return fmt::format("{}.{}", gpu.major, gpu.minor);
+}
+
+void examine_gpus(MachineInfo& machine) {
+    const CudaMachine& cuda = machine.cuda = examine_cuda();
+    for (const CudaGpu& gpu : cuda.gpus)
+        machine.devices.push_back(fmt::format("{}, {} GiB, compute capability {}{}", gpu.name,
+                                              (gpu.memory + (1u << 29)) >> 30, capability(gpu),
+                                              gpu.missing.empty() ? "" : ", cannot be used"));
+    const bool here = !cuda.gpus.empty() || std::filesystem::exists("/proc/driver/nvidia/version");
+    for (const CudaLibrary& library : cuda_libraries()) {
+        machine.libraries.emplace_back(library.name, library.version);
+        if (here && library.needed && !library.missing.empty())
+            machine.advice.push_back(
+                fmt::format("{}: install {}, or name its folder in ONECYCLE_LIBRARY_PATH", library.missing,
+                            library.package));
+    }
+    const auto& [why, fix] = missing_for_cuda();
+    machine.backends.push_back({"cuda", !cuda.toolkit.empty(), why.empty(), why});
+    if (here && !cuda.why_not(0).empty())
+        machine.advice.push_back(fmt::format("the GPU is not used: {}; {}", why, fix));
+}
+
 MachineInfo examine() {
     MachineInfo machine;
     machine.version = ONECYCLE_VERSION;
@@ -36,17 +59,13 @@ MachineInfo examine() {
     const Engine engine = make_engine("cpu", "auto", 0);
     machine.instruction_set = engine.backend->instruction_set();
     machine.devices = {engine.device->name()};
-    machine.backends = {{"cpu", true, machine.instruction_set}};
-    for (const char* name : {"cuda", "emulated"}) {
-        try {
-            machine.devices.push_back(make_engine(name, "auto", 0).device->name());
-            machine.backends.push_back({name, true, ""});
-        } catch (const Error& error) {
-            machine.backends.push_back({name, false, "not in this build"});
-        }
-    }
+    machine.backends = {{"cpu", true, true, machine.instruction_set}};
     machine.libraries = engine.backend->libraries();
     machine.libraries.emplace_back("jpeg", jpeg_decoder());
+    machine.libraries.emplace_back("png", png_decoder());
+    examine_gpus(machine);
+    machine.backends.push_back({"emulated", true, true, ""});
+    machine.devices.push_back(make_engine("emulated", "auto", 0).device->name());
 
     if (jpeg_decoder().find("turbo") == std::string::npos)
         machine.advice.push_back(
@@ -56,8 +75,6 @@ MachineInfo examine() {
             "AMX is advertised and not used: training is in fp32, which it does not speed up, "
             "and on some virtual machines its instructions fault");
     if (!processor_has("avx2")) machine.advice.push_back("this processor has no AVX2: training will be slow");
-    if (std::filesystem::exists("/proc/driver/nvidia/version") && !machine.backends[1].built)
-        machine.advice.push_back("an NVIDIA driver is here, and this build trains on the CPU only");
     return machine;
 }
 
@@ -78,10 +95,20 @@ class Doctor : public Verb {
         };
         row("onecycle", machine.version);
         for (const auto& b : machine.backends)
-            row("back end", fmt::format("{}: {}", b.name, b.built ? "ready" : b.note));
+            row("back end",
+                b.name + ": " + (b.ready ? "ready" : (b.built ? "built, cannot run here: " : "") + b.note));
         for (const std::string& device : machine.devices) row("device", device);
         row("instruction set", machine.instruction_set);
-        for (const auto& [name, version] : machine.libraries) row("library", name + " " + version);
+        if (const CudaMachine& cuda = machine.cuda; !cuda.toolkit.empty()) {
+            row("CUDA", fmt::format("{}, kernels for {}", cuda.toolkit, cuda.architectures));
+            row("driver",
+                cuda.driver.empty()
+                    ? "not found"
+                    : fmt::format("{}, knows CUDA {}",
+                                  cuda.driver_version.empty() ? "here" : cuda.driver_version, cuda.driver));
+        }
+        for (const auto& [name, version] : machine.libraries)
+            row("library", name + " " + (version.empty() ? "not found" : version));
         for (const std::string& line : machine.advice) row("note", line);
         if (machine.advice.empty()) row("note", "nothing is missing");
         return 0;

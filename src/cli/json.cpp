@@ -124,15 +124,28 @@ std::string to_json(const FileInfo& info) {
 }
 
 std::string to_json(const MachineInfo& machine) {
-    Json backends = Json::array(), libraries = Json::object();
+    Json backends = Json::array(), libraries = Json::object(), gpus = Json::array();
     for (const auto& b : machine.backends)
-        backends.push_back({{"name", b.name}, {"built", b.built}, {"note", b.note}});
-    for (const auto& [name, version] : machine.libraries) libraries[name] = version;
+        backends.push_back({{"name", b.name}, {"built", b.built}, {"ready", b.ready}, {"note", b.note}});
+    for (const auto& [name, version] : machine.libraries) libraries[name] = or_null(version);
+    const CudaMachine& cuda = machine.cuda;
+    for (const CudaGpu& gpu : cuda.gpus)
+        gpus.push_back({{"name", gpu.name},
+                        {"memory", gpu.memory},
+                        {"compute_capability", std::to_string(gpu.major) + "." + std::to_string(gpu.minor)},
+                        {"missing", or_null(gpu.missing)}});
     return text({{"version", machine.version},
                  {"backends", backends},
                  {"devices", machine.devices},
                  {"cores", machine.cores},
                  {"instruction_set", machine.instruction_set},
+                 {"cuda",
+                  {{"toolkit", or_null(cuda.toolkit)},
+                   {"architectures", or_null(cuda.architectures)},
+                   {"driver", or_null(cuda.driver_version)},
+                   {"driver_cuda", or_null(cuda.driver)},
+                   {"gpus", gpus},
+                   {"missing", or_null(cuda.missing)}}},
                  {"libraries", libraries},
                  {"advice", machine.advice}});
 }

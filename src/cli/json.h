@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "device/cuda/machine.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
@@ -36,12 +37,13 @@ struct MachineInfo {
     std::string version;
     struct Backend {
         std::string name;
-        bool built;
-        std::string note;  // instruction set, or why it is not there
+        bool built, ready;
+        std::string note;  // instruction set, or why it is not ready
     };
     std::vector<Backend> backends;
     std::vector<std::string> devices;
-    std::vector<std::pair<std::string, std::string>> libraries;  // name, version
+    CudaMachine cuda;
+    std::vector<std::pair<std::string, std::string>> libraries;  // name, version; empty: not found
     std::string instruction_set;
     int cores = 0;
     std::vector<std::string> advice;  // what to install or to know

@@ -19,8 +19,10 @@ void declare_model_options(Arguments& a, std::string& model, ModelOptions& optio
     a.whole("--batch-size", options.batch_size, "images per batch");
     a.whole("--threads", options.threads, "0: all cores");
     a.text("--device", "NAME", options.device,
-           "auto, cpu, or emulated: the CUDA code run on the CPU, slowly, to study it");
-    a.text("--precision", "NAME", options.precision, "auto or fp32; emulated also bf16 (its auto) and fp16");
+           "auto (the GPU where one can be used, else the CPU), cpu, cuda, or emulated: the CUDA code run on "
+           "the CPU, slowly, to study it");
+    a.text("--precision", "NAME", options.precision,
+           "auto: bf16 on cuda and emulated, fp32 on the CPU; cuda has fp32, tf32, bf16 and fp16");
 }
 
 void require_model(const std::string& model) {

@@ -123,8 +123,10 @@ void declare_running(Arguments& a, TrainOptions& o) {
     a.whole("--seed", o.seed, "everything random follows from it");
     a.whole("--threads", o.threads, "0: all cores; changes no result");
     a.text("--device", "NAME", o.device,
-           "auto, cpu, or emulated: the CUDA code run on the CPU, slowly, to study it");
-    a.text("--precision", "NAME", o.precision, "auto or fp32; emulated also bf16 (its auto) and fp16");
+           "auto (the GPU where one can be used, else the CPU), cpu, cuda, or emulated: the CUDA code run on "
+           "the CPU, slowly, to study it");
+    a.text("--precision", "NAME", o.precision,
+           "auto: bf16 on cuda and emulated, fp32 on the CPU; cuda has fp32, tf32, bf16 and fp16");
     a.flag("--deterministic", o.deterministic, "equal runs give equal bits on CUDA too; the CPU always does");
 }
 

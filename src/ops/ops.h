@@ -206,7 +206,28 @@ class Backend {
 // The CPU back end on oneDNN. `threads` 0: all cores.
 std::unique_ptr<Backend> make_cpu_backend(int threads);
 
-// The CUDA back end on the emulator: the same kernels, run on the host.
+// How a GPU computes.
+struct CudaMath {
+    bool tf32 = false;          // products of f32 may round their inputs to TF32
+    bool deterministic = true;  // only convolutions that give equal bits in equal runs
+};
+
+// The CUDA back end for the current GPU. Throws Error(device), also in a build without CUDA.
+std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math);
+
+// The same on the emulator, with loops on the host for the libraries.
 std::unique_ptr<Backend> make_emulated_backend();
+
+// A library that the CUDA back end opens at run time.
+struct CudaLibrary {
+    std::string name;     // "cuDNN"
+    std::string version;  // "9.19.0"; empty when it cannot be opened
+    std::string missing;  // then why not
+    std::string package;  // what to install
+    bool needed = true;   // without it there is no training on a GPU
+};
+
+// Opens them, and nothing on a GPU. Empty in a build without CUDA. Never throws.
+std::vector<CudaLibrary> cuda_libraries();
 
 }  // namespace onecycle

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <thread>
+#include <utility>
 
+#include "device/cuda/machine.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -18,6 +20,25 @@ void one_of(const std::string& option, const std::string& value, const std::arra
                     fix);
 }
 
+// What a GPU computes in: 16 bits with the range of a float, unless something else is asked for.
+DType compute_type(const std::string& precision) {
+    if (precision == "auto" || precision == "bf16") return DType::bf16;
+    return precision == "fp16" ? DType::f16 : DType::f32;
+}
+
+MissingCuda look_for_cuda() {
+    const CudaMachine machine = examine_cuda();
+    if (!machine.missing.empty()) return {machine.missing, machine.fix};
+    if (const std::string why = machine.why_not(0); !why.empty())
+        return {why,
+                "build with ONECYCLE_CUDA_ARCHITECTURES for it, or name another GPU in CUDA_VISIBLE_DEVICES"};
+    for (const CudaLibrary& library : cuda_libraries())
+        if (library.needed && !library.missing.empty())
+            return {library.missing,
+                    "install " + library.package + ", or name its folder in ONECYCLE_LIBRARY_PATH"};
+    return {};
+}
+
 }  // namespace
 
 DeviceChoice choose_device(const std::string& device, const std::string& precision) {
@@ -25,18 +46,26 @@ DeviceChoice choose_device(const std::string& device, const std::string& precisi
            "use auto, cpu, cuda or emulated");
     one_of("--precision", precision, std::array{"auto", "fp32", "tf32", "bf16", "fp16"},
            "use auto, fp32, tf32, bf16 or fp16");
-    if (device == "cuda")
-        throw Error(ErrorKind::device, "no such device", "--device " + device,
-                    "this build cannot run on a GPU yet", "use --device cpu, or leave it out");
+    if (device == "cuda" && !missing_for_cuda().why.empty())
+        throw Error(ErrorKind::device, "no such device", "--device " + device, missing_for_cuda().why,
+                    missing_for_cuda().fix + ", or use --device cpu");
+    if (device == "cuda" || (device == "auto" && missing_for_cuda().why.empty()))
+        return {"cuda", precision == "auto" ? "bf16" : precision, compute_type(precision)};
     if (device == "emulated") {
-        // As on a GPU: 16 bits with the range of a float, unless something else is asked for.
-        const std::string chosen = precision == "auto" ? "bf16" : precision;
-        return {device, chosen, chosen == "bf16" ? DType::bf16 : chosen == "fp16" ? DType::f16 : DType::f32};
+        if (precision == "tf32")
+            throw Error(ErrorKind::device, "no such precision", "--precision tf32",
+                        "the emulated device has no tensor cores", "use fp32, bf16 or fp16");
+        return {device, precision == "auto" ? "bf16" : precision, compute_type(precision)};
     }
     if (precision != "auto" && precision != "fp32")
         throw Error(ErrorKind::device, "no such precision", "--precision " + precision,
                     "the CPU computes in fp32", "leave it out");
     return {"cpu", "fp32", DType::f32};
+}
+
+const MissingCuda& missing_for_cuda() {
+    static const MissingCuda missing = look_for_cuda();
+    return missing;
 }
 
 int worker_threads(int threads) {
@@ -46,6 +75,10 @@ int worker_threads(int threads) {
 
 Engine make_engine(const std::string& device, const std::string& precision, int threads) {
     const DeviceChoice choice = choose_device(device, precision);
+    if (choice.device == "cuda") {
+        std::unique_ptr<Device> gpu = make_cuda_device(0);  // then it is the current one
+        return {std::move(gpu), make_cuda_backend({.tf32 = choice.precision == "tf32"}), choice.compute};
+    }
     if (choice.device == "emulated") return {make_emulated_device(), make_emulated_backend(), choice.compute};
     return {make_cpu_device(worker_threads(threads)), make_cpu_backend(worker_threads(threads)),
             choice.compute};

@@ -14,9 +14,15 @@ struct DeviceChoice {
     DType compute;                  // what programs compute in
 };
 
-// What --device and --precision come to in this build. Throws Error(usage) for an unknown name and
-// Error(device) for one that this build or the device does not have.
+// What --device and --precision come to here: "auto" is the GPU where one can be used, else the CPU. Throws
+// Error(usage) for an unknown name and Error(device) for one that this build or the device does not have.
 DeviceChoice choose_device(const std::string& device, const std::string& precision);
+
+// Why no GPU can be used, and what to do about it; empty: one can. Looks once.
+struct MissingCuda {
+    std::string why, fix;
+};
+const MissingCuda& missing_for_cuda();
 
 // --threads, with 0 for all cores.
 int worker_threads(int threads);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "device/cuda/machine.h"
 #include "device/cuda/staging.h"
 #include "device/cuda/stream.h"
 #include "onecycle/error.h"
@@ -209,30 +210,11 @@ std::unique_ptr<Device> make_emulated_device(StepMode mode) {
 
 std::unique_ptr<Device> make_cuda_device(int index, StepMode mode) {
     using namespace cuda;
-    const std::string where = "cuda:" + std::to_string(index);
-    const char* const fix = "use --device cpu, or --device emulated to try the CUDA code";
-    int count = 0;
-    const cudaError_t error = ONECYCLE_TRY_CUDA(cudaGetDeviceCount, &count);
-    if (error != cudaSuccess) ONECYCLE_TRY_CUDA(cudaGetLastError);
-    if (error == cudaErrorInsufficientDriver) {
-        int driver = 0;
-        const bool known = ONECYCLE_TRY_CUDA(cudaDriverGetVersion, &driver) == cudaSuccess && driver > 0;
-        const auto version = [](int v) {
-            return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10);
-        };
-        throw Error(ErrorKind::device, "no such device", where,
-                    known ? "the driver knows CUDA " + version(driver) + ", this program needs " +
-                                version(CUDART_VERSION)
-                          : "there is no NVIDIA driver (libcuda.so.1)",
-                    fix);
-    }
-    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
-        throw Error(ErrorKind::device, "no such device", where, "the driver sees no GPU", fix);
-    if (error != cudaSuccess)
-        throw Error(ErrorKind::device, "no such device", where, cudaGetErrorString(error), fix);
-    if (index < 0 || index >= count)
-        throw Error(ErrorKind::device, "no such device", where,
-                    "there are " + std::to_string(count) + " GPUs, counted from 0", fix);
+    const CudaMachine machine = examine_cuda();
+    if (const std::string why = machine.why_not(index); !why.empty())
+        throw Error(ErrorKind::device, "no such device", "cuda:" + std::to_string(index), why,
+                    (machine.fix.empty() ? "" : machine.fix + ", or ") +
+                        "use --device cpu, or --device emulated to try the CUDA code");
     return std::make_unique<CudaDevice>(DeviceKind::cuda, index, mode);
 }
 

@@ -4,24 +4,39 @@
 
 #include <cstdlib>
 #include <sstream>
+#include <vector>
 
 #include "onecycle/error.h"
 
 namespace onecycle {
 
+namespace {
+
+// Folders in the order of search; "": wherever the system looks.
+std::vector<std::string> folders() {
+    std::vector<std::string> found;
+    const char* named = std::getenv("ONECYCLE_LIBRARY_PATH");
+    std::istringstream path(named ? named : "");
+    for (std::string folder; std::getline(path, folder, ':');)
+        if (!folder.empty()) found.push_back(folder + "/");
+    found.push_back("");
+    found.push_back("/usr/local/cuda/lib64/");
+    return found;
+}
+
+}  // namespace
+
 SharedLibrary::SharedLibrary(const std::string& file, const std::string& what) : what_(what) {
-    handle_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    std::string why = handle_ ? "" : dlerror();
-    const char* folders = std::getenv("ONECYCLE_LIBRARY_PATH");
-    std::istringstream path(folders ? folders : "");
-    for (std::string folder; !handle_ && std::getline(path, folder, ':');) {
-        if (folder.empty()) continue;
-        handle_ = dlopen((folder + "/" + file).c_str(), RTLD_NOW | RTLD_LOCAL);
-        if (!handle_) why = dlerror();
+    std::string why;
+    for (const std::string& folder : folders()) {
+        handle_ = dlopen((folder + file).c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (handle_) return;
+        const std::string said = dlerror();
+        // A library that is there and cannot be opened says more than one that is not there.
+        if (why.empty() || said.find("No such file") == std::string::npos) why = said;
     }
-    if (!handle_)
-        throw Error(ErrorKind::device, "cannot open " + what, file, why,
-                    "install " + what + ", or name its folder in ONECYCLE_LIBRARY_PATH");
+    throw Error(ErrorKind::device, "cannot open " + what, file, why,
+                "install " + what + ", or name its folder in ONECYCLE_LIBRARY_PATH");
 }
 
 void* SharedLibrary::address(const char* name) const {

@@ -8,9 +8,11 @@ namespace onecycle {
 // An open shared library. It stays open for the rest of the process: such libraries do not like to be closed.
 class SharedLibrary {
   public:
-    // `file`: "libcudnn.so.9"; `what`: "cuDNN 9". Looked for where the system looks, then in the folders of the
-    // environment variable ONECYCLE_LIBRARY_PATH, separated by colons (those of PyTorch's wheels, for example:
-    // .../site-packages/nvidia/cudnn/lib). Throws Error(device) naming it when it is not there.
+    // `file`: "libcudnn.so.9"; `what`: "cuDNN 9". Looked for in the folders of the environment variable
+    // ONECYCLE_LIBRARY_PATH, separated by colons (those of PyTorch's wheels, for example: .../site-packages/nvidia/
+    // cudnn/lib and .../nvidia/cu13/lib), then where the system looks, then where NVIDIA installs the toolkit.
+    // What the library itself opens (cuDNN has seven parts) lies beside it: NVIDIA's know that by their own
+    // RUNPATH. Throws Error(device) naming the file when it is nowhere.
     SharedLibrary(const std::string& file, const std::string& what);
 
     // A function of the library by its C name. Throws Error(device) when it is not in this version.

@@ -107,6 +107,19 @@ std::unique_ptr<Backend> make_backend(const Context& context) {
 std::unique_ptr<Backend> make_emulated_backend() {
     return emulated::make_backend({.multiprocessors = emulated::emulated_multiprocessors});
 }
+#else
+std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
+    using namespace cuda;
+    int device = 0, multiprocessors = 0, cache = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+          "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
+    return make_backend({.multiprocessors = multiprocessors,
+                         .deterministic = math.deterministic,
+                         .one_grid_bytes = static_cast<std::size_t>(cache) / 2,
+                         .tf32 = math.tf32});
+}
 #endif
 
 }  // namespace onecycle

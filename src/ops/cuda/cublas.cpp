@@ -15,9 +15,14 @@ namespace onecycle {
 
 namespace {
 
+// The version that the headers are of: the end of a file's name, and our name for it.
+#define ONECYCLE_TEXT_OF(x) #x
+#define ONECYCLE_TEXT(x) ONECYCLE_TEXT_OF(x)
+#define ONECYCLE_CUBLAS "." ONECYCLE_TEXT(CUBLAS_VER_MAJOR), "cuBLAS " ONECYCLE_TEXT(CUBLAS_VER_MAJOR)
+
 struct Functions {
-    SharedLibrary lt{"libcublasLt.so.13", "cuBLAS 13"};  // the other one needs it: found first, it is used
-    SharedLibrary library{"libcublas.so.13", "cuBLAS 13"};
+    SharedLibrary lt{"libcublasLt.so" ONECYCLE_CUBLAS};  // the other one needs it: found first, it is used
+    SharedLibrary library{"libcublas.so" ONECYCLE_CUBLAS};
 #define ONECYCLE_FUNCTION(name, symbol) \
     decltype(&::symbol) name = library.function<decltype(::symbol)>(#symbol)
     ONECYCLE_FUNCTION(create, cublasCreate_v2);
