@@ -2,6 +2,7 @@
 
 #include "nn/dependencies.h"
 #include "nn/memory_plan.h"
+#include "nn/work.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -10,42 +11,6 @@ const char* name_of(Phase phase) {
     static constexpr const char* names[] = {"forward", "loss", "backward", "update"};
     return names[static_cast<std::size_t>(phase)];
 }
-
-namespace {
-
-// Floating point operations of a step, a multiply-add counted as two.
-double flops_of(const OpDesc& desc) {
-    const auto elements = [](const TensorDesc& t) { return static_cast<double>(t.elements()); };
-    const double window = static_cast<double>(desc.kernel) * desc.kernel;
-    switch (desc.kind) {
-        case OpKind::conv2d:
-            return 2 * elements(desc.outputs[0]) * static_cast<double>(desc.inputs[0][1]) * window;
-        case OpKind::conv2d_backward_data:
-            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]) * window;
-        case OpKind::conv2d_backward_weights:
-            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]) * window;
-        case OpKind::linear:
-            return 2 * elements(desc.outputs[0]) * static_cast<double>(desc.inputs[0][1]);
-        case OpKind::linear_backward_data:
-            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]);
-        case OpKind::linear_backward_weights:
-            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]);
-        case OpKind::batch_norm:
-            return 8 * elements(desc.inputs[0]);
-        case OpKind::batch_norm_backward:
-            return 12 * elements(desc.inputs[0]);
-        case OpKind::max_pool:
-            return window * elements(desc.outputs[0]);
-        default:
-            break;
-    }
-    double largest = 0;
-    for (const auto* list : {&desc.inputs, &desc.outputs})
-        for (const TensorDesc& t : *list) largest = std::max(largest, elements(t));
-    return 2 * largest;
-}
-
-}  // namespace
 
 ProgramBuilder::ProgramBuilder(const Network& network_, const StateLayout& layout_, const Backend& backend_,
                                const ProgramKey& key)
@@ -112,8 +77,7 @@ void ProgramBuilder::add_step(const std::string& name, Phase phase, OpDesc desc,
     step.reorders = made.reorders;
     step.workspace = made.workspace;
     step.flops = flops_of(step.desc);
-    for (const auto* list : {&step.inputs, &step.outputs})
-        for (int b : *list) step.bytes += static_cast<double>(buffer(b).bytes);
+    step.bytes = bytes_of(step.desc, made.second_pass_cached);
     program.steps.push_back(std::move(step));
     program.ops.push_back(std::move(made.op));
 }

@@ -165,7 +165,7 @@ class Forward {
     void emit_batch_norm_max_pool(int i, int relu, int pool) {
         const Layer &l = layer(i), &p = layer(pool);
         const int x = value(l.inputs[0]);
-        const std::string name = l.name + "+relu+" + p.name;
+        const std::string name = l.name + "+relu+maxpool";
         const int y = activation_like(name, p, x);
         TensorDesc index = builder_.desc(y);
         index.type = DType::u8;

@@ -59,7 +59,7 @@ struct ProgramStep {
     int reorders = 0;
     std::size_t workspace = 0;         // bytes of scratch memory while it runs
     std::size_t workspace_offset = 0;  // in the arena
-    double flops = 0, bytes = 0;       // work and memory traffic, ideal
+    double flops = 0, bytes = 0;       // see work.h
 };
 
 // Compiled, not yet bound to memory. Movable.

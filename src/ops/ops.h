@@ -176,10 +176,11 @@ class Op {
 
 struct MadeOp {
     std::unique_ptr<Op> op;
-    OpDesc desc;                 // with every layout decided
-    std::size_t workspace = 0;   // bytes, 64-byte aligned
-    std::string implementation;  // for listings: "jit:avx512_core", "own"
-    int reorders = 0;            // copies between layouts inside this op (weights not counted)
+    OpDesc desc;                      // with every layout decided
+    std::size_t workspace = 0;        // bytes, 64-byte aligned
+    std::string implementation;       // for listings: "jit:avx512_core", "own"
+    int reorders = 0;                 // copies between layouts inside this op (weights not counted)
+    bool second_pass_cached = false;  // what passes after the first read again is in the cache by then
 };
 
 class Backend {

@@ -17,6 +17,7 @@ inline Machine machine_of(bool one_grid, int multiprocessors = 2) {
     emulated::Context context;
     context.multiprocessors = multiprocessors;
     context.one_grid_bytes = one_grid ? std::size_t{1} << 40 : 0;
+    if (on_gpu()) return {cuda_device_under_test(), cuda_backend_under_test(context.one_grid_bytes)};
     return {make_emulated_device(), emulated::make_backend(context)};
 }
 

@@ -5,13 +5,15 @@
 
 #include <cmath>
 
+#include "device_under_test.h"
 #include "ops/harness.h"
 #include "ops/reference.h"
 
 namespace onecycle::testing {
 
+// On the emulator, or on the GPU where the environment says so (device_under_test.h).
 inline Machine emulated_machine() {
-    return {make_emulated_device(), make_emulated_backend()};
+    return {cuda_device_under_test(), cuda_backend_under_test()};
 }
 
 inline constexpr DType float_types[] = {DType::f32, DType::bf16, DType::f16};

@@ -35,8 +35,9 @@ TEST(Emulated, graphs_in_any_order_and_single_steps_give_the_same_bits) {
     for (DType type : types) {
         Session graph(tiny, training_key(4), emulated_machine(type));
         Session again(tiny, training_key(4), emulated_machine(type));
-        Session eager(tiny, training_key(4),
-                      {make_emulated_device(StepMode::eager), make_emulated_backend(), type});
+        Session eager(
+            tiny, training_key(4),
+            {testing::cuda_device_under_test(StepMode::eager), testing::cuda_backend_under_test(), type});
         for (Session* session : {&graph, &again, &eager}) prepare(*session);
         const std::string expected = digest_after(graph, 2);
         EXPECT_EQ(digest_after(again, 2), expected) << name_of(type);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "device_under_test.h"
 #include "nn/program.h"
 #include "reference/formula.h"
 
@@ -36,7 +37,7 @@ inline Machine cpu_machine(int threads = 2) {
     return {make_cpu_device(threads), make_cpu_backend(threads)};
 }
 inline Machine emulated_machine(DType compute = DType::f32) {
-    return {make_emulated_device(), make_emulated_backend(), compute};
+    return {cuda_device_under_test(), cuda_backend_under_test(), compute};
 }
 
 // Owns everything that one program needs to run.

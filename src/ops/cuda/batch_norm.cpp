@@ -15,15 +15,16 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
     require_channel_vectors(desc, desc.outputs, {1, 2}, x[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, 1, context);
-        return made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
-                       [shape, relu = desc.relu, residual = desc.residual](
-                           void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                           const NormOperands<T> norm{input<T>(in, 0), input<float>(in, 1),
-                                                      input<float>(in, 2), output<float>(out, 1),
-                                                      output<float>(out, 2)};
-                           batch_norm(output<T>(out, 0), norm, residual ? input<T>(in, 3) : nullptr, relu,
-                                      shape, workspace, stream);
-                       });
+        return with_passes(
+            shape, made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
+                           [shape, relu = desc.relu, residual = desc.residual](
+                               void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                               const NormOperands<T> norm{input<T>(in, 0), input<float>(in, 1),
+                                                          input<float>(in, 2), output<float>(out, 1),
+                                                          output<float>(out, 2)};
+                               batch_norm(output<T>(out, 0), norm, residual ? input<T>(in, 3) : nullptr, relu,
+                                          shape, workspace, stream);
+                           }));
     });
 }
 
@@ -60,16 +61,17 @@ MadeOp make_batch_norm_pair(const OpDesc& given, const Context& context) {
     require_channel_vectors(desc, desc.outputs, {1, 2, 3, 4}, x[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, 2, context);
-        return made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 2),
-                       [shape](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                           const auto norm = [&](std::size_t i) {
-                               return NormOperands<T>{input<T>(in, 3 * i), input<float>(in, 3 * i + 1),
-                                                      input<float>(in, 3 * i + 2),
-                                                      output<float>(out, 2 * i + 1),
-                                                      output<float>(out, 2 * i + 2)};
-                           };
-                           batch_norm_pair(output<T>(out, 0), norm(0), norm(1), shape, workspace, stream);
-                       });
+        return with_passes(
+            shape, made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 2),
+                           [shape](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                               const auto norm = [&](std::size_t i) {
+                                   return NormOperands<T>{input<T>(in, 3 * i), input<float>(in, 3 * i + 1),
+                                                          input<float>(in, 3 * i + 2),
+                                                          output<float>(out, 2 * i + 1),
+                                                          output<float>(out, 2 * i + 2)};
+                               };
+                               batch_norm_pair(output<T>(out, 0), norm(0), norm(1), shape, workspace, stream);
+                           }));
     });
 }
 

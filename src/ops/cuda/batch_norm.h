@@ -29,6 +29,12 @@ inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, 
             .one_grid_blocks = one_grid ? 2 * context.multiprocessors : 0};
 }
 
+// What both passes read fits in L2, where the second one finds it.
+inline MadeOp with_passes(const BatchNormShape& shape, MadeOp made) {
+    made.second_pass_cached = shape.one_grid_blocks > 0;
+    return made;
+}
+
 // Checks that the window leads from x to y and that the index fits; both are in nhwc.
 inline PoolShape pool_shape(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y,
                             const TensorDesc& index) {

@@ -21,18 +21,22 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     require_channel_vectors(desc, desc.outputs, {1, 2}, x[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, second && !residual ? 3 : 2, context);
-        return made_of(
-            desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
-            [shape, second, residual, with_relu = desc.relu](void* const* in, void* const* out,
-                                                             void* workspace, cudaStream_t stream) {
-                const NormGradient<T> norm{input<T>(in, 1),       input<float>(in, 2),  input<float>(in, 3),
-                                           input<float>(in, 4),   input<float>(in, 5),  output<T>(out, 0),
-                                           output<float>(out, 1), output<float>(out, 2)};
-                const T *dy = input<T>(in, 0), *dy2 = second ? input<T>(in, 6) : nullptr;
-                if (!residual) return batch_norm_backward(norm, dy, dy2, with_relu, shape, workspace, stream);
-                const T* const y = with_relu ? input<T>(in, second ? 7 : 6) : nullptr;
-                batch_norm_residual_backward(norm, output<T>(out, 3), dy, dy2, y, shape, workspace, stream);
-            });
+        return with_passes(
+            shape, made_of(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
+                           [shape, second, residual, with_relu = desc.relu](
+                               void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                               const NormGradient<T> norm{input<T>(in, 1),       input<float>(in, 2),
+                                                          input<float>(in, 3),   input<float>(in, 4),
+                                                          input<float>(in, 5),   output<T>(out, 0),
+                                                          output<float>(out, 1), output<float>(out, 2)};
+                               const T *dy = input<T>(in, 0), *dy2 = second ? input<T>(in, 6) : nullptr;
+                               if (!residual)
+                                   return batch_norm_backward(norm, dy, dy2, with_relu, shape, workspace,
+                                                              stream);
+                               const T* const y = with_relu ? input<T>(in, second ? 7 : 6) : nullptr;
+                               batch_norm_residual_backward(norm, output<T>(out, 3), dy, dy2, y, shape,
+                                                            workspace, stream);
+                           }));
     });
 }
 
@@ -54,23 +58,24 @@ MadeOp make_batch_norm_pair_backward(const OpDesc& given, const Context& context
     require_channel_vectors(desc, desc.outputs, {1, 2, 4, 5}, x[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, second ? 5 : 4, context);
-        return made_of(
-            desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 2),
-            [shape, second](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                const auto norm = [&](std::size_t i) {
-                    return NormGradient<T>{input<T>(in, 1 + 4 * i),
-                                           input<float>(in, 2 + 4 * i),
-                                           input<float>(in, 3 + 4 * i),
-                                           input<float>(in, 4 + 4 * i),
-                                           nullptr,
-                                           output<T>(out, 3 * i),
-                                           output<float>(out, 3 * i + 1),
-                                           output<float>(out, 3 * i + 2)};
-                };
-                batch_norm_pair_backward(norm(0), norm(1), input<T>(in, 0),
-                                         second ? input<T>(in, 10) : nullptr, input<T>(in, 9), shape,
-                                         workspace, stream);
-            });
+        return with_passes(
+            shape,
+            made_of(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 2),
+                    [shape, second](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                        const auto norm = [&](std::size_t i) {
+                            return NormGradient<T>{input<T>(in, 1 + 4 * i),
+                                                   input<float>(in, 2 + 4 * i),
+                                                   input<float>(in, 3 + 4 * i),
+                                                   input<float>(in, 4 + 4 * i),
+                                                   nullptr,
+                                                   output<T>(out, 3 * i),
+                                                   output<float>(out, 3 * i + 1),
+                                                   output<float>(out, 3 * i + 2)};
+                        };
+                        batch_norm_pair_backward(norm(0), norm(1), input<T>(in, 0),
+                                                 second ? input<T>(in, 10) : nullptr, input<T>(in, 9), shape,
+                                                 workspace, stream);
+                    }));
     });
 }
 

@@ -16,14 +16,15 @@ MadeOp make_batch_norm_max_pool(const OpDesc& given, const Context& context) {
     require_channel_vectors(desc, desc.outputs, {2, 3}, x[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, 1, context);
-        return made_of(
-            desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
-            [shape, pool](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                const NormOperands<T> norm{input<T>(in, 0), input<float>(in, 1), input<float>(in, 2),
-                                           output<float>(out, 2), output<float>(out, 3)};
-                batch_norm_max_pool(output<T>(out, 0), output<std::uint8_t>(out, 1), norm, shape, pool,
-                                    workspace, stream);
-            });
+        return with_passes(
+            shape,
+            made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
+                    [shape, pool](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                        const NormOperands<T> norm{input<T>(in, 0), input<float>(in, 1), input<float>(in, 2),
+                                                   output<float>(out, 2), output<float>(out, 3)};
+                        batch_norm_max_pool(output<T>(out, 0), output<std::uint8_t>(out, 1), norm, shape,
+                                            pool, workspace, stream);
+                    }));
     });
 }
 
@@ -41,15 +42,18 @@ MadeOp make_batch_norm_max_pool_backward(const OpDesc& given, const Context& con
     return with_float_type(desc, x.type, [&]<typename T>() {
         // dy and the index together are at most as large as x, in the windows that are used.
         const BatchNormShape shape = batch_norm_shape(desc, x, 2, context);
-        return made_of(
-            desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
-            [shape, pool, second](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                const NormGradient<T> norm{input<T>(in, 2),       input<float>(in, 3),  input<float>(in, 4),
-                                           input<float>(in, 5),   input<float>(in, 6),  output<T>(out, 0),
-                                           output<float>(out, 1), output<float>(out, 2)};
-                batch_norm_max_pool_backward(norm, input<T>(in, 0), second ? input<T>(in, 7) : nullptr,
-                                             input<std::uint8_t>(in, 1), shape, pool, workspace, stream);
-            });
+        return with_passes(
+            shape, made_of(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
+                           [shape, pool, second](void* const* in, void* const* out, void* workspace,
+                                                 cudaStream_t stream) {
+                               const NormGradient<T> norm{input<T>(in, 2),       input<float>(in, 3),
+                                                          input<float>(in, 4),   input<float>(in, 5),
+                                                          input<float>(in, 6),   output<T>(out, 0),
+                                                          output<float>(out, 1), output<float>(out, 2)};
+                               batch_norm_max_pool_backward(
+                                   norm, input<T>(in, 0), second ? input<T>(in, 7) : nullptr,
+                                   input<std::uint8_t>(in, 1), shape, pool, workspace, stream);
+                           }));
     });
 }
 

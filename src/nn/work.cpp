@@ -1,0 +1,116 @@
+#include "nn/work.h"
+
+#include <algorithm>
+
+namespace onecycle {
+
+double flops_of(const OpDesc& desc) {
+    const auto elements = [](const TensorDesc& t) { return static_cast<double>(t.elements()); };
+    const double window = static_cast<double>(desc.kernel) * desc.kernel;
+    switch (desc.kind) {
+        case OpKind::conv2d:
+            return 2 * elements(desc.outputs[0]) * static_cast<double>(desc.inputs[0][1]) * window;
+        case OpKind::conv2d_backward_data:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]) * window;
+        case OpKind::conv2d_backward_weights:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]) * window;
+        case OpKind::linear:
+            return 2 * elements(desc.outputs[0]) * static_cast<double>(desc.inputs[0][1]);
+        case OpKind::linear_backward_data:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]);
+        case OpKind::linear_backward_weights:
+            return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]);
+        case OpKind::batch_norm:
+            return 8 * elements(desc.inputs[0]);
+        case OpKind::batch_norm_backward:
+            return 12 * elements(desc.inputs[0]);
+        case OpKind::max_pool:
+            return window * elements(desc.outputs[0]);
+        default:
+            break;
+    }
+    double largest = 0;
+    for (const auto* list : {&desc.inputs, &desc.outputs})
+        for (const TensorDesc& t : *list) largest = std::max(largest, elements(t));
+    return 2 * largest;
+}
+
+namespace {
+
+// Of the pixels of x, a window that is narrower than its step leaves some unread.
+double unread(const OpDesc& desc, const TensorDesc& x) {
+    if (desc.kernel >= desc.stride) return 0;
+    const double used = static_cast<double>(desc.kernel) / desc.stride;
+    return (1 - used * used) * static_cast<double>(x.bytes());
+}
+
+struct FlatWork {
+    double gradients = 0, trained = 0, copied = 0;  // bytes, elements, elements with a 16-bit copy
+};
+
+FlatWork flat_work(const OpDesc& desc, bool half_gradients) {
+    FlatWork work;
+    for (const ParameterSegment& s : desc.parameters) {
+        if (s.frozen) continue;
+        const auto n = static_cast<double>(s.elements);
+        work.gradients += n * (half_gradients && s.half_gradient ? 2 : 4);
+        work.trained += n;
+        if (s.half) work.copied += n;
+    }
+    return work;
+}
+
+}  // namespace
+
+double bytes_of(const OpDesc& desc, bool second_pass_cached) {
+    const auto in = [&](std::size_t i) { return static_cast<double>(desc.inputs[i].bytes()); };
+    const auto out = [&](std::size_t i) { return static_cast<double>(desc.outputs[i].bytes()); };
+    double once = 0, again = 0;
+    for (std::size_t i = 0; i < desc.inputs.size(); ++i) once += in(i);
+    for (std::size_t i = 0; i < desc.outputs.size(); ++i) once += out(i);
+    const auto dy2 = [&](std::size_t i) { return desc.second_gradient ? in(i) : 0; };
+    switch (desc.kind) {
+        case OpKind::conv2d:
+            return once - unread(desc, desc.inputs[0]);
+        case OpKind::conv2d_backward_weights:
+            return once - unread(desc, desc.inputs[1]);
+        case OpKind::batch_norm:
+        case OpKind::batch_norm_max_pool:
+            again = in(0);
+            break;
+        case OpKind::batch_norm_pair:
+            again = in(0) + in(3);
+            break;
+        case OpKind::
+            batch_norm_backward:  // with a residual, the second pass reads its gradient instead of dy and y
+            again = desc.residual ? out(3) + in(1) : in(0) + in(1) + dy2(6);
+            break;
+        case OpKind::batch_norm_pair_backward:
+            again = in(0) + in(1) + in(5) + in(9) + dy2(10);
+            break;
+        case OpKind::batch_norm_max_pool_backward:
+            again = in(0) + in(1) + in(2) + dy2(7);
+            break;
+        case OpKind::accumulate_gradients: {
+            const bool half = desc.inputs.size() == 2;
+            const FlatWork work = flat_work(desc, half);
+            const int passes = (desc.micro > 0 ? 2 : 1) + (desc.outputs.size() == 2 ? 1 : 0);
+            return work.gradients + passes * 4 * work.trained;
+        }
+        case OpKind::check_gradients:
+            return flat_work(desc, desc.inputs.size() == 4).gradients;
+        case OpKind::update_parameters: {
+            const FlatWork work = flat_work(desc, desc.inputs.size() == 4);
+            const double moments = desc.optimizer.kind == OptimizerKind::sgd ? 1 : 2;
+            return work.gradients + 8 * (1 + moments) * work.trained + 2 * work.copied;
+        }
+        case OpKind::update_statistics:
+        case OpKind::update_average:
+            return once + out(0);
+        default:
+            break;
+    }
+    return once + (second_pass_cached ? 0 : again);
+}
+
+}  // namespace onecycle
