@@ -1,7 +1,7 @@
 """Bare training steps, ours and PyTorch's, in turns: a Markdown table of images per second and their ratio.
 
-    cmake --preset release -DONECYCLE_BUILD_BENCH=ON && cmake --build --preset release --target bench_step_cpu
-    python bench/compare_cpu.py --step build/bench/bench_step_cpu --rounds 3 resnet34:64:64 resnet34:224:16
+    scripts/build
+    python bench/compare_cpu.py --rounds 3 resnet34:64:64 resnet34:224:16
 
 A case is arch:size:batch. Each round runs onecycle, then PyTorch in the memory layout that was faster in a
 first trial; every run is the median of its steps, the table shows the median of the rounds. Other work on the
@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -28,8 +27,9 @@ def output_of(command):
 
 
 def ours(o, arch, size, batch):
-    text = output_of([o.step, arch, size, batch, str(o.steps), str(o.threads)])
-    return float(re.search(r"([0-9.]+) images/s", text)[1])
+    text = output_of([o.onecycle, "profile", "--device", "cpu", "--json", "--arch", arch, "--size", size, "--batch-size", batch,
+                      "--steps", str(o.steps), "--threads", str(o.threads), "--limits", "1,1"])
+    return json.loads(text)["whole_step"]["images_per_second"]
 
 
 def pytorchs(o, arch, size, batch, layout):
@@ -49,7 +49,7 @@ def processor():
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("cases", nargs="+", metavar="arch:size:batch")
-    p.add_argument("--step", default="build/bench/bench_step_cpu", help="our program")
+    p.add_argument("--onecycle", default="build/onecycle", help="our program")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--steps", type=int, default=7, help="timed steps of a run")
     p.add_argument("--threads", type=int, default=os.cpu_count())

@@ -150,4 +150,58 @@ std::string to_json(const MachineInfo& machine) {
                  {"advice", machine.advice}});
 }
 
+std::string to_json(const Profile& profile) {
+    const auto number = [](const std::optional<double>& value) {
+        return value ? Json(*value) : Json(nullptr);
+    };
+    const TrainOptions& train = profile.options.train;
+    Json steps = Json::array();
+    for (std::size_t i = 0; i < profile.steps.size(); ++i) {
+        const ProfiledStep& s = profile.steps[i];
+        const bool share = s.seconds && profile.comparable;
+        steps.push_back({{"step", i},
+                         {"name", s.name},
+                         {"phase", s.phase},
+                         {"branch", s.branch},
+                         {"waits", s.waits},
+                         {"operation", s.operation},
+                         {"shape", s.shape},
+                         {"implementation", s.implementation},
+                         {"flops", s.flops},
+                         {"bytes", s.bytes},
+                         {"limit_seconds", s.limit},
+                         {"seconds", number(s.seconds)},
+                         {"share", share ? Json(s.limit / *s.seconds) : Json(nullptr)}});
+    }
+    Json whole = nullptr;
+    if (const auto& w = profile.whole)
+        whole = {{"seconds", w->seconds},
+                 {"images_per_second", train.batch_size / w->seconds},
+                 {"first_seconds", w->first},
+                 {"launches", w->launches},
+                 {"updates", w->updates},
+                 {"calls_a_launch", w->calls},
+                 {"blocking_calls_a_launch", w->blocking_calls}};
+    return text({{"arch", train.arch},
+                 {"stem", to_string(train.stem)},
+                 {"size", train.size},
+                 {"classes", profile.options.classes},
+                 {"batch_size", train.batch_size},
+                 {"optimizer", to_string(train.optimizer)},
+                 {"precision", profile.precision},
+                 {"device", profile.whole ? Json(profile.device) : Json(nullptr)},
+                 {"limits",
+                  {{"bytes_per_second", profile.limits.bytes_per_second},
+                   {"flops_per_second", profile.limits.flops_per_second},
+                   {"source", profile.limits.source},
+                   {"of_this_device", profile.whole && profile.comparable}}},
+                 {"flops", profile.flops()},
+                 {"bytes", profile.bytes()},
+                 {"arena_bytes", profile.arena_bytes},
+                 {"limit_seconds", profile.limit()},
+                 {"seconds", number(profile.seconds())},
+                 {"whole_step", whole},
+                 {"steps", steps}});
+}
+
 }  // namespace onecycle::cli

@@ -12,12 +12,15 @@
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
 #include "onecycle/safetensors.h"
+#include "train/profile.h"
 
 namespace onecycle::cli {
 
 std::string to_json(const Evaluation& evaluation);
 std::string to_json(const std::vector<Prediction>& predictions);
 std::string to_json(const FitResult& result, const std::string& run);
+
+std::string to_json(const Profile& profile);
 
 struct FileInfo {
     std::string kind;                 // "run folder", "checkpoint" or "model"

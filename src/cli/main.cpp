@@ -33,6 +33,7 @@ constexpr VerbEntry verbs[] = {
     {"predict", "what a model sees in images", make_predict},
     {"plan", "the schedule, or the program of a training step", make_plan},
     {"info", "what a model, checkpoint or run folder holds", make_info},
+    {"profile", "what each operation of a training step costs, and what the hardware allows", make_profile},
     {"doctor", "what this machine can do, and what to install", make_doctor},
     {"demo-data", "make a small image folder to try things on", make_demo_data},
 };

@@ -32,6 +32,7 @@ std::unique_ptr<Verb> make_eval();
 std::unique_ptr<Verb> make_predict();
 std::unique_ptr<Verb> make_plan();
 std::unique_ptr<Verb> make_info();
+std::unique_ptr<Verb> make_profile();
 std::unique_ptr<Verb> make_doctor();
 std::unique_ptr<Verb> make_demo_data();
 

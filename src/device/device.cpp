@@ -1,5 +1,6 @@
 #include "device/device.h"
 
+#include <chrono>
 #include <utility>
 
 namespace onecycle {
@@ -21,6 +22,18 @@ DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
 
 DeviceMemory::~DeviceMemory() {
     if (data_) device_->release(data_);
+}
+
+std::vector<double> Device::seconds(const std::vector<std::function<void(Stream&)>>& pieces) {
+    std::vector<double> times;
+    synchronize();
+    for (const auto& piece : pieces) {
+        const auto start = std::chrono::steady_clock::now();
+        piece(stream());
+        synchronize();
+        times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return times;
 }
 
 }  // namespace onecycle

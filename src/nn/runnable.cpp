@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 
 #include "core/half.h"
 #include "nn/program.h"
@@ -95,17 +94,16 @@ void Runnable::set_class_weights(const std::vector<float>& weights) {
 }
 
 void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
-    Device& device = state_->device();
+    std::vector<std::function<void(Stream&)>> pieces;
     for (std::size_t i = 0; i < program_->steps.size(); ++i) {
         const ProgramStep& step = program_->steps[i];
-        const auto start = std::chrono::steady_clock::now();
-        program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(),
-                              step.workspace ? arena_->data() + step.workspace_offset : nullptr,
-                              device.stream());
-        device.synchronize();
-        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-        observe(static_cast<int>(i), taken.count());
+        void* workspace = step.workspace ? arena_->data() + step.workspace_offset : nullptr;
+        pieces.push_back([this, i, workspace](Stream& stream) {
+            program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(), workspace, stream);
+        });
     }
+    const std::vector<double> seconds = state_->device().seconds(pieces);
+    for (std::size_t i = 0; i < seconds.size(); ++i) observe(static_cast<int>(i), seconds[i]);
 }
 
 BatchResult Runnable::read_result() const {

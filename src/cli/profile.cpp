@@ -1,0 +1,109 @@
+// onecycle profile: what each operation of a training step costs, beside what the hardware allows.
+#include "train/profile.h"
+
+#include "cli/json.h"
+#include "cli/verb.h"
+#include "onecycle/error.h"
+#include "report/profile_text.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& option, const std::string& why, const std::string& fix) {
+    throw Error(ErrorKind::usage, "bad option", option, why, fix);
+}
+
+// "4300,790": GB/s and TFLOP/s.
+Limits parse_limits(const std::string& text) {
+    const std::size_t comma = text.find(',');
+    const std::string form = "give GB/s and TFLOP/s, as --limits 4300,790";
+    if (comma == std::string::npos) refuse("--limits " + text, "it is not two numbers", form);
+    const Limits limits{1e9 * parse_number("--limits", text.substr(0, comma)),
+                        1e12 * parse_number("--limits", text.substr(comma + 1)), "as given"};
+    if (!(limits.bytes_per_second > 0 && limits.flops_per_second > 0))
+        refuse("--limits " + text, "both must be above 0", form);
+    return limits;
+}
+
+ProfileRows parse_rows(const std::string& name) {
+    if (name == "step") return ProfileRows::step;
+    if (name == "shape") return ProfileRows::shape;
+    if (name == "operation") return ProfileRows::operation;
+    refuse("--by " + name, "there is no such choice", "use step, shape or operation");
+}
+
+class ProfileVerb : public Verb {
+  public:
+    void declare(Arguments& a, const std::vector<std::string>&) override {
+        TrainOptions& train = options_.train;
+        a.group("Step");
+        a.text("--arch", "NAME", train.arch, "resnet18, resnet34 or resnet50");
+        a.value("--stem", "NAME", to_string(train.stem), "imagenet or small",
+                [&train](const std::string& text) { train.stem = parse_stem(text); });
+        a.whole("--size", train.size, "pixels, square");
+        a.whole("--classes", options_.classes, "outputs");
+        a.whole("--batch-size", train.batch_size, "images per batch, made up and equal for every step");
+        a.value("--optimizer", "NAME", to_string(train.optimizer), "sgd, adam or adamw",
+                [&train](const std::string& text) { train.optimizer = parse_optimizer(text); });
+
+        a.group("Machine");
+        a.text("--device", "NAME", train.device, "auto, cpu, cuda or emulated");
+        a.text("--precision", "NAME", train.precision, "auto, fp32, tf32, bf16 or fp16");
+        a.flag("--deterministic", train.deterministic,
+               "on a GPU: only plans that give equal bits in equal runs");
+        a.whole("--threads", train.threads, "0: all cores");
+        a.whole("--steps", options_.repeats, "times each step is measured; the median counts");
+        a.value("--limits", "GBPS,TFLOPS", "measured", "what the hardware allows: GB/s copied and TFLOP/s",
+                [this](const std::string& text) { options_.limits = parse_limits(text); });
+        a.text("--predict", "GPU", predict_,
+               "run nothing: the least times on an h200 or h100, or with other --limits on another GPU");
+
+        a.group("Table");
+        a.value("--by", "ROWS", "step", "step, shape (equal ones share a row) or operation (only totals)",
+                [this](const std::string& text) { rows_ = parse_rows(text); });
+        a.flag("--slowest", slowest_first_, "the slowest first, not in the order of the program");
+        declare_console_options(a, console_options_, true);
+    }
+
+    int run(const Arguments& a, Console& console) override {
+        if (options_.repeats < 1 || options_.repeats > 100000)
+            refuse("--steps " + std::to_string(options_.repeats), "it must be between 1 and 100000",
+                   "5 is the default");
+        if (options_.classes < 1 || options_.classes > 1'000'000)
+            refuse("--classes " + std::to_string(options_.classes), "it must be between 1 and 1000000",
+                   "10 is the default");
+        const bool predict = a.given("--predict");
+        if (predict) {
+            if (a.given("--device"))
+                refuse("--predict", "it takes no --device: nothing is run", "leave one of them out");
+            options_.train.device = "emulated";
+        }
+        check(options_.train);
+        const Profile profile = predict ? prediction() : measure_profile(options_);
+        console.result(console.json() ? to_json(profile) : profile_text(profile, rows_, slowest_first_));
+        return 0;
+    }
+
+  private:
+    Profile prediction() const {
+        if (options_.limits) return predict_profile(options_, *options_.limits);
+        if (options_.train.precision == "fp32" || options_.train.precision == "tf32")
+            refuse("--precision " + options_.train.precision, "only 16-bit limits of a GPU are known",
+                   "name them: --limits GBPS,TFLOPS");
+        return predict_profile(options_, limits_of(predict_));
+    }
+
+    ProfileOptions options_;
+    std::string predict_ = "h200";
+    ProfileRows rows_ = ProfileRows::step;
+    bool slowest_first_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_profile() {
+    return std::make_unique<ProfileVerb>();
+}
+
+}  // namespace onecycle::cli

@@ -1,0 +1,95 @@
+// What `onecycle profile` promises, by the real binary.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+
+namespace onecycle::test {
+namespace {
+
+using Json = nlohmann::json;
+using Words = std::vector<std::string>;
+
+Json profile(Words more) {
+    Words words = {"profile", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = Workplace().run(words);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+}
+
+const Words small = {"--arch", "resnet18", "--size", "32", "--batch-size", "2", "--steps", "1"};
+
+TEST(Profile, a_prediction_is_the_larger_of_moving_and_computing_for_every_step) {
+    const Json p = profile({"--predict", "h200", "--batch-size", "256", "--classes", "1000"});
+    EXPECT_EQ(p["limits"]["bytes_per_second"], 4.3e12);
+    EXPECT_EQ(p["limits"]["flops_per_second"], 790e12);
+    EXPECT_TRUE(p["device"].is_null() && p["whole_step"].is_null() && p["seconds"].is_null());
+    double sum = 0, bytes = 0;
+    for (const Json& step : p["steps"]) {
+        const double limit =
+            std::max(step["bytes"].get<double>() / 4.3e12, step["flops"].get<double>() / 790e12);
+        EXPECT_NEAR(step["limit_seconds"], limit, 1e-12) << step["name"];
+        EXPECT_TRUE(step["seconds"].is_null() && step["share"].is_null()) << "nothing was measured";
+        sum += limit;
+        bytes += step["bytes"].get<double>();
+    }
+    EXPECT_NEAR(p["limit_seconds"], sum, 1e-9);
+    EXPECT_NEAR(p["bytes"], bytes, 1);
+    EXPECT_EQ(p["precision"], "bf16");
+}
+
+TEST(Profile, every_step_is_measured_where_it_runs) {
+    Words words = small;
+    words.insert(words.end(), {"--device", "cpu", "--limits", "20,0.1"});
+    const Json p = profile(words);
+    for (const Json& step : p["steps"]) {
+        EXPECT_GT(step["seconds"], 0.0) << step["name"];
+        EXPECT_NEAR(step["share"], step["limit_seconds"].get<double>() / step["seconds"].get<double>(), 1e-9);
+    }
+    EXPECT_GT(p["whole_step"]["images_per_second"], 0.0);
+    EXPECT_EQ(p["whole_step"]["updates"], p["whole_step"]["launches"]) << "each step took effect";
+    EXPECT_EQ(p["limits"]["source"], "as given");
+}
+
+TEST(Profile, the_emulators_times_are_not_held_against_a_gpu) {
+    Words words = small;
+    words.insert(words.end(), {"--device", "emulated"});
+    const Json p = profile(words);
+    EXPECT_FALSE(p["limits"]["of_this_device"]);
+    for (const Json& step : p["steps"]) {
+        EXPECT_GT(step["seconds"], 0.0);
+        EXPECT_TRUE(step["share"].is_null());
+    }
+    EXPECT_EQ(p["whole_step"]["calls_a_launch"], 1.0);
+    EXPECT_EQ(p["whole_step"]["blocking_calls_a_launch"], 0.0);
+}
+
+TEST(Profile, the_table_has_a_row_a_step_a_shape_or_an_operation) {
+    const auto lines = [](const std::string& by) {
+        const Outcome outcome = Workplace().run({"profile", "--predict", "h200", "--by", by});
+        EXPECT_EQ(outcome.code, 0) << outcome.err;
+        return std::count(outcome.out.begin(), outcome.out.end(), '\n');
+    };
+    EXPECT_GT(lines("step"), lines("shape") + 50);
+    EXPECT_GT(lines("shape"), lines("operation") + 20);
+}
+
+TEST(Profile, what_cannot_be_meant_is_refused) {
+    for (const Words& words :
+         {Words{"--predict", "a100"}, Words{"--limits", "fast"}, Words{"--limits", "0,1"},
+          Words{"--by", "colour"}, Words{"--steps", "0"}, Words{"--classes", "0"},
+          Words{"--predict", "h200", "--device", "cpu"}, Words{"--predict", "h200", "--precision", "fp32"}}) {
+        Words all = {"profile"};
+        all.insert(all.end(), words.begin(), words.end());
+        const Outcome outcome = Workplace().run(all);
+        EXPECT_EQ(outcome.code, 2) << words[0] << ' ' << words[1];
+        EXPECT_EQ(outcome.err.rfind("error: ", 0), 0u) << outcome.err;
+        EXPECT_TRUE(outcome.out.empty());
+    }
+}
+
+}  // namespace
+}  // namespace onecycle::test
