@@ -14,7 +14,8 @@ struct FlatSegment {
     std::uint32_t elements;    // without padding
     std::int32_t first_piece;  // the pieces of the segments before it
     std::int32_t parameter;    // its index
-    float lr_multiplier, decay_multiplier;
+    double lr_multiplier;
+    float decay_multiplier;
     bool half, half_gradient;  // a 16-bit copy is kept; the gradient comes in 16 bits
 };
 

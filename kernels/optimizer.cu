@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
     if (threadIdx.x == 0) {
         double correction1 = 1, correction2 = 1;
         if constexpr (rule == Rule::adam) {
-            const double t = static_cast<double>(control->update + 1);
+            const double t = static_cast<double>(stage_step(*control) + 1);
             correction1 = bias_correction(now.momentum, t);
             correction2 = bias_correction(options.beta2, t);
         }

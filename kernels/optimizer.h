@@ -10,7 +10,7 @@ namespace onecycle::ONECYCLE_CUDA {
 // Elements of a piece: one quad a thread, so that blocks share the work evenly.
 inline constexpr int optimizer_piece = 1024;
 
-// SGD, Adam or AdamW by `options`, with the schedule at control->update; changes nothing unless check->apply.
+// SGD, Adam or AdamW by `options`, with the schedule at the control's stage_step(); changes nothing unless check->apply.
 // Gradients are multiplied by check->scale; segments with half_gradient are read from half_gradients, and
 // segments with half are also written to half_parameters. moment2 is null for SGD. Half: float (no such
 // segments; both null), bf16, f16.

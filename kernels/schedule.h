@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
-#include "ops/control.h"
+#include "ops/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -26,7 +26,7 @@ __device__ inline ScheduleValue block_schedule(const StepControl& control) {
         schedule->count = count;
     }
     __syncthreads();
-    if (threadIdx.x == 0) value[0] = evaluate_apart(*schedule, control.update);
+    if (threadIdx.x == 0) value[0] = evaluate_apart(*schedule, stage_step(control));
     __syncthreads();
     return value[0];
 }

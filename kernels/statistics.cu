@@ -19,14 +19,14 @@ __global__ void __launch_bounds__(threads)
     }
 }
 
-// average[i] = decay average[i] + rest values[i]. Bytes moved an element: 12, in vectors of 16; the tail that
+// average[i] += rest (values[i] - average[i]): values that stay the same leave their average as it is. Bytes moved an element: 12, in vectors of 16; the tail that
 // fills no vector one element a thread.
 __global__ void __launch_bounds__(threads)
     average_kernel(float* __restrict__ average,           // [parameter_elements + statistics_elements]
                    const float* __restrict__ parameters,  // [parameter_elements]
                    const float* __restrict__ statistics,  // [statistics_elements]
-                   const GradientCheck* __restrict__ check, float decay, float rest,
-                   std::int64_t parameter_elements, std::int64_t statistics_elements) {
+                   const GradientCheck* __restrict__ check, float rest, std::int64_t parameter_elements,
+                   std::int64_t statistics_elements) {
     if (!check->apply) return;
     constexpr int size = Vec<float>::size;
     const std::int64_t n = parameter_elements + statistics_elements, vectors = n / size;
@@ -37,11 +37,11 @@ __global__ void __launch_bounds__(threads)
     for (std::int64_t i = first; i < vectors; i += std::int64_t{gridDim.x} * threads) {
         const Vec<float> value = load_vec(value_at(i * size));
         Vec<float> a = load_vec(average + i * size);
-        for (int k = 0; k < size; ++k) a.v[k] = decay * a.v[k] + rest * value.v[k];
+        for (int k = 0; k < size; ++k) a.v[k] += rest * (value.v[k] - a.v[k]);
         store_vec(average + i * size, a);
     }
     const std::int64_t i = vectors * size + first;
-    if (i < n) average[i] = decay * average[i] + rest * *value_at(i);
+    if (i < n) average[i] += rest * (*value_at(i) - average[i]);
 }
 
 }  // namespace
@@ -54,14 +54,13 @@ void update_statistics(const RunningStatisticsTable& table, int norms, const Gra
 }
 
 void update_average(float* average, const float* parameters, const float* statistics,
-                    const GradientCheck* check, float decay, float rest, std::int64_t parameter_elements,
+                    const GradientCheck* check, float rest, std::int64_t parameter_elements,
                     std::int64_t statistics_elements, cudaStream_t stream) {
     const std::int64_t n = parameter_elements + statistics_elements;
     if (n == 0) return;
     const std::int64_t blocks = divide_up(divide_up(n, Vec<float>::size), threads);
     launch("update_average", average_kernel, {static_cast<unsigned>(blocks < 4096 ? blocks : 4096), threads},
-           stream, average, parameters, statistics, check, decay, rest, parameter_elements,
-           statistics_elements);
+           stream, average, parameters, statistics, check, rest, parameter_elements, statistics_elements);
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA

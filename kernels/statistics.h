@@ -25,9 +25,9 @@ struct RunningStatisticsTable {
 void update_statistics(const RunningStatisticsTable& table, int norms, const GradientCheck* check,
                        float momentum, cudaStream_t stream);
 
-// average = decay average + rest [parameters, statistics]; parameter_elements is a multiple of 4.
+// average += rest ([parameters, statistics] - average); parameter_elements is a multiple of 4.
 void update_average(float* average, const float* parameters, const float* statistics,
-                    const GradientCheck* check, float decay, float rest, std::int64_t parameter_elements,
+                    const GradientCheck* check, float rest, std::int64_t parameter_elements,
                     std::int64_t statistics_elements, cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -18,6 +18,7 @@ enum class RandomPurpose : std::uint32_t {
     augment = 4,          // epoch = epoch, index = sample
     demo_data = 5,        // index = image
     range_test = 6,       // keys the data order of a range test
+    dropout = 7,          // epoch = update, index = layer and micro batch; the draw is the element
 };
 
 struct PhiloxBlock {
@@ -62,6 +63,13 @@ class RandomStream {
     // Uniform in [0, 1), a multiple of 2^-24 (exact in float).
     ONECYCLE_HD double uniform() { return (next() >> 8) * (1.0 / 16777216.0); }
     ONECYCLE_HD double uniform(double low, double high) { return low + (high - low) * uniform(); }
+
+    // The four numbers from 4 block on, whatever was drawn before: what a GPU's thread takes for itself.
+    ONECYCLE_HD PhiloxBlock block(std::uint32_t block) const {
+        return philox4x32(
+            {{block, epoch_, static_cast<std::uint32_t>(index_), static_cast<std::uint32_t>(index_ >> 32)}},
+            key0_, key1_);
+    }
 
     // Uniform in 0 .. n-1, n >= 1. The bias is below n / 2^32.
     ONECYCLE_HD std::uint32_t below(std::uint32_t n) {

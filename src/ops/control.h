@@ -36,7 +36,8 @@ inline constexpr int ring_size = 64;
 
 struct StepControl {
     Schedule schedule;
-    std::int64_t update;       // updates done; the schedule, data order and bias correction follow it
+    std::int64_t update;       // updates done; data order and dropout follow it
+    std::int64_t stage_start;  // the schedule and Adam's bias correction count updates from here
     std::int64_t last_update;  // a launch at update == last_update changes nothing
     std::int32_t stop;         // not 0: launches change nothing
     std::int32_t first_bad;    // valid when stopped by a value that is not finite

@@ -40,6 +40,12 @@ const char* name_of(OpKind kind) {
             return "global_average_pool";
         case OpKind::global_average_pool_backward:
             return "global_average_pool_backward";
+        case OpKind::concat_pool:
+            return "concat_pool";
+        case OpKind::concat_pool_backward:
+            return "concat_pool_backward";
+        case OpKind::dropout:
+            return "dropout";
         case OpKind::linear:
             return "linear";
         case OpKind::linear_backward_data:

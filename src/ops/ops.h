@@ -27,12 +27,24 @@
 //   max_pool_backward             dy, index, [dy2]                  -> dx
 //   global_average_pool           x                                 -> y [N,C]
 //   global_average_pool_backward  dy [N,C]                          -> dx
-//   linear                        x [N,K], w [O,K], b [O]           -> y [N,O]
+//   concat_pool                   x                                 -> y [N,2C], index i32 [N,C]
+//                                                                      (each channel's maximum, then each mean;
+//                                                                      the first pixel that has the maximum)
+//   concat_pool_backward          dy [N,2C], index                  -> dx
+//   dropout                       x, control                        -> y   (dx from dy likewise)
+//   linear                        x [N,K], w [O,K], [b [O]]         -> y [N,O]
 //   linear_backward_data          dy, w                             -> dx
-//   linear_backward_weights       dy, x                             -> dw, db
+//   linear_backward_weights       dy, x                             -> dw, [db]
 //   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]], [control]
 //                                                                   -> result, [dlogits]   (times the loss scale)
 //   softmax                       logits                            -> probabilities
+//
+// Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the program's type.
+// So are linear's operands; only the classifier's y, the logits, is f32.
+//
+// dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
+// dropout_layer + micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The mask
+// is a function of the update, never of how often or on what a step runs; nothing is kept for the backward pass.
 //
 // The update, on flat buffers (see state.h):
 //
@@ -89,6 +101,9 @@ enum class OpKind : std::uint8_t {
     max_pool_backward,
     global_average_pool,
     global_average_pool_backward,
+    concat_pool,
+    concat_pool_backward,
+    dropout,
     linear,
     linear_backward_data,
     linear_backward_weights,
@@ -109,7 +124,7 @@ const char* name_of(OpKind kind);
 struct ParameterSegment {
     std::int64_t offset = 0;    // elements, a multiple of 128
     std::int64_t elements = 0;  // without padding
-    float lr_multiplier = 1;
+    double lr_multiplier = 1;
     float decay_multiplier = 1;  // 0 for batch norm and biases
     bool frozen = false;
     bool half = false;           // a 16-bit copy is kept in half_parameters
@@ -137,6 +152,12 @@ struct OpDesc {
     bool second_gradient = false;
     // conv2d_backward_data: dx += instead of dx =; dx is the last input, too.
     bool accumulate = false;
+    // linear and linear_backward_weights: there is a bias.
+    bool bias = true;
+    // dropout: the share that is dropped, below 1.
+    double dropout = 0;
+    std::uint64_t seed = 0;
+    std::uint32_t dropout_layer = 0;
     // normalize_images: x = (u8/255 - mean) / stddev.
     std::array<float, 3> mean{}, stddev{1, 1, 1};
     // softmax_cross_entropy.

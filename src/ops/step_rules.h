@@ -36,6 +36,11 @@ ONECYCLE_HD inline GradientCheck judge_gradients(double squares, std::int32_t fi
     return check;
 }
 
+// The schedule's step that is due, which is also how often the moments have been updated.
+ONECYCLE_HD inline std::int64_t stage_step(const StepControl& control) {
+    return control.update - control.stage_start;
+}
+
 ONECYCLE_HD inline void clear_sums(StepControl& control) {
     control.loss_sum = control.weight = 0;
     control.count = control.correct = control.correct5 = 0;
@@ -50,7 +55,7 @@ ONECYCLE_HD inline void add_to_sums(StepControl& control, const BatchResult& res
 }
 
 // The end of a step: records it in the ring and counts it. A loss or gradient that is not finite stops the run
-// instead, unless a smaller loss scale may help. `now` is the schedule at control.update; `summed`: earlier
+// instead, unless a smaller loss scale may help. `now` is the schedule at stage_step(); `summed`: earlier
 // micro batches are in the sums; `scaled`: there is a loss scale.
 ONECYCLE_HD inline void commit(StepControl& control, const BatchResult& result, const GradientCheck& check,
                                const ScheduleValue& now, bool summed, bool scaled) {

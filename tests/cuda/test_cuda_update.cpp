@@ -51,7 +51,7 @@ struct ManyParameters {
             const std::int64_t size = i < 13 ? sizes[i] : 1 + random.below(300);
             parameters.push_back({.offset = elements,
                                   .elements = size,
-                                  .lr_multiplier = static_cast<float>(i % 3) * 0.5f,
+                                  .lr_multiplier = static_cast<double>(i % 3) * 0.5,
                                   .decay_multiplier = static_cast<float>(i % 2),
                                   .frozen = i % 7 == 6});
             elements += (size + 127) / 128 * 128;

@@ -143,6 +143,48 @@ void add_pools(std::vector<Case>& cases) {
         }
 }
 
+// What fastai's head is made of, on features [N,C].
+void add_features(std::vector<Case>& cases) {
+    for (const TensorDesc& x : {TensorDesc{3, 5}, TensorDesc{7, 48}, TensorDesc{2, 67}}) {
+        const TensorDesc vector{x[1]};
+        OpDesc d{.kind = OpKind::batch_norm, .inputs = {x, vector, vector}, .outputs = {x, vector, vector}};
+        cases.push_back({label(d, x), d, false});
+        d.kind = OpKind::batch_norm_inference;
+        d.inputs = {x, vector, vector, vector, vector};
+        d.outputs = {x};
+        cases.push_back({label(d, x), d, false});
+        d.kind = OpKind::batch_norm_backward;
+        d.inputs = {x, x, vector, vector, vector, vector};
+        d.outputs = {x, vector, vector};
+        cases.push_back({label(d, x), d, false});
+        d = {.kind = OpKind::relu, .inputs = {x}, .outputs = {x}};
+        cases.push_back({label(d, x), d});
+        d = {.kind = OpKind::dropout, .inputs = {x, control_desc()}, .outputs = {x}};
+        for (const double p : {0.0, 0.25, 0.5}) {
+            d.dropout = p;
+            d.seed = 7;
+            d.dropout_layer = 1;
+            const bool exact = p != 0.25;  // else a third more
+            cases.push_back({label(d, x, "_p" + std::to_string(static_cast<int>(100 * p))), d, exact});
+        }
+    }
+    // Enough for several threads.
+    OpDesc d{.kind = OpKind::dropout, .inputs = {{64, 1024}, control_desc()}, .outputs = {{64, 1024}}};
+    d.dropout = 0.5;
+    cases.push_back({label(d, d.outputs[0]), d});
+    const TensorDesc shapes[] = {{3, 16, 4, 4}, {1, 20, 2, 8}, {7, 40, 1, 1}, {2, 5, 7, 9}};
+    for (const TensorDesc& shape : shapes)
+        for (Layout layout : activation_layouts(shape[1])) {
+            const TensorDesc x = with(shape, layout), y{shape[0], 2 * shape[1]};
+            const TensorDesc index = with({shape[0], shape[1]}, Layout::plain, DType::i32);
+            const bool exact = shape[2] != 7;  // else a mean of integers is no float
+            d = {.kind = OpKind::concat_pool, .inputs = {x}, .outputs = {y, index}};
+            cases.push_back({label(d, x), d, exact});
+            d = {.kind = OpKind::concat_pool_backward, .inputs = {y, index}, .outputs = {x}};
+            cases.push_back({label(d, x), d, exact});
+        }
+}
+
 void add_elementwise(std::vector<Case>& cases) {
     const TensorDesc shape{3, 16, 5, 7};
     for (Layout layout : activation_layouts(16)) {
@@ -170,10 +212,16 @@ void add_heads(std::vector<Case>& cases) {
         const TensorDesc x{n, k}, w{o, k}, b{o}, y{n, o};
         OpDesc d{.kind = OpKind::linear, .inputs = {x, w, b}, .outputs = {y}};
         cases.push_back({label(d, w), d});
+        d.bias = false;
+        d.inputs.pop_back();
+        cases.push_back({label(d, w, "_no_bias"), d});
         d = {.kind = OpKind::linear_backward_data, .inputs = {y, w}, .outputs = {x}};
         cases.push_back({label(d, w), d});
         d = {.kind = OpKind::linear_backward_weights, .inputs = {y, x}, .outputs = {w, b}};
         cases.push_back({label(d, w), d});
+        d.bias = false;
+        d.outputs.pop_back();
+        cases.push_back({label(d, w, "_no_bias"), d});
     }
     for (int flags = 0; flags < 8; ++flags) {
         OpDesc d{.kind = OpKind::softmax_cross_entropy};
@@ -198,6 +246,7 @@ std::vector<Case> all_cases() {
     add_convolutions(cases);
     add_batch_norms(cases);
     add_pools(cases);
+    add_features(cases);
     add_elementwise(cases);
     add_heads(cases);
     return cases;
@@ -240,6 +289,11 @@ std::vector<Values> inputs_for(const Case& test, bool integers) {
         for (double& v : x) v = random.uniform(-1, 1);
         inputs[1] = reference(forward, {x})[1];
     }
+    if (d.kind == OpKind::dropout) inputs[1] = control_values(123);
+    if (d.kind == OpKind::concat_pool_backward)
+        for (std::size_t i = 0; i < inputs[1].size(); ++i)
+            inputs[1][i] =
+                static_cast<double>(i * 5 % static_cast<std::size_t>(d.outputs[0][2] * d.outputs[0][3]));
     if (d.kind == OpKind::softmax_cross_entropy) {
         for (std::size_t i = 0; i < inputs[1].size(); ++i)
             inputs[1][i] = static_cast<double>(i * 5 % static_cast<std::size_t>(d.inputs[0][1]));

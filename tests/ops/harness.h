@@ -50,4 +50,15 @@ inline TensorDesc result_desc() {
     return TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8);
 }
 
+// A StepControl, as its bytes.
+inline TensorDesc control_desc() {
+    return TensorDesc({sizeof(StepControl)}, Layout::plain, DType::u8);
+}
+inline Values control_values(std::int64_t update) {
+    StepControl control{};
+    control.update = update;
+    const auto* bytes = reinterpret_cast<const unsigned char*>(&control);
+    return Values(bytes, bytes + sizeof control);
+}
+
 }  // namespace onecycle::testing

@@ -4,6 +4,9 @@
 #include <limits>
 #include <stdexcept>
 
+#include "onecycle/rng.h"
+#include "ops/control.h"
+
 namespace onecycle::testing {
 
 namespace {
@@ -66,20 +69,24 @@ std::vector<Values> convolution(const OpDesc& desc, std::vector<Values> in) {
     return out;
 }
 
+Index pixels_of(const TensorDesc& t) {
+    return t.rank == 2 ? 1 : t[2] * t[3];  // features have none
+}
+
 // f(flat index, channel)
 template <typename F>
 void for_channels(const TensorDesc& t, const F& f) {
     std::size_t k = 0;
     for (Index n = 0; n < t[0]; ++n)
         for (Index c = 0; c < t[1]; ++c)
-            for (Index p = 0; p < t[2] * t[3]; ++p) f(k++, static_cast<std::size_t>(c));
+            for (Index p = 0; p < pixels_of(t); ++p) f(k++, static_cast<std::size_t>(c));
 }
 
 std::vector<Values> batch_norm(const OpDesc& desc, const std::vector<Values>& in) {
     const TensorDesc& shape = desc.inputs[0];
     const bool inference = desc.kind == OpKind::batch_norm_inference;
     const auto channels = static_cast<std::size_t>(shape[1]);
-    const double count = static_cast<double>(shape[0] * shape[2] * shape[3]);
+    const double count = static_cast<double>(shape[0] * pixels_of(shape));
     Values mean(channels), variance(channels), y(in[0].size());
     if (inference) {
         mean = in[3];
@@ -103,7 +110,7 @@ std::vector<Values> batch_norm_backward(const OpDesc& desc, const std::vector<Va
     const TensorDesc& shape = desc.inputs[1];
     const Values &dy = in[0], &x = in[1], &mean = in[2], &variance = in[3], &gamma = in[4], &beta = in[5];
     const auto channels = static_cast<std::size_t>(shape[1]);
-    const double count = static_cast<double>(shape[0] * shape[2] * shape[3]);
+    const double count = static_cast<double>(shape[0] * pixels_of(shape));
     const auto scale = [&](std::size_t c) { return 1 / std::sqrt(variance[c] + desc.epsilon); };
     Values g(x.size()), dx(x.size()), dgamma(channels), dbeta(channels);
     for_channels(shape, [&](std::size_t k, std::size_t c) {
@@ -181,7 +188,7 @@ std::vector<Values> batch_norm_pair(const OpDesc& desc, const std::vector<Values
 std::vector<Values> batch_norm_pair_backward(const OpDesc& desc, const std::vector<Values>& in) {
     const TensorDesc& shape = desc.inputs[1];
     const auto channels = static_cast<std::size_t>(shape[1]);
-    const double count = static_cast<double>(shape[0] * shape[2] * shape[3]);
+    const double count = static_cast<double>(shape[0] * pixels_of(shape));
     Values g = in[0];
     for (std::size_t k = 0; k < g.size(); ++k) {
         if (desc.second_gradient) g[k] += in[10][k];
@@ -270,8 +277,8 @@ std::vector<Values> matrix_product(const OpDesc& desc, const std::vector<Values>
     for (const TensorDesc& t : desc.outputs) out.push_back(zeros(t));
     for (std::size_t i = 0; i < n; ++i)
         for (std::size_t c = 0; c < o; ++c) {
-            if (forward) out[0][i * o + c] = in[2][c];
-            if (!forward && !data) out[1][c] += in[0][i * o + c];
+            if (forward && desc.bias) out[0][i * o + c] = in[2][c];
+            if (!forward && !data && desc.bias) out[1][c] += in[0][i * o + c];
             for (std::size_t j = 0; j < k; ++j) {
                 if (forward) out[0][i * o + c] += in[0][i * k + j] * in[1][c * k + j];
                 if (data) out[0][i * k + j] += in[0][i * o + c] * in[1][c * k + j];
@@ -279,6 +286,52 @@ std::vector<Values> matrix_product(const OpDesc& desc, const std::vector<Values>
             }
         }
     return out;
+}
+
+// NaN is above everything; of equal values the first counts.
+std::vector<Values> concat_pool(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc& x = desc.inputs[0];
+    const auto images = static_cast<std::size_t>(x[0]), channels = static_cast<std::size_t>(x[1]),
+               pixels = static_cast<std::size_t>(x[2] * x[3]);
+    Values y(images * 2 * channels), index(images * channels);
+    for (std::size_t n = 0; n < images; ++n)
+        for (std::size_t c = 0; c < channels; ++c) {
+            const double* at = in[0].data() + (n * channels + c) * pixels;
+            std::size_t best = 0;
+            double sum = 0;
+            for (std::size_t p = 0; p < pixels; ++p) {
+                sum += at[p];
+                if (!std::isnan(at[best]) && (at[p] > at[best] || std::isnan(at[p]))) best = p;
+            }
+            y[n * 2 * channels + c] = at[best];
+            y[(n * 2 + 1) * channels + c] = sum / static_cast<double>(pixels);
+            index[n * channels + c] = static_cast<double>(best);
+        }
+    return {y, index};
+}
+
+std::vector<Values> concat_pool_backward(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc& x = desc.outputs[0];
+    const auto channels = static_cast<std::size_t>(x[1]), pixels = static_cast<std::size_t>(x[2] * x[3]);
+    Values dx = zeros(x);
+    for (std::size_t k = 0; k < dx.size(); ++k) {
+        const std::size_t plane = k / pixels, n = plane / channels, c = plane % channels;
+        dx[k] = in[0][(n * 2 + 1) * channels + c] / static_cast<double>(pixels);
+        if (static_cast<double>(k % pixels) == in[1][plane]) dx[k] += in[0][n * 2 * channels + c];
+    }
+    return {dx};
+}
+
+// The numbers one after the other, as a stream gives them.
+Values dropout(const OpDesc& desc, const std::vector<Values>& in) {
+    StepControl control;
+    for (std::size_t b = 0; b < sizeof control; ++b)
+        reinterpret_cast<unsigned char*>(&control)[b] = static_cast<unsigned char>(in[1][b]);
+    RandomStream stream(desc.seed, RandomPurpose::dropout, static_cast<std::uint32_t>(control.update),
+                        desc.dropout_layer + (static_cast<std::uint64_t>(desc.micro) << 32));
+    Values y = in[0];
+    for (double& value : y) value *= stream.uniform() >= desc.dropout ? 1 / (1 - desc.dropout) : 0;
+    return y;
 }
 
 }  // namespace
@@ -341,6 +394,12 @@ std::vector<Values> reference(const OpDesc& desc, const std::vector<Values>& in)
                 out[k] = in[0][k / pixels] / static_cast<double>(pixels);
             return {out};
         }
+        case OpKind::concat_pool:
+            return concat_pool(desc, in);
+        case OpKind::concat_pool_backward:
+            return concat_pool_backward(desc, in);
+        case OpKind::dropout:
+            return {dropout(desc, in)};
         case OpKind::linear:
         case OpKind::linear_backward_data:
         case OpKind::linear_backward_weights:

@@ -117,6 +117,38 @@ TEST(Gradients, of_pools_are_derivatives) {
                     average.backward(OpKind::global_average_pool_backward, {{2, 2}}, {x}, {average.dy})[0]);
 }
 
+TEST(Gradients, of_what_fastais_head_is_made_of_are_derivatives) {
+    const TensorDesc x{2, 3, 4, 5}, y{2, 6}, index({2, 3}, Layout::plain, DType::i32);
+    Forward pool({.kind = OpKind::concat_pool, .inputs = {x}, .outputs = {y, index}});
+    expect_gradient(
+        pool.inputs[0], pool.scalar(),
+        pool.backward(OpKind::concat_pool_backward, {y, index}, {x}, {pool.dy, pool.outputs()[1]})[0]);
+
+    const TensorDesc f{5, 3}, v{3};
+    Forward norm({.kind = OpKind::batch_norm, .inputs = {f, v, v}, .outputs = {f, v, v}});
+    const auto out = norm.outputs();
+    const auto gradients =
+        norm.backward(OpKind::batch_norm_backward, {f, f, v, v, v, v}, {f, v, v},
+                      {norm.dy, norm.inputs[0], out[1], out[2], norm.inputs[1], norm.inputs[2]});
+    for (std::size_t i = 0; i < 3; ++i) expect_gradient(norm.inputs[i], norm.scalar(), gradients[i]);
+
+    OpDesc d{.kind = OpKind::dropout, .inputs = {f, control_desc()}, .outputs = {f}};
+    d.dropout = 0.5;
+    Forward dropout(d);
+    dropout.inputs[1] = control_values(3);
+    expect_gradient(
+        dropout.inputs[0], dropout.scalar(),
+        dropout.backward(OpKind::dropout, d.inputs, d.outputs, {dropout.dy, dropout.inputs[1]})[0]);
+
+    const TensorDesc w{4, 3}, z{5, 4};
+    OpDesc no_bias{.kind = OpKind::linear, .inputs = {f, w}, .outputs = {z}};
+    no_bias.bias = false;
+    Forward linear(no_bias);
+    expect_gradient(
+        linear.inputs[1], linear.scalar(),
+        linear.backward(OpKind::linear_backward_weights, {z, f}, {w}, {linear.dy, linear.inputs[0]})[0]);
+}
+
 TEST(Gradients, of_a_pair_of_batch_norms_are_derivatives) {
     const TensorDesc x{3, 2, 3, 5}, v{2};
     Forward f({.kind = OpKind::batch_norm_pair, .inputs = {x, v, v, x, v, v}, .outputs = {x, v, v, v, v}});

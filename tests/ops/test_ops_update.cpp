@@ -105,7 +105,7 @@ TEST(UpdateParameters, follows_the_schedule_the_multipliers_and_the_scale) {
             const double g = 0.5 * static_cast<double>(step.gradients[k]) +
                              0.01 * static_cast<double>(s.decay_multiplier) * w;
             const double m = momentum * 0.25 + g;
-            const double expected = s.frozen ? w : w - lr * static_cast<double>(s.lr_multiplier) * m;
+            const double expected = s.frozen ? w : w - lr * s.lr_multiplier * m;
             ASSERT_NEAR(static_cast<double>(step.parameters[k]), expected, 1e-7) << i;
         }
     for (const std::size_t padding : {200u, 383u}) {  // stays as it was

@@ -36,7 +36,7 @@ struct Step {
 
     explicit Step(std::shared_ptr<const Machine> machine_ = machine_under_test())
         : machine(std::move(machine_)) {
-        desc.parameters = {{.offset = 0, .elements = 200, .lr_multiplier = 0.5f},
+        desc.parameters = {{.offset = 0, .elements = 200, .lr_multiplier = 0.5},
                            {.offset = 256, .elements = 100, .frozen = true},
                            {.offset = 384, .elements = 640, .decay_multiplier = 0}};
         RandomStream random(1, RandomPurpose::demo_data, 0, 0);

@@ -41,6 +41,12 @@ cpu::Maker maker_of(OpKind kind) {
             return cpu::make_global_average_pool;
         case OpKind::global_average_pool_backward:
             return cpu::make_global_average_pool_backward;
+        case OpKind::concat_pool:
+            return cpu::make_concat_pool;
+        case OpKind::concat_pool_backward:
+            return cpu::make_concat_pool_backward;
+        case OpKind::dropout:
+            return cpu::make_dropout;
         case OpKind::linear:
             return cpu::make_linear;
         case OpKind::linear_backward_data:

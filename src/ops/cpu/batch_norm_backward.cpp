@@ -109,7 +109,7 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     const bool second = desc.second_gradient, residual = desc.residual;
     require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 4 : 3);
     const TensorDesc& x = desc.inputs[1];
-    require(x.rank == 4, desc, "x is an activation");
+    require(x.rank == 4 || x.rank == 2, desc, "x is an activation or features");
     adopt_layout(desc, 0, x.layout);
     if (residual) adopt_layout(desc, 3, x.layout);
     require_like(desc, desc.inputs[0], x, "dy");

@@ -4,6 +4,7 @@
 //   nChw8c    8 channels a group, a row is two pixels
 //   plain     1 channel a group, a row is sixteen pixels
 //   nhwc     16 channels a group, a row is a piece of a pixel
+// Features [N,C] are an image of one pixel each, in nhwc.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +26,11 @@ struct ChannelView {
     std::int64_t image_stride = 0, group_stride = 0, row_stride = 0;  // in floats
 
     explicit ChannelView(const TensorDesc& t)
-        : images(t[0]), channels(t[1]), pixels(t[2] * t[3]), image_stride(channels * pixels) {
-        if (t.layout == Layout::nhwc) {
+        : images(t[0]),
+          channels(t[1]),
+          pixels(t.rank == 2 ? 1 : t[2] * t[3]),
+          image_stride(channels * pixels) {
+        if (t.layout == Layout::nhwc || t.rank == 2) {
             block = lanes;
             groups = (channels + block - 1) / block;
             rows = pixels;

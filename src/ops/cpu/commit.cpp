@@ -11,7 +11,7 @@ MadeOp make_commit_step(const OpDesc& desc, const Context&) {
     return made_of(desc, 0, [summed = desc.accumulation > 1](void* const* in, void* const* out, void*) {
         StepControl& control = *static_cast<StepControl*>(out[0]);
         commit(control, *static_cast<const BatchResult*>(in[0]), *static_cast<const GradientCheck*>(in[1]),
-               evaluate(control.schedule, control.update), summed, false);
+               evaluate(control.schedule, stage_step(control)), summed, false);
     });
 }
 

@@ -31,7 +31,7 @@ ONECYCLE_INLINE void dot_tile(const float* const* x, const float* const* w, std:
         }
 }
 
-// y[:, outputs] for four rows of w at a time, two rows of x at a time.
+// y[:, outputs], with b or without (null), for four rows of w at a time, two rows of x at a time.
 ONECYCLE_CLONES
 void forward_columns(const float* x, const float* w, const float* b, float* y, std::int64_t n, std::int64_t k,
                      std::int64_t outputs, Range columns) {
@@ -45,8 +45,9 @@ void forward_columns(const float* x, const float* w, const float* b, float* y, s
             float sums[8];
             dot_tile<2>(rows_of_x, rows_of_w, k, sums);
             for (std::int64_t c = 0; c < some; ++c) {
-                y[i * outputs + o + c] = sums[c] + b[o + c];
-                y[last * outputs + o + c] = sums[(last - i) * 4 + c] + b[o + c];
+                const float bias = b ? b[o + c] : 0.0f;
+                y[i * outputs + o + c] = sums[c] + bias;
+                y[last * outputs + o + c] = sums[(last - i) * 4 + c] + bias;
             }
         }
     }
@@ -102,20 +103,23 @@ void run_product(int threads, const Product& p) {
 }  // namespace
 
 MadeOp make_linear(const OpDesc& desc, const Context& context) {
-    require_operands(desc, 3, 1);
+    require_operands(desc, desc.bias ? 3 : 2, 1);
     const std::int64_t n = desc.inputs[0][0], k = desc.inputs[0][1], o = desc.inputs[1][0];
     require_plain(desc, desc.inputs[0], {n, k}, "x");
     require_plain(desc, desc.inputs[1], {o, k}, "w");
-    require_plain(desc, desc.inputs[2], {o}, "b");
+    if (desc.bias) require_plain(desc, desc.inputs[2], {o}, "b");
     OpDesc decided = desc;
     adopt_layout(decided, 0, Layout::plain);
     require_plain(decided, decided.outputs[0], {n, o}, "y");
-    return made_of(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+    const auto run = [=, bias = desc.bias, threads = context.threads](void* const* in, void* const* out,
+                                                                      void*) {
+        const float* const b = bias ? floats(in[2]) : nullptr;
         parallel_for(threads_for(threads, n * k * o), (o + 3) / 4, [&](std::int64_t tile) {
-            forward_columns(floats(in[0]), floats(in[1]), floats(in[2]), floats_out(out[0]), n, k, o,
+            forward_columns(floats(in[0]), floats(in[1]), b, floats_out(out[0]), n, k, o,
                             {tile * 4, std::min(o, tile * 4 + 4)});
         });
-    });
+    };
+    return made_of(decided, 0, run);
 }
 
 MadeOp make_linear_backward_data(const OpDesc& desc, const Context& context) {
@@ -139,31 +143,34 @@ MadeOp make_linear_backward_data(const OpDesc& desc, const Context& context) {
 }
 
 MadeOp make_linear_backward_weights(const OpDesc& desc, const Context& context) {
-    require_operands(desc, 2, 2);
+    require_operands(desc, 2, desc.bias ? 2 : 1);
     const std::int64_t n = desc.inputs[0][0], o = desc.inputs[0][1], k = desc.inputs[1][1];
     require_plain(desc, desc.inputs[0], {n, o}, "dy");
     require_plain(desc, desc.inputs[1], {n, k}, "x");
     OpDesc decided = desc;
-    for (std::size_t i : {0, 1}) adopt_layout(decided, i, Layout::plain);
+    for (std::size_t i = 0; i < decided.outputs.size(); ++i) adopt_layout(decided, i, Layout::plain);
     require_plain(decided, decided.outputs[0], {o, k}, "dw");
-    require_plain(decided, decided.outputs[1], {o}, "db");
-    return made_of(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
-        const float* dy = floats(in[0]);
-        run_product(threads, {.a = dy,
-                              .a_i = 1,
-                              .a_r = o,
-                              .b = floats(in[1]),
-                              .out = floats_out(out[0]),
-                              .count = o,
-                              .sums = n,
-                              .columns = k});
-        float* db = floats_out(out[1]);
-        for (std::int64_t c = 0; c < o; ++c) {
-            float sum = 0;
-            for (std::int64_t i = 0; i < n; ++i) sum += dy[i * o + c];
-            db[c] = sum;
-        }
-    });
+    if (desc.bias) require_plain(decided, decided.outputs[1], {o}, "db");
+    return made_of(
+        decided, 0,
+        [=, bias = desc.bias, threads = context.threads](void* const* in, void* const* out, void*) {
+            const float* dy = floats(in[0]);
+            run_product(threads, {.a = dy,
+                                  .a_i = 1,
+                                  .a_r = o,
+                                  .b = floats(in[1]),
+                                  .out = floats_out(out[0]),
+                                  .count = o,
+                                  .sums = n,
+                                  .columns = k});
+            if (!bias) return;
+            float* db = floats_out(out[1]);
+            for (std::int64_t c = 0; c < o; ++c) {
+                float sum = 0;
+                for (std::int64_t i = 0; i < n; ++i) sum += dy[i * o + c];
+                db[c] = sum;
+            }
+        });
 }
 
 }  // namespace onecycle::cpu

@@ -12,6 +12,7 @@
 #include "ops/cpu/flat_buffer.h"
 #include "ops/cpu/make.h"
 #include "ops/cpu/simd.h"
+#include "ops/step_rules.h"
 
 namespace onecycle::cpu {
 
@@ -79,8 +80,8 @@ MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
             const GradientCheck& check = *static_cast<const GradientCheck*>(in[1]);
             const StepControl& control = *static_cast<const StepControl*>(in[2]);
             if (!check.apply) return;
-            const ScheduleValue now = evaluate(control.schedule, control.update);
-            const double t = static_cast<double>(control.update + 1);
+            const ScheduleValue now = evaluate(control.schedule, stage_step(control));
+            const double t = static_cast<double>(stage_step(control) + 1);
             const double correction1 = 1 - std::pow(now.momentum, t), correction2 = 1 - std::pow(o.beta2, t);
             const auto to_float = [](double x) { return static_cast<float>(x); };
             float *w = floats_out(out[0]), *m = floats_out(out[1]);
@@ -88,7 +89,7 @@ MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
             parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
                 const FlatPiece& piece = pieces[static_cast<std::size_t>(i)];
                 const ParameterSegment& segment = segments[piece.segment];
-                const double lr = now.lr * static_cast<double>(segment.lr_multiplier);
+                const double lr = now.lr * segment.lr_multiplier;
                 const double decay = o.weight_decay * static_cast<double>(segment.decay_multiplier);
                 if (is_sgd)
                     return sgd(

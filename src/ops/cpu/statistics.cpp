@@ -42,26 +42,25 @@ MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
 namespace {
 
 ONECYCLE_CLONES
-void average_range(float* average, const float* values, float decay, float rest, Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) average[i] = decay * average[i] + rest * values[i];
+void average_range(float* average, const float* values, float rest, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) average[i] += rest * (values[i] - average[i]);
 }
 
 }  // namespace
 
-// average = d average + (1-d) [parameters, statistics]
+// average += (1-d) ([parameters, statistics] - average): what is frozen has its average equal to the bit
 MadeOp make_update_average(const OpDesc& desc, const Context& context) {
     require_operands(desc, 3, 1);
     const std::int64_t split = desc.average_split, statistics = desc.outputs[0].elements() - split;
     require_plain(desc, desc.inputs[1], {split}, "the parameters");
     require_plain(desc, desc.inputs[2], {statistics}, "the statistics");
-    const auto decay = static_cast<float>(desc.average_decay);
     const auto rest = static_cast<float>(1 - desc.average_decay);
     return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
         if (!static_cast<const GradientCheck*>(in[0])->apply) return;
         float* const average = floats_out(out[0]);
         parallel_flat(threads, split,
-                      [&](Range range) { average_range(average, floats(in[1]), decay, rest, range); });
-        average_range(average + split, floats(in[2]), decay, rest, {0, statistics});
+                      [&](Range range) { average_range(average, floats(in[1]), rest, range); });
+        average_range(average + split, floats(in[2]), rest, {0, statistics});
     });
 }
 

@@ -44,6 +44,12 @@ Maker maker_of(OpKind kind) {
             return make_global_average_pool;
         case OpKind::global_average_pool_backward:
             return make_global_average_pool_backward;
+        case OpKind::concat_pool:
+            return make_concat_pool;
+        case OpKind::concat_pool_backward:
+            return make_concat_pool_backward;
+        case OpKind::dropout:
+            return make_dropout;
         case OpKind::linear:
             return make_linear;
         case OpKind::linear_backward_data:

@@ -7,7 +7,7 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 4 : 3, 3);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
-    require_nhwc(desc, x);
+    require_rows(desc, x);
     adopt_layout(desc, 0, x.layout);
     require_like(desc, desc.outputs[0], x, "y");
     if (desc.residual) require_like(desc, desc.inputs[3], x, "residual");
@@ -32,7 +32,7 @@ MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 6 : 5, 1);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
-    require_nhwc(desc, x);
+    require_rows(desc, x);
     adopt_layout(desc, 0, x.layout);
     require_like(desc, desc.outputs[0], x, "y");
     if (desc.residual) require_like(desc, desc.inputs[5], x, "residual");

@@ -14,6 +14,12 @@ inline void require_nhwc(const OpDesc& desc, const TensorDesc& x) {
     require(x.rank == 4 && x.layout == Layout::nhwc && x.elements() > 0, desc, "x is no activation in nhwc");
 }
 
+// Features [N,C] are images of one pixel in nhwc.
+inline void require_rows(const OpDesc& desc, const TensorDesc& x) {
+    if (x.rank != 2) return require_nhwc(desc, x);
+    require(x.layout == Layout::plain && x.elements() > 0, desc, "x is no features in plain order");
+}
+
 inline void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands,
                                     std::initializer_list<std::size_t> which, std::int64_t channels) {
     for (std::size_t i : which) require_plain(desc, operands[i], {channels}, "a per-channel vector");
@@ -23,7 +29,7 @@ inline void require_channel_vectors(const OpDesc& desc, const std::vector<Tensor
 inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, std::size_t read_twice,
                                        const Context& context) {
     const bool one_grid = read_twice * x.bytes() <= context.one_grid_bytes;
-    return {.rows = x[0] * x[2] * x[3],
+    return {.rows = x.elements() / x[1],
             .channels = x[1],
             .epsilon = desc.epsilon,
             .one_grid_blocks = one_grid ? 2 * context.multiprocessors : 0};

@@ -1,5 +1,5 @@
 // The classifier: y = x w^T + b with x [N,K], w [O,K], and its gradients. Products by cuBLAS, sums and the bias by
-// kernels. Logits and the gradients of parameters are f32 whatever the type of x and w.
+// kernels. Logits and the gradients of parameters are f32 whatever the type of x and w; a hidden layer's y has theirs.
 #include "kernels/linear.h"
 
 #include "ops/cuda/convolution.h"
@@ -58,20 +58,24 @@ MadeOp made_with(const OpDesc& desc, const PlannedProduct& planned, std::size_t 
 }  // namespace
 
 MadeOp make_linear(const OpDesc& given, const Context& context) {
-    require_operands(given, 3, 1);
+    const bool bias = given.bias;
+    require_operands(given, bias ? 3 : 2, 1);
     OpDesc desc = given;
     adopt_layout(desc, 0, Layout::plain);
     const std::int64_t n = desc.inputs[0][0], k = desc.inputs[0][1], o = desc.inputs[1][0];
     const DType type = desc.inputs[0].type;
     require_matrix(desc, desc.inputs[0], {n, k}, type, "x");
     require_matrix(desc, desc.inputs[1], {o, k}, type, "w");
-    require_plain(desc, desc.inputs[2], {o}, "b");
-    require_plain(desc, desc.outputs[0], {n, o}, "y");
-    const PlannedProduct y = plan_matrix_product(product(Pass::forward, type, DType::f32, n, k, o), context);
+    if (bias) require_plain(desc, desc.inputs[2], {o}, "b");
+    const DType output_type = desc.outputs[0].type;
+    require_matrix(desc, desc.outputs[0], {n, o}, output_type, "y");
+    require(output_type == DType::f32 || (output_type == type && !bias), desc,
+            "y is not f32, or of the type of x without a bias");
+    const PlannedProduct y = plan_matrix_product(product(Pass::forward, type, output_type, n, k, o), context);
     return made_with(desc, y, y.workspace,
                      [=](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                          y.run(in[0], in[1], out[0], workspace, stream);
-                         add_bias(output<float>(out, 0), input<float>(in, 2), n, o, stream);
+                         if (bias) add_bias(output<float>(out, 0), input<float>(in, 2), n, o, stream);
                      });
 }
 
@@ -95,15 +99,16 @@ MadeOp make_linear_backward_data(const OpDesc& given, const Context& context) {
 }
 
 MadeOp make_linear_backward_weights(const OpDesc& given, const Context& context) {
-    require_operands(given, 2, 2);
+    const bool bias = given.bias;
+    require_operands(given, 2, bias ? 2 : 1);
     OpDesc desc = given;
-    for (std::size_t i : {0, 1}) adopt_layout(desc, i, Layout::plain);
+    for (std::size_t i = 0; i < desc.outputs.size(); ++i) adopt_layout(desc, i, Layout::plain);
     const std::int64_t n = desc.inputs[0][0], o = desc.inputs[0][1], k = desc.inputs[1][1];
     const DType type = desc.inputs[1].type;
     require_matrix(desc, desc.inputs[0], {n, o}, desc.inputs[0].type, "dy");
     require_matrix(desc, desc.inputs[1], {n, k}, type, "x");
     require_plain(desc, desc.outputs[0], {o, k}, "dw");
-    require_plain(desc, desc.outputs[1], {o}, "db");
+    if (bias) require_plain(desc, desc.outputs[1], {o}, "db");
     const PlannedProduct dw =
         plan_matrix_product(product(Pass::backward_weights, type, DType::f32, n, k, o), context);
     const Rounded rounded(desc, desc.inputs[0], type, dw.workspace);
@@ -111,7 +116,7 @@ MadeOp make_linear_backward_weights(const OpDesc& given, const Context& context)
         return made_with(desc, dw, rounded.workspace(),
                          [=](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                              dw.run(rounded(in[0], workspace, stream), in[1], out[0], workspace, stream);
-                             bias_gradient(output<float>(out, 1), input<T>(in, 0), n, o, stream);
+                             if (bias) bias_gradient(output<float>(out, 1), input<T>(in, 0), n, o, stream);
                          });
     });
 }

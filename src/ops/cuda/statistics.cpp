@@ -51,11 +51,10 @@ MadeOp make_update_average(const OpDesc& desc, const Context&) {
     require_plain(desc, desc.inputs[2], {statistics}, "the statistics");
     require(split % 128 == 0, desc, "the parameters are not padded");
     return made_of(desc, 0,
-                   [=, decay = static_cast<float>(desc.average_decay),
-                    rest = static_cast<float>(1 - desc.average_decay)](void* const* in, void* const* out,
-                                                                       void*, cudaStream_t stream) {
+                   [=, rest = static_cast<float>(1 - desc.average_decay)](void* const* in, void* const* out,
+                                                                          void*, cudaStream_t stream) {
                        update_average(output<float>(out, 0), input<float>(in, 1), input<float>(in, 2),
-                                      input<GradientCheck>(in, 0), decay, rest, split, statistics, stream);
+                                      input<GradientCheck>(in, 0), rest, split, statistics, stream);
                    });
 }
 

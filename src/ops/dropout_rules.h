@@ -1,0 +1,31 @@
+// Which elements dropout keeps: one rule for all back ends, compiled for host and device.
+#pragma once
+
+#include <cstdint>
+
+#include "onecycle/host_device.h"
+#include "onecycle/rng.h"
+#include "ops/control.h"
+
+namespace onecycle {
+
+// What of an operation decides its masks, in numbers that a kernel takes.
+struct DropoutRule {
+    std::uint64_t seed, index;
+    std::uint32_t least;  // the smallest of 24 random bits that keeps an element
+    float scale;          // of what is kept
+
+    DropoutRule(double probability, std::uint64_t seed_, std::uint32_t layer, int micro)
+        : seed(seed_),
+          index(layer | static_cast<std::uint64_t>(micro) << 32),
+          least(static_cast<std::uint32_t>(probability * (1 << 24) + 0.5)),
+          scale(static_cast<float>(1 / (1 - probability))) {}
+
+    ONECYCLE_HD RandomStream numbers(std::int64_t update) const {
+        return {seed, RandomPurpose::dropout, static_cast<std::uint32_t>(update), index};
+    }
+    // The factor of an element with this random number. As a product, so that NaN stays.
+    ONECYCLE_HD float factor(std::uint32_t word) const { return word >> 8 >= least ? scale : 0.0f; }
+};
+
+}  // namespace onecycle
