@@ -27,6 +27,10 @@ class Backward {
                 return derive_linear(unit);
             case LayerKind::global_average_pool:
                 return derive_global_average_pool(unit);
+            case LayerKind::concat_pool:
+                return derive_concat_pool(unit);
+            case LayerKind::dropout:
+                return derive_dropout(unit);
             case LayerKind::conv2d:
                 return derive_conv2d(unit);
             case LayerKind::batch_norm:
@@ -75,15 +79,18 @@ class Backward {
         builder_.add_step(name, Phase::backward, desc, inputs, outputs, branch);
     }
 
-    bool is_image(int buffer) const { return builder_.name(buffer) == "input"; }
-
     void derive_linear(const ForwardUnit& unit) {
         const int dy = incoming(unit.y, 1)[0];
-        const int weight = unit.layer->parameters[0], bias = unit.layer->parameters[1];
-        step(unit.layer->name + " dx", {.kind = OpKind::linear_backward_data},
-             {dy, builder_.parameter(weight)}, {gradient_of(unit.x)});
-        step(unit.layer->name + " dw", {.kind = OpKind::linear_backward_weights}, {dy, unit.x},
-             {builder_.gradient(weight), builder_.gradient(bias)}, weight_branch_);
+        const std::vector<int>& parameters = unit.layer->parameters;
+        if (builder_.needs_gradient(unit.x))
+            step(unit.layer->name + " dx", {.kind = OpKind::linear_backward_data},
+                 {dy, builder_.parameter(parameters[0])}, {gradient_of(unit.x)});
+        if (builder_.is_frozen(parameters[0])) return;
+        OpDesc desc{.kind = OpKind::linear_backward_weights};
+        desc.bias = parameters.size() == 2;
+        std::vector<int> outputs;
+        for (int p : parameters) outputs.push_back(builder_.gradient(p));
+        step(unit.layer->name + " dw", desc, {dy, unit.x}, outputs, weight_branch_);
     }
 
     void derive_global_average_pool(const ForwardUnit& unit) {
@@ -91,11 +98,25 @@ class Backward {
         step("avgpool dx", {.kind = OpKind::global_average_pool_backward}, {dy}, {gradient_of(unit.x)});
     }
 
+    void derive_concat_pool(const ForwardUnit& unit) {
+        const int dy = incoming(unit.y, 1)[0];
+        step("concatpool dx", {.kind = OpKind::concat_pool_backward}, {dy, unit.index},
+             {gradient_of(unit.x)});
+    }
+
+    void derive_dropout(const ForwardUnit& unit) {
+        const int dy = incoming(unit.y, 1)[0];
+        OpDesc desc = builder_.program.steps[static_cast<std::size_t>(unit.step)].desc;
+        desc.inputs.clear();
+        desc.outputs.clear();
+        step(builder_.name(unit.y) + " dx", desc, {dy, builder_.control()}, {gradient_of(unit.x)});
+    }
+
     void derive_conv2d(const ForwardUnit& unit) {
         const Layer& l = *unit.layer;
         const int dy = incoming(unit.y, 1)[0];
         OpDesc desc{.kernel = l.kernel, .stride = l.stride, .padding = l.padding};
-        if (!is_image(unit.x)) {
+        if (builder_.needs_gradient(unit.x)) {
             desc.kind = OpKind::conv2d_backward_data;
             std::vector<int> inputs = {dy, builder_.parameter(l.parameters[0])};
             // A second reader of x: its gradient joins the one that is there.
@@ -105,6 +126,7 @@ class Backward {
             step(l.name + " dx", desc, inputs, {dx});
             desc.accumulate = false;
         }
+        if (builder_.is_frozen(l.parameters[0])) return;
         desc.kind = OpKind::conv2d_backward_weights;
         step(l.name + " dw", desc, {dy, unit.x}, {builder_.gradient(l.parameters[0])}, weight_branch_);
     }
@@ -196,8 +218,8 @@ class Backward {
     void derive_add(const ForwardUnit& unit) {
         // d(a+b) = da + db: both operands share the gradient, nothing is copied.
         const int dy = incoming(unit.y, 1)[0];
-        gradients_[unit.x].push_back(dy);
-        gradients_[unit.residual].push_back(dy);
+        for (int x : {unit.x, unit.residual})
+            if (builder_.needs_gradient(x)) gradients_[x].push_back(dy);
     }
 
     ProgramBuilder& builder_;

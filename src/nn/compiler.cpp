@@ -33,6 +33,27 @@ ProgramBuilder::ProgramBuilder(const Network& network_, const StateLayout& layou
     }
 }
 
+bool ProgramBuilder::is_frozen(int parameter) const {
+    const Parameter& p = network.parameters()[static_cast<std::size_t>(parameter)];
+    const bool norm = p.role == ParameterRole::norm_weight || p.role == ParameterRole::norm_bias;
+    return p.part < program.key.frozen.parts && (!norm || program.key.frozen.norms);
+}
+
+bool ProgramBuilder::trains(const Layer& batch_norm) const {
+    return program.key.mode == Mode::train && !is_frozen(batch_norm.parameters[0]);
+}
+
+std::vector<ParameterSegment> ProgramBuilder::parameter_table() const {
+    std::vector<ParameterSegment> table = layout.parameters;
+    const std::vector<double>& rates = program.key.group_rates;
+    for (std::size_t i = 0; i < table.size(); ++i) {
+        table[i].frozen = is_frozen(static_cast<int>(i));
+        if (!rates.empty())
+            table[i].lr_multiplier = rates.at(static_cast<std::size_t>(network.parameters()[i].group));
+    }
+    return table;
+}
+
 int ProgramBuilder::add_buffer(const std::string& name, const TensorDesc& desc, Space space,
                                std::size_t offset) {
     program.buffers.push_back(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,7 @@
 
 namespace onecycle {
 
-// A forward step that has a backward side, in the order of the forward pass.
+// A forward step that a gradient flows back through, in the order of the forward pass.
 struct ForwardUnit {
     LayerKind kind{};
     const Layer* layer = nullptr;
@@ -17,11 +18,12 @@ struct ForwardUnit {
     int residual = -1;             // batch norm: added before the ReLU; add: its second operand
     bool relu = false;             // batch norm with a fused ReLU
     int mean = -1, variance = -1;  // batch norm
-    int index = -1;                // max pool, also of a batch norm fused with one: place of the maximum
+    int index = -1;  // concat pool; max pool, also of a batch norm fused with one: place of the maximum
     // A pair of batch norms that are added: the second one.
     const Layer* second = nullptr;
     int x2 = -1, mean2 = -1, variance2 = -1;
     const Layer* pool = nullptr;  // a max pool that a batch norm took along
+    int step = -1;                // dropout: its step
 };
 
 // The batch statistics of a batch norm layer, for its running ones.
@@ -46,6 +48,18 @@ class ProgramBuilder {
 
     int control();  // the state's StepControl
 
+    // Whether training leaves this parameter as it is.
+    bool is_frozen(int parameter) const;
+    // Whether this batch norm learns: it then normalises by the statistics of the batch.
+    bool trains(const Layer& batch_norm) const;
+    // The layout's table with the key's frozen set and rates.
+    std::vector<ParameterSegment> parameter_table() const;
+
+    // Whether the loss depends on this value by way of anything that is trained. Images and what frozen layers make
+    // of them need no gradient, and nothing of them is kept for one.
+    bool needs_gradient(int buffer) const { return needs_gradient_.count(buffer) > 0; }
+    void set_needs_gradient(int buffer) { needs_gradient_.insert(buffer); }
+
     int parameter(int index) const { return parameter_buffers_[static_cast<std::size_t>(index)]; }
     int gradient(int index) const { return gradient_buffers_[static_cast<std::size_t>(index)]; }
 
@@ -68,6 +82,7 @@ class ProgramBuilder {
 
   private:
     std::vector<int> parameter_buffers_, gradient_buffers_;
+    std::set<int> needs_gradient_;
     int control_ = -1;
 };
 

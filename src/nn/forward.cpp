@@ -1,5 +1,7 @@
 // From layers to forward steps. Batch norm, the residual addition and the ReLU become one step where the back
 // end can run them as one.
+#include <algorithm>
+
 #include "nn/compiler.h"
 
 namespace onecycle {
@@ -29,13 +31,27 @@ class Forward {
     int value(int i) const { return values_[static_cast<std::size_t>(i)]; }
     bool training() const { return builder_.program.key.mode == Mode::train; }
 
+    // The value of layer i is in `buffer`, made by the unit's layer, or by i itself.
     void finish(int i, int buffer, ForwardUnit unit) {
         values_[static_cast<std::size_t>(i)] = buffer;
         done_[static_cast<std::size_t>(i)] = true;
-        unit.kind = layer(i).kind;
         unit.y = buffer;
         if (!unit.layer) unit.layer = &layer(i);
+        unit.kind = unit.layer->kind;
+        if (!training() || !learns(unit)) return;
+        builder_.set_needs_gradient(buffer);
         builder_.units.push_back(unit);
+    }
+
+    // Whether anything in or before this step is trained.
+    bool learns(const ForwardUnit& unit) const {
+        for (int x : {unit.x, unit.residual, unit.x2})
+            if (builder_.needs_gradient(x)) return true;
+        for (const Layer* l : {unit.layer, unit.second})
+            if (l && std::any_of(l->parameters.begin(), l->parameters.end(),
+                                 [&](int p) { return !builder_.is_frozen(p); }))
+                return true;
+        return false;
     }
 
     // The only reader of a layer's output if it is of this kind, else -1.
@@ -62,6 +78,10 @@ class Forward {
                 return lower_max_pool(i);
             case LayerKind::global_average_pool:
                 return lower_global_average_pool(i);
+            case LayerKind::concat_pool:
+                return lower_concat_pool(i);
+            case LayerKind::dropout:
+                return lower_dropout(i);
             case LayerKind::linear:
                 return lower_linear(i);
         }
@@ -108,7 +128,7 @@ class Forward {
             done_[static_cast<std::size_t>(i)] = done_[static_cast<std::size_t>(add)] = true;
             return;
         }
-        if (add_relu >= 0 && training() && fuses(Fusion::batch_norm_pair))
+        if (add_relu >= 0 && builder_.trains(layer(i)) && fuses(Fusion::batch_norm_pair))
             if (const auto first = fused_with_.find(add_relu);
                 first != fused_with_.end() && layer(add).inputs[0] == first->second) {
                 second_of_[add_relu] = i;
@@ -117,7 +137,7 @@ class Forward {
             }
         const int relu = only_reader(i, LayerKind::relu);
         const int pool = relu >= 0 ? only_reader(relu, LayerKind::max_pool) : -1;
-        if (pool >= 0 && training() && fuses(Fusion::batch_norm_max_pool))
+        if (pool >= 0 && builder_.trains(layer(i)) && fuses(Fusion::batch_norm_max_pool))
             return emit_batch_norm_max_pool(i, relu, pool);
         if (relu >= 0 && fuses(Fusion::batch_norm_relu)) return emit_batch_norm(i, relu, true, -1);
         emit_batch_norm(i, i, false, -1);
@@ -132,7 +152,14 @@ class Forward {
         return {mean, variance};
     }
 
+    // Features are [N,C].
+    int features(const std::string& name, const Layer& l, DType type) {
+        return builder_.add_buffer(name,
+                                   TensorDesc({builder_.program.key.batch, l.shape[0]}, Layout::plain, type));
+    }
+
     int activation_like(const std::string& name, const Layer& l, int x) {
+        if (builder_.desc(x).rank == 2) return features(name, l, builder_.layout.compute);
         const int y = builder_.activation(name, l);
         builder_.program.buffers[static_cast<std::size_t>(y)].desc.layout = builder_.desc(x).layout;
         return y;
@@ -159,7 +186,6 @@ class Forward {
                 .x2 = x2,
                 .mean2 = second_statistics[0],
                 .variance2 = second_statistics[1]});
-        builder_.units.back().kind = LayerKind::batch_norm;
     }
 
     void emit_batch_norm_max_pool(int i, int relu, int pool) {
@@ -188,7 +214,6 @@ class Forward {
                 .variance = statistics[1],
                 .index = places,
                 .pool = &p});
-        builder_.units.back().kind = LayerKind::batch_norm;
         for (int fused : {i, relu}) done_[static_cast<std::size_t>(fused)] = true;
     }
 
@@ -204,7 +229,7 @@ class Forward {
         OpDesc desc{.epsilon = l.epsilon, .relu = relu, .residual = residual >= 0};
         ForwardUnit unit{.layer = &l, .x = x, .residual = residual, .relu = relu};
         std::vector<int> inputs = {x, gamma, beta}, outputs = {y};
-        if (training()) {
+        if (builder_.trains(l)) {
             desc.kind = OpKind::batch_norm;
             const auto batch = batch_statistics(l);
             unit.mean = batch[0];
@@ -223,7 +248,6 @@ class Forward {
         if (residual >= 0) inputs.push_back(residual);
         builder_.add_step(name, Phase::forward, desc, inputs, outputs);
         finish(last, y, unit);
-        builder_.units.back().kind = LayerKind::batch_norm;
         values_[static_cast<std::size_t>(i)] = y;
         done_[static_cast<std::size_t>(i)] = true;
     }
@@ -262,19 +286,54 @@ class Forward {
 
     void lower_global_average_pool(int i) {
         const int x = value(layer(i).inputs[0]);
-        const int y =
-            builder_.add_buffer("avgpool", TensorDesc({builder_.program.key.batch, layer(i).shape[0]},
-                                                      Layout::plain, builder_.layout.compute));
+        const int y = features("avgpool", layer(i), builder_.layout.compute);
         builder_.add_step("avgpool", Phase::forward, {.kind = OpKind::global_average_pool}, {x}, {y});
         finish(i, y, {.x = x});
+    }
+
+    void lower_concat_pool(int i) {
+        const int x = value(layer(i).inputs[0]);
+        const int y = features("concatpool", layer(i), builder_.layout.compute);
+        const int index = builder_.add_buffer(
+            "concatpool.index",
+            TensorDesc({builder_.program.key.batch, layer(i).shape[0] / 2}, Layout::plain, DType::i32));
+        builder_.add_step("concatpool", Phase::forward, {.kind = OpKind::concat_pool}, {x}, {y, index});
+        finish(i, y, {.x = x, .index = index});
+    }
+
+    // The same step forward and backward.
+    void lower_dropout(int i) {
+        const Layer& l = layer(i);
+        const int x = value(l.inputs[0]);
+        const auto number = static_cast<std::uint32_t>(
+            std::count_if(layers_.begin(), layers_.begin() + i,
+                          [](const Layer& other) { return other.kind == LayerKind::dropout; }));
+        if (!training() || l.dropout == 0) {
+            values_[static_cast<std::size_t>(i)] = x;
+            done_[static_cast<std::size_t>(i)] = true;
+            return;
+        }
+        const std::string name = "dropout of " + builder_.name(x);
+        const int y = activation_like(name, l, x);
+        OpDesc desc{.kind = OpKind::dropout};
+        desc.dropout = l.dropout;
+        desc.seed = builder_.program.key.seed;
+        desc.dropout_layer = number;
+        desc.micro = builder_.program.key.micro;
+        builder_.add_step(name, Phase::forward, desc, {x, builder_.control()}, {y});
+        finish(i, y, {.x = x, .step = static_cast<int>(builder_.program.steps.size()) - 1});
     }
 
     void lower_linear(int i) {
         const Layer& l = layer(i);
         const int x = value(l.inputs[0]);
-        const int y = builder_.add_buffer(l.name, {builder_.program.key.batch, l.shape[0]});
-        builder_.add_step(l.name, Phase::forward, {.kind = OpKind::linear},
-                          {x, builder_.parameter(l.parameters[0]), builder_.parameter(l.parameters[1])}, {y});
+        const bool classifier = readers_[static_cast<std::size_t>(i)].empty();
+        const int y = features(l.name, l, classifier ? DType::f32 : builder_.layout.compute);
+        OpDesc desc{.kind = OpKind::linear};
+        desc.bias = l.parameters.size() == 2;
+        std::vector<int> inputs = {x, builder_.parameter(l.parameters[0])};
+        if (desc.bias) inputs.push_back(builder_.parameter(l.parameters[1]));
+        builder_.add_step(l.name, Phase::forward, desc, inputs, {y});
         finish(i, y, {.x = x});
         builder_.logits = y;
     }

@@ -1,5 +1,7 @@
 #include "onecycle/network.h"
 
+#include <algorithm>
+
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -19,14 +21,26 @@ std::array<std::int64_t, 3> window_shape(const std::string& name, const Layer& x
 
 }  // namespace
 
+void Network::begin_part(int part, int group) {
+    part_ = part;
+    group_ = group;
+}
+
+int Network::groups() const {
+    int groups = 1;
+    for (const Parameter& parameter : parameters_) groups = std::max(groups, parameter.group + 1);
+    return groups;
+}
+
 int Network::append(Layer layer) {
+    layer.part = part_;
     layers_.push_back(std::move(layer));
     return static_cast<int>(layers_.size()) - 1;
 }
 
 int Network::add_parameter(const std::string& name, ParameterRole role, std::vector<std::int64_t> shape,
-                           bool zero_init) {
-    parameters_.push_back({name, role, std::move(shape), zero_init});
+                           bool zero_init, bool fastai_init) {
+    parameters_.push_back({name, role, std::move(shape), zero_init, fastai_init, part_, group_});
     return static_cast<int>(parameters_.size()) - 1;
 }
 
@@ -50,11 +64,11 @@ int Network::conv2d(const std::string& name, int x, std::int64_t out_channels, i
                    .parameters = {weight}});
 }
 
-int Network::batch_norm(const std::string& name, int x, bool zero_init) {
+int Network::batch_norm(const std::string& name, int x, bool zero_init, bool fastai_init) {
     const Layer& in = layers_.at(static_cast<std::size_t>(x));
     const auto shape = in.shape;
     const int weight = add_parameter(name + ".weight", ParameterRole::norm_weight, {shape[0]}, zero_init);
-    const int bias = add_parameter(name + ".bias", ParameterRole::norm_bias, {shape[0]});
+    const int bias = add_parameter(name + ".bias", ParameterRole::norm_bias, {shape[0]}, false, fastai_init);
     statistics_.push_back(name);
     return append({.kind = LayerKind::batch_norm,
                    .name = name,
@@ -92,18 +106,32 @@ int Network::global_average_pool(int x) {
                    .shape = {layers_.at(static_cast<std::size_t>(x)).shape[0], 1, 1}});
 }
 
-int Network::linear(const std::string& name, int x, std::int64_t out_features) {
+int Network::concat_pool(int x) {
+    return append({.kind = LayerKind::concat_pool,
+                   .inputs = {x},
+                   .shape = {2 * layers_.at(static_cast<std::size_t>(x)).shape[0], 1, 1}});
+}
+
+int Network::dropout(int x, double dropout) {
+    return append({.kind = LayerKind::dropout,
+                   .inputs = {x},
+                   .shape = layers_.at(static_cast<std::size_t>(x)).shape,
+                   .dropout = dropout});
+}
+
+int Network::linear(const std::string& name, int x, std::int64_t out_features, bool bias, bool fastai_init) {
     const auto& in = layers_.at(static_cast<std::size_t>(x)).shape;
     if (in[1] != 1 || in[2] != 1)
         throw Error(ErrorKind::usage, "cannot build the network", name, "its input is not a vector",
                     "pool it first");
-    const int weight = add_parameter(name + ".weight", ParameterRole::linear_weight, {out_features, in[0]});
-    const int bias = add_parameter(name + ".bias", ParameterRole::linear_bias, {out_features});
+    std::vector<int> parameters = {add_parameter(name + ".weight", ParameterRole::linear_weight,
+                                                 {out_features, in[0]}, false, fastai_init)};
+    if (bias) parameters.push_back(add_parameter(name + ".bias", ParameterRole::linear_bias, {out_features}));
     return append({.kind = LayerKind::linear,
                    .name = name,
                    .inputs = {x},
                    .shape = {out_features, 1, 1},
-                   .parameters = {weight, bias}});
+                   .parameters = std::move(parameters)});
 }
 
 std::int64_t Network::parameter_count() const {

@@ -25,6 +25,15 @@ enum class Mode : std::uint8_t {
 enum class Phase : std::uint8_t { forward, loss, backward, update };
 const char* name_of(Phase phase);
 
+// What a training leaves as it is: the weights of the first `parts` of the network, but not their batch norms,
+// which go on learning as in fastai; with `norms` these too, and they then normalise by their running statistics.
+struct Frozen {
+    int parts = 0;
+    bool norms = false;
+
+    bool operator==(const Frozen&) const = default;
+};
+
 // Everything a program depends on. Equal keys give equal programs.
 struct ProgramKey {
     Mode mode = Mode::train;
@@ -33,9 +42,12 @@ struct ProgramKey {
     bool class_weights = false;
     std::array<float, 3> mean{0.485f, 0.456f, 0.406f}, stddev{0.229f, 0.224f, 0.225f};
     OptimizerOptions optimizer;
-    int micro = 0;             // which micro batch of optimizer.accumulate; the last one updates
-    bool fuse = true;          // false: every layer by itself, for comparison
-    bool side_branch = false;  // weight gradients on branch 1, even where the back end gains nothing
+    Frozen frozen;
+    std::vector<double> group_rates;  // factor of each group's learning rate; empty: 1
+    std::uint64_t seed = 0;           // of dropout
+    int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
+    bool fuse = true;                 // false: every layer by itself, for comparison
+    bool side_branch = false;         // weight gradients on branch 1, even where the back end gains nothing
 
     bool operator==(const ProgramKey&) const = default;
 };

@@ -40,6 +40,14 @@ int bottleneck(Network& net, const std::string& name, int x, int channels, int s
     return net.relu(net.add(y, identity));
 }
 
+// fastai 2's create_head() with its defaults; `dropout` is its `ps`.
+void fastai_head(Network& net, int x, int classes, double dropout) {
+    x = net.batch_norm("head.bn1", net.concat_pool(x), false, true);
+    x = net.linear("head.fc1", net.dropout(x, dropout / 2), 512, false, true);
+    x = net.batch_norm("head.bn2", net.relu(x), false, true);
+    net.linear("head.fc2", net.dropout(x, dropout), classes, false, true);
+}
+
 }  // namespace
 
 Network resnet(const ResnetOptions& options) {
@@ -74,6 +82,7 @@ Network resnet(const ResnetOptions& options) {
         x = net.relu(net.batch_norm("bn1", x));
     }
     for (int stage = 0; stage < 4; ++stage) {
+        net.begin_part(stage + 1, stage / 2);
         for (int block = 0; block < family->blocks[stage]; ++block) {
             const std::string name = "layer" + std::to_string(stage + 1) + "." + std::to_string(block);
             const int stride = stage > 0 && block == 0 ? 2 : 1;
@@ -81,8 +90,11 @@ Network resnet(const ResnetOptions& options) {
                                                                 options.zero_init_residual);
         }
     }
-    x = net.global_average_pool(x);
-    net.linear("fc", x, options.classes);
+    net.begin_part(resnet_head_part, 2);
+    if (options.head == Head::fastai)
+        fastai_head(net, x, options.classes, options.dropout);
+    else
+        net.linear("fc", net.global_average_pool(x), options.classes);
     return net;
 }
 

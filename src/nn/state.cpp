@@ -64,6 +64,11 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
             break;
         case ParameterRole::linear_weight:
         case ParameterRole::linear_bias: {
+            if (parameter.fastai_init) {
+                // Kaiming normal, fan-in, for ReLU: variance 2 / K.
+                fill_normal(stream, std::sqrt(2.0 / static_cast<double>(desc[1])), values);
+                break;
+            }
             // torch.nn.Linear: uniform within 1/sqrt(inputs), for weight and bias. The bias has the
             // classifier's outputs as its shape, so its bound is set by the caller (see initialise).
             RandomStream draws = stream;
@@ -72,6 +77,7 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
             break;
         }
         case ParameterRole::norm_bias:
+            if (parameter.fastai_init) std::fill(values.begin(), values.end(), 1e-3f);
             break;
     }
     return values;

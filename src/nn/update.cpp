@@ -25,7 +25,7 @@ void add_update(ProgramBuilder& builder) {
     desc.accumulation = optimizer.accumulate;
     desc.micro = program.key.micro;
     desc.average_decay = optimizer.average_decay;
-    desc.parameters = builder.layout.parameters;
+    desc.parameters = builder.parameter_table();
     desc.average_split = builder.layout.parameter_elements;
     const auto step = [&](OpKind kind, const std::vector<int>& inputs, const std::vector<int>& outputs) {
         desc.kind = kind;

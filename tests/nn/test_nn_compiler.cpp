@@ -35,9 +35,10 @@ class PaperBackend final : public Backend {
     bool fuses_, branch_;
 };
 
-Program compile_for(const std::string& arch, bool fuses, bool branch, ProgramKey key = {}) {
+Program compile_for(const std::string& arch, bool fuses, bool branch, ProgramKey key = {},
+                    Head head = Head::linear) {
     const PaperBackend backend(fuses, branch);
-    const Network network = resnet({.arch = arch, .classes = 10, .size = 64});
+    const Network network = resnet({.arch = arch, .classes = 10, .size = 64, .head = head});
     key.batch = 4;
     return compile(network, StateLayout(network, backend, false), backend, key);
 }
@@ -169,6 +170,90 @@ TEST(Compiler, evaluation_needs_far_less_memory_than_training) {
     key.mode = Mode::evaluate;
     EXPECT_LT(4 * compile_for("resnet34", true, false, key).arena_bytes,
               compile_for("resnet34", true, false).arena_bytes);
+}
+
+ProgramKey frozen(int parts, bool norms) {
+    ProgramKey key;
+    key.frozen = {parts, norms};
+    return key;
+}
+
+TEST(Compiler, a_frozen_body_whose_norms_learn_has_no_weight_gradients_of_convolutions) {
+    for (bool fuses : {true, false}) {
+        const Program all = compile_for("resnet34", fuses, true, {}, Head::fastai);
+        const Program head = compile_for("resnet34", fuses, true, frozen(5, false), Head::fastai);
+        EXPECT_EQ(count(all, OpKind::conv2d_backward_weights), 36);
+        EXPECT_EQ(count(head, OpKind::conv2d_backward_weights), 0);
+        EXPECT_EQ(count(head, OpKind::conv2d_backward_data), 35) << "the norms' gradients come through them";
+        EXPECT_EQ(count(head, OpKind::batch_norm_inference), 0);
+        EXPECT_EQ(count(head, OpKind::linear_backward_weights), 2);
+        EXPECT_LT(head.flops(), 0.7 * all.flops());
+        EXPECT_LT(head.arena_bytes, all.arena_bytes);
+    }
+}
+
+TEST(Compiler, a_frozen_body_with_its_norms_costs_its_forward_pass_and_keeps_nothing) {
+    for (bool fuses : {true, false}) {
+        const Program all = compile_for("resnet34", fuses, true, {}, Head::fastai);
+        const Program head = compile_for("resnet34", fuses, true, frozen(5, true), Head::fastai);
+        ProgramKey key;
+        key.mode = Mode::evaluate;
+        const Program evaluated = compile_for("resnet34", fuses, true, key, Head::fastai);
+        EXPECT_EQ(count(head, OpKind::conv2d_backward_weights) + count(head, OpKind::conv2d_backward_data),
+                  0);
+        EXPECT_EQ(count(head, OpKind::batch_norm_inference), 36);
+        EXPECT_EQ(count(head, OpKind::batch_norm), 2) << "the head's";
+        EXPECT_EQ(count(head, OpKind::concat_pool_backward), 0) << "nothing before it needs a gradient";
+        EXPECT_EQ(head.arena_bytes, evaluated.arena_bytes) << "the widest moment of the forward pass";
+        EXPECT_LT(4 * head.arena_bytes, all.arena_bytes);
+    }
+}
+
+TEST(Compiler, freezing_up_to_a_layer_cuts_the_backward_pass_there) {
+    const auto of_conv = [](const Program& program, OpKind kind) {
+        std::vector<std::string> names;
+        for (const ProgramStep& step : program.steps)
+            if (step.desc.kind == kind) names.push_back(step.name);
+        return names;
+    };
+    const Program program = compile_for("resnet18", true, true, frozen(4, true));
+    EXPECT_EQ(of_conv(program, OpKind::conv2d_backward_weights).size(), 5u) << "layer4 with its downsample";
+    const auto data = of_conv(program, OpKind::conv2d_backward_data);
+    EXPECT_EQ(data.size(), 3u) << "not of the two that read what layer3 made";
+    for (const std::string& name : data) EXPECT_TRUE(name.starts_with("layer4.")) << name;
+    EXPECT_EQ(count(program, OpKind::add), 0);
+}
+
+TEST(Compiler, the_parameter_table_carries_the_frozen_set_and_the_groups_rates) {
+    ProgramKey key = frozen(3, false);
+    key.group_rates = {0.01, 0.1, 1};
+    const Program program = compile_for("resnet18", true, true, key, Head::fastai);
+    const Network network = resnet({.arch = "resnet18", .classes = 10, .size = 64, .head = Head::fastai});
+    for (const ProgramStep& step : program.steps) {
+        if (step.desc.kind != OpKind::update_parameters && step.desc.kind != OpKind::check_gradients)
+            continue;
+        for (std::size_t i = 0; i < network.parameters().size(); ++i) {
+            const Parameter& p = network.parameters()[i];
+            const bool early =
+                !p.name.starts_with("layer3") && !p.name.starts_with("layer4") && !p.name.starts_with("head");
+            const bool norm = p.shape.size() == 1;
+            EXPECT_EQ(step.desc.parameters[i].frozen, early && !norm) << p.name;
+            EXPECT_EQ(step.desc.parameters[i].lr_multiplier, early                        ? 0.01
+                                                             : p.name.starts_with("head") ? 1
+                                                                                          : 0.1)
+                << p.name;
+        }
+    }
+}
+
+TEST(Compiler, dropout_is_there_in_training_only) {
+    EXPECT_EQ(count(compile_for("resnet18", true, true, {}, Head::fastai), OpKind::dropout), 4)
+        << "two, forward and backward";
+    for (Mode mode : {Mode::evaluate, Mode::predict}) {
+        ProgramKey key;
+        key.mode = mode;
+        EXPECT_EQ(count(compile_for("resnet18", true, true, key, Head::fastai), OpKind::dropout), 0);
+    }
 }
 
 TEST(Compiler, a_micro_step_of_an_accumulation_updates_no_weights) {
