@@ -22,6 +22,7 @@ struct ModelInfo {
     std::string path{};  // of the file
     std::string arch{};  // from the tensors
     Stem stem = Stem::imagenet;
+    Head head = Head::linear;
     int class_count = 0;
     std::vector<std::string> classes{};  // names; the indices as text where the file has none
     bool named = false;                  // the names are the file's

@@ -30,6 +30,8 @@ struct TrainOptions {
     Stem stem = Stem::imagenet;
     bool zero_init_residual = false;
     std::string init = "random";  // or a torchvision-named file; a head of another size is replaced
+    Head head = Head::linear;     // `finetune`: fastai
+    double dropout = 0.5;         // of fastai's head, whose first layer has half of it
 
     // What it sees.
     int size = 224;  // pixels, square
@@ -59,6 +61,15 @@ struct TrainOptions {
     int accumulate = 1;                   // batches per update
     double ema = 0;                       // above 0: decay of a moving average, which is then what counts
 
+    // How it is fine-tuned, see train/stages.h.
+    std::string freeze = "none";     // none, body, or layer1 to layer4: up to there
+    bool freeze_bn = false;          // what is frozen keeps its batch norms' weights and statistics, too
+    std::int64_t freeze_epochs = 0;  // of a stage before, with the body frozen; `finetune`: 1
+    double lr_mult = 1;              // the head's rate over that of the first layers; `finetune`: 100
+    // A range test before the last stage may lower its rate. resolved() says so where `max_lr` is empty: a rate
+    // that was given is used as it is.
+    bool retest_lr = false;
+
     // How it is run.
     std::uint64_t seed = 0;
     int threads = 0;                    // 0: all cores; changes no result
@@ -73,6 +84,10 @@ double default_weight_decay(OptimizerKind kind);
 
 OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; else Error(usage)
 std::string to_string(OptimizerKind kind);
+Head parse_head(const std::string& name);  // linear, fastai; else Error(usage)
+std::string to_string(Head head);
+// How many parts of a ResNet `--freeze` takes: 0 for none, 2 for layer1, 5 for body. Throws Error(usage).
+int parse_freeze(const std::string& name);
 Stem parse_stem(const std::string& name);  // imagenet, small; else Error(usage)
 std::string to_string(Stem stem);
 
@@ -86,8 +101,11 @@ TrainOptions resolved(const TrainOptions& options);
 
 // The parts that other headers take.
 DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {});
+// Of the last stage; the policy "fine-tune" is what fastai's fine_tune() does there.
 PolicyOptions policy_options(const TrainOptions& options, double max_lr, std::int64_t steps_per_epoch);
 OptimizerOptions optimizer_options(const TrainOptions& options);
+// Epochs of all stages.
+std::int64_t all_epochs(const TrainOptions& options);
 
 // config.json: one object, a member an option, in the order above; null where empty, and "auto" for max_lr.
 std::string to_json(const TrainOptions& options);

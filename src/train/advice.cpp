@@ -50,7 +50,7 @@ std::string duration_text(double seconds) {
 
 std::vector<std::string> describe(const LearnerCore& core) {
     const TrainOptions& o = core.options;
-    const std::int64_t steps = o.epochs * core.steps_per_epoch();
+    const std::int64_t steps = all_epochs(o) * core.steps_per_epoch();
     std::vector<std::string> lines;
     lines.push_back(fmt::format("{} classes, {} images to train on, {} to evaluate on",
                                 core.class_names.size(), core.dataset.train.size(),
@@ -61,7 +61,7 @@ std::vector<std::string> describe(const LearnerCore& core) {
                                 o.init == "random" ? "from scratch" : "from " + printable(o.init), o.size,
                                 core.step.batch(), o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
                                 to_string(o.optimizer), core.engine.device->name()));
-    lines.push_back(fmt::format("{} of {}: {}", counted(o.epochs, "epoch"),
+    lines.push_back(fmt::format("{} of {}: {}", counted(all_epochs(o), "epoch"),
                                 counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
     if (steps < few_steps) lines.push_back(few_steps_line(core, steps));
     if (o.size < 64 && o.stem == Stem::imagenet)
@@ -102,8 +102,9 @@ void give_time_estimate(LearnerCore& core, const Pace& pace, std::int64_t find_s
     const TrainOptions& o = core.options;
     const double step = pace.seconds_per_step();
     const double find = step * static_cast<double>(find_steps);
-    const double train = static_cast<double>(o.epochs) * (step * static_cast<double>(core.steps_per_epoch()) +
-                                                          evaluation_seconds(core, step));
+    const double train =
+        static_cast<double>(all_epochs(o)) *
+        (step * static_cast<double>(core.steps_per_epoch()) + evaluation_seconds(core, step));
     std::string line = fmt::format("{:.2g} s a step: ", step);
     if (find_steps) line += fmt::format("about {} for the range test and ", duration_text(find));
     line += fmt::format("about {} for training, on this machine", duration_text(train));

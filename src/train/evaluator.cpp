@@ -20,6 +20,9 @@ ProgramKey in_mode(ProgramKey key, Mode mode) {
     key.label_smoothing = 0;
     key.class_weights = false;
     key.optimizer = {};
+    key.frozen = {};
+    key.group_rates.clear();
+    key.seed = 0;
     return key;
 }
 

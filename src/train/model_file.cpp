@@ -49,9 +49,19 @@ bool is_training_state(const std::string& name) {
     return false;
 }
 
+// The last layer's weight: its rows are the classes.
+const char* classifier_of(Head head) {
+    return head == Head::fastai ? "head.fc2.weight" : "fc.weight";
+}
+
+bool is_of_head(const std::string& name) {
+    return name.starts_with("fc.") || name.starts_with("head.");
+}
+
 std::string arch_of(const TensorFile& file) {
     const auto has = [&](const char* name) { return file.find(name) != nullptr; };
-    if (!has("conv1.weight") || !has("layer1.0.conv1.weight") || !has("fc.weight"))
+    if (!has("conv1.weight") || !has("layer1.0.conv1.weight") ||
+        (!has(classifier_of(Head::linear)) && !has(classifier_of(Head::fastai))))
         refuse(file, "its tensors are not those of a torchvision ResNet",
                "give a resnet18, resnet34 or resnet50");
     if (has("layer1.0.conv3.weight")) return "resnet50";
@@ -148,9 +158,12 @@ ModelInfo describe_model(const TensorFile& file) {
     ModelInfo info{.path = file.path(), .metadata = file.metadata()};
     info.arch = arch_of(file);
     const TensorInfo& conv1 = *file.find("conv1.weight");
-    const TensorInfo& fc = *file.find("fc.weight");
+    info.head = file.find(classifier_of(Head::linear)) ? Head::linear : Head::fastai;
+    const char* const classifier = classifier_of(info.head);
+    const TensorInfo& fc = *file.find(classifier);
     if (conv1.shape.size() != 4 || fc.shape.size() != 2 || fc.shape[0] < 1 || fc.shape[0] > 1'000'000)
-        refuse(file, "conv1.weight or fc.weight has a shape that no ResNet has", "give another file");
+        refuse(file, fmt::format("conv1.weight or {} has a shape that no ResNet has", classifier),
+               "give another file");
     info.stem = conv1.shape[2] == 3 ? Stem::small : Stem::imagenet;
     info.class_count = static_cast<int>(fc.shape[0]);
     check_tensors(file, info);
@@ -193,7 +206,8 @@ std::optional<RecordedSplit> recorded_split(const ModelInfo& info) {
 }
 
 Network network_of(const ModelInfo& info, int size) {
-    return resnet({.arch = info.arch, .classes = info.class_count, .size = size, .stem = info.stem});
+    return resnet(
+        {.arch = info.arch, .classes = info.class_count, .size = size, .stem = info.stem, .head = info.head});
 }
 
 std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
@@ -224,21 +238,20 @@ void load_initial_weights(State& state, const TrainOptions& options, const std::
                            to_string(info.stem), options.arch, to_string(options.stem)),
                fmt::format("use --arch {} --stem {}", info.arch, to_string(info.stem)));
     auto weights = read_weights(file, network_of(info, options.size));
-    // A head for as many classes is kept unless the file says that they are others.
-    const bool same_head = static_cast<std::size_t>(info.class_count) == classes.size() &&
+    // A head of this kind for as many classes is kept unless the file says that they are others.
+    const bool same_head = info.head == options.head &&
+                           static_cast<std::size_t>(info.class_count) == classes.size() &&
                            (!info.named || info.classes == classes);
-    if (!same_head) {
-        weights.erase("fc.weight");
-        weights.erase("fc.bias");
-    }
+    if (!same_head) std::erase_if(weights, [](const auto& entry) { return is_of_head(entry.first); });
     state.set_weights(weights);
     if (log)
         log(LogLevel::info,
             fmt::format("weights from {}{}", printable(info.path),
                         same_head ? ""
-                                  : fmt::format("; its head of {} classes was replaced by a new "
-                                                "one of {}",
-                                                info.class_count, classes.size())));
+                                  : fmt::format("; its {} head of {} classes was replaced by a new "
+                                                "{} one of {}",
+                                                to_string(info.head), info.class_count,
+                                                to_string(options.head), classes.size())));
 }
 
 ModelTensors::ModelTensors(const State& state, std::int64_t batches, bool whole)
@@ -272,10 +285,11 @@ std::map<std::string, std::string> model_metadata(const TrainOptions& o,
     const auto triple = [](const std::array<double, 3>& v) {
         return fmt::format("{},{},{}", v[0], v[1], v[2]);
     };
-    return {{format_key, format_version},     {"arch", o.arch},
-            {"stem", to_string(o.stem)},      {"classes", to_json_list(classes)},
-            {"size", std::to_string(o.size)}, {"crop_pct", to_text(o.crop_pct)},
-            {"mean", triple(o.mean)},         {"std", triple(o.stddev)}};
+    return {{format_key, format_version},       {"arch", o.arch},
+            {"stem", to_string(o.stem)},        {"head", to_string(o.head)},
+            {"classes", to_json_list(classes)}, {"size", std::to_string(o.size)},
+            {"crop_pct", to_text(o.crop_pct)},  {"mean", triple(o.mean)},
+            {"std", triple(o.stddev)}};
 }
 
 }  // namespace onecycle

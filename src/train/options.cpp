@@ -8,6 +8,7 @@
 
 #include "onecycle/error.h"
 #include "train/engine.h"
+#include "train/stages.h"
 
 namespace onecycle {
 
@@ -59,6 +60,19 @@ void check_images(const TrainOptions& o) {
         require(std::isfinite(deviation) && deviation > 0, "--std", deviation, "it must be above 0",
                 "give three, as 0.229,0.224,0.225");
     require(!o.init.empty(), "--init", "\"\"", "it is empty", "use random or a file");
+    require(o.dropout >= 0 && o.dropout < 1, "--dropout", o.dropout, "it must be at least 0 and below 1",
+            "0.5 is the default");
+}
+
+void check_stages(const TrainOptions& o) {
+    parse_freeze(o.freeze);
+    require(o.freeze_epochs >= 0 && o.freeze_epochs <= 1'000'000, "--freeze-epochs", o.freeze_epochs,
+            "it must be 0 (no such stage) or a number of epochs", "1 is the default for finetune");
+    require(o.lr_mult > 0 && std::isfinite(o.lr_mult), "--lr-mult", o.lr_mult, "it must be above 0",
+            "100 is the default for finetune");
+    if (o.freeze_bn)
+        require(o.freeze != "none" || o.freeze_epochs > 0, "--freeze-bn with --freeze", o.freeze,
+                "nothing is frozen whose norms it could keep", "add --freeze body, or leave it out");
 }
 
 void check_learning(const TrainOptions& o) {
@@ -110,6 +124,25 @@ std::string to_string(OptimizerKind kind) {
     return kind == OptimizerKind::sgd ? "sgd" : kind == OptimizerKind::adam ? "adam" : "adamw";
 }
 
+Head parse_head(const std::string& name) {
+    one_of("--head", name, {"linear", "fastai"});
+    return name == "fastai" ? Head::fastai : Head::linear;
+}
+
+std::string to_string(Head head) {
+    return head == Head::fastai ? "fastai" : "linear";
+}
+
+int parse_freeze(const std::string& name) {
+    one_of("--freeze", name, {"none", "layer1", "layer2", "layer3", "layer4", "body"});
+    if (name == "none") return 0;
+    return name == "body" ? resnet_head_part : name.back() - '0' + 1;
+}
+
+std::int64_t all_epochs(const TrainOptions& options) {
+    return options.freeze_epochs + options.epochs;
+}
+
 Stem parse_stem(const std::string& name) {
     one_of("--stem", name, {"imagenet", "small"});
     return name == "small" ? Stem::small : Stem::imagenet;
@@ -122,6 +155,7 @@ std::string to_string(Stem stem) {
 void check(const TrainOptions& options) {
     check_images(options);
     check_learning(options);
+    check_stages(options);
     choose_device(options.device, options.precision);
 }
 
@@ -137,6 +171,7 @@ TrainOptions resolved(const TrainOptions& options) {
     o.final_div = policy.final_div;
     o.anneal = policy.anneal;
     o.momentum = policy.momentum;
+    o.retest_lr = o.freeze_epochs > 0 && (o.retest_lr || !o.max_lr);
     o.weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer));
     const DeviceChoice choice = choose_device(o.device, o.precision);
     o.device = choice.device;
@@ -155,13 +190,14 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
 }
 
 PolicyOptions policy_options(const TrainOptions& o, double max_lr, std::int64_t steps_per_epoch) {
-    return {.policy = o.policy,
+    const bool fine_tune = o.policy == fine_tune_policy;
+    return {.policy = fine_tune ? "onecycle:fastai" : o.policy,
             .epochs = o.epochs,
             .steps_per_epoch = steps_per_epoch,
             .max_lr = max_lr,
             .momentum = o.momentum,
-            .pct_start = o.pct_start,
-            .div = o.div,
+            .pct_start = fine_tune ? o.pct_start.value_or(0.3) : o.pct_start,
+            .div = fine_tune ? o.div.value_or(5) : o.div,
             .final_div = o.final_div,
             .anneal = o.anneal,
             .three_phase = o.three_phase};

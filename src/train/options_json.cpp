@@ -27,6 +27,8 @@ void each_option(Options& o, Visit&& visit) {
     visit("stem", o.stem);
     visit("zero_init_residual", o.zero_init_residual);
     visit("init", o.init);
+    visit("head", o.head);
+    visit("dropout", o.dropout);
     visit("size", o.size);
     visit("augment", o.augment);
     visit("crop_pct", o.crop_pct);
@@ -53,6 +55,11 @@ void each_option(Options& o, Visit&& visit) {
     visit("clip_norm", o.clip_norm);
     visit("accumulate", o.accumulate);
     visit("ema", o.ema);
+    visit("freeze", o.freeze);
+    visit("freeze_bn", o.freeze_bn);
+    visit("freeze_epochs", o.freeze_epochs);
+    visit("lr_mult", o.lr_mult);
+    visit("retest_lr", o.retest_lr);
     visit("seed", o.seed);
     visit("threads", o.threads);
     visit("device", o.device);
@@ -90,6 +97,7 @@ struct Writer {
         return value ? Json(*value == Anneal::cosine ? "cos" : "linear") : Json();
     }
     Json operator()(BadImages value) const { return value == BadImages::fail ? "fail" : "skip"; }
+    Json operator()(Head value) const { return to_string(value); }
     Json operator()(Stem value) const { return to_string(value); }
     Json operator()(AugmentPolicy value) const { return to_string(value); }
     Json operator()(OptimizerKind value) const { return to_string(value); }
@@ -167,6 +175,7 @@ struct Reader {
         value = parsed(parse_anneal, text());
     }
     void operator()(BadImages& value) const { value = parsed(parse_bad_images, text()); }
+    void operator()(Head& value) const { value = parsed(parse_head, text()); }
     void operator()(Stem& value) const { value = parsed(parse_stem, text()); }
     void operator()(AugmentPolicy& value) const { value = parsed(parse_augment, text()); }
     void operator()(OptimizerKind& value) const { value = parsed(parse_optimizer, text()); }

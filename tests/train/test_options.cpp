@@ -15,6 +15,8 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
                          .arch = "resnet50",
                          .stem = Stem::small,
                          .zero_init_residual = true,
+                         .head = Head::fastai,
+                         .dropout = 0.3,
                          .size = 64,
                          .augment = AugmentPolicy::strong,
                          .mean = {0.1, 0.2, 0.3},
@@ -32,6 +34,11 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
                          .clip_norm = 1,
                          .accumulate = 2,
                          .ema = 0.99,
+                         .freeze = "layer2",
+                         .freeze_bn = true,
+                         .freeze_epochs = 2,
+                         .lr_mult = 30,
+                         .retest_lr = true,
                          .seed = 18446744073709551615u,
                          .threads = 3,
                          .checkpoint_every = 17};
@@ -42,6 +49,9 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
     EXPECT_EQ(read.max_lr, options.max_lr);
     EXPECT_EQ(read.seed, options.seed);
     EXPECT_EQ(read.momentum->low, 0.8);
+    EXPECT_EQ(read.head, Head::fastai);
+    EXPECT_EQ(read.freeze, "layer2");
+    EXPECT_TRUE(read.retest_lr);
 }
 
 TEST(Options, resolved_says_everything_out_loud) {
@@ -115,6 +125,11 @@ TEST(Options, what_is_out_of_range_is_refused_by_name) {
     refused({.accumulate = 0}, "--accumulate");
     refused({.ema = 1}, "--ema");
     refused({.threads = -1}, "--threads");
+    refused({.dropout = 1}, "--dropout");
+    refused({.freeze = "head"}, "--freeze");
+    refused({.freeze_bn = true}, "--freeze-bn");
+    refused({.freeze_epochs = -1}, "--freeze-epochs");
+    refused({.lr_mult = 0}, "--lr-mult");
     refused({.device = "gpu"}, "--device");
     refused({.device = "cuda"}, "--device cuda", 7);
     refused({.precision = "bf16"}, "--precision bf16", 7);
