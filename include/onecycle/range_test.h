@@ -38,6 +38,7 @@ struct RangeTestResult {
     double momentum = 0;  // at which it ran
     double passes = 0;    // over the training images
     double seconds = 0;
+    int stage = 0;  // of a training; above 0: it only looked for the edge
     // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no trace.
     std::string digest_before{}, digest_after{};
 };

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -16,7 +17,6 @@ namespace onecycle {
 
 namespace {
 
-constexpr const char* steps_header = "step,lr,momentum,loss";
 constexpr const char* metrics_header = "epoch,train_loss,valid_loss,accuracy,lr,images_per_second,seconds";
 constexpr std::int64_t small_evaluation = 1000;  // images; below, the interval is told
 
@@ -65,8 +65,9 @@ class Fit {
         : core_(core),
           run_(options.run),
           max_lr_(options.max_lr ? options.max_lr : core.options.max_lr),
+          stages_(stages_of(core.options)),
           steps_per_epoch_(core.steps_per_epoch()),
-          steps_(core.options.epochs * steps_per_epoch_) {
+          steps_(all_epochs(core.options) * steps_per_epoch_) {
         result_.steps = steps_;
     }
 
@@ -78,7 +79,10 @@ class Fit {
         } else {
             begin();
         }
-        while (epoch_ < core_.options.epochs && !result_.signal) {
+        while (epoch_ < all_epochs(core_.options) && !result_.signal) {
+            if (stage_ + 1 < stages_.size() && epoch_ == stages_[stage_ + 1].first_epoch)
+                begin_stage(stage_ + 1);
+            if (result_.signal) break;
             if (step_ < epoch_end()) train();
             if (result_.signal) break;
             if (step_ == epoch_end()) {
@@ -99,15 +103,99 @@ class Fit {
     void begin() {
         if (run_) {
             write_config();
-            run_->steps_log(steps_header).keep_below(0);
+            run_->steps_log(steps_header()).keep_below(0);
             run_->metrics_log(metrics_header).keep_below(0);
         }
+        enter_stage(0);
         if (!max_lr_) search_max_lr();
         if (!max_lr_) return;  // stopped by a signal
         if (run_) write_config();
-        schedule_ = make_schedule(policy_options(core_.options, *max_lr_, steps_per_epoch_));
+        begin_stage(0);
+    }
+
+    // --- stages ---
+
+    std::int64_t stage_start() const { return stages_[stage_].first_epoch * steps_per_epoch_; }
+    ScheduleValue scheduled(std::int64_t step) const {
+        return onecycle::evaluate(schedule_, step - stage_start());
+    }
+
+    // From the state as it is, with fresh moments.
+    void begin_stage(std::size_t stage) {
+        enter_stage(stage);
+        stage_lr_ = *max_lr_ * stages_[stage].rate;
+        if (stage > 0 && core_.options.retest_lr) lower_rate();
+        if (result_.signal) return;  // the stage begins when the run is resumed
         clear_moments(core_.state);
-        begin_updates(core_.state, schedule_, 0, steps_);
+        const StepControl before = core_.state.read_control();
+        put_schedule();
+        if (stage == 0) return;
+        set_loss_scale(before.loss_scale, before.good_steps);
+        core_.log(LogLevel::info,
+                  fmt::format("all but {} learn now, at {:.3g} and below",
+                              stages_[stage].frozen.parts ? core_.options.freeze : "nothing", stage_lr_));
+    }
+
+    void enter_stage(std::size_t stage) {
+        stage_ = stage;
+        core_.use_stage(stages_[stage]);
+    }
+
+    // The stage's schedule, from update `step_` on.
+    void put_schedule() {
+        PolicyOptions policy = stages_[stage_].policy;
+        policy.steps_per_epoch = steps_per_epoch_;
+        policy.max_lr = stage_lr_;
+        schedule_ = make_schedule(policy);
+        begin_updates(core_.state, schedule_, step_,
+                      stage_start() + stages_[stage_].epochs * steps_per_epoch_, stage_start());
+    }
+
+    void set_loss_scale(float scale, std::int32_t good_steps) {
+        StepControl control = core_.state.read_control();
+        control.loss_scale = scale;
+        control.good_steps = good_steps;
+        core_.state.write_control(control);
+    }
+
+    // A trained head's curve is flat and then rises: there is no descent to find, but an edge to keep away from.
+    void lower_rate() {
+        FindOptions options = auto_find_options;
+        const double momentum = momentum_at_peak(stages_[stage_].policy);
+        RangeTestResult test = run_range_test(core_, core_.step, core_.train_loader(), options, momentum);
+        test.stage = static_cast<int>(stage_);
+        if (core_.observer.on_range_test) core_.observer.on_range_test(test);
+        if (test.stopped == RangeTestStop::signal) {
+            result_.signal = test.signal;
+            return;
+        }
+        if (!test.analysis.edge || *test.analysis.edge / 10 >= stage_lr_) return;
+        core_.log(LogLevel::info,
+                  fmt::format("the rate is lowered from {:.3g} to {:.3g}, a tenth of where the "
+                              "unfrozen network diverges",
+                              stage_lr_, *test.analysis.edge / 10));
+        stage_lr_ = *test.analysis.edge / 10;
+    }
+
+    // steps.csv; with discriminative rates also the groups', the head's last.
+    bool has_group_rates() const {
+        return std::any_of(stages_.begin(), stages_.end(),
+                           [](const Stage& s) { return !s.group_rates.empty(); });
+    }
+    std::string steps_header() const {
+        std::string header = "step,lr,momentum,loss";
+        if (has_group_rates())
+            for (int g = 0; g < core_.network.groups(); ++g) header += fmt::format(",lr_{}", g);
+        return header;
+    }
+    std::string steps_row(const RingEntry& entry) const {
+        std::string row =
+            fmt::format("{},{},{},{}", entry.update, entry.learning_rate, entry.momentum, entry.loss);
+        if (!has_group_rates()) return row;
+        const std::vector<double>& rates = stages_[stage_].group_rates;
+        for (std::size_t g = 0; g < static_cast<std::size_t>(core_.network.groups()); ++g)
+            row += fmt::format(",{}", entry.learning_rate * (rates.empty() ? 1 : rates[g]));
+        return row;
     }
 
     void write_config() {
@@ -165,15 +253,18 @@ class Fit {
         step_ = saved_step_ = checkpoint.step;
         epoch_ = static_cast<std::int64_t>(number_from(metadata, "epoch", 0));
         loss_sum_ = number_from(metadata, "epoch_loss_sum", 0);
-        schedule_ = make_schedule(policy_options(core_.options, *max_lr_, steps_per_epoch_));
-        begin_updates(state, schedule_, step_, steps_);
-        StepControl control = state.read_control();
-        control.loss_scale = static_cast<float>(number_from(metadata, "loss_scale", control.loss_scale));
-        control.good_steps = static_cast<std::int32_t>(number_from(metadata, "good_steps", 0));
-        state.write_control(control);
+        // At the end of a stage the next one has not begun: run() does that.
+        while (stage_ + 1 < stages_.size() && step_ > stages_[stage_ + 1].first_epoch * steps_per_epoch_)
+            ++stage_;
+        enter_stage(stage_);
+        stage_lr_ = number_from(metadata, "stage_lr", *max_lr_ * stages_[stage_].rate);
+        put_schedule();
+        set_loss_scale(
+            static_cast<float>(number_from(metadata, "loss_scale", state.read_control().loss_scale)),
+            static_cast<std::int32_t>(number_from(metadata, "good_steps", 0)));
         result_.digest = file.digest();
 
-        run_->steps_log(steps_header).keep_below(step_);
+        run_->steps_log(steps_header()).keep_below(step_);
         run_->metrics_log(metrics_header).keep_below(epoch_);
         for (EpochReport& row : parse_metrics(run_->read("metrics.csv"))) {
             compare_with_best(row);
@@ -225,10 +316,7 @@ class Fit {
     }
 
     bool take(const RingEntry& entry) {
-        if (run_)
-            run_->steps_log(steps_header)
-                .append(fmt::format("{},{},{},{}", entry.update, entry.learning_rate, entry.momentum,
-                                    entry.loss));
+        if (run_) run_->steps_log(steps_header()).append(steps_row(entry));
         step_ = entry.update + 1;
         loss_sum_ += entry.loss;
         pace_.step_done();
@@ -251,14 +339,14 @@ class Fit {
              .step = entry.update,
              .steps = steps_,
              .epoch = epoch_,
-             .epochs = core_.options.epochs,
+             .epochs = all_epochs(core_.options),
              .loss = entry.loss,
              .smoothed_loss = smoothed_ / (1 - std::pow(beta, static_cast<double>(smoothed_count_))),
              .lr = entry.learning_rate,
              .momentum = entry.momentum,
              .images_per_second = seconds > 0 ? static_cast<double>(core_.images_per_step()) / seconds : 0,
              .seconds_left = seconds * static_cast<double>(steps_ - step_) +
-                             evaluation * static_cast<double>(core_.options.epochs - epoch_)});
+                             evaluation * static_cast<double>(all_epochs(core_.options) - epoch_)});
     }
 
     std::string tensor_name(std::int32_t first_bad) const {
@@ -268,7 +356,7 @@ class Fit {
     }
 
     [[noreturn]] void diverged(std::int64_t step, const std::string& tensor) const {
-        const double lr = onecycle::evaluate(schedule_, step).lr;
+        const double lr = scheduled(step).lr;
         std::string kept = "nothing was saved yet";
         if (run_ && saved_step_ > 0) kept = checkpoint_path(*run_, saved_step_) + " is kept";
         throw Error(ErrorKind::diverged, "training diverged", fmt::format("step {}", step),
@@ -292,7 +380,7 @@ class Fit {
                         .train_loss = loss_sum_ / static_cast<double>(steps_per_epoch_),
                         .valid_loss = totals.loss,
                         .accuracy = totals.accuracy(),
-                        .lr = onecycle::evaluate(schedule_, step_ - 1).lr,
+                        .lr = scheduled(step_ - 1).lr,
                         .images_per_second = training_seconds_ > 0
                                                  ? static_cast<double>(trained_images_) / training_seconds_
                                                  : 0,
@@ -341,6 +429,7 @@ class Fit {
         }
         metadata["seed"] = std::to_string(options.seed);
         metadata["max_lr"] = to_text(*max_lr_);
+        if (stage_ > 0) metadata["stage_lr"] = to_text(stage_lr_);
         if (core_.dataset.automatic_split) {
             metadata["split_seed"] = std::to_string(options.seed);
             metadata["split_fraction"] = to_text(options.valid_fraction);
@@ -365,8 +454,11 @@ class Fit {
     LearnerCore& core_;
     RunFolder* run_;
     std::optional<double> max_lr_;
+    std::vector<Stage> stages_;
+    std::size_t stage_ = 0;
+    double stage_lr_ = 0;  // the stage's highest
     std::int64_t steps_per_epoch_, steps_;
-    Schedule schedule_{};
+    Schedule schedule_{};  // the stage's
     FitResult result_;
 
     std::int64_t step_ = 0;   // updates done

@@ -49,6 +49,10 @@ std::vector<std::string> printable_names(const std::vector<std::string>& names) 
 }  // namespace
 
 ProgramKey program_key(const TrainOptions& options, int batch) {
+    return program_key(options, batch, stages_of(options).front());
+}
+
+ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stage) {
     ProgramKey key;
     key.batch = batch;
     key.label_smoothing = static_cast<float>(options.label_smoothing);
@@ -56,6 +60,9 @@ ProgramKey program_key(const TrainOptions& options, int batch) {
     std::copy(options.mean.begin(), options.mean.end(), key.mean.begin());
     std::copy(options.stddev.begin(), options.stddev.end(), key.stddev.begin());
     key.optimizer = optimizer_options(options);
+    key.frozen = stage.frozen;
+    key.group_rates = stage.group_rates;
+    key.seed = options.seed;
     return key;
 }
 
@@ -70,7 +77,9 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                       .classes = static_cast<int>(dataset.classes.size()),
                       .size = options.size,
                       .stem = options.stem,
-                      .zero_init_residual = options.zero_init_residual})),
+                      .zero_init_residual = options.zero_init_residual,
+                      .head = options.head,
+                      .dropout = options.dropout})),
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
             optimizer_options(options)),
@@ -137,6 +146,20 @@ Predictor& LearnerCore::bound_predictor() {
         predictor->bind(state, arena_for(predictor->arena_bytes()), state.has_average());
     }
     return *predictor;
+}
+
+void LearnerCore::use_stage(const Stage& stage) {
+    const ProgramKey& now = step.programs().front().key;
+    if (now.frozen == stage.frozen && now.group_rates == stage.group_rates) return;
+    engine.device->synchronize();
+    step = TrainStep(network, state.layout(), *engine.backend, program_key(options, step.batch(), stage));
+    if (step.arena_bytes() > arenas.front()->size()) {  // the programs move to a larger one
+        arenas.insert(arenas.begin(), std::make_unique<DeviceMemory>(*engine.device, step.arena_bytes()));
+        evaluator.bind(state, *arenas.front(), state.has_average());
+        predictor.reset();
+        arenas.resize(1);
+    }
+    step.bind(state, *arenas.front(), class_weights);
 }
 
 DeviceMemory& LearnerCore::arena_for(std::size_t bytes) {

@@ -9,6 +9,7 @@
 #include "onecycle/learner.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
+#include "train/stages.h"
 #include "train/train_step.h"
 
 namespace onecycle {
@@ -32,6 +33,9 @@ struct LearnerCore {
 
     Predictor& bound_predictor();
 
+    // Makes `step` the one of this stage. The state is not touched.
+    void use_stage(const Stage& stage);
+
     // The programs' common memory, or memory of their own where they need more.
     DeviceMemory& arena_for(std::size_t bytes);
 
@@ -52,8 +56,9 @@ struct LearnerCore {
     bool estimate_given = false;           // see give_time_estimate()
 };
 
-// The key of every program of a training.
+// The key of every program of a training; of its first stage, or of another.
 ProgramKey program_key(const TrainOptions& options, int batch);
+ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stage);
 
 // Runs one range test with this step and loader, and puts the state back whatever happens.
 RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,

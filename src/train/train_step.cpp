@@ -73,11 +73,13 @@ void TrainStep::launch(int micro, const Batch& batch) {
     runnable.launch();
 }
 
-void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update) {
+void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
+                   std::int64_t stage_start) {
     StepControl control{};
     control.schedule = schedule;
     control.update = update;
     control.last_update = last_update;
+    control.stage_start = stage_start;
     control.first_bad = -1;
     control.loss_scale = state.layout().compute == DType::f16 ? first_loss_scale : 1;
     state.write_control(control);

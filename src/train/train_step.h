@@ -35,8 +35,10 @@ class TrainStep {
     std::vector<Runnable> runnables_;  // one a program
 };
 
-// Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing.
-void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update);
+// Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing. The schedule
+// begins at update `stage_start`, where the moments were clear.
+void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
+                   std::int64_t stage_start = 0);
 
 // Moments as in a fresh optimizer: what an update counter of 0 means to Adam's bias correction.
 void clear_moments(State& state);
