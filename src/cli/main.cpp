@@ -29,6 +29,7 @@ struct VerbEntry {
 constexpr VerbEntry verbs[] = {
     {"find", "find the learning rate: a range test, its curve and what it says", make_find},
     {"train", "train a classifier on a folder of images", make_train},
+    {"finetune", "train from someone's weights: the head first, then everything", make_finetune},
     {"eval", "how good a model is on a folder of images", make_eval},
     {"predict", "what a model sees in images", make_predict},
     {"plan", "the schedule, or the program of a training step", make_plan},

@@ -7,9 +7,9 @@
 
 #include "cli/json.h"
 #include "cli/out_folder.h"
+#include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
-#include "cli/verb.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
@@ -34,87 +34,83 @@ std::string pasted(const std::string& path) {
     return quoted + "'";
 }
 
-class Train : public Verb {
-  public:
-    void declare(Arguments& a, const std::vector<std::string>& words) override {
-        const std::string resumed = early_value(words, "--resume");
-        options_ = resumed.empty() ? default_training_options(words) : options_of_run(resumed);
-        before_ = options_;
-        a.positional("DATA", options_.data, "the folder of images");
-        declare_training_options(a, options_);
-        declare_out_options(a, out_);
-        a.text("--resume", "RUN", resume_, "continue a stopped run at the exact step, with its own options");
-        a.whole("--checkpoint-every", options_.checkpoint_every, "updates between checkpoints; 0: one epoch");
-        declare_console_options(a, console_options_, true);
-    }
-
-    int run(const Arguments& arguments, Console& console) override {
-        require_data(options_.data, "train");
-        if (resume_.empty()) {
-            options_ = resolved(options_);
-            check_out(out_);
-        } else {
-            check_resume(arguments);
-        }
-        const SignalGuard guard;
-        const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
-        TrainingView view(console);
-        Learner learner(dataset, options_, view.observer());
-        // The older checkpoint stays until the newer one is complete.
-        if (resume_.empty()) check_out_space(out_, 2 * learner.checkpoint_bytes());
-        for (const std::string& line : learner.describe()) console.say(line);
-        RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
-                                        : RunFolder::open(resume_, console.log());
-        write_bad_images(run, dataset.bad, console);
-        view.store_tests_in(&run);
-        const FitResult result = learner.fit({.run = &run});
-        if (result.step > 0)
-            run.write("training.svg",
-                      training_svg(read_training_curves(run.read("steps.csv"), run.read("metrics.csv"),
-                                                        static_cast<double>(learner.steps_per_epoch()))));
-        say_end(console, run, result);
-        if (console.json()) console.result(to_json(result, run.path()));
-        return result.signal ? 128 + result.signal : 0;
-    }
-
-  private:
-    void check_resume(const Arguments& arguments) {
-        for (const char* option : {"--out", "--config"})
-            if (arguments.given(option))
-                throw Error(ErrorKind::usage, "cannot resume", option, "the run has its own", "leave it out");
-        options_ = resolved(options_);
-        const auto changed = changed_options(before_, options_);
-        if (!changed.empty())
-            throw Error(ErrorKind::usage, "cannot resume", changed.front(),
-                        "it differs from the run's and would change the result",
-                        "leave it out, or start a new run");
-    }
-
-    static void say_end(Console& console, const RunFolder& run, const FitResult& result) {
-        if (result.signal) {
-            console.warn(
-                fmt::format("Stopped after update {} of {}. Continue with:\n  onecycle train --resume {}",
-                            result.step, result.steps, pasted(run.path())));
-            return;
-        }
-        if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
-            const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
-            console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {:.3g}.",
-                                                 100 * best.accuracy, best.epoch + 1, result.max_lr)));
-        }
-        console.say(
-            fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
-                        printable(run.path()), pasted(run.path())));
-    }
-
-    TrainOptions options_, before_;
-    std::string out_, resume_;
-};
-
 }  // namespace
 
+void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) {
+    const std::string resumed = early_value(words, "--resume");
+    options_ = !resumed.empty()                         ? options_of_run(resumed)
+               : early_value(words, "--config").empty() ? defaults(words)
+                                                        : default_training_options(words);
+    before_ = options_;
+    a.positional("DATA", options_.data, "the folder of images");
+    declare_training_options(a, options_);
+    declare_own(a);
+    declare_out_options(a, out_);
+    a.text("--resume", "RUN", resume_, "continue a stopped run at the exact step, with its own options");
+    a.whole("--checkpoint-every", options_.checkpoint_every, "updates between checkpoints; 0: one epoch");
+    declare_console_options(a, console_options_, true);
+}
+
+int TrainingVerb::run(const Arguments& arguments, Console& console) {
+    require_data(options_.data, name_);
+    if (resume_.empty()) {
+        prepare(arguments, console, options_);
+        options_ = resolved(options_);
+        check_out(out_);
+    } else {
+        check_resume(arguments);
+    }
+    const SignalGuard guard;
+    const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
+    TrainingView view(console);
+    Learner learner(dataset, options_, view.observer());
+    // The older checkpoint stays until the newer one is complete.
+    if (resume_.empty()) check_out_space(out_, 2 * learner.checkpoint_bytes());
+    for (const std::string& line : learner.describe()) console.say(line);
+    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
+                                    : RunFolder::open(resume_, console.log());
+    write_bad_images(run, dataset.bad, console);
+    view.store_tests_in(&run);
+    const FitResult result = learner.fit({.run = &run});
+    if (result.step > 0)
+        run.write("training.svg",
+                  training_svg(read_training_curves(run.read("steps.csv"), run.read("metrics.csv"),
+                                                    static_cast<double>(learner.steps_per_epoch()))));
+    say_end(console, run, result);
+    if (console.json()) console.result(to_json(result, run.path()));
+    return result.signal ? 128 + result.signal : 0;
+}
+
+void TrainingVerb::check_resume(const Arguments& arguments) {
+    for (const char* option : {"--out", "--config"})
+        if (arguments.given(option))
+            throw Error(ErrorKind::usage, "cannot resume", option, "the run has its own", "leave it out");
+    options_ = resolved(options_);
+    const auto changed = changed_options(before_, options_);
+    if (!changed.empty())
+        throw Error(ErrorKind::usage, "cannot resume", changed.front(),
+                    "it differs from the run's and would change the result",
+                    "leave it out, or start a new run");
+}
+
+void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResult& result) const {
+    if (result.signal) {
+        console.warn(fmt::format("Stopped after update {} of {}. Continue with:\n  onecycle {} --resume {}",
+                                 result.step, result.steps, name_, pasted(run.path())));
+        return;
+    }
+    if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
+        const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
+        console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {:.3g}.",
+                                             100 * best.accuracy, best.epoch + 1, result.max_lr)));
+    }
+    console.say(
+        fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
+                    printable(run.path()), pasted(run.path())));
+}
+
 std::unique_ptr<Verb> make_train() {
-    return std::make_unique<Train>();
+    return std::make_unique<TrainingVerb>("train");
 }
 
 }  // namespace onecycle::cli

@@ -44,7 +44,10 @@ void declare_schedule(Arguments& a, O& o) {
     a.value(
         "--policy", "NAME", o.policy,
         "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
-        "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,...",
+        "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,..." +
+            std::string(std::is_same_v<O, TrainOptions>
+                            ? "; fine-tune: fastai's fine_tune, by stages (its default)"
+                            : ""),
         [&o](const std::string& text) { choose_policy(o, text); });
     a.value("--momentum", "LO:HI", shown(o.momentum),
             "momentum, or beta1 of Adam; cycles with one-cycle, one number stays",
@@ -84,7 +87,23 @@ void declare_network(Arguments& a, TrainOptions& o) {
     a.value("--stem", "NAME", to_string(o.stem), "imagenet, or small: for images of 32 to 64 pixels",
             [&o](const std::string& text) { o.stem = parse_stem(text); });
     a.flag("--zero-init-residual", o.zero_init_residual, "each residual branch starts at zero");
-    a.text("--init", "FILE", o.init, "start from the weights in a torchvision-named .safetensors file");
+    a.text("--init", "FILE", o.init,
+           "start from the weights in a file with torchvision's names: .pth or .safetensors");
+    a.value("--head", "NAME", to_string(o.head),
+            "linear: torchvision's; fastai: maximum and average pooling, norms, dropout and a hidden layer "
+            "of 512",
+            [&o](const std::string& text) { o.head = parse_head(text); });
+    a.number("--dropout", o.dropout, "of fastai's head; its first layer has half of it");
+}
+
+void declare_stages(Arguments& a, TrainOptions& o) {
+    a.group("Fine-tuning");
+    a.text("--freeze", "WHAT", o.freeze,
+           "weights that stay as they are: none, body (all but the head), or layer1 to layer4: up to there");
+    a.flag("--freeze-bn", o.freeze_bn, "the frozen layers' batch norms, too; they learn otherwise");
+    a.whole("--freeze-epochs", o.freeze_epochs, "epochs of a stage before, with the body frozen");
+    a.number("--lr-mult", o.lr_mult,
+             "the head's rate over that of stem, layer1 and layer2; layer3 and layer4 lie between");
 }
 
 void declare_learning(Arguments& a, TrainOptions& o) {
@@ -190,6 +209,7 @@ void declare_training_options(Arguments& arguments, TrainOptions& options) {
     declare_schedule(arguments, options);
     declare_learning(arguments, options);
     declare_network(arguments, options);
+    declare_stages(arguments, options);
     declare_images(arguments, options);
     declare_running(arguments, options);
 }

@@ -1,4 +1,4 @@
-// The options that find and train share, declared once. Ranges are the library's to check (check()).
+// The options that find, train and finetune share, declared once. Ranges are the library's to check (check()).
 #pragma once
 
 #include <array>

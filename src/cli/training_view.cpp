@@ -44,7 +44,7 @@ Observer TrainingView::observer() {
     observer.on_range_test = [this](const RangeTestResult& test) {
         console_.end_progress();
         say_range_test(console_, test.analysis);
-        if (run_) write_range_test(*run_, "find/", test);
+        if (run_) write_range_test(*run_, test.stage > 0 ? "find-unfrozen/" : "find/", test);
     };
     observer.stop = stop_signal;
     observer.log = console_.log();

@@ -28,6 +28,7 @@ class Verb {
 
 std::unique_ptr<Verb> make_find();
 std::unique_ptr<Verb> make_train();
+std::unique_ptr<Verb> make_finetune();
 std::unique_ptr<Verb> make_eval();
 std::unique_ptr<Verb> make_predict();
 std::unique_ptr<Verb> make_plan();

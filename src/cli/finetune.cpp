@@ -1,0 +1,86 @@
+// onecycle finetune: from trained weights, as fastai's fine_tune(). The head learns first with the body frozen, then
+// everything at discriminative rates.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "cli/train.h"
+#include "cli/training_options.h"
+#include "onecycle/error.h"
+#include "onecycle/model.h"
+
+namespace onecycle::cli {
+
+namespace {
+
+constexpr const char* one_cycle_only = "--one-cycle-only";
+
+// What torchvision publishes: names carry the first digits of the files' SHA-256.
+struct Published {
+    const char *arch, *file;
+};
+constexpr std::array published = {Published{"resnet18", "resnet18-f37072fd.pth"},
+                                  Published{"resnet34", "resnet34-b627a593.pth"},
+                                  Published{"resnet50", "resnet50-0676ba61.pth"}};
+
+class FineTune final : public TrainingVerb {
+  public:
+    FineTune() : TrainingVerb("finetune") {}
+
+  private:
+    TrainOptions defaults(const std::vector<std::string>& words) const override {
+        TrainOptions o{.head = Head::fastai, .optimizer = OptimizerKind::adamw};
+        if (std::find(words.begin(), words.end(), one_cycle_only) != words.end()) {
+            // vision_learner(…).fit_one_cycle(6, 1e-2)
+            o.freeze = "body";
+            o.max_lr = 1e-2;
+            return o;
+        }
+        o.policy = "fine-tune";
+        o.freeze_epochs = 1;
+        o.lr_mult = 100;
+        return o;
+    }
+
+    void declare_own(Arguments& a) override {
+        a.group("Fine-tuning");
+        a.flag(one_cycle_only, one_cycle_only_,
+               "one stage: the body stays frozen, 6 epochs of one-cycle at 1e-2, unless you say otherwise");
+    }
+
+    void prepare(const Arguments& arguments, Console& console, TrainOptions& o) const override {
+        if (o.init == "random") ask_for_weights(console, o);
+        // The file decides what was not asked for.
+        const ModelInfo info = read_model_info(o.init);
+        if (!arguments.given("--arch")) o.arch = info.arch;
+        if (!arguments.given("--stem")) o.stem = info.stem;
+        if (!arguments.given("--mean")) o.mean = info.mean;
+        if (!arguments.given("--std")) o.stddev = info.stddev;
+    }
+
+    [[noreturn]] static void ask_for_weights(Console& console, const TrainOptions& o) {
+        const auto found = std::find_if(published.begin(), published.end(),
+                                        [&](const Published& p) { return o.arch == p.arch; });
+        const Published& known = found == published.end() ? published[1] : *found;
+        const std::string file = known.file;
+        console.warn(fmt::format(
+            "finetune starts from trained weights. torchvision publishes those of {} on ImageNet:\n"
+            "  https://download.pytorch.org/models/{}\n"
+            "The file's SHA-256 begins with {}. With it, type:\n"
+            "  onecycle finetune {} --init {}",
+            known.arch, file, file.substr(file.find('-') + 1, 8), printable(o.data), file));
+        throw Error(ErrorKind::usage, "missing option", "--init", "finetune starts from trained weights",
+                    "--init " + file);
+    }
+
+    bool one_cycle_only_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_finetune() {
+    return std::make_unique<FineTune>();
+}
+
+}  // namespace onecycle::cli

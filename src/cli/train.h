@@ -1,0 +1,37 @@
+// The verbs that train, `train` and `finetune`: what they share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/verb.h"
+#include "onecycle/learner.h"
+#include "onecycle/run_folder.h"
+
+namespace onecycle::cli {
+
+class TrainingVerb : public Verb {
+  public:
+    explicit TrainingVerb(std::string name) : name_(std::move(name)) {}
+
+    void declare(Arguments& arguments, const std::vector<std::string>& words) override;
+    int run(const Arguments& arguments, Console& console) override;
+
+  protected:
+    // The defaults where neither a run nor a --config gives them.
+    virtual TrainOptions defaults(const std::vector<std::string>&) const { return {}; }
+    // Options of this verb alone, declared after those that all share.
+    virtual void declare_own(Arguments&) {}
+    // Before a new run begins: checks and completes the options.
+    virtual void prepare(const Arguments&, Console&, TrainOptions&) const {}
+
+  private:
+    void check_resume(const Arguments& arguments);
+    void say_end(Console& console, const RunFolder& run, const FitResult& result) const;
+
+    std::string name_;
+    TrainOptions options_, before_;
+    std::string out_, resume_;
+};
+
+}  // namespace onecycle::cli
