@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
+#include "ops/control.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -14,5 +15,19 @@ struct Normalization {
 template <typename T>
 void normalize_images(T* x, const std::uint8_t* images, std::int64_t pixels, int stored_channels,
                       const Normalization& normalization, cudaStream_t stream);
+
+// Batches that the host has handed over, each in a slot: pixels, then at these bytes labels and count.
+struct BatchSlots {
+    const std::uint8_t* first;
+    std::int64_t bytes, labels, count;  // of a slot; where they begin in it
+    int slots, accumulation;
+};
+
+// normalize_images of the batch that is due, slot (control->update * accumulation + control->micro) % slots, and its
+// labels and count.
+template <typename T>
+void take_batch(T* x, std::int32_t* labels, std::int32_t* count, const BatchSlots& slots,
+                const StepControl* control, std::int64_t batch, std::int64_t pixels, int stored_channels,
+                const Normalization& normalization, cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -8,14 +8,16 @@ constexpr int threads = 256;
 
 // A block a batch norm, one launch for all. A few hundred kB at most: one launch is what matters.
 __global__ void __launch_bounds__(threads)
-    statistics_kernel(const GradientCheck* __restrict__ check, float momentum,
+    statistics_kernel(float* statistics, const float* before,  // [flat], may be the same
+                      const GradientCheck* __restrict__ check, float momentum,
                       const __grid_constant__ RunningStatisticsTable table) {
     if (!check->apply) return;
     const RunningStatistics& norm = table.norm[blockIdx.x];
     for (int c = threadIdx.x; c < norm.channels; c += threads) {
-        norm.running_mean[c] = (1 - momentum) * norm.running_mean[c] + momentum * norm.mean[c];
-        norm.running_variance[c] =
-            (1 - momentum) * norm.running_variance[c] + momentum * (norm.variance[c] * norm.unbiased);
+        const int mean = norm.offset + c, variance = mean + norm.channels;
+        statistics[mean] = (1 - momentum) * before[mean] + momentum * norm.mean[c];
+        statistics[variance] =
+            (1 - momentum) * before[variance] + momentum * (norm.variance[c] * norm.unbiased);
     }
 }
 
@@ -46,11 +48,11 @@ __global__ void __launch_bounds__(threads)
 
 }  // namespace
 
-void update_statistics(const RunningStatisticsTable& table, int norms, const GradientCheck* check,
-                       float momentum, cudaStream_t stream) {
+void update_statistics(float* statistics, const float* before, const RunningStatisticsTable& table, int norms,
+                       const GradientCheck* check, float momentum, cudaStream_t stream) {
     if (norms == 0) return;
-    launch("update_statistics", statistics_kernel, {static_cast<unsigned>(norms), threads}, stream, check,
-           momentum, table);
+    launch("update_statistics", statistics_kernel, {static_cast<unsigned>(norms), threads}, stream,
+           statistics, before, check, momentum, table);
 }
 
 void update_average(float* average, const float* parameters, const float* statistics,

@@ -7,11 +7,11 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// One batch norm: what a batch found, and where the running values are. unbiased = n/(n-1).
+// One batch norm: what a batch found, and where its running values begin in the flat buffer, the means before the
+// variances. unbiased = n/(n-1).
 struct RunningStatistics {
-    const float *mean, *variance;            // [channels]
-    float *running_mean, *running_variance;  // [channels]
-    std::int32_t channels;
+    const float *mean, *variance;  // [channels]
+    std::int32_t offset, channels;
     float unbiased;
 };
 
@@ -21,9 +21,10 @@ struct RunningStatisticsTable {
     RunningStatistics norm[capacity];
 };
 
-// running = (1 - momentum) running + momentum batch, for the first `norms` of the table.
-void update_statistics(const RunningStatisticsTable& table, int norms, const GradientCheck* check,
-                       float momentum, cudaStream_t stream);
+// statistics = (1 - momentum) before + momentum batch, for the first `norms` of the table. `before` may be
+// `statistics`.
+void update_statistics(float* statistics, const float* before, const RunningStatisticsTable& table, int norms,
+                       const GradientCheck* check, float momentum, cudaStream_t stream);
 
 // average += rest ([parameters, statistics] - average); parameter_elements is a multiple of 4.
 void update_average(float* average, const float* parameters, const float* statistics,

@@ -5,12 +5,13 @@
 // rate shows one row later (as in all range tests).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "onecycle/blow_up.h"
 
 namespace onecycle {
 
@@ -54,20 +55,6 @@ struct RangeTestAnalysis {
 // Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options = {});
-
-// Says while a range test runs that it has gone far enough: the loss is not finite, or the median of the last
-// seven exceeds twice the median of the first ten. Allocates nothing.
-class BlowUpDetector {
-  public:
-    // Takes the next batch loss; true when the test should stop.
-    bool add(double loss);
-
-  private:
-    std::array<double, 10> first_{};
-    std::array<double, 7> last_{};
-    std::size_t count_ = 0;
-    double limit_ = 0;
-};
 
 // fastai's AvgSmoothLoss: v = beta v + (1 - beta) loss, divided by 1 - beta^count.
 std::vector<double> fastai_smooth(const std::vector<double>& loss, double beta = 0.98);

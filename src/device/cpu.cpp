@@ -61,6 +61,12 @@ class CpuDevice final : public Device {
     }
     void release(std::byte* memory) noexcept override { std::free(memory); }
 
+    SharedPointers allocate_shared(std::size_t bytes) override {
+        std::byte* const memory = allocate(bytes);
+        return {memory, memory};
+    }
+    void release_shared(std::byte* on_host) noexcept override { release(on_host); }
+
     void copy_in(std::byte* to, const void* from_host, std::size_t bytes) override {
         std::memcpy(to, from_host, bytes);
     }
@@ -71,11 +77,16 @@ class CpuDevice final : public Device {
         std::memcpy(to, from, bytes);
     }
 
+    void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) override {
+        std::memcpy(to, from_shared, bytes);
+    }
+
     std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
         return std::make_unique<CpuLaunchable>(*this, std::move(step));
     }
     Stream& stream() override { return stream_; }
     void synchronize() override {}
+    bool busy() override { return false; }
 
   private:
     Stream stream_{*this};

@@ -36,4 +36,27 @@ std::vector<double> Device::seconds(const std::vector<std::function<void(Stream&
     return times;
 }
 
+SharedMemory::SharedMemory(Device& device, std::size_t bytes) : device_(&device), bytes_(bytes) {
+    if (bytes == 0) return;
+    const Device::SharedPointers memory = device.allocate_shared(bytes);
+    on_host_ = memory.on_host;
+    on_device_ = memory.on_device;
+}
+
+SharedMemory::SharedMemory(SharedMemory&& other) noexcept {
+    *this = std::move(other);
+}
+
+SharedMemory& SharedMemory::operator=(SharedMemory&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(on_host_, other.on_host_);
+    std::swap(on_device_, other.on_device_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+}
+
+SharedMemory::~SharedMemory() {
+    if (on_host_) device_->release_shared(on_host_);
+}
+
 }  // namespace onecycle

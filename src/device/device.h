@@ -36,6 +36,28 @@ class DeviceMemory {
     std::size_t bytes_ = 0;
 };
 
+// Memory that the host and the device both read and write, zeroed: pinned and mapped on CUDA, and what copy_ahead()
+// copies from. What a running step writes is seen by the host without a call. Moves, never copies.
+class SharedMemory {
+  public:
+    SharedMemory() = default;
+    SharedMemory(Device& device, std::size_t bytes);
+    SharedMemory(SharedMemory&& other) noexcept;
+    SharedMemory& operator=(SharedMemory&& other) noexcept;
+    SharedMemory(const SharedMemory&) = delete;
+    SharedMemory& operator=(const SharedMemory&) = delete;
+    ~SharedMemory();
+
+    std::byte* on_host() const { return on_host_; }
+    std::byte* on_device() const { return on_device_; }  // for operations; the same bytes
+    std::size_t size() const { return bytes_; }
+
+  private:
+    Device* device_ = nullptr;
+    std::byte *on_host_ = nullptr, *on_device_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
 // An order of work. Work on one stream runs in the order it was put there.
 class Stream {
   public:
@@ -80,11 +102,22 @@ class Device {
     virtual std::byte* allocate(std::size_t bytes) = 0;
     virtual void release(std::byte* memory) noexcept = 0;
 
+    // For SharedMemory.
+    struct SharedPointers {
+        std::byte *on_host, *on_device;
+    };
+    virtual SharedPointers allocate_shared(std::size_t bytes) = 0;
+    virtual void release_shared(std::byte* on_host) noexcept = 0;
+
     // In order with what was launched before: a launched step still reads what was there when it was launched.
     // `from_host` may be changed at once; copy_out waits.
     virtual void copy_in(std::byte* to, const void* from_host, std::size_t bytes) = 0;
     virtual void copy_out(void* to_host, const std::byte* from, std::size_t bytes) = 0;
     virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
+
+    // From shared memory, beside the steps that are under way: those launched from now on wait for it. The caller
+    // knows that no step under way touches `to`, and leaves `from_shared` alone until a later step is done.
+    virtual void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) = 0;
 
     // The list must be in an order that respects branches and waits.
     virtual std::unique_ptr<Launchable> prepare(std::vector<Work> step) = 0;
@@ -94,6 +127,10 @@ class Device {
 
     // Waits until everything launched has finished.
     virtual void synchronize() = 0;
+
+    // Whether work is still under way. Does not wait. Throws Error(device) if work failed: who waits for what
+    // a step writes into shared memory asks now and then.
+    virtual bool busy() = 0;
 
     // How long each piece takes on the stream, one after the other, by the GPU's clock where there is one. Waits.
     virtual std::vector<double> seconds(const std::vector<std::function<void(Stream&)>>& pieces);

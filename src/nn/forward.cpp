@@ -92,13 +92,29 @@ class Forward {
         Program& program = builder_.program;
         const std::int64_t batch = program.key.batch;
         const TensorDesc images({batch, l.shape[1], l.shape[2], l.shape[0]}, Layout::plain, DType::u8);
-        program.images = builder_.add_buffer("images", images, Space::input, 0);
-        program.input_bytes = images.bytes();
-        OpDesc desc{.kind = OpKind::normalize_images};
+        const int slots = program.key.input_slots;
+        OpDesc desc{.kind = slots ? OpKind::take_batch : OpKind::normalize_images};
         desc.mean = program.key.mean;
         desc.stddev = program.key.stddev;
         const int x = free_activation("input", l);
-        builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
+        if (slots) {
+            desc.accumulation = program.key.optimizer.accumulate;
+            const BatchLayout layout(images.bytes(), static_cast<std::size_t>(batch));
+            const int all = builder_.add_buffer(
+                "slots",
+                TensorDesc({slots, static_cast<std::int64_t>(layout.bytes)}, Layout::plain, DType::u8),
+                Space::input);
+            program.input_bytes = program.buffers[static_cast<std::size_t>(all)].bytes;
+            program.labels = builder_.add_buffer("labels", TensorDesc({batch}, Layout::plain, DType::i32));
+            program.count = builder_.add_buffer("count", TensorDesc({1}, Layout::plain, DType::i32));
+            builder_.add_step("take batch", Phase::forward, desc, {all, builder_.control()},
+                              {x, program.labels, program.count});
+            program.steps.back().bytes -= static_cast<double>(layout.bytes) * (slots - 1);  // it reads one
+        } else {
+            program.images = builder_.add_buffer("images", images, Space::input, 0);
+            program.input_bytes = images.bytes();
+            builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
+        }
         values_[static_cast<std::size_t>(i)] = x;
         done_[static_cast<std::size_t>(i)] = true;
     }
@@ -362,15 +378,17 @@ void add_loss(ProgramBuilder& builder) {
                          {program.probabilities});
         return;
     }
-    const auto slot = [&](const std::string& name, std::int64_t n) {
+    const auto host_buffer = [&](const std::string& name, std::int64_t n) {
         program.input_bytes = (program.input_bytes + 63) / 64 * 64;
         const int buffer = builder.add_buffer(name, TensorDesc({n}, Layout::plain, DType::i32), Space::input,
                                               program.input_bytes);
         program.input_bytes += static_cast<std::size_t>(n) * 4;
         return buffer;
     };
-    program.labels = slot("labels", batch);
-    program.count = slot("count", 1);
+    if (program.labels < 0) {  // not made by the input's operation
+        program.labels = host_buffer("labels", batch);
+        program.count = host_buffer("count", 1);
+    }
     program.result =
         builder.add_buffer("result", TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8));
     OpDesc desc{.kind = OpKind::softmax_cross_entropy,

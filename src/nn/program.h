@@ -46,8 +46,9 @@ struct ProgramKey {
     std::vector<double> group_rates;  // factor of each group's learning rate; empty: 1
     std::uint64_t seed = 0;           // of dropout
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
-    bool fuse = true;                 // false: every layer by itself, for comparison
-    bool side_branch = false;         // weight gradients on branch 1, even where the back end gains nothing
+    int input_slots = 0;       // batches that the host hands over ahead; 0: one, in order with the launches
+    bool fuse = true;          // false: every layer by itself, for comparison
+    bool side_branch = false;  // weight gradients on branch 1, even where the back end gains nothing
 
     bool operator==(const ProgramKey&) const = default;
 };
@@ -81,9 +82,9 @@ struct Program {
     std::vector<ProgramStep> steps;
     std::vector<std::unique_ptr<Op>> ops;  // one a step
     std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
-    // Buffers the host deals with. -1 where the mode has none.
+    // Buffers the host deals with. -1 where the mode has none. The first three are the program's own with input_slots.
     int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1;
-    std::size_t input_bytes = 0;
+    std::size_t input_bytes = 0;  // of Space::input
 
     double flops() const;
     double bytes() const;
@@ -99,11 +100,13 @@ std::string listing(const Program& program);
 class Runnable {
   public:
     // `arena` must hold at least program.arena_bytes, `average` binds the moving average in place of the
-    // weights and statistics (evaluation only). All three must outlive the runnable.
-    Runnable(Program& program, State& state, DeviceMemory& arena, bool average = false);
+    // weights and statistics (evaluation only). All three must outlive the runnable. `input`: memory for
+    // Space::input that programs share (InputSlots); null: the runnable's own.
+    Runnable(Program& program, State& state, DeviceMemory& arena, bool average = false,
+             const DeviceMemory* input = nullptr);
 
     // Copies a batch into the input slot: images u8 [n,H,W,3] with n <= batch, labels i32 [n] (may be null in
-    // predict mode). Rows from n on count for nothing.
+    // predict mode). Rows from n on count for nothing. Not with input_slots.
     void set_batch(const std::uint8_t* images, const std::int32_t* labels, int n);
     void set_class_weights(const std::vector<float>& weights);
 
@@ -124,7 +127,8 @@ class Runnable {
     State* state_;
     DeviceMemory* arena_;
     bool average_;
-    DeviceMemory input_, constant_;
+    DeviceMemory own_input_, constant_;
+    std::byte* input_;
     std::vector<std::vector<void*>> inputs_, outputs_;  // by step
     std::unique_ptr<Launchable> launchable_;
 };

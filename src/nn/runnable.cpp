@@ -6,15 +6,17 @@
 
 namespace onecycle {
 
-Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool average)
+Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool average,
+                   const DeviceMemory* input)
     : program_(&program),
       state_(&state),
       arena_(&arena),
       average_(average),
-      input_(state.device(), program.input_bytes),
+      own_input_(state.device(), input ? 0 : program.input_bytes),
       constant_(state.device(), program.class_weights >= 0
                                     ? program.buffers[static_cast<std::size_t>(program.class_weights)].bytes
-                                    : 0) {
+                                    : 0),
+      input_(input ? input->data() : own_input_.data()) {
     if (arena.size() < program.arena_bytes)
         throw Error(ErrorKind::device, "cannot bind the program", "arena",
                     std::to_string(arena.size()) + " bytes are there, " +
@@ -51,7 +53,7 @@ std::byte* Runnable::address(int buffer) const {
             base = arena_->data();
             break;
         case Space::input:
-            base = input_.data();
+            base = input_;
             break;
         case Space::constant:
             base = constant_.data();

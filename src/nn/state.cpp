@@ -1,5 +1,6 @@
 #include "nn/state.h"
 
+#include <atomic>
 #include <cmath>
 #include <span>
 
@@ -87,9 +88,9 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
 
 const char* name_of(Space space) {
     static constexpr const char* names[] = {
-        "arena",          "parameters",   "gradients", "gradient_sum", "half_parameters",
-        "half_gradients", "half_average", "moment1",   "moment2",      "statistics",
-        "average",        "control",      "input",     "constant"};
+        "arena",        "parameters", "gradients", "gradient_sum", "half_parameters", "half_gradients",
+        "half_average", "moment1",    "moment2",   "statistics",   "next_statistics", "average",
+        "control",      "progress",   "input",     "constant"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }
@@ -126,7 +127,8 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
       network_(&network),
       layout_(std::move(layout)),
       optimizer_(optimizer.kind),
-      memory_(space_count) {
+      memory_(space_count),
+      progress_(device, sizeof(StepProgress)) {
     const std::size_t flat = float_bytes(layout_.parameter_elements);
     const std::size_t statistics = float_bytes(layout_.statistics_elements);
     const auto allocate = [&](Space space, std::size_t bytes) {
@@ -144,6 +146,7 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
         if (optimizer.average_decay > 0) allocate(Space::half_average, flat / 2);
     }
     allocate(Space::statistics, statistics);
+    if (optimizer.accumulate > 1) allocate(Space::next_statistics, statistics);
     allocate(Space::control, sizeof(StepControl));
 }
 
@@ -154,7 +157,27 @@ StepControl State::read_control() const {
 }
 
 void State::write_control(const StepControl& control) {
+    device_->synchronize();
     device_->copy_in(base(Space::control), &control, sizeof control);
+    set_progress(control);
+}
+
+void State::set_progress(const StepControl& control) {
+    progress().launches = control.launches;
+    progress().update = control.update;
+    progress().stop = control.stop;
+    progress().first_bad = control.first_bad;
+}
+
+ProgressSeen State::read_progress() const {
+    // The reverse of the order in which commit_step writes.
+    StepProgress& p = progress();
+    ProgressSeen seen{};
+    seen.launches = std::atomic_ref(p.launches).load(std::memory_order_acquire);
+    seen.update = std::atomic_ref(p.update).load(std::memory_order_acquire);
+    seen.stop = std::atomic_ref(p.stop).load(std::memory_order_acquire);
+    seen.first_bad = p.first_bad;
+    return seen;
 }
 
 namespace {
@@ -374,6 +397,7 @@ void State::restore(const Snapshot& snapshot) {
         if (bytes(space)) device_->copy(base(space), snapshot.memory[i].data(), bytes(space));
         ++i;
     }
+    set_progress(read_control());
 }
 
 }  // namespace onecycle

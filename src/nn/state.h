@@ -41,9 +41,11 @@ enum class Space : std::uint8_t {
     moment1,          // flat: SGD's momentum buffer, Adam's first moment
     moment2,          // flat: Adam's second moment
     statistics,       // running mean and variance
+    next_statistics,  // with accumulation: what they become when the update takes effect
     average,          // [parameters, statistics]: the weights' moving average
     control,          // StepControl
-    input,            // the slot that the host fills: images, labels, count
+    progress,         // StepProgress, in memory that the host reads too
+    input,            // what the host fills: images, labels, count; or slots of them
     constant,         // class weights
     count_,
 };
@@ -57,6 +59,12 @@ struct HostTensor {
     std::vector<float> values;
 };
 
+// What the host sees of StepProgress at one moment.
+struct ProgressSeen {
+    std::int64_t launches, update;
+    std::int32_t stop, first_bad;
+};
+
 class State {
   public:
     State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer);
@@ -66,11 +74,22 @@ class State {
     Device& device() const { return *device_; }
 
     // The start of a flat buffer; null when this state has none (moment2 of SGD).
-    std::byte* base(Space space) const { return memory_[static_cast<std::size_t>(space)].data(); }
-    std::size_t bytes(Space space) const { return memory_[static_cast<std::size_t>(space)].size(); }
+    std::byte* base(Space space) const {
+        return space == Space::progress ? progress_.on_device()
+                                        : memory_[static_cast<std::size_t>(space)].data();
+    }
+    std::size_t bytes(Space space) const {
+        return space == Space::progress ? progress_.size() : memory_[static_cast<std::size_t>(space)].size();
+    }
 
+    // Both wait for the steps under way. Progress follows what is written.
     StepControl read_control() const;
     void write_control(const StepControl& control);
+
+    // Without a call: how far the steps are; and the ring's entry of an update that is done and not older than
+    // ring_size updates.
+    ProgressSeen read_progress() const;
+    const RingEntry& ring_entry(std::int64_t update) const { return progress().ring[update % ring_size]; }
 
     // Fresh weights by `seed`: Kaiming normal with fan-out for convolutions, PyTorch's uniform for the
     // classifier, norms 1 and 0, running statistics 0 and 1; moments 0. Random numbers are counter-based.
@@ -96,7 +115,7 @@ class State {
     // holds equal values.
     std::string digest() const;
 
-    // A copy of all buffers in device memory, and back: a range test leaves no trace.
+    // A copy of all buffers in device memory, and back: a range test leaves no trace. restore() waits.
     struct Snapshot {
         std::vector<DeviceMemory> memory;
     };
@@ -104,6 +123,9 @@ class State {
     void restore(const Snapshot& snapshot);
 
   private:
+    // Makes progress what this control block says. No step is under way.
+    void set_progress(const StepControl& control);
+    StepProgress& progress() const { return *reinterpret_cast<StepProgress*>(progress_.on_host()); }
     void make_half_copies(Space from, Space to);
 
     Device* device_;
@@ -111,6 +133,7 @@ class State {
     StateLayout layout_;
     OptimizerKind optimizer_;
     std::vector<DeviceMemory> memory_;
+    SharedMemory progress_;
 };
 
 }  // namespace onecycle

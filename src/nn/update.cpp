@@ -69,7 +69,16 @@ void add_update(ProgramBuilder& builder) {
             desc.momentum = layer->momentum;
             inputs.insert(inputs.end(), {mean, variance});
         }
-        step(OpKind::update_statistics, inputs, {statistics});
+        // Micro batches take effect together with the update, at its end.
+        int next = statistics;
+        if (optimizer.accumulate > 1) {
+            const int kept = builder.add_buffer("next_statistics", {builder.layout.statistics_elements},
+                                                Space::next_statistics);
+            if (program.key.micro == 0) inputs.push_back(statistics);
+            if (last_micro) inputs.push_back(kept);
+            if (!last_micro) next = kept;
+        }
+        step(OpKind::update_statistics, inputs, {next});
     }
     if (!last_micro) {
         step(OpKind::add_metrics, {program.result}, {control});
@@ -80,7 +89,8 @@ void add_update(ProgramBuilder& builder) {
         step(OpKind::update_average, {check, parameters, statistics},
              {builder.add_buffer("average", both, Space::average)});
     }
-    step(OpKind::commit_step, {program.result, check}, {control});
+    step(OpKind::commit_step, {program.result, check},
+         {control, builder.add_buffer("progress", bytes(sizeof(StepProgress)), Space::progress)});
 }
 
 }  // namespace onecycle

@@ -32,4 +32,21 @@ void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializ
     require_like(desc, operand, TensorDesc(shape), name);
 }
 
+int require_running_statistics(const OpDesc& desc) {
+    const std::size_t norms = desc.statistics.size();
+    const bool apart = desc.inputs.size() == 2 + 2 * norms;
+    require_operands(desc, 1 + 2 * norms + (apart ? 1 : 0), 1);
+    for (std::size_t k = 0; k < norms; ++k) {
+        const StatisticsSegment& s = desc.statistics[k];
+        for (std::size_t i : {1 + 2 * k, 2 + 2 * k})
+            require_plain(desc, desc.inputs[i], {s.channels}, "a batch statistic");
+        require(s.offset >= 0 && s.offset + 2 * s.channels <= desc.outputs[0].elements(), desc,
+                "a statistic lies outside its buffer");
+        require(s.samples > 0, desc, "the number of samples is not set");
+    }
+    if (!apart) return -1;
+    require_like(desc, desc.inputs.back(), desc.outputs[0], "before");
+    return static_cast<int>(1 + 2 * norms);
+}
+
 }  // namespace onecycle

@@ -25,4 +25,7 @@ constexpr std::size_t aligned(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
+// The operands of update_statistics. Returns the number of the input `before`, or -1: in place.
+int require_running_statistics(const OpDesc& desc);
+
 }  // namespace onecycle

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "onecycle/blow_up.h"
 #include "onecycle/schedule.h"
 
 namespace onecycle {
@@ -34,6 +35,16 @@ struct RingEntry {
 // The loss ring holds the last entries; the host reads it late.
 inline constexpr int ring_size = 64;
 
+// How far the steps are. Lies in memory that the host reads without a call (SharedMemory); commit_step alone writes
+// it, in this order: ring entry and stop, then `update`, then `launches`. Who reads `launches` first, then
+// `update`, then the rest, finds each at least as new as the one before (read_progress in nn/state.h).
+struct StepProgress {
+    RingEntry ring[ring_size];  // of update u at u % ring_size
+    std::int32_t stop, first_bad;
+    std::int64_t update;
+    std::int64_t launches;  // of commit_step, taken or not, since the control block was written
+};
+
 struct StepControl {
     Schedule schedule;
     std::int64_t update;       // updates done; data order and dropout follow it
@@ -43,7 +54,11 @@ struct StepControl {
     std::int32_t first_bad;    // valid when stopped by a value that is not finite
     float loss_scale;          // 1 without fp16
     std::int32_t good_steps;   // taken since the loss scale last changed
-    RingEntry ring[ring_size];
+    std::int64_t launches;     // of commit_step
+    std::int32_t micro;        // micro batches of the update that is due that have run
+    // A range test: a loss that has left for good stops the run (stop_blow_up), its own step being the last.
+    std::int32_t watch_blow_up;
+    BlowUpDetector blow_up;
     // Sums since they were last cleared (evaluation).
     double loss_sum, weight;
     std::int64_t count, correct, correct5;

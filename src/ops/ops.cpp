@@ -6,6 +6,8 @@ const char* name_of(OpKind kind) {
     switch (kind) {
         case OpKind::normalize_images:
             return "normalize_images";
+        case OpKind::take_batch:
+            return "take_batch";
         case OpKind::conv2d:
             return "conv2d";
         case OpKind::conv2d_backward_data:

@@ -6,6 +6,8 @@
 // operand that is there only when the flag says so.
 //
 //   normalize_images              images u8 [N,H,W,3]               -> x [N,3,H,W]   (mean, stddev)
+//   take_batch                    slots u8 [S,B], control           -> x [N,3,H,W], labels i32 [N], count i32 [1]
+//                                        (normalize_images of the batch that is due, see below)
 //   conv2d                        x, w                              -> y
 //   conv2d_backward_data          dy, w, [dx]                       -> dx   (accumulate: added to what is there)
 //   conv2d_backward_weights       dy, x                             -> dw
@@ -52,9 +54,10 @@
 //   check_gradients               gradients, [half_gradients], result, control -> check
 //   update_parameters             gradients, [half_gradients], check, control
 //                                           -> parameters, moment1, [moment2] (in place), [half_parameters]
-//   update_statistics             check, (mean, variance) of every batch norm -> statistics (in place)
+//   update_statistics             check, (mean, variance) of every batch norm, [before]
+//                                                                   -> statistics (in place, or from `before`)
 //   update_average                check, parameters, statistics     -> average (in place)
-//   commit_step                   result, check                     -> control (in place)
+//   commit_step                   result, check                     -> control (in place), progress
 //   add_metrics                   result                            -> control (in place)
 //
 // [control] of the loss is there with loss_scale; half_gradients and half_parameters where the program has them.
@@ -63,10 +66,14 @@
 // convolutions read, at the same element offsets; their gradients come in 16 bits, in half_gradients. With
 // accumulation the sum is f32, and the operations after it see no half_gradients.
 //
+// take_batch lets the host hand batches over ahead of the steps that use them: micro batch m of update u lies in slot
+// (u * accumulation + m) % S, as BatchLayout says, and the device's own counters choose the slot, so a step that
+// was refused finds its batch again. Back ends that run a step while the host waits have no such kind.
+//
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
 // check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then records
 // the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight + result.weight), and
-// clears the sums.
+// clears the sums. With accumulation add_metrics also counts control.micro, which commit_step sets back.
 #pragma once
 
 #include <array>
@@ -84,6 +91,7 @@ namespace onecycle {
 
 enum class OpKind : std::uint8_t {
     normalize_images,
+    take_batch,
     conv2d,
     conv2d_backward_data,
     conv2d_backward_weights,
@@ -119,6 +127,17 @@ enum class OpKind : std::uint8_t {
 };
 
 const char* name_of(OpKind kind);
+
+// A batch in one piece, as a slot of take_batch holds it: the pixels first, bytes from its start, then these.
+struct BatchLayout {
+    std::size_t labels = 0, count = 0;  // i32 [N], i32 [1]
+    std::size_t bytes = 0;              // of a slot
+
+    BatchLayout(std::size_t pixel_bytes, std::size_t n)
+        : labels((pixel_bytes + 15) / 16 * 16),
+          count(labels + n * sizeof(std::int32_t)),
+          bytes((count + sizeof(std::int32_t) + 255) / 256 * 256) {}
+};
 
 // What one segment of the flat parameter buffer is: one tensor, padded to 128 elements.
 struct ParameterSegment {
@@ -158,7 +177,7 @@ struct OpDesc {
     double dropout = 0;
     std::uint64_t seed = 0;
     std::uint32_t dropout_layer = 0;
-    // normalize_images: x = (u8/255 - mean) / stddev.
+    // normalize_images, take_batch: x = (u8/255 - mean) / stddev.
     std::array<float, 3> mean{}, stddev{1, 1, 1};
     // softmax_cross_entropy.
     float label_smoothing = 0;
@@ -213,6 +232,9 @@ class Backend {
     // The layout in which parameters of this shape are kept in the flat buffers. Depends on the machine
     // only, never on a program, so that every program shares one state.
     virtual Layout parameter_layout(const TensorDesc& plain) const = 0;
+
+    // Whether launched steps run while the host goes on: batches are then handed over ahead (take_batch).
+    virtual bool asynchronous() const = 0;
 
     // Whether weight gradients gain from a branch of their own.
     virtual bool weight_gradient_branch() const = 0;

@@ -54,11 +54,11 @@ ONECYCLE_HD inline void add_to_sums(StepControl& control, const BatchResult& res
     control.correct5 += result.correct5;
 }
 
-// The end of a step: records it in the ring and counts it. A loss or gradient that is not finite stops the run
-// instead, unless a smaller loss scale may help. `now` is the schedule at stage_step(); `summed`: earlier
-// micro batches are in the sums; `scaled`: there is a loss scale.
-ONECYCLE_HD inline void commit(StepControl& control, const BatchResult& result, const GradientCheck& check,
-                               const ScheduleValue& now, bool summed, bool scaled) {
+// Records the step in the ring and counts it. A loss or gradient that is not finite stops the run
+// instead, unless a smaller loss scale may help.
+ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, const BatchResult& result,
+                                       const GradientCheck& check, const ScheduleValue& now, bool summed,
+                                       bool scaled) {
     if (!check.apply) {
         if (check.finite || !has_updates_left(control)) return;
         if (scaled && check.first_bad >= 0 && control.loss_scale / 2 >= smallest_loss_scale) {
@@ -80,8 +80,27 @@ ONECYCLE_HD inline void commit(StepControl& control, const BatchResult& result, 
         control.good_steps = 0;
         if (control.loss_scale < largest_loss_scale) control.loss_scale *= 2;
     }
-    control.ring[control.update % ring_size] = {control.update, loss, now.lr, now.momentum, check.norm};
+    ring[control.update % ring_size] = {control.update, loss, now.lr, now.momentum, check.norm};
     ++control.update;
+    if (control.watch_blow_up && control.blow_up.add(loss)) control.stop = stop_blow_up;
+}
+
+// The end of a step: takes or refuses it, and tells the host. `now` is the schedule at stage_step(); `summed`:
+// earlier micro batches are in the sums; `scaled`: there is a loss scale; `fence()`: what is written before it is
+// seen before what is written after it, by the host too.
+template <typename Fence>
+ONECYCLE_HD inline void commit(StepControl& control, StepProgress& progress, const BatchResult& result,
+                               const GradientCheck& check, const ScheduleValue& now, bool summed, bool scaled,
+                               Fence fence) {
+    take_or_refuse(control, progress.ring, result, check, now, summed, scaled);
+    control.micro = 0;
+    ++control.launches;
+    progress.stop = control.stop;
+    progress.first_bad = control.first_bad;
+    fence();
+    *static_cast<volatile std::int64_t*>(&progress.update) = control.update;
+    fence();
+    *static_cast<volatile std::int64_t*>(&progress.launches) = control.launches;
 }
 
 }  // namespace onecycle

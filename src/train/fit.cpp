@@ -301,7 +301,7 @@ class Fit {
                                         [&](const RingEntry& entry) { return take(entry); });
         training_seconds_ += seconds_since(start);
         trained_images_ += (step_ - first_step) * core_.images_per_step();
-        if (end.not_finite) diverged(end.update, tensor_name(end.first_bad));
+        if (end.stop == stop_not_finite) diverged(end.update, tensor_name(end.first_bad));
     }
 
     // Batches follow from the step's number: nothing is skipped over, nothing remembered.

@@ -24,8 +24,11 @@ class Restore {
     Restore(State& state, Loader& loader) : state_(state), loader_(loader), snapshot_(state.snapshot()) {}
     ~Restore() {
         loader_.stop();
-        state_.device().synchronize();
-        state_.restore(snapshot_);
+        try {
+            state_.restore(snapshot_);
+        } catch (const Error&) {
+            // The device has failed for good; who uses it next is told so.
+        }
     }
     Restore(const Restore&) = delete;
     Restore& operator=(const Restore&) = delete;
@@ -36,33 +39,25 @@ class Restore {
     State::Snapshot snapshot_;
 };
 
-// Reads the curve as it comes, and says when it is long enough.
+// Reads the curve as it comes. The device knows when it is long enough: no update follows that one.
 class CurveReader {
   public:
     CurveReader(LearnerCore& core, RangeTestResult& result, std::int64_t images_per_step)
         : core_(core), result_(result), images_per_step_(images_per_step) {}
 
     bool take(const RingEntry& entry) {
-        if (ended_) return false;  // an update launched before the end was known
-        if (!std::isfinite(entry.loss)) return end(RangeTestStop::not_finite);
+        if (result_.signal) return false;  // an update launched before the end was known
         result_.lr.push_back(entry.learning_rate);
         result_.loss.push_back(entry.loss);
         pace_.step_done();
         give_time_estimate(core_, pace_, result_.planned_steps);
         report(entry);
-        if (blow_up_.add(entry.loss)) return end(RangeTestStop::blow_up);
         result_.signal = core_.stop_signal();
-        if (result_.signal) return end(RangeTestStop::signal);
-        return true;
+        if (result_.signal) result_.stopped = RangeTestStop::signal;
+        return result_.signal == 0;
     }
 
   private:
-    bool end(RangeTestStop why) {
-        result_.stopped = why;
-        ended_ = true;
-        return false;
-    }
-
     void report(const RingEntry& entry) {
         constexpr double beta = 0.98;
         const double count = static_cast<double>(result_.loss.size());
@@ -84,10 +79,8 @@ class CurveReader {
     LearnerCore& core_;
     RangeTestResult& result_;
     std::int64_t images_per_step_;
-    BlowUpDetector blow_up_;
     Pace pace_;
     double smoothed_ = 0;
-    bool ended_ = false;
 };
 
 }  // namespace
@@ -142,14 +135,14 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
     {
         const Restore restore(core.state, loader);
         clear_moments(core.state);
-        begin_updates(core.state, schedule, 0, options.steps);
+        begin_updates(core.state, schedule, 0, options.steps, 0, true);
         const std::int64_t first_batch = first_epoch * loader.batches_per_epoch();
         loader.start(first_batch, first_batch + options.steps * step.micro_batches());
         CurveReader reader(core, result, images_per_step);
         const LoopEnd end = run_updates(core.state, step, loader, options.steps,
                                         [&](const RingEntry& entry) { return reader.take(entry); });
-        if (end.not_finite && result.stopped == RangeTestStop::end)
-            result.stopped = RangeTestStop::not_finite;
+        if (end.stop && result.stopped == RangeTestStop::end)
+            result.stopped = end.stop == stop_blow_up ? RangeTestStop::blow_up : RangeTestStop::not_finite;
     }
     result.digest_after = core.state.digest();
     result.passes = passes_of(static_cast<std::int64_t>(result.loss.size()));

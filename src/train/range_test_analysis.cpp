@@ -23,7 +23,6 @@ constexpr double gaussian_decades = 0.32;      // standard deviation
 constexpr double nearly_as_steep = 0.7;        // of the range of good rates
 constexpr double highest_above_steepest = 32;  // of the maximum for one-cycle
 constexpr double cap_above_start = 0.1;        // relative
-constexpr double blow_up_above_start = 1.0;    // relative: twice
 constexpr double flat = 1e-6;                  // relative: a drop below this is rounding
 
 // Of a non-empty set; reorders it. The mean of the middle two for an even number.
@@ -219,17 +218,6 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
     a.auto_lr = one_cycle_maximum(a);
     return a;
-}
-
-bool BlowUpDetector::add(double loss) {
-    if (!std::isfinite(loss)) return true;
-    if (count_ < first_.size()) first_[count_] = loss;
-    last_[count_ % last_.size()] = loss;
-    ++count_;
-    if (count_ < first_.size()) return false;
-    if (count_ == first_.size()) limit_ = above(median(first_), blow_up_above_start);
-    auto last = last_;  // median() reorders
-    return median(last) > limit_;
 }
 
 }  // namespace onecycle

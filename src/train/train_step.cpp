@@ -1,13 +1,21 @@
 #include "train/train_step.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "onecycle/error.h"
 
 namespace onecycle {
 
 namespace {
 
 // Half the ring: entries are read before they are overwritten.
-constexpr std::int64_t most_steps_ahead = ring_size / 2;
+constexpr std::int64_t most_launches_ahead = ring_size / 2;
+constexpr double most_seconds_ahead = 1;
+
+// Updates whose batches are handed over ahead: one that runs, one that waits, and enough of short ones.
+constexpr int fewest_batches_held = 4, fewest_updates_held = 2;
 
 // Which micro batches have programs of their own: the first, those between, the last.
 std::vector<int> kinds_of_micro(int accumulate) {
@@ -16,28 +24,105 @@ std::vector<int> kinds_of_micro(int accumulate) {
     return {0, 1, accumulate - 1};
 }
 
-// Hands over the losses of updates that have finished since the last call.
-class LossRing {
+// How many launches may be under way, from how long they take.
+class RunAhead {
   public:
-    explicit LossRing(const State& state) : state_(state), control_(state.read_control()) {
-        seen_ = control_.update;
+    std::int64_t limit() const {
+        if (seconds_ == 0) return 2;  // not known yet
+        return std::clamp(static_cast<std::int64_t>(most_seconds_ahead / seconds_), std::int64_t{1},
+                          most_launches_ahead);
     }
-
-    std::int64_t seen() const { return seen_; }
-    const StepControl& control() const { return control_; }
-
-    // False when `take` wanted an end.
-    bool poll(const std::function<bool(const RingEntry&)>& take) {
-        control_ = state_.read_control();
-        bool go_on = true;
-        for (; seen_ < control_.update; ++seen_) go_on = take(control_.ring[seen_ % ring_size]) && go_on;
-        return go_on;
+    void nothing_under_way() { since_ = Clock::now(); }
+    void finished(std::int64_t launches) {
+        const Clock::time_point now = Clock::now();
+        const double seconds =
+            std::chrono::duration<double>(now - since_).count() / static_cast<double>(launches);
+        seconds_ = seconds_ == 0 ? seconds : (seconds_ + seconds) / 2;
+        since_ = now;
     }
 
   private:
-    const State& state_;
-    StepControl control_;
-    std::int64_t seen_ = 0;
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point since_;
+    double seconds_ = 0;  // a launch
+};
+
+// The state of the loop of run_updates.
+class UpdateLoop {
+  public:
+    using Take = std::function<bool(const RingEntry&)>;
+
+    UpdateLoop(State& state, TrainStep& step, Loader& loader, std::int64_t last, const Take& take)
+        : state_(state), step_(step), loader_(loader), last_(last), take_(take), now_(state.read_progress()) {
+        launched_ = now_.launches;
+        put_ = seen_ = now_.update;
+    }
+
+    LoopEnd run() {
+        while (go_on_ && now_.stop == 0 && now_.update < last_)
+            if (!launch_next()) wait_for_progress();
+        state_.device().synchronize();
+        poll();
+        return {now_.update, now_.stop, now_.first_bad};
+    }
+
+  private:
+    std::int64_t under_way() const { return launched_ - now_.launches; }
+
+    // False when there is nothing to launch before a step is done.
+    bool launch_next() {
+        // What the next launch leads to if none of those under way is refused. `update` may be newer than
+        // `launches`: then this is too high, never too low.
+        const std::int64_t update = now_.update + under_way();
+        if (update >= last_ || under_way() >= ahead_.limit()) return false;
+        const bool fresh =
+            step_.takes_batches() && update >= put_;  // else its batches are where it finds them
+        if (fresh && put_ - now_.update >= step_.updates_held()) return false;
+        if (under_way() == 0) ahead_.nothing_under_way();
+        for (int micro = 0; micro < step_.micro_batches(); ++micro) {
+            if (fresh) step_.put(put_, micro, *loader_.next());
+            step_.launch(micro);
+        }
+        if (fresh) ++put_;
+        ++launched_;
+        poll();
+        return true;
+    }
+
+    void wait_for_progress() {
+        using namespace std::chrono_literals;
+        const std::int64_t before = now_.launches;
+        for (std::chrono::microseconds pause = 20us;;
+             pause = std::min(2 * pause, std::chrono::microseconds(1ms))) {
+            const bool busy = state_.device().busy();
+            poll();
+            if (now_.launches != before) return;
+            if (!busy)
+                throw Error(ErrorKind::device, "a step was lost", state_.device().name(),
+                            "it ended and did not say so");
+            std::this_thread::sleep_for(pause);
+        }
+    }
+
+    // Hands over the losses of updates that have finished since the last call.
+    void poll() {
+        const std::int64_t before = now_.launches;
+        now_ = state_.read_progress();
+        if (now_.launches > before) ahead_.finished(now_.launches - before);
+        for (; seen_ < now_.update; ++seen_) go_on_ = take_(state_.ring_entry(seen_)) && go_on_;
+    }
+
+    State& state_;
+    TrainStep& step_;
+    Loader& loader_;
+    std::int64_t last_;
+    const Take& take_;
+    ProgressSeen now_;
+    RunAhead ahead_;
+    std::int64_t launched_;  // in the count of StepProgress::launches
+    std::int64_t put_;       // updates whose batches were handed over
+    std::int64_t seen_;      // updates whose ring entries were taken
+    bool go_on_ = true;
 };
 
 }  // namespace
@@ -45,6 +130,11 @@ class LossRing {
 TrainStep::TrainStep(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key) {
     key.mode = Mode::train;
+    if (backend.asynchronous()) {
+        const int accumulate = key.optimizer.accumulate;
+        updates_held_ = std::max(fewest_updates_held, (fewest_batches_held + accumulate - 1) / accumulate);
+        key.input_slots = updates_held_ * accumulate;
+    }
     for (int micro : kinds_of_micro(key.optimizer.accumulate)) {
         key.micro = micro;
         programs_.push_back(compile(network, layout, backend, key));
@@ -60,27 +150,40 @@ std::size_t TrainStep::arena_bytes() const {
 void TrainStep::bind(State& state, DeviceMemory& arena, const std::vector<float>& class_weights) {
     runnables_.clear();
     runnables_.reserve(programs_.size());
+    const ProgramKey& key = programs_.front().key;
+    if (key.input_slots) {
+        const auto [channels, height, width] = state.network().layers().front().shape;
+        const auto image_bytes = static_cast<std::size_t>(channels * height * width);
+        slots_.emplace(state.device(), image_bytes, key.batch, key.input_slots);
+    }
     for (Program& program : programs_) {
-        runnables_.emplace_back(program, state, arena);
+        runnables_.emplace_back(program, state, arena, false, slots_ ? &slots_->memory() : nullptr);
         if (program.class_weights >= 0) runnables_.back().set_class_weights(class_weights);
     }
 }
 
-void TrainStep::launch(int micro, const Batch& batch) {
-    const std::size_t last = programs_.size() - 1, m = static_cast<std::size_t>(micro);
-    Runnable& runnable = runnables_[micro + 1 == micro_batches() ? last : std::min<std::size_t>(m, 1)];
-    runnable.set_batch(batch.pixels.data(), batch.labels.data(), batch.count);
-    runnable.launch();
+Runnable& TrainStep::runnable(int micro) {
+    return runnables_[micro + 1 == micro_batches()
+                          ? runnables_.size() - 1
+                          : std::min<std::size_t>(static_cast<std::size_t>(micro), 1)];
+}
+
+void TrainStep::put(std::int64_t update, int micro, const Batch& batch) {
+    if (slots_)
+        slots_->put(update * micro_batches() + micro, batch.pixels.data(), batch.labels.data(), batch.count);
+    else
+        runnable(micro).set_batch(batch.pixels.data(), batch.labels.data(), batch.count);
 }
 
 void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
-                   std::int64_t stage_start) {
+                   std::int64_t stage_start, bool watch_blow_up) {
     StepControl control{};
     control.schedule = schedule;
     control.update = update;
     control.last_update = last_update;
     control.stage_start = stage_start;
     control.first_bad = -1;
+    control.watch_blow_up = watch_blow_up;
     control.loss_scale = state.layout().compute == DType::f16 ? first_loss_scale : 1;
     state.write_control(control);
 }
@@ -93,28 +196,7 @@ void clear_moments(State& state) {
 
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,
                     const std::function<bool(const RingEntry&)>& take) {
-    LossRing ring(state);
-    // With fp16 an update may be skipped, and its batches come again at a lower loss scale: whether it was must be
-    // known before the next batches go in.
-    const bool may_repeat = state.layout().compute == DType::f16;
-    const std::int64_t ahead = may_repeat ? 1 : most_steps_ahead;
-    std::vector<Loader::BatchPtr> batches(static_cast<std::size_t>(step.micro_batches()));
-    std::int64_t launched = ring.seen();
-    for (bool go_on = true; go_on && (launched < last || (may_repeat && ring.seen() < last));) {
-        const bool again = may_repeat && launched > ring.seen();
-        for (int micro = 0; micro < step.micro_batches(); ++micro) {
-            Loader::BatchPtr& batch = batches[static_cast<std::size_t>(micro)];
-            if (!again) batch = loader.next();
-            step.launch(micro, *batch);
-        }
-        if (!again) ++launched;
-        if (launched - ring.seen() >= ahead) state.device().synchronize();
-        go_on = ring.poll(take) && ring.control().stop == 0;
-    }
-    state.device().synchronize();
-    ring.poll(take);
-    const StepControl& control = ring.control();
-    return {control.update, control.stop == stop_not_finite, control.first_bad};
+    return UpdateLoop(state, step, loader, last, take).run();
 }
 
 }  // namespace onecycle

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "nn/input_slots.h"
 #include "nn/program.h"
 #include "nn/state.h"
 #include "onecycle/loader.h"
@@ -27,31 +29,47 @@ class TrainStep {
     int micro_batches() const { return programs_.front().key.optimizer.accumulate; }
     const std::vector<Program>& programs() const { return programs_; }
 
-    // Copies the batch in and launches micro batch `micro` of an update. Does not wait.
-    void launch(int micro, const Batch& batch);
+    // For how many updates it holds batches at a time: an update's may be put when the one so many before is done.
+    int updates_held() const { return updates_held_; }
+
+    // Whether the host feeds it: else nothing is put.
+    bool takes_batches() const { return slots_ || programs_.front().images >= 0; }
+
+    // Hands over micro batch `micro` of update `update`. Does not wait.
+    void put(std::int64_t update, int micro, const Batch& batch);
+
+    // Launches micro batch `micro` of the update that is due on the device. Does not wait.
+    void launch(int micro) { runnable(micro).launch(); }
 
   private:
+    Runnable& runnable(int micro);
+
     std::vector<Program> programs_;
     std::vector<Runnable> runnables_;  // one a program
+    int updates_held_ = 1;
+    std::optional<InputSlots> slots_;  // where steps run while the host goes on
 };
 
 // Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing. The schedule
 // begins at update `stage_start`, where the moments were clear.
+// `watch_blow_up`: the device stops when the loss has left for good (BlowUpDetector).
 void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
-                   std::int64_t stage_start = 0);
+                   std::int64_t stage_start = 0, bool watch_blow_up = false);
 
 // Moments as in a fresh optimizer: what an update counter of 0 means to Adam's bias correction.
 void clear_moments(State& state);
 
 struct LoopEnd {
     std::int64_t update = 0;     // updates done
-    bool not_finite = false;     // the device stopped: update number `update` could not be done
-    std::int32_t first_bad = 0;  // then: index of a parameter, or -2 for the loss
+    std::int32_t stop = 0;       // StepControl::stop: why the device stopped
+    std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
 };
 
 // Launches updates until `last` are done in all, each from the loader's next batches, and hands every entry
 // of the loss ring to `take`, in order; false from it ends the loop after what is already launched.
-// The host runs ahead of the device by some steps at most and never waits for a single one.
+// No step may be under way before, and none is after.
+// The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is from memory that
+// both see; one call waits, at the end.
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,
                     const std::function<bool(const RingEntry&)>& take);
 

@@ -401,7 +401,7 @@ TEST(CudaUpdate, follows_one_cycle_of_ten_thousand_steps_to_a_unit_in_the_last_p
             ASSERT_NEAR(static_cast<double>(step.parameters[0]), w - moved, 3e-7 * std::max(w, moved)) << k;
         }
         step.run_commit();
-        const RingEntry& entry = step.control.ring[k % ring_size];
+        const RingEntry& entry = step.progress.ring[k % ring_size];
         ASSERT_EQ(entry.update, k);
         const auto lr32 = static_cast<float>(lr), beta32 = static_cast<float>(beta1);
         const auto got_lr = static_cast<float>(entry.learning_rate),
@@ -496,7 +496,7 @@ TEST(CpuUpdate, refuses_what_it_does_not_have) {
     expect_refused(OpKind::check_gradients, {flat, half, result, control}, {check}, false);
     expect_refused(OpKind::check_gradients, {flat, result, control}, {check}, true);
     expect_refused(OpKind::accumulate_gradients, {flat, half}, {flat}, false);
-    expect_refused(OpKind::commit_step, {result, check}, {control}, true);
+    expect_refused(OpKind::commit_step, {result, check}, {control, bytes_of<StepProgress>()}, true);
     const TensorDesc labels({3}, Layout::plain, DType::i32), count({1}, Layout::plain, DType::i32);
     expect_refused(OpKind::softmax_cross_entropy, {{3, 5}, labels, count, control}, {result}, true);
 }

@@ -147,6 +147,75 @@ TEST(CudaDevice, copy_in_leaves_its_input_to_steps_that_were_launched_before) {
     EXPECT_EQ(read(*device, step.sum), std::vector<float>(n, 7.0f + 26.0f));
 }
 
+__global__ void report_kernel(const float* x, float* seen) {
+    seen[threadIdx.x] = x[threadIdx.x];
+}
+
+TEST(CudaDevice, what_a_step_writes_into_shared_memory_is_read_without_a_wait) {
+    const auto device = make_emulated_device();
+    const DeviceMemory x(*device, bytes);
+    const SharedMemory seen(*device, bytes);
+    auto* const host = reinterpret_cast<float*>(seen.on_host());
+    EXPECT_EQ(host[n - 1], 0.0f);
+    const auto launchable = device->prepare({{.run = [&](Stream& s) {
+        launch("x", affine_kernel, shape, handle(s), floats(x), 2, 1, n);
+        launch("report", report_kernel, {1, n}, handle(s), floats(x),
+               reinterpret_cast<float*>(seen.on_device()));
+    }}});
+    const RuntimeCalls before = device->runtime_calls();
+    launchable->launch();
+    EXPECT_EQ(host[n - 1], 0.0f) << "it runs late";
+    while (device->busy()) {
+    }
+    EXPECT_EQ(host[n - 1], 1.0f);
+    EXPECT_EQ(device->runtime_calls().blocking, before.blocking);
+}
+
+TEST(CudaDevice, a_copy_ahead_is_there_for_the_steps_after_it_and_waits_for_none_before) {
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        set_schedule_seed(seed);
+        const auto device = make_emulated_device();
+        const Step step(*device);
+        const DeviceMemory slots(*device, 2 * bytes), read_first(*device, bytes), read_then(*device, bytes);
+        SharedMemory host(*device, 2 * bytes);
+        device->synchronize();
+        const auto reader = [&](const DeviceMemory& to, std::size_t slot) {
+            return device->prepare({{.run = [&, slot](Stream& s) {
+                launch("read", report_kernel, {1, n}, handle(s), floats(slots) + slot * n, floats(to));
+            }}});
+        };
+        const auto first = reader(read_first, 0), then = reader(read_then, 1);
+        auto* const values = reinterpret_cast<float*>(host.on_host());
+        std::fill(values, values + n, 5.0f);
+        device->copy_ahead(slots.data(), host.on_host(), bytes);
+        first->launch();
+        std::fill(values + n, values + 2 * n, 6.0f);
+        device->copy_ahead(slots.data() + bytes, host.on_host() + bytes, bytes);
+        then->launch();
+        EXPECT_EQ(read(*device, read_first), std::vector<float>(n, 5.0f));
+        EXPECT_EQ(read(*device, read_then), std::vector<float>(n, 6.0f));
+    }
+    set_schedule_seed(1);
+}
+
+TEST(CudaDevice, who_asks_whether_it_is_busy_is_told_of_a_kernel_that_failed) {
+    const auto device = make_emulated_device();
+    EXPECT_FALSE(device->busy());
+    launch(
+        "diverging",
+        +[](int) {
+            if (threadIdx.x == 0) __syncthreads();
+        },
+        {1, 32}, handle(device->stream()), 0);
+    try {
+        while (device->busy()) {
+        }
+        ADD_FAILURE();
+    } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find("diverging"), std::string::npos) << error.what();
+    }
+}
+
 TEST(CudaDevice, copies_larger_than_the_ring_arrive_whole) {
     const auto device = make_emulated_device();
     std::vector<std::uint32_t> values((std::size_t{70} << 20) / sizeof(std::uint32_t) + 3);

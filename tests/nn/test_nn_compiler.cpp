@@ -20,6 +20,7 @@ class PaperBackend final : public Backend {
     explicit PaperBackend(bool fuses = true, bool branch = false) : fuses_(fuses), branch_(branch) {}
     bool can_fuse(Fusion) const override { return fuses_; }
     Layout parameter_layout(const TensorDesc&) const override { return Layout::plain; }
+    bool asynchronous() const override { return false; }
     bool weight_gradient_branch() const override { return branch_; }
     MadeOp make(const OpDesc& desc) const override {
         MadeOp made{std::make_unique<NoOp>(), desc, 0, "paper", 0};

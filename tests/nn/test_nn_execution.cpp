@@ -48,11 +48,20 @@ class ShufflingDevice final : public Device {
         return inner_->allocate(bytes);
     }
     void release(std::byte* memory) noexcept override { inner_->release(memory); }
+    SharedPointers allocate_shared(std::size_t bytes) override {
+        allocated += bytes;
+        return inner_->allocate_shared(bytes);
+    }
+    void release_shared(std::byte* memory) noexcept override { inner_->release_shared(memory); }
     void copy_in(std::byte* to, const void* from, std::size_t n) override { inner_->copy_in(to, from, n); }
     void copy_out(void* to, const std::byte* from, std::size_t n) override { inner_->copy_out(to, from, n); }
     void copy(std::byte* to, const std::byte* from, std::size_t n) override { inner_->copy(to, from, n); }
+    void copy_ahead(std::byte* to, const std::byte* from, std::size_t n) override {
+        inner_->copy_ahead(to, from, n);
+    }
     Stream& stream() override { return inner_->stream(); }
     void synchronize() override {}
+    bool busy() override { return false; }
 
     class Shuffled final : public Launchable {
       public:

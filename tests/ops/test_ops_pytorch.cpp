@@ -224,6 +224,7 @@ TEST(PyTorch, optimizers_agree_over_many_updates_with_a_schedule_and_clipping) {
         BatchResult result{};
         GradientCheck check{};
         StepControl control{};
+        StepProgress progress{};
         control.schedule = {12, 1, {{0, 11, 0.01, 0.1, 0.95, 0.85, Curve::linear, Curve::linear}}};
         control.last_update = 12;
         const auto backend = make_cpu_backend(2);
@@ -254,8 +255,9 @@ TEST(PyTorch, optimizers_agree_over_many_updates_with_a_schedule_and_clipping) {
             }
             run(OpKind::update_parameters, {flat, check_desc, control_desc}, out,
                 {gradient.data(), &check, &control}, outputs);
-            run(OpKind::commit_step, {result_desc(), check_desc}, {control_desc}, {&result, &check},
-                {&control});
+            run(OpKind::commit_step, {result_desc(), check_desc},
+                {control_desc, with({sizeof(StepProgress)}, Layout::plain, DType::u8)}, {&result, &check},
+                {&control, &progress});
         }
         // Twelve updates of float arithmetic in the same order: a few units in the last place.
         expect_close(Values(w.begin(), w.begin() + 40), c["w"], name, 2e-6);

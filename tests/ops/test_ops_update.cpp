@@ -165,6 +165,14 @@ TEST(UpdateStatistics, is_unbiased_and_waits_for_the_check) {
                                0.9 * 3 + 0.1 * 8 * 5 / 4};
     for (std::size_t k = 0; k < 12; ++k)
         EXPECT_NEAR(static_cast<double>(statistics[k]), k >= 4 && k < 8 ? expected[k - 4] : 3.0, 1e-6);
+
+    // From a buffer to another: the first stays as it is.
+    const std::vector<float> in_place = statistics, start(12, 3.0f);
+    std::vector<float> kept = start, next(12, -1.0f);
+    step.run(OpKind::update_statistics, {bytes_of<GradientCheck>(), {2}, {2}, {12}}, {{12}},
+             {&step.check, mean.data(), variance.data(), kept.data()}, {next.data()});
+    EXPECT_EQ(kept, start);
+    for (std::size_t k = 0; k < 12; ++k) EXPECT_EQ(next[k], k >= 4 && k < 8 ? in_place[k] : -1.0f);
 }
 
 TEST(UpdateAverage, covers_weights_and_statistics_and_waits_for_the_check) {
@@ -194,7 +202,7 @@ TEST(CommitStep, records_the_step_and_counts_it) {
     step.run_commit();
     EXPECT_EQ(step.control.update, 5);
     EXPECT_EQ(step.control.stop, 0);
-    const RingEntry& entry = step.control.ring[4];
+    const RingEntry& entry = step.progress.ring[4];
     EXPECT_EQ(entry.update, 4);
     EXPECT_EQ(entry.loss, 2.5);
     EXPECT_DOUBLE_EQ(entry.learning_rate, 0.14);
@@ -208,7 +216,7 @@ TEST(CommitStep, wraps_around_in_the_ring) {
     step.control.update = ring_size + 2;
     step.control.last_update = 1000;
     step.run_commit();
-    EXPECT_EQ(step.control.ring[2].update, ring_size + 2);
+    EXPECT_EQ(step.progress.ring[2].update, ring_size + 2);
 }
 
 TEST(CommitStep, takes_the_mean_over_micro_batches_and_clears_the_sums) {
@@ -220,13 +228,58 @@ TEST(CommitStep, takes_the_mean_over_micro_batches_and_clears_the_sums) {
              {&step.control});
     EXPECT_EQ(step.control.loss_sum, 5);
     EXPECT_EQ(step.control.count, 2);
+    EXPECT_EQ(step.control.micro, 1);
     step.result.loss_sum = 9;
     step.result.weight = 5;
     step.run_commit();
-    EXPECT_EQ(step.control.ring[0].loss, 14.0 / 7);
+    EXPECT_EQ(step.progress.ring[0].loss, 14.0 / 7);
     EXPECT_EQ(step.control.loss_sum, 0);
     EXPECT_EQ(step.control.weight, 0);
     EXPECT_EQ(step.control.count, 0);
+}
+
+TEST(CommitStep, tells_the_host_of_every_launch_and_of_the_stop) {
+    Step step;
+    step.control.update = step.control.launches = 4;
+    step.control.micro = 1;
+    step.check = {3, 1, 1, 1, -1};
+    step.run_commit();
+    EXPECT_EQ(step.progress.launches, 5);
+    EXPECT_EQ(step.progress.update, 5);
+    EXPECT_EQ(step.progress.stop, 0);
+    EXPECT_EQ(step.control.micro, 0);
+    step.check = {1, 1, 0, 0, 2};
+    step.run_commit();
+    EXPECT_EQ(step.progress.launches, 6);
+    EXPECT_EQ(step.progress.update, 5);
+    EXPECT_EQ(step.progress.stop, stop_not_finite);
+    EXPECT_EQ(step.progress.first_bad, 2);
+    step.run_commit();
+    EXPECT_EQ(step.progress.launches, 7) << "one that changes nothing is counted, too";
+}
+
+TEST(CommitStep, stops_a_range_test_after_the_loss_that_has_left_for_good) {
+    Step step;
+    step.check = {3, 1, 1, 1, -1};
+    step.control.last_update = 1000;
+    step.control.watch_blow_up = 1;
+    BlowUpDetector detector;
+    for (int k = 0; k < 60; ++k) {
+        step.result.loss = k == 15 ? 90 : 2 + 0.1 * k * (k % 3);
+        const bool left = detector.add(step.result.loss);
+        step.run_commit();
+        ASSERT_EQ(step.control.stop, left ? stop_blow_up : 0) << k;
+        ASSERT_EQ(step.progress.update, k + 1) << "its own step counts";
+        if (!left) continue;
+        EXPECT_GT(k, 16) << "a single spike is noise";
+        EXPECT_EQ(step.progress.stop, stop_blow_up);
+        step.run_check();
+        EXPECT_EQ(step.check.apply, 0);
+        step.run_commit();
+        EXPECT_EQ(step.progress.update, k + 1);
+        return;
+    }
+    ADD_FAILURE() << "it never stopped";
 }
 
 TEST(CommitStep, stops_at_a_value_that_is_not_finite_and_keeps_the_counter) {

@@ -31,6 +31,7 @@ struct Step {
     BatchResult result{};
     GradientCheck check{};
     StepControl control{};
+    StepProgress progress{};
     OpDesc desc;
     std::shared_ptr<const Machine> machine;
 
@@ -76,7 +77,7 @@ struct Step {
     }
     void run_commit() {
         run(OpKind::commit_step, {bytes_of<BatchResult>(), bytes_of<GradientCheck>()},
-            {bytes_of<StepControl>()}, {&result, &check}, {&control});
+            {bytes_of<StepControl>(), bytes_of<StepProgress>()}, {&result, &check}, {&control, &progress});
     }
 };
 

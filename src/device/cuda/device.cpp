@@ -3,6 +3,7 @@
 #include "device/device.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "device/cuda/machine.h"
@@ -131,6 +132,8 @@ class CudaDevice : public Device {
         ONECYCLE_CALL_CUDA(cudaDeviceGetStreamPriorityRange, &least, &greatest);
         side_priority_ = least;
         main_ = make_stream(greatest);
+        copies_ = make_stream(greatest);
+        copied_ = make_event();
         stream_ = std::make_unique<CudaStream>(*this, main_.get());
         staging_ = std::make_unique<Staging>(main_.get(), ring_bytes);
     }
@@ -159,6 +162,21 @@ class CudaDevice : public Device {
     }
     void release(std::byte* memory) noexcept override { ONECYCLE_CLOSE_CUDA(cudaFree, memory); }
 
+    SharedPointers allocate_shared(std::size_t bytes) override {
+        ONECYCLE_CALL_CUDA(cudaSetDevice, index_);
+        void *on_host = nullptr, *on_device = nullptr;
+        ONECYCLE_CALL_CUDA(cudaHostAlloc, &on_host, bytes, cudaHostAllocMapped);
+        ONECYCLE_CALL_CUDA(cudaHostGetDevicePointer, &on_device, on_host, 0u);
+        std::memset(on_host, 0, bytes);
+        return {static_cast<std::byte*>(on_host), static_cast<std::byte*>(on_device)};
+    }
+    void release_shared(std::byte* on_host) noexcept override {
+        // Steps and copies may still use it.
+        ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, main_.get());
+        ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, copies_.get());
+        ONECYCLE_CLOSE_CUDA(cudaFreeHost, on_host);
+    }
+
     void copy_in(std::byte* to, const void* from_host, std::size_t bytes) override {
         staging_->copy_in(to, from_host, bytes);
     }
@@ -167,6 +185,12 @@ class CudaDevice : public Device {
     }
     void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
         ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from, bytes, cudaMemcpyDeviceToDevice, main_.get());
+    }
+
+    void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) override {
+        ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from_shared, bytes, cudaMemcpyHostToDevice, copies_.get());
+        ONECYCLE_CALL_CUDA(cudaEventRecord, copied_.get(), copies_.get());
+        ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, main_.get(), copied_.get(), 0u);
     }
 
     // Kernels and plans are made before, when the operations are; a piece only launches.
@@ -179,6 +203,12 @@ class CudaDevice : public Device {
 
     Stream& stream() override { return *stream_; }
     void synchronize() override { ONECYCLE_CALL_CUDA(cudaStreamSynchronize, main_.get()); }
+    bool busy() override {
+        const cudaError_t state = ONECYCLE_TRY_CUDA(cudaStreamQuery, main_.get());
+        if (state != cudaErrorNotReady) check(state, "cudaStreamQuery");
+        if (state == cudaErrorNotReady) ONECYCLE_TRY_CUDA(cudaGetLastError);  // no error to keep
+        return state == cudaErrorNotReady;
+    }
     RuntimeCalls runtime_calls() const override { return counted_calls(); }
 
   private:
@@ -189,7 +219,8 @@ class CudaDevice : public Device {
     StepMode mode_;
     std::string name_;
     int side_priority_ = 0;
-    StreamHandle main_;
+    StreamHandle main_, copies_;
+    Event copied_;  // of the last copy_ahead
     std::unique_ptr<CudaStream> stream_;
     std::unique_ptr<Staging> staging_;
 };

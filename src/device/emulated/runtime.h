@@ -2,7 +2,8 @@
 //
 // What CUDA leaves open goes the worst way here: work runs only when somebody waits for it or asks after it
 // (after it: the first answer is "not yet"), or when very much is waiting; work between which nothing orders runs
-// in a random order (set_schedule_seed). Host memory is staged as CUDA stages it: pageable memory may be changed
+// in a random order (set_schedule_seed). A host that only looks at mapped memory waits for ever, as it may where a
+// driver holds launches back until somebody asks: ask with cudaStreamQuery, which also tells of failures. Host memory is staged as CUDA stages it: pageable memory may be changed
 // when a copy from it returns, pinned memory only when the copy is done.
 //
 // Stricter than CUDA: streams are all non-blocking; captures are thread-local, and forbid every call that waits

@@ -32,7 +32,9 @@ inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, Site site = Site::current())
     exchange(Exchange::vote, mask, 0, self->lane, site);
 }
 inline void __threadfence() {}
-inline void __threadfence_system() {}
+inline void __threadfence_system() {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 
 // The bits of a value of up to 8 bytes, from another lane of the mask. All lanes of the mask must arrive.
 template <typename T>

@@ -27,6 +27,8 @@ cpu::Maker maker_of(OpKind kind) {
         case OpKind::batch_norm_max_pool:
         case OpKind::batch_norm_max_pool_backward:
             break;  // see can_fuse
+        case OpKind::take_batch:
+            break;  // see asynchronous
         case OpKind::relu:
             return cpu::make_relu;
         case OpKind::relu_backward:
@@ -111,6 +113,8 @@ class CpuBackend final : public Backend {
         if (plain[1] <= 3) return wide ? Layout::Ohwi16o : Layout::Ohwi8o;
         return Layout::plain;
     }
+
+    bool asynchronous() const override { return false; }
 
     // One pool of threads: a second branch would only take them from the first.
     bool weight_gradient_branch() const override { return false; }

@@ -1,4 +1,6 @@
 // The end of a step, and sums of results.
+#include <atomic>
+
 #include "ops/control.h"
 #include "ops/cpu/make.h"
 #include "ops/step_rules.h"
@@ -6,19 +8,22 @@
 namespace onecycle::cpu {
 
 MadeOp make_commit_step(const OpDesc& desc, const Context&) {
-    require_operands(desc, 2, 1);
+    require_operands(desc, 2, 2);
     require(!desc.loss_scale, desc, "this back end has no loss scale");
     return made_of(desc, 0, [summed = desc.accumulation > 1](void* const* in, void* const* out, void*) {
         StepControl& control = *static_cast<StepControl*>(out[0]);
-        commit(control, *static_cast<const BatchResult*>(in[0]), *static_cast<const GradientCheck*>(in[1]),
-               evaluate(control.schedule, stage_step(control)), summed, false);
+        commit(control, *static_cast<StepProgress*>(out[1]), *static_cast<const BatchResult*>(in[0]),
+               *static_cast<const GradientCheck*>(in[1]), evaluate(control.schedule, stage_step(control)),
+               summed, false, [] { std::atomic_thread_fence(std::memory_order_release); });
     });
 }
 
 MadeOp make_add_metrics(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
-    return made_of(desc, 0, [](void* const* in, void* const* out, void*) {
-        add_to_sums(*static_cast<StepControl*>(out[0]), *static_cast<const BatchResult*>(in[0]));
+    return made_of(desc, 0, [micro = desc.accumulation > 1](void* const* in, void* const* out, void*) {
+        StepControl& control = *static_cast<StepControl*>(out[0]);
+        add_to_sums(control, *static_cast<const BatchResult*>(in[0]));
+        if (micro) ++control.micro;
     });
 }
 

@@ -8,17 +8,9 @@ namespace onecycle::cpu {
 
 // running = (1 - momentum) running + momentum batch, with the variance made unbiased by n/(n-1).
 MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
-    require_operands(desc, 1 + 2 * desc.statistics.size(), 1);
-    for (std::size_t k = 0; k < desc.statistics.size(); ++k) {
-        const StatisticsSegment& s = desc.statistics[k];
-        for (std::size_t i : {1 + 2 * k, 2 + 2 * k})
-            require_plain(desc, desc.inputs[i], {s.channels}, "a batch statistic");
-        require(s.offset >= 0 && s.offset + 2 * s.channels <= desc.outputs[0].elements(), desc,
-                "a statistic lies outside its buffer");
-        require(s.samples > 0, desc, "the number of samples is not set");
-    }
+    const int before = require_running_statistics(desc);
     return made_of(desc, 0,
-                   [segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
+                   [before, segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
                        void* const* in, void* const* out, void*) {
                        if (!static_cast<const GradientCheck*>(in[0])->apply) return;
                        for (std::size_t k = 0; k < segments.size(); ++k) {
@@ -26,14 +18,17 @@ MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
                            const float *mean = floats(in[1 + 2 * k]), *variance = floats(in[2 + 2 * k]);
                            float* const running_mean = floats_out(out[0]) + s.offset;
                            float* const running_variance = running_mean + s.channels;
+                           const float* const old_mean =
+                               before < 0 ? running_mean : floats(in[before]) + s.offset;
+                           const float* const old_variance = old_mean + s.channels;
                            // A single sample has no unbiased variance; PyTorch refuses it, here the biased
                            // one is kept.
                            const double n = static_cast<double>(s.samples);
                            const auto unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1);
                            for (std::int64_t c = 0; c < s.channels; ++c) {
-                               running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
+                               running_mean[c] = (1 - momentum) * old_mean[c] + momentum * mean[c];
                                running_variance[c] =
-                                   (1 - momentum) * running_variance[c] + momentum * (variance[c] * unbiased);
+                                   (1 - momentum) * old_variance[c] + momentum * (variance[c] * unbiased);
                            }
                        }
                    });

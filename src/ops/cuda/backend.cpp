@@ -12,6 +12,8 @@ Maker maker_of(OpKind kind) {
     switch (kind) {
         case OpKind::normalize_images:
             return make_normalize_images;
+        case OpKind::take_batch:
+            return make_take_batch;
         case OpKind::conv2d:
         case OpKind::conv2d_backward_data:
         case OpKind::conv2d_backward_weights:
@@ -90,6 +92,7 @@ class CudaBackend final : public Backend {
         return plain[1] % 8 == 0 || plain.type == DType::f32 ? Layout::ohwi : Layout::ohwi8i;
     }
 
+    bool asynchronous() const override { return true; }
     bool weight_gradient_branch() const override { return true; }
 
     MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }

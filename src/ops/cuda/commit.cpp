@@ -6,20 +6,23 @@
 namespace onecycle::ONECYCLE_CUDA {
 
 MadeOp make_commit_step(const OpDesc& desc, const Context&) {
-    require_operands(desc, 2, 1);
+    require_operands(desc, 2, 2);
     return made_of(desc, 0,
                    [summed = desc.accumulation > 1, scaled = desc.loss_scale](
                        void* const* in, void* const* out, void*, cudaStream_t stream) {
-                       commit_step(output<StepControl>(out, 0), input<BatchResult>(in, 0),
-                                   input<GradientCheck>(in, 1), summed, scaled, stream);
+                       commit_step(output<StepControl>(out, 0), output<StepProgress>(out, 1),
+                                   input<BatchResult>(in, 0), input<GradientCheck>(in, 1), summed, scaled,
+                                   stream);
                    });
 }
 
 MadeOp make_add_metrics(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
-    return made_of(desc, 0, [](void* const* in, void* const* out, void*, cudaStream_t stream) {
-        add_metrics(output<StepControl>(out, 0), input<BatchResult>(in, 0), stream);
-    });
+    return made_of(
+        desc, 0,
+        [micro = desc.accumulation > 1](void* const* in, void* const* out, void*, cudaStream_t stream) {
+            add_metrics(output<StepControl>(out, 0), input<BatchResult>(in, 0), micro, stream);
+        });
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -8,40 +8,32 @@
 namespace onecycle::ONECYCLE_CUDA {
 
 MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
-    const std::size_t norms = desc.statistics.size();
-    require_operands(desc, 1 + 2 * norms, 1);
-    for (std::size_t k = 0; k < norms; ++k) {
-        const StatisticsSegment& s = desc.statistics[k];
-        for (std::size_t i : {1 + 2 * k, 2 + 2 * k})
-            require_plain(desc, desc.inputs[i], {s.channels}, "a batch statistic");
-        require(s.offset >= 0 && s.offset + 2 * s.channels <= desc.outputs[0].elements(), desc,
-                "a statistic lies outside its buffer");
-        require(s.samples > 0, desc, "the number of samples is not set");
-    }
-    return made_of(desc, 0,
-                   [segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
-                       void* const* in, void* const* out, void*, cudaStream_t stream) {
-                       constexpr std::size_t most = RunningStatisticsTable::capacity;
-                       for (std::size_t begin = 0; begin < segments.size(); begin += most) {
-                           const std::size_t end = std::min(segments.size(), begin + most);
-                           RunningStatisticsTable table{};
-                           for (std::size_t k = begin; k < end; ++k) {
-                               const StatisticsSegment& s = segments[k];
-                               float* const running = output<float>(out, 0) + s.offset;
-                               // A single sample has no unbiased variance; the biased one is kept.
-                               const double n = static_cast<double>(s.samples);
-                               table.norm[k - begin] = {
-                                   .mean = input<float>(in, 1 + 2 * k),
-                                   .variance = input<float>(in, 2 + 2 * k),
-                                   .running_mean = running,
-                                   .running_variance = running + s.channels,
-                                   .channels = static_cast<std::int32_t>(s.channels),
-                                   .unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1)};
-                           }
-                           update_statistics(table, static_cast<int>(end - begin),
-                                             input<GradientCheck>(in, 0), momentum, stream);
-                       }
-                   });
+    const int before = require_running_statistics(desc);
+    require(desc.outputs[0].elements() < std::int64_t{1} << 31, desc, "there are too many statistics");
+    return made_of(
+        desc, 0,
+        [before, segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
+            void* const* in, void* const* out, void*, cudaStream_t stream) {
+            constexpr std::size_t most = RunningStatisticsTable::capacity;
+            for (std::size_t begin = 0; begin < segments.size(); begin += most) {
+                const std::size_t end = std::min(segments.size(), begin + most);
+                RunningStatisticsTable table{};
+                for (std::size_t k = begin; k < end; ++k) {
+                    const StatisticsSegment& s = segments[k];
+                    // A single sample has no unbiased variance; the biased one is kept.
+                    const double n = static_cast<double>(s.samples);
+                    table.norm[k - begin] = {.mean = input<float>(in, 1 + 2 * k),
+                                             .variance = input<float>(in, 2 + 2 * k),
+                                             .offset = static_cast<std::int32_t>(s.offset),
+                                             .channels = static_cast<std::int32_t>(s.channels),
+                                             .unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1)};
+                }
+                float* const statistics = output<float>(out, 0);
+                update_statistics(
+                    statistics, before < 0 ? statistics : input<float>(in, static_cast<std::size_t>(before)),
+                    table, static_cast<int>(end - begin), input<GradientCheck>(in, 0), momentum, stream);
+            }
+        });
 }
 
 MadeOp make_update_average(const OpDesc& desc, const Context&) {
