@@ -109,7 +109,6 @@ class Forward {
             program.count = builder_.add_buffer("count", TensorDesc({1}, Layout::plain, DType::i32));
             builder_.add_step("take batch", Phase::forward, desc, {all, builder_.control()},
                               {x, program.labels, program.count});
-            program.steps.back().bytes -= static_cast<double>(layout.bytes) * (slots - 1);  // it reads one
         } else {
             program.images = builder_.add_buffer("images", images, Space::input, 0);
             program.input_bytes = images.bytes();

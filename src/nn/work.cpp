@@ -70,6 +70,8 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
     for (std::size_t i = 0; i < desc.outputs.size(); ++i) once += out(i);
     const auto dy2 = [&](std::size_t i) { return desc.second_gradient ? in(i) : 0; };
     switch (desc.kind) {
+        case OpKind::take_batch:  // of one slot
+            return once - in(0) + in(0) / static_cast<double>(desc.inputs[0][0]);
         case OpKind::conv2d:
             return once - unread(desc, desc.inputs[0]);
         case OpKind::conv2d_backward_weights:
@@ -105,6 +107,7 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             return work.gradients + 8 * (1 + moments) * work.trained + 2 * work.copied;
         }
         case OpKind::update_statistics:
+            return desc.inputs.size() % 2 == 0 ? once : once + out(0);  // even: from another buffer
         case OpKind::update_average:
             return once + out(0);
         default:
