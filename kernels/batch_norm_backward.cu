@@ -26,17 +26,17 @@ struct Sum {
     __device__ Loaded<V> load(std::int64_t, std::int64_t at) const {
         Loaded<V> loaded;
         loaded.dy = load_pack<V>(dy + at);
-        loaded.dy2 = dy2 ? load_pack<V>(dy2 + at) : Pack<T, V>{};
-        if constexpr (with_y) {
-            if (y) loaded.y = load_pack<V>(y + at);
-        }
+        // Where there is no such tensor dy again, from L1: a vector loaded in a branch takes a register an element.
+        loaded.dy2 = load_pack<V>((dy2 ? dy2 : dy) + at);
+        if constexpr (with_y) loaded.y = load_pack<V>((y ? y : dy) + at);
         return loaded;
     }
     template <int V>
     __device__ void make(const Loaded<V>& loaded, float (&g)[V]) const {
 #pragma unroll
         for (int k = 0; k < V; ++k) {
-            g[k] = to_float(loaded.dy.v[k]) + to_float(loaded.dy2.v[k]);
+            g[k] = to_float(loaded.dy.v[k]);
+            if (dy2) g[k] += to_float(loaded.dy2.v[k]);
             if constexpr (with_y)
                 if (y && !(to_float(loaded.y.v[k]) > 0)) g[k] = 0;
         }

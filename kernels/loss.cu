@@ -102,8 +102,8 @@ __global__ void __launch_bounds__(most_threads)
     });
 }
 
-// result = sum of the rows in a fixed order; one block, bytes moved: 24 N.
-__global__ void __launch_bounds__(most_threads)
+// result = sum of the rows in a fixed order; one block (which may have all registers), bytes moved: 24 N.
+__global__ void __launch_bounds__(most_threads, 1)
     sum_rows_kernel(BatchResult* __restrict__ result, const RowResult* __restrict__ rows,  // [N]
                     const std::int32_t* __restrict__ count, std::int64_t n) {
     const std::int64_t valid = *count < n ? *count : n;

@@ -7,10 +7,13 @@ namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
 
+// Blocks a multiprocessor are asked for, 4 or 2, so that the 528 tiles of a large tensor are one or two whole waves;
+// where nothing is said, ptxas chose 40 registers here, and spilled for it.
+
 // y[n][oy][ox][c] = max over ky, kx of x[n][oy stride - padding + ky][ox stride - padding + kx][c]
 // Bytes: x once from memory (its windows overlap in L1 and L2), y and index once.
 template <typename T, int V>
-__global__ void __launch_bounds__(tile_threads)
+__global__ void __launch_bounds__(tile_threads, 4)
     max_pool_kernel(T* __restrict__ y,                 // [N,OH,OW,C]
                     std::uint8_t* __restrict__ index,  // [N,OH,OW,C]
                     const T* __restrict__ x,           // [N,H,W,C]
@@ -26,7 +29,7 @@ __global__ void __launch_bounds__(tile_threads)
 // dx[n][iy][ix][c] = sum of dy[n][oy][ox][c] where index[n][oy][ox][c] is the place of (iy, ix)
 // Bytes: dy and index once from memory, dx once.
 template <typename T, int V>
-__global__ void __launch_bounds__(tile_threads)
+__global__ void __launch_bounds__(tile_threads, 2)
     max_pool_backward_kernel(T* __restrict__ dx,                      // [N,H,W,C]
                              const T* __restrict__ dy,                // [N,OH,OW,C]
                              const T* __restrict__ dy2,               // [N,OH,OW,C] or null
@@ -57,7 +60,7 @@ ChannelTiles image_tiles(std::int64_t images, std::int64_t pixels, std::int64_t 
 
 // y[n][c] = sum over p of x[n][p][c], / pixels. Bytes: x once.
 template <typename U, typename T, int V>
-__global__ void __launch_bounds__(tile_threads)
+__global__ void __launch_bounds__(tile_threads, 4)
     global_average_pool_kernel(U* __restrict__ y,        // [N,C]
                                const T* __restrict__ x,  // [N,pixels,C]
                                ChannelTiles tiles) {
@@ -81,7 +84,7 @@ __global__ void __launch_bounds__(tile_threads)
 
 // Bytes: dx once.
 template <typename T, typename U, int V>
-__global__ void __launch_bounds__(tile_threads)
+__global__ void __launch_bounds__(tile_threads, 4)
     global_average_pool_backward_kernel(T* __restrict__ dx,        // [N,pixels,C]
                                         const U* __restrict__ dy,  // [N,C]
                                         ChannelTiles tiles) {
