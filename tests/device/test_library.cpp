@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <string>
 
 #include "device/cuda/library.h"
 #include "device/cuda/machine.h"
@@ -20,6 +22,12 @@ TEST_F(LibraryPath, a_library_is_found_in_the_folders_of_the_variable) {
     const SharedLibrary library("libonecycle_found.so", "the test's library");
     EXPECT_EQ(library.function<int()>("onecycle_found")(), 42);
     EXPECT_THROW(library.function<int()>("onecycle_not_there"), Error);
+}
+
+TEST_F(LibraryPath, the_folder_that_holds_wheels_of_libraries_will_do) {
+    const std::string wheels = std::filesystem::path(ONECYCLE_TEST_LIBRARIES).parent_path().parent_path();
+    ::setenv("ONECYCLE_LIBRARY_PATH", wheels.c_str(), 1);
+    EXPECT_EQ(SharedLibrary("libonecycle_found.so", "ours").function<int()>("onecycle_found")(), 42);
 }
 
 TEST_F(LibraryPath, the_variable_goes_before_what_the_system_has) {

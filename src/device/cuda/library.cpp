@@ -2,8 +2,11 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
+#include <system_error>
 #include <vector>
 
 #include "onecycle/error.h"
@@ -17,8 +20,17 @@ std::vector<std::string> folders() {
     std::vector<std::string> found;
     const char* named = std::getenv("ONECYCLE_LIBRARY_PATH");
     std::istringstream path(named ? named : "");
-    for (std::string folder; std::getline(path, folder, ':');)
-        if (!folder.empty()) found.push_back(folder + "/");
+    for (std::string folder; std::getline(path, folder, ':');) {
+        if (folder.empty()) continue;
+        found.push_back(folder + "/");
+        std::vector<std::string> wheels;  // folder/cudnn/lib/ and so on
+        std::error_code none;
+        for (const auto& entry : std::filesystem::directory_iterator(folder, none))
+            if (std::filesystem::is_directory(entry.path() / "lib", none))
+                wheels.push_back((entry.path() / "lib" / "").string());
+        std::sort(wheels.begin(), wheels.end());
+        found.insert(found.end(), wheels.begin(), wheels.end());
+    }
     found.push_back("");
     found.push_back("/usr/local/cuda/lib64/");
     return found;

@@ -9,10 +9,10 @@ namespace onecycle {
 class SharedLibrary {
   public:
     // `file`: "libcudnn.so.9"; `what`: "cuDNN 9". Looked for in the folders of the environment variable
-    // ONECYCLE_LIBRARY_PATH, separated by colons (those of PyTorch's wheels, for example: .../site-packages/nvidia/
-    // cudnn/lib and .../nvidia/cu13/lib), then where the system looks, then where NVIDIA installs the toolkit.
-    // What the library itself opens (cuDNN has seven parts) lies beside it: NVIDIA's know that by their own
-    // RUNPATH. Throws Error(device) naming the file when it is nowhere.
+    // ONECYCLE_LIBRARY_PATH, separated by colons, and in what they hold as */lib (so .../site-packages/nvidia serves
+    // for PyTorch's wheels); then where the system looks; then where NVIDIA installs the toolkit. What the library
+    // itself opens (cuDNN has seven parts) lies beside it: NVIDIA's know that by their own RUNPATH. Throws
+    // Error(device) naming the file when it is nowhere.
     SharedLibrary(const std::string& file, const std::string& what);
 
     // A function of the library by its C name. Throws Error(device) when it is not in this version.
