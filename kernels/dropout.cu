@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(threads)
     dropout_kernel(T* __restrict__ y,        // [n]
                    const T* __restrict__ x,  // [n]
                    const StepControl* __restrict__ control, DropoutRule rule, std::int64_t n) {
-    const RandomStream numbers = rule.numbers(control->update);
+    const RandomStream numbers = rule.numbers(*control);
     const std::int64_t quads = (n + 3) / 4, stride = std::int64_t{gridDim.x} * threads;
     for (std::int64_t q = std::int64_t{blockIdx.x} * threads + threadIdx.x; q < quads; q += stride) {
         const PhiloxBlock random = numbers.block(static_cast<std::uint32_t>(q));

@@ -82,7 +82,8 @@ class Info : public Verb {
         row("file", printable(info.file));
         if (info.model) {
             const ModelInfo& m = *info.model;
-            row("arch", m.arch + (m.stem == Stem::small ? ", small stem" : ""));
+            row("arch", m.arch + (m.stem == Stem::small ? ", small stem" : "") +
+                            (m.head == Head::fastai ? ", fastai's head" : ""));
             row("classes", fmt::format("{}: {}", m.class_count, joined(m.classes, 10)));
             row("images", fmt::format("{0} x {0}, crop-pct {1}, mean {2}, std {3}", m.size, m.crop_pct,
                                       fmt::join(m.mean, ","), fmt::join(m.stddev, ",")));

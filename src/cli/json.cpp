@@ -102,6 +102,7 @@ std::string to_json(const FileInfo& info) {
         const ModelInfo& m = *info.model;
         json.update({{"arch", m.arch},
                      {"stem", to_string(m.stem)},
+                     {"head", to_string(m.head)},
                      {"classes", m.classes},
                      {"size", m.size},
                      {"crop_pct", m.crop_pct},

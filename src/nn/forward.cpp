@@ -334,7 +334,6 @@ class Forward {
         desc.dropout = l.dropout;
         desc.seed = builder_.program.key.seed;
         desc.dropout_layer = number;
-        desc.micro = builder_.program.key.micro;
         builder_.add_step(name, Phase::forward, desc, {x, builder_.control()}, {y});
         finish(i, y, {.x = x, .step = static_cast<int>(builder_.program.steps.size()) - 1});
     }

@@ -63,6 +63,11 @@ std::vector<std::string> describe(const LearnerCore& core) {
                                 to_string(o.optimizer), core.engine.device->name()));
     lines.push_back(fmt::format("{} of {}: {}", counted(all_epochs(o), "epoch"),
                                 counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
+    if (o.freeze_epochs > 0)
+        lines.push_back(fmt::format("first {} of the head alone{}; then, at half the rate, {}",
+                                    counted(o.freeze_epochs, "epoch"),
+                                    o.freeze_bn ? "" : " and the body's batch norms",
+                                    o.freeze == "none" ? "of everything" : "of all but " + o.freeze));
     if (steps < few_steps) lines.push_back(few_steps_line(core, steps));
     if (o.size < 64 && o.stem == Stem::imagenet)
         lines.push_back(

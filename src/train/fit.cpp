@@ -132,8 +132,11 @@ class Fit {
         if (stage == 0) return;
         set_loss_scale(before.loss_scale, before.good_steps);
         core_.log(LogLevel::info,
-                  fmt::format("all but {} learn now, at {:.3g} and below",
-                              stages_[stage].frozen.parts ? core_.options.freeze : "nothing", stage_lr_));
+                  fmt::format("{} now, the head at up to {:.3g}",
+                              stages_[stage].frozen.parts
+                                  ? "what --freeze " + core_.options.freeze + " leaves free learns"
+                                  : "everything learns",
+                              stage_lr_));
     }
 
     void enter_stage(std::size_t stage) {

@@ -181,6 +181,30 @@ TEST(Dropout, masks_follow_the_update_and_nothing_else) {
     EXPECT_NE(digest_of(1, 0, 4), expected);
 }
 
+// Micro batches of equal images: with equal masks the mean gradient would be that of one of them.
+TEST(Dropout, of_every_micro_batch_is_another_one) {
+    ProgramKey key = key_of(0, false);
+    key.optimizer.accumulate = 4;
+    std::vector<double> losses;
+    Session session(tiny, key);  // the first micro batch
+    key.micro = 1;
+    Program middle = compile(session.network, session.layout, *session.backend, key);
+    DeviceMemory arena(*session.device, middle.arena_bytes);
+    Runnable between(middle, session.state, arena);
+    prepare(session);
+    const auto pixels = reference::images("images", 4, 32);
+    const auto labels = reference::labels("labels", 4, 10);
+    between.set_batch(pixels.data(), labels.data(), 4);
+    session.runnable.launch();
+    losses.push_back(session.runnable.read_result().loss);
+    for (int micro = 1; micro < 3; ++micro) {
+        between.launch();
+        losses.push_back(between.read_result().loss);
+    }
+    for (std::size_t a = 0; a < losses.size(); ++a)
+        for (std::size_t b = 0; b < a; ++b) EXPECT_NE(losses[a], losses[b]) << a << " and " << b;
+}
+
 TEST(Dropout, of_a_step_is_the_same_after_the_steps_before_and_alone) {
     Session through(tiny, key_of(0, false)), resumed(tiny, key_of(0, false));
     prepare(through);

@@ -16,13 +16,13 @@ MadeOp make_dropout(const OpDesc& given, const Context& context) {
     require_like(desc, desc.outputs[0], x, "y");
     require(x.layout == Layout::plain && x.elements() < std::int64_t{1} << 34, desc,
             "x is not in plain order, or has 2^34 elements or more");
-    const DropoutRule rule(desc.dropout, desc.seed, desc.dropout_layer, desc.micro);
+    const DropoutRule rule(desc.dropout, desc.seed, desc.dropout_layer);
     return made_of(
         desc, 0,
         [rule, n = x.elements(), threads = context.threads](void* const* in, void* const* out, void*) {
             const float* const from = floats(in[0]);
             float* const to = floats_out(out[0]);
-            const RandomStream numbers = rule.numbers(static_cast<const StepControl*>(in[1])->update);
+            const RandomStream numbers = rule.numbers(*static_cast<const StepControl*>(in[1]));
             parallel_flat(threads_for(threads, 8 * n), n, [&](Range range) {
                 for (std::int64_t i = range.begin; i < range.end; i += 4) {
                     const PhiloxBlock random = numbers.block(static_cast<std::uint32_t>(i / 4));

@@ -13,7 +13,7 @@ MadeOp make_dropout(const OpDesc& given, const Context&) {
     require_like(desc, desc.outputs[0], x, "y");
     require(x.layout == Layout::plain && x.elements() > 0 && x.elements() < std::int64_t{1} << 34, desc,
             "x is not in plain order, or has no or 2^34 elements or more");
-    const DropoutRule rule(desc.dropout, desc.seed, desc.dropout_layer, desc.micro);
+    const DropoutRule rule(desc.dropout, desc.seed, desc.dropout_layer);
     return with_float_type(desc, x.type, [&]<typename T>() {
         return made_of(
             desc, 0, [rule, n = x.elements()](void* const* in, void* const* out, void*, cudaStream_t stream) {
