@@ -55,6 +55,16 @@ std::string to_json(const std::vector<Prediction>& predictions) {
     return text(list);
 }
 
+std::string to_json(const ExportResult& result) {
+    return text({{"file", result.file},
+                 {"format", result.format},
+                 {"bytes", result.bytes},
+                 {"model", result.info.path},
+                 {"arch", result.info.arch},
+                 {"classes", result.info.classes},
+                 {"size", result.info.size}});
+}
+
 std::string to_json(const FitResult& result, const std::string& run) {
     Json epochs = Json::array();
     for (const EpochReport& e : result.epochs)

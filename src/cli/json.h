@@ -9,6 +9,7 @@
 
 #include "device/cuda/machine.h"
 #include "onecycle/evaluation.h"
+#include "onecycle/export.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
 #include "onecycle/safetensors.h"
@@ -18,6 +19,7 @@ namespace onecycle::cli {
 
 std::string to_json(const Evaluation& evaluation);
 std::string to_json(const std::vector<Prediction>& predictions);
+std::string to_json(const ExportResult& result);
 std::string to_json(const FitResult& result, const std::string& run);
 
 std::string to_json(const Profile& profile);

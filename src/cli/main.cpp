@@ -32,6 +32,7 @@ constexpr VerbEntry verbs[] = {
     {"finetune", "train from someone's weights: the head first, then everything", make_finetune},
     {"eval", "how good a model is on a folder of images", make_eval},
     {"predict", "what a model sees in images", make_predict},
+    {"export", "a model for other programs: safetensors or ONNX", make_export},
     {"plan", "the schedule, or the program of a training step", make_plan},
     {"info", "what a model, checkpoint or run folder holds", make_info},
     {"profile", "what each operation of a training step costs, and what the hardware allows", make_profile},

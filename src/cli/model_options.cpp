@@ -5,16 +5,21 @@
 
 namespace onecycle::cli {
 
-void declare_model_options(Arguments& a, std::string& model, ModelOptions& options) {
+void declare_conventions(Arguments& a, ModelOptions& options) {
     const std::string own = "the model's own";
-    a.group("Model");
-    a.text("--model", "M", model, "a run folder (its best checkpoint), a checkpoint or a .safetensors file");
     a.whole("--size", options.size, "pixels, square [" + own + "]");
     a.number("--crop-pct", options.crop_pct, "the short side becomes size / this [" + own + "]");
     a.value("--mean", "R,G,B", own, "subtracted from pixels in 0..1",
             [&options](const std::string& text) { options.mean = parse_triple("--mean", text); });
     a.value("--std", "R,G,B", own, "pixels are then divided by it",
             [&options](const std::string& text) { options.stddev = parse_triple("--std", text); });
+}
+
+void declare_model_options(Arguments& a, std::string& model, ModelOptions& options) {
+    a.group("Model");
+    a.text("--model", "M", model,
+           "a run folder (its best checkpoint), a checkpoint, a .safetensors or a .pth file");
+    declare_conventions(a, options);
     a.group("Running");
     a.whole("--batch-size", options.batch_size, "images per batch");
     a.whole("--threads", options.threads, "0: all cores");

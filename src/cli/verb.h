@@ -31,6 +31,7 @@ std::unique_ptr<Verb> make_train();
 std::unique_ptr<Verb> make_finetune();
 std::unique_ptr<Verb> make_eval();
 std::unique_ptr<Verb> make_predict();
+std::unique_ptr<Verb> make_export();
 std::unique_ptr<Verb> make_plan();
 std::unique_ptr<Verb> make_info();
 std::unique_ptr<Verb> make_profile();

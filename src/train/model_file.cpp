@@ -205,6 +205,25 @@ std::optional<RecordedSplit> recorded_split(const ModelInfo& info) {
     return split;
 }
 
+ModelInfo with_options(ModelInfo info, const ModelOptions& options) {
+    info.size = options.size.value_or(info.size);
+    info.crop_pct = options.crop_pct.value_or(info.crop_pct);
+    info.mean = options.mean.value_or(info.mean);
+    info.stddev = options.stddev.value_or(info.stddev);
+    // The same ranges as in a training; a batch of one is fine here.
+    check(TrainOptions{.arch = info.arch,
+                       .stem = info.stem,
+                       .size = info.size,
+                       .crop_pct = info.crop_pct,
+                       .mean = info.mean,
+                       .stddev = info.stddev,
+                       .batch_size = options.batch_size == 1 ? 2 : options.batch_size,
+                       .threads = options.threads,
+                       .device = options.device,
+                       .precision = options.precision});
+    return info;
+}
+
 Network network_of(const ModelInfo& info, int size) {
     return resnet(
         {.arch = info.arch, .classes = info.class_count, .size = size, .stem = info.stem, .head = info.head});

@@ -23,6 +23,9 @@ inline constexpr const char* training_prefix = "training.";
 // Throws Error(model): see read_model_info().
 ModelInfo describe_model(const TensorFile& file);
 
+// What is said other than the file does. Throws Error(usage) for what is out of range.
+ModelInfo with_options(ModelInfo info, const ModelOptions& options);
+
 // The network that `info` speaks of, for another size in pixels perhaps.
 Network network_of(const ModelInfo& info, int size);
 

@@ -1,0 +1,123 @@
+#include "onecycle/export.h"
+
+#include <fmt/format.h>
+
+#include "core/file.h"
+#include "onecycle/error.h"
+#include "onecycle/run_folder.h"
+#include "train/model_file.h"
+#include "train/onnx_export.h"
+#include "train/options_record.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr const char* cannot_export = "cannot export";
+
+enum class Format { safetensors, onnx };
+
+Format format_of(const std::string& to, const ExportOptions& options) {
+    if (to.ends_with(".onnx")) return Format::onnx;
+    if (!to.ends_with(".safetensors"))
+        throw Error(ErrorKind::usage, cannot_export, to, "its ending tells no format that can be written",
+                    "name it FILE.safetensors or FILE.onnx");
+    if (options.keep_bn || options.with_preprocessing)
+        throw Error(ErrorKind::usage, cannot_export, options.keep_bn ? "--keep-bn" : "--with-preprocessing",
+                    "a .safetensors file has no graph", "leave it out, or export to FILE.onnx");
+    return Format::safetensors;
+}
+
+void check_target(FileSystem& fs, const std::string& to, bool force) {
+    FileStatus status;
+    if (fs.status(to, status) == 0) {
+        if (status.type != FileStatus::Type::regular)
+            throw Error(ErrorKind::io, cannot_export, to, "this is no regular file", "give another name");
+        if (!force)
+            throw Error(ErrorKind::io, cannot_export, to, "the file exists",
+                        "give another name, or --force to replace it");
+    }
+    if (const int failed = fs.status(parent_directory(to), status))
+        throw file_error(cannot_export, parent_directory(to), -failed);
+}
+
+// What a model says of itself; of its training only what tells which images it has seen.
+std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
+    const auto triple = [](const std::array<double, 3>& v) { return fmt::format("{}", fmt::join(v, ",")); };
+    std::map<std::string, std::string> metadata = {
+        {"format", "pt"},  // how other tools know that names and shapes are PyTorch's
+        {"arch", info.arch},
+        {"stem", to_string(info.stem)},
+        {"size", std::to_string(info.size)},
+        {"crop_pct", to_text(info.crop_pct)},
+        {"mean", triple(info.mean)},
+        {"std", triple(info.stddev)}};
+    if (info.named) metadata["classes"] = to_json_list(info.classes);
+    for (const char* key : {"dataset", "split_seed", "split_fraction"})
+        if (const auto found = info.metadata.find(key); found != info.metadata.end()) metadata.insert(*found);
+    return metadata;
+}
+
+std::map<std::string, std::string> onnx_metadata(const ModelInfo& info) {
+    const auto triple = [](const std::array<double, 3>& v) {
+        return fmt::format("[{}]", fmt::join(v, ", "));
+    };
+    return {{"arch", fmt::format("\"{}\"", info.arch)},
+            {"classes", to_json_list(info.classes)},
+            {"size", std::to_string(info.size)},
+            {"crop_pct", to_text(info.crop_pct)},
+            {"mean", triple(info.mean)},
+            {"std", triple(info.stddev)}};
+}
+
+using Weights = std::map<std::string, HostTensor>;
+
+std::uint64_t write_weights(const std::string& to, const TensorFile& file, const Network& network,
+                            const Weights& weights, const ModelInfo& info, FileSystem& fs) {
+    std::vector<TensorSource> sources;
+    for (const auto& [name, tensor] : weights)
+        sources.push_back(float_tensor(name, tensor.shape, tensor.values));
+    std::map<std::string, std::int64_t> batches;  // 0 where the file does not tell
+    for (const std::string& norm : network.statistics()) {
+        const std::string name = norm + ".num_batches_tracked";
+        std::int64_t& count = batches[name];
+        const TensorInfo* stored = file.find(name);
+        if (stored && stored->type == StoredType::i64 && stored->bytes == sizeof count)
+            file.read(name, std::as_writable_bytes(std::span(&count, 1)));
+        sources.push_back(
+            {name, StoredType::i64, {}, [&count] { return std::as_bytes(std::span(&count, 1)); }});
+    }
+    const auto metadata = metadata_of(info);
+    write_safetensors(to, sources, metadata, fs);
+    return safetensors_size(to, sources, metadata);
+}
+
+std::uint64_t write_graph(const std::string& to, const Network& network, const Weights& weights,
+                          const ModelInfo& info, const ExportOptions& options, FileSystem& fs) {
+    OnnxModel model = onnx_model(network, weights,
+                                 {.keep_bn = options.keep_bn,
+                                  .with_preprocessing = options.with_preprocessing,
+                                  .mean = info.mean,
+                                  .stddev = info.stddev});
+    model.name = info.arch;
+    model.metadata = onnx_metadata(info);
+    return write_onnx(to, model, fs);
+}
+
+}  // namespace
+
+ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options) {
+    FileSystem& fs = posix_file_system();
+    const Format format = format_of(to, options);
+    const auto file = open_tensor_file(resolve_model(model));
+    const ModelInfo info = with_options(describe_model(*file), options.model);
+    check_target(fs, to, options.force);
+    file->verify();
+    const Network network = network_of(info, info.size);
+    const Weights weights = read_weights(*file, network);
+    if (format == Format::onnx)
+        return {to, "onnx", write_graph(to, network, weights, info, options, fs), info};
+    return {to, "safetensors", write_weights(to, *file, network, weights, info, fs), info};
+}
+
+}  // namespace onecycle

@@ -1,0 +1,132 @@
+"""Do other programs understand what `onecycle export` writes?
+
+    python tests/reference/check_exports.py build/onecycle
+
+Needs torch, torchvision, timm, safetensors, onnx and onnxruntime. For ResNet18, 34 and 50 with both stems, seeded random
+weights and batch norm statistics: a .safetensors export must load into torchvision's and timm's models with strict=True
+and hold the same values; an .onnx export must satisfy onnx.checker and give torchvision's logits in onnxruntime within
+1e-4, one image or three, batch norms folded or kept, from pixels or normalised; our own probabilities must be
+those of the same logits. Not part of the tests that every commit runs: those compare a small file with one that was checked here.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+import timm
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def network(arch, small, classes, seed):
+    torch.manual_seed(seed)
+    model = getattr(torchvision.models, arch)(num_classes=classes)
+    if small:
+        model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.0)
+            module.bias.data.normal_(0, 0.1)
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+            module.num_batches_tracked.fill_(7)
+    return model.eval()
+
+
+def worst(a, b):
+    return float(np.abs(np.asarray(a) - np.asarray(b)).max())
+
+
+class Checks:
+    def __init__(self, binary, folder):
+        self.binary, self.folder, self.failed = binary, folder, 0
+
+    def run(self, *words):
+        return subprocess.run([self.binary, *map(str, words)], check=True, capture_output=True, text=True).stdout
+
+    def say(self, good, text):
+        self.failed += not good
+        print("ok  " if good else "FAIL", text, flush=True)
+
+    def equal(self, name, file, model):
+        ours, theirs = load_file(file), model.state_dict()
+        model.load_state_dict(ours, strict=True)
+        same = ours.keys() == theirs.keys() and all(
+            ours[k].dtype == theirs[k].dtype and torch.equal(ours[k], theirs[k]) for k in theirs)
+        self.say(same, f"{name}: safetensors, every tensor equal, strict")
+
+    def logits(self, name, file, images, expected, tolerance=1e-4):
+        model = onnx.load(file)
+        onnx.checker.check_model(model, full_check=True)
+        assert model.opset_import[0].version == 17, model.opset_import
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        output = session.get_outputs()[0]
+        assert output.name == "logits" and output.shape == ["N", expected.shape[1]], (output.name, output.shape)
+        away = max(worst(session.run(None, {session.get_inputs()[0].name: images[:n]})[0], expected[:n]) for n in (1, 3))
+        self.say(away <= tolerance, f"{name}: onnxruntime's logits differ by {away:.1e}")
+        return model
+
+    def network(self, arch, small):
+        size, classes = (32, 10) if small else (64, 1000)
+        name = f"{arch}, {'small' if small else 'imagenet'} stem"
+        model = network(arch, small, classes, seed=len(arch) + small)
+        source = self.folder / "source.pth"
+        torch.save(model.state_dict(), source)
+        pixels = np.random.default_rng(1).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+        inputs = (pixels.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+        inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+        with torch.no_grad():
+            expected = model(torch.from_numpy(inputs)).numpy()
+
+        weights = str(self.folder / "weights.safetensors")
+        self.run("export", source, "--to", weights, "--size", size, "--force")
+        self.equal(name, weights, model)
+        if not small:
+            timm.create_model(arch, num_classes=classes).load_state_dict(load_file(weights), strict=True)
+            self.say(True, f"{name}: timm, strict")
+        for options in ([], ["--keep-bn"], ["--with-preprocessing"]):
+            graph = str(self.folder / "graph.onnx")
+            self.run("export", weights, "--to", graph, "--force", *options)
+            images = pixels if "--with-preprocessing" in options else inputs
+            written = self.logits(f"{name} {' '.join(options)}", graph, images, expected)
+            norms = sum(node.op_type == "BatchNormalization" for node in written.graph.node)
+            assert (norms > 0) == ("--keep-bn" in options), norms
+            metadata = {entry.key: json.loads(entry.value) for entry in written.metadata_props}
+            assert metadata["size"] == size and metadata["crop_pct"] == 0.875 and metadata["mean"] == list(MEAN)
+            assert metadata["std"] == list(STD) and len(metadata["classes"]) == classes, metadata
+
+        for i in range(3):
+            Image.fromarray(pixels[i]).save(self.folder / f"{i}.png")
+        answers = json.loads(self.run("predict", *(self.folder / f"{i}.png" for i in range(3)), "--model", weights,
+                                      "--top", classes, "--json"))
+        ours = np.array([[entry["probability"] for entry in sorted(a["top"], key=lambda e: e["index"])] for a in answers])
+        # Logits are known from probabilities up to a constant.
+        ours = np.log(ours) - np.log(ours).mean(1, keepdims=True)
+        away = worst(ours, expected - expected.mean(1, keepdims=True))
+        self.say(away <= 1e-4, f"{name}: our own logits differ by {away:.1e}")
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("binary", help="build/onecycle")
+    with tempfile.TemporaryDirectory() as folder:
+        checks = Checks(arguments.parse_args().binary, pathlib.Path(folder))
+        for arch in ("resnet18", "resnet34", "resnet50"):
+            for small in (False, True):
+                checks.network(arch, small)
+        sys.exit(checks.failed > 0)
+
+
+if __name__ == "__main__":
+    main()
