@@ -1,12 +1,15 @@
 """Do other programs understand what `onecycle export` writes?
 
-    python tests/reference/check_exports.py build/onecycle
+    python tests/reference/check_exports.py              # the files that the tests compare with
+    python tests/reference/check_exports.py build/onecycle   # and what the program writes now
 
 Needs torch, torchvision, timm, safetensors, onnx and onnxruntime. For ResNet18, 34 and 50 with both stems, seeded random
 weights and batch norm statistics: a .safetensors export must load into torchvision's and timm's models with strict=True
 and hold the same values; an .onnx export must satisfy onnx.checker and give torchvision's logits in onnxruntime within
 1e-4, one image or three, batch norms folded or kept, from pixels or normalised; our own probabilities must be
-those of the same logits. Not part of the tests that every commit runs: those compare a small file with one that was checked here.
+those of the same logits. Not part of what runs for every commit: tests/train/test_onnx_export.cpp compares its graphs with
+data/onnx/*.onnx, which are checked here.
+Versions used: torch 2.11.0, torchvision 0.26, timm 1.0.31, onnx 1.23.2, onnxruntime 1.32.0.
 """
 
 import argparse
@@ -21,10 +24,13 @@ import onnx
 import onnxruntime
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
+
+import formula
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -42,6 +48,29 @@ def network(arch, small, classes, seed):
             module.running_var.uniform_(0.5, 1.5)
             module.num_batches_tracked.fill_(7)
     return model.eval()
+
+
+def every_place(images):
+    """The network of tests/train/test_onnx_export.cpp, in double precision."""
+    def tensor(name, *shape):
+        return torch.tensor(formula.parameter(name, shape)).double()
+
+    def conv(name, x, out, kernel, stride):
+        return F.conv2d(x, tensor(name + ".weight", out, x.shape[1], kernel, kernel), stride=stride, padding=kernel // 2)
+
+    def norm(name, x):
+        of = {part: tensor(f"{name}.{part}", x.shape[1]) for part in ("running_mean", "running_var", "weight", "bias")}
+        return F.batch_norm(x, **of, eps=1e-5)
+
+    def linear(name, x, out):
+        return F.linear(x, tensor(name + ".weight", out, x.shape[1]), tensor(name + ".bias", out))
+
+    x = F.max_pool2d(norm("stem.norm", conv("stem.conv", images, 8, 3, 1)).relu(), 3, 2, 1)
+    x = norm("block.norm", conv("block.conv", x, 8, 3, 2))
+    x = conv("twice.conv", x + x.relu(), 8, 1, 1)
+    x = norm("head.norm", (x + norm("twice.norm", x)).mean((2, 3)))
+    x = norm("hidden.norm", linear("hidden", x, 6).relu())
+    return linear("fc", x, 5).numpy()
 
 
 def worst(a, b):
@@ -76,6 +105,14 @@ class Checks:
         away = max(worst(session.run(None, {session.get_inputs()[0].name: images[:n]})[0], expected[:n]) for n in (1, 3))
         self.say(away <= tolerance, f"{name}: onnxruntime's logits differ by {away:.1e}")
         return model
+
+    def committed(self):
+        pixels = formula.images("every place", 3, 12)
+        inputs = ((pixels / 255 - MEAN) / STD).transpose(0, 3, 1, 2).astype(np.float32)
+        expected = every_place(torch.from_numpy(inputs).double())
+        for name in ("folded", "kept", "pixels"):
+            file = pathlib.Path(__file__).parent / f"data/onnx/{name}.onnx"
+            self.logits(file.name, str(file), pixels if name == "pixels" else inputs, expected, 1e-5)
 
     def network(self, arch, small):
         size, classes = (32, 10) if small else (64, 1000)
@@ -119,10 +156,12 @@ class Checks:
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("binary", help="build/onecycle")
+    arguments.add_argument("binary", nargs="?", help="build/onecycle")
+    binary = arguments.parse_args().binary
     with tempfile.TemporaryDirectory() as folder:
-        checks = Checks(arguments.parse_args().binary, pathlib.Path(folder))
-        for arch in ("resnet18", "resnet34", "resnet50"):
+        checks = Checks(binary, pathlib.Path(folder))
+        checks.committed()
+        for arch in ("resnet18", "resnet34", "resnet50") if binary else ():
             for small in (False, True):
                 checks.network(arch, small)
         sys.exit(checks.failed > 0)

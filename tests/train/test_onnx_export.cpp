@@ -1,0 +1,112 @@
+// Graphs of networks. tests/reference/check_exports.py has run the files in tests/reference/data/onnx in onnxruntime.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "reference/formula.h"
+#include "train/onnx_export.h"
+#include "train/tiny.h"
+
+namespace onecycle {
+namespace {
+
+using testing::read_text;
+
+std::map<std::string, HostTensor> formula_weights(const Network& network) {
+    std::map<std::string, HostTensor> weights;
+    const auto add = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+        weights[name] = {shape, reference::parameter(name, shape)};
+    };
+    for (const Parameter& parameter : network.parameters()) add(parameter.name, parameter.shape);
+    for (const std::string& norm : network.statistics())
+        for (const char* statistic : {".running_mean", ".running_var"})
+            add(norm + statistic, weights.at(norm + ".weight").shape);
+    return weights;
+}
+
+// A batch norm in every place: after a convolution that nothing else reads, after one that something else reads too, read
+// by two itself, before a linear layer, between two.
+Network every_place() {
+    Network net;
+    int x = net.input(3, 12, 12);
+    x = net.max_pool(net.relu(net.batch_norm("stem.norm", net.conv2d("stem.conv", x, 8, 3, 1, 1))), 3, 2, 1);
+    x = net.batch_norm("block.norm", net.conv2d("block.conv", x, 8, 3, 2, 1));
+    x = net.add(x, net.relu(x));
+    x = net.conv2d("twice.conv", x, 8, 1, 1, 0);
+    x = net.add(x, net.batch_norm("twice.norm", x));
+    x = net.batch_norm("head.norm", net.global_average_pool(x));
+    x = net.batch_norm("hidden.norm", net.relu(net.linear("hidden", x, 6)));
+    net.linear("fc", x, 5);
+    return net;
+}
+
+std::vector<std::string> operations(const OnnxModel& model) {
+    std::vector<std::string> names;
+    for (const OnnxNode& node : model.nodes) names.push_back(node.op);
+    return names;
+}
+
+std::ptrdiff_t count(const OnnxModel& model, const std::string& op) {
+    const auto names = operations(model);
+    return std::count(names.begin(), names.end(), op);
+}
+
+TEST(OnnxExport, writes_the_files_that_onnxruntime_has_run) {
+    const Network network = every_place();
+    const testing::TemporaryFolder folder;
+    for (const auto& [name, options] : {std::pair<std::string, OnnxOptions>{"folded", {}},
+                                        {"kept", {.keep_bn = true}},
+                                        {"pixels", {.with_preprocessing = true}}}) {
+        OnnxModel model = onnx_model(network, formula_weights(network), options);
+        model.name = name;
+        const std::string file = folder / (name + ".onnx");
+        write_onnx(file, model);
+        const std::string bytes = read_text(file);
+        if (bytes == read_text(std::string(ONECYCLE_TEST_DATA) + "/onnx/" + name + ".onnx")) continue;
+        std::filesystem::copy_file(file, name + ".onnx", std::filesystem::copy_options::overwrite_existing);
+        ADD_FAILURE() << name << ".onnx differs. Where it should: put the new one, "
+                      << std::filesystem::absolute(name + ".onnx")
+                      << ", into tests/reference/data/onnx and run tests/reference/check_exports.py";
+    }
+}
+
+TEST(OnnxExport, folds_a_batch_norm_wherever_one_neighbour_alone_reads_it_or_is_read_by_it) {
+    const Network network = every_place();
+    const OnnxModel folded = onnx_model(network, formula_weights(network), {});
+    EXPECT_EQ(operations(folded),
+              (std::vector<std::string>{"Conv", "Relu", "MaxPool", "Conv", "Relu", "Add", "Conv",
+                                        "BatchNormalization", "Add", "GlobalAveragePool", "Flatten", "Gemm",
+                                        "Relu", "Gemm"}));
+    EXPECT_EQ(folded.nodes.back().output, "logits");
+    EXPECT_EQ(count(onnx_model(network, formula_weights(network), {.keep_bn = true}), "BatchNormalization"),
+              5);
+}
+
+TEST(OnnxExport, a_resnet_is_its_convolutions_and_little_else) {
+    const Network network = resnet({.arch = "resnet50", .classes = 7, .size = 96});
+    const auto weights = formula_weights(network);
+    const OnnxModel folded = onnx_model(network, weights, {}),
+                    kept = onnx_model(network, weights, {.keep_bn = true});
+    EXPECT_EQ(count(folded, "Conv"), 53);
+    EXPECT_EQ(count(folded, "BatchNormalization"), 0);
+    EXPECT_EQ(count(kept, "BatchNormalization"), 53);
+    EXPECT_EQ(count(folded, "Relu"), 49);
+    EXPECT_EQ(count(folded, "Add"), 16);
+    EXPECT_EQ(folded.tensors.size(), 2u * 54);  // weight and bias
+    const std::vector<std::variant<std::int64_t, std::string>> shape = {"N", 3, 96, 96};
+    EXPECT_EQ(folded.input.shape, shape);
+    EXPECT_EQ(std::get<std::int64_t>(folded.output.shape[1]), 7);
+
+    // Every value is made once, before it is read.
+    std::vector<std::string> known = {"input"};
+    for (const OnnxTensor& tensor : folded.tensors) known.push_back(tensor.name);
+    for (const OnnxNode& node : folded.nodes) {
+        for (const std::string& input : node.inputs)
+            EXPECT_TRUE(std::count(known.begin(), known.end(), input)) << input;
+        EXPECT_FALSE(std::count(known.begin(), known.end(), node.output)) << node.output;
+        known.push_back(node.output);
+    }
+}
+
+}  // namespace
+}  // namespace onecycle
