@@ -4,15 +4,13 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <optional>
-#include <system_error>
-#include <thread>
 #include <unordered_set>
 #include <utility>
 
+#include "core/threads.h"
 #include "data/folder_scan.h"
 #include "onecycle/image.h"
 #include "onecycle/rng.h"
@@ -304,22 +302,13 @@ std::string digest(const Dataset& dataset) {
 
 std::vector<BadImage> check_images(const std::vector<Sample>& samples, int threads) {
     std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
-    std::atomic<std::size_t> next{0};
-    const auto work = [&] {
-        for (std::size_t k; (k = next.fetch_add(1)) < samples.size();) try {
-                probe_image(read_image_bytes(samples[k].path), samples[k].path);
-            } catch (const ImageError& error) {
-                reasons[k] = error.reason();
-            }
-    };
-    std::vector<std::jthread> workers;
-    try {
-        for (int t = 1; t < threads; ++t) workers.emplace_back(work);
-    } catch (const std::system_error&) {
-        // no more threads to be had: those that run do all the work
-    }
-    work();
-    workers.clear();  // joins
+    for_each_index(samples.size(), threads, [&](std::size_t k) {
+        try {
+            probe_image(read_image_bytes(samples[k].path), samples[k].path);
+        } catch (const ImageError& error) {
+            reasons[k] = error.reason();
+        }
+    });
 
     std::vector<BadImage> bad;
     for (std::size_t k = 0; k < samples.size(); ++k)
