@@ -72,6 +72,15 @@ class SvgPicture {
     };
     SvgPanel panel(const PanelOptions& options);
     void legend(double top, const std::vector<LegendItem>& items);  // wraps into rows
+
+    // Single things, in pixels from the top left corner.
+    struct Box {
+        double x, y, width, height;
+    };
+    enum class Anchor { start, middle, end };
+    void box(const Box& box, std::string_view ink, double opacity, const std::string& tooltip);
+    void frame(const Box& box);
+    void text(double x, double y, const std::string& text, Anchor anchor, double degrees = 0);  // clockwise
     std::string finish();
 
     static constexpr double width = 800, left = 80, right = 24;  // of the plotting area: margins

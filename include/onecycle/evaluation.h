@@ -22,6 +22,15 @@ struct ClassResult {
     std::int64_t predicted = 0;  // images that were taken for this class
     double recall = 0;           // correct / count; 0 where the count is 0
     double precision = 0;        // correct / predicted; 0 where nothing was
+    double f1 = 0;               // harmonic mean of both; 0 where both are
+};
+
+// An image that the classifier does badly on.
+struct ImageLoss {
+    std::string file{};
+    double loss = 0;               // cross-entropy
+    int label = 0, predicted = 0;  // classes: the true one, the answer
+    double probability = 0;        // that the true class was given
 };
 
 struct Evaluation {
@@ -33,6 +42,21 @@ struct Evaluation {
     double balanced_accuracy = 0;  // mean recall of the classes that have images
     std::vector<ClassResult> per_class{};
     std::vector<std::vector<std::int64_t>> confusion{};  // [true class][predicted class]
+    std::vector<ImageLoss> top_losses{};                 // highest first, where asked for
 };
+
+struct EvaluateOptions {
+    int top_losses = 0;  // so many images with the highest losses are named
+    // Test-time augmentation: what counts is the mean of the probabilities of each image and its mirror image.
+    bool tta = false;
+};
+
+struct ConfusedPair {
+    int label = 0, predicted = 0;  // classes
+    std::int64_t count = 0;        // images
+};
+
+// The pairs of classes that are taken for each other most often, at most `most`: highest count first, then by class.
+std::vector<ConfusedPair> most_confused(const Evaluation& evaluation, std::size_t most = 10);
 
 }  // namespace onecycle

@@ -92,9 +92,10 @@ class Model {
 
     const ModelInfo& info() const;
 
-    // Labels index `classes`, the folder's: matched by name with the model's, which must have them all (a
-    // file without names: as many classes, taken in order). Throws Error(model) when they do not fit.
-    Evaluation evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes);
+    // Labels index `classes`, the folder's. They must be the model's, in any order: matched by name (a file without
+    // names: as many classes, taken in order). Throws Error(model) that lists the difference when they are not.
+    Evaluation evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes,
+                        const EvaluateOptions& options = {});
 
     // One entry a file, in order; a file that cannot be read has `error`, the others are answered.
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);

@@ -1,13 +1,18 @@
 // onecycle eval: loss, accuracy and confusion of a model on a folder of images.
 #include <fmt/format.h>
 
+#include <optional>
+
+#include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/file.h"
 #include "core/signals.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
+#include "onecycle/evaluation_report.h"
 #include "onecycle/model.h"
 #include "train/engine.h"
 
@@ -15,40 +20,20 @@ namespace onecycle::cli {
 
 namespace {
 
-std::string percent(double share) {
-    return fmt::format("{:.1f} %", 100 * share);
-}
-
-// The table of the classes and, while it fits on a screen, the confusion matrix.
-void say_report(Console& console, const Evaluation& e) {
-    console.say(
-        fmt::format("{} images: loss {:.4f}, accuracy {} (95 %: {:.1f} to {:.1f} %), top-5 {}, balanced {}",
-                    e.n, e.loss, percent(e.accuracy), 100 * e.interval.low, 100 * e.interval.high,
-                    percent(e.top5), percent(e.balanced_accuracy)));
-    std::size_t width = 5;
-    for (const ClassResult& c : e.per_class) width = std::max(width, printable(c.name).size());
-    console.say(fmt::format("\n{:<{}}  images  recall  precision", "class", width));
-    for (const ClassResult& c : e.per_class)
-        console.say(fmt::format("{:<{}}  {:>6}  {:>6}  {:>9}", printable(c.name), width, c.count,
-                                percent(c.recall), percent(c.precision)));
-    constexpr std::size_t most_columns = 12;
-    if (e.confusion.size() > most_columns) return;
-    console.say("\nTrue class by row, the model's answer by column:");
-    for (std::size_t i = 0; i < e.confusion.size(); ++i) {
-        std::string line = fmt::format("{:<{}}", printable(e.per_class[i].name), width);
-        for (const std::int64_t count : e.confusion[i]) line += fmt::format(" {:>5}", count);
-        console.say(line);
-    }
-}
-
 class Eval : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
         a.positional("DATA", data_, "the folder of images");
-        declare_model_options(a, model_, options_);
+        declare_model_options(a, model_, model_options_);
         a.group("Images");
         a.text("--valid", "DIR", valid_, "the evaluation images, when they are elsewhere");
         a.flag("--all", all_, "every image in DATA, also those that the model was trained on");
+        a.group("Report");
+        a.whole("--top-losses", options_.top_losses, "name so many images with the highest losses");
+        a.flag("--tta", options_.tta,
+               "test-time augmentation: the mean over each image and its mirror image");
+        a.text("--svg", "FILE", svg_, "the confusion matrix as a picture");
+        a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
         declare_console_options(a, console_options_, true);
     }
@@ -57,15 +42,25 @@ class Eval : public Verb {
         require_data(data_, "eval");
         require_model(model_);
         const SignalGuard guard;
-        options_.log = console.log();
-        options_.stop = stop_signal;
-        Model model(model_, options_);
+        model_options_.log = console.log();
+        std::int64_t images = 0;
+        std::optional<ImageProgress> progress;
+        model_options_.stop = [&] {  // asked before each batch
+            if (progress) progress->done(images);
+            images += model_options_.batch_size;
+            return stop_signal();
+        };
+        if (!svg_.empty()) check_writable(svg_);
+        Model model(model_, model_options_);
         const Dataset dataset = open(model.info(), console);
-        const Evaluation evaluation = model.evaluate(choose(model.info(), dataset, console), dataset.classes);
+        const std::vector<Sample> samples = choose(model.info(), dataset, console);
+        progress.emplace(console, "eval", std::ssize(samples));
+        const Evaluation evaluation = model.evaluate(samples, dataset.classes, options_);
         if (console.json())
             console.result(to_json(evaluation));
         else
-            say_report(console, evaluation);
+            console.say(report(evaluation));
+        if (!svg_.empty()) write_file_atomically(posix_file_system(), svg_, confusion_svg(evaluation));
         return 0;
     }
 
@@ -73,7 +68,7 @@ class Eval : public Verb {
     Dataset open(const ModelInfo& info, Console& console) const {
         DatasetOptions options;
         options.valid_dir = valid_;
-        options.threads = worker_threads(options_.threads);
+        options.threads = worker_threads(model_options_.threads);
         options.use = all_ ? DatasetUse::everything : DatasetUse::evaluation;
         options.bad_images = bad_images_;
         options.max_bad = max_bad_;
@@ -96,11 +91,25 @@ class Eval : public Verb {
         return dataset.valid;
     }
 
-    std::string data_, valid_, model_;
+    std::string report(const Evaluation& evaluation) const {
+        std::string text = evaluation_text(evaluation);
+        text.pop_back();  // say() ends the line
+        return options_.tta ? "Each image together with its mirror image.\n" + text : text;
+    }
+
+    // A place that cannot be written to is better known before the work than after it.
+    static void check_writable(const std::string& file) {
+        const std::string folder = parent_directory(file);
+        if (const int failed = posix_file_system().writable(folder))
+            throw file_error("cannot write", folder, -failed);
+    }
+
+    std::string data_, valid_, model_, svg_;
     bool all_ = false;
     BadImages bad_images_ = DatasetOptions{}.bad_images;
     double max_bad_ = DatasetOptions{}.max_bad;
-    ModelOptions options_;
+    ModelOptions model_options_;
+    EvaluateOptions options_;
 };
 
 }  // namespace

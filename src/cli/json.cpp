@@ -19,7 +19,8 @@ Json or_null(const std::string& value) {
 }  // namespace
 
 std::string to_json(const Evaluation& e) {
-    Json classes = Json::array(), per_class = Json::array();
+    Json classes = Json::array(), per_class = Json::array(), confused = Json::array(), losses = Json::array();
+    const auto name = [&](int c) { return e.per_class.at(static_cast<std::size_t>(c)).name; };
     for (const ClassResult& c : e.per_class) {
         classes.push_back(c.name);
         per_class.push_back({{"class", c.name},
@@ -27,8 +28,19 @@ std::string to_json(const Evaluation& e) {
                              {"correct", c.correct},
                              {"predicted", c.predicted},
                              {"recall", c.recall},
-                             {"precision", c.precision}});
+                             {"precision", c.precision},
+                             {"f1", c.f1},
+                             {"support", c.count}});
     }
+    for (const ConfusedPair& pair : most_confused(e))
+        confused.push_back(
+            {{"class", name(pair.label)}, {"predicted", name(pair.predicted)}, {"count", pair.count}});
+    for (const ImageLoss& image : e.top_losses)
+        losses.push_back({{"file", image.file},
+                          {"loss", image.loss},
+                          {"class", name(image.label)},
+                          {"predicted", name(image.predicted)},
+                          {"probability", image.probability}});
     return text({{"n", e.n},
                  {"loss", e.loss},
                  {"accuracy", e.accuracy},
@@ -38,7 +50,9 @@ std::string to_json(const Evaluation& e) {
                  {"top5", e.top5},
                  {"classes", classes},
                  {"per_class", per_class},
-                 {"confusion", e.confusion}});
+                 {"confusion", e.confusion},
+                 {"most_confused", confused},
+                 {"top_losses", losses}});
 }
 
 std::string to_json(const std::vector<Prediction>& predictions) {

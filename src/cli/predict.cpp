@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iostream>
 
+#include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/verb.h"
@@ -15,21 +17,43 @@ namespace onecycle::cli {
 
 namespace {
 
-std::vector<std::string> files_of(const std::vector<std::string>& paths) {
-    std::vector<std::string> files;
-    for (std::string path : paths) {
-        if (!is_folder(path)) {
-            files.push_back(path);
+// An image to look at, or why there is none.
+struct Item {
+    std::string file, error{};
+};
+
+// Folders are searched.
+void add_images(std::vector<Item>& items, std::string path) {
+    if (!is_folder(path)) {
+        items.push_back({path});
+        return;
+    }
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+    try {
+        const std::vector<std::string> images = images_below(path);
+        if (images.empty()) items.push_back({path, "no image in this folder"});
+        for (const std::string& image : images) items.push_back({image});
+    } catch (const Error& error) {
+        items.push_back({path, error.what()});
+    }
+}
+
+std::vector<Item> items_of(const std::vector<std::string>& paths) {
+    std::vector<Item> items;
+    for (const std::string& path : paths) {
+        if (path != "-") {
+            add_images(items, path);
             continue;
         }
-        while (path.size() > 1 && path.back() == '/') path.pop_back();
-        const std::vector<std::string> images = images_below(path);
-        if (images.empty())
-            throw Error(ErrorKind::data, "nothing to predict", path, "no image in this folder",
-                        "give images, or a folder that has some");
-        files.insert(files.end(), images.begin(), images.end());
+        for (std::string line; std::getline(std::cin, line);) {
+            if (line.ends_with('\r')) line.pop_back();
+            if (!line.empty()) add_images(items, line);
+        }
     }
-    return files;
+    if (items.empty())
+        throw Error(ErrorKind::data, "nothing to predict", "-", "stdin names no image",
+                    "write one path on each line");
+    return items;
 }
 
 void say_answer(Console& console, const Prediction& p) {
@@ -46,7 +70,7 @@ void say_answer(Console& console, const Prediction& p) {
 class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        a.positional("PATH", paths_, "images, or folders of images");
+        a.positional("PATH", paths_, "images, folders of images, or - for a list on stdin, a path a line");
         a.group("Answers");
         a.whole("--top", top_, "so many classes for each image");
         declare_model_options(a, model_, options_);
@@ -65,7 +89,7 @@ class Predict : public Verb {
         options_.log = console.log();
         options_.stop = stop_signal;
         Model model(model_, options_);
-        const auto predictions = model.predict(files_of(paths_), top_);
+        const std::vector<Prediction> predictions = answer(model, items_of(paths_), console);
         const auto failed = std::count_if(predictions.begin(), predictions.end(),
                                           [](const Prediction& p) { return !p.error.empty(); });
         if (failed == std::ssize(predictions))
@@ -73,14 +97,38 @@ class Predict : public Verb {
                         predictions.front().error,
                         failed == 1 ? "give a JPEG, PNG or BMP image"
                                     : fmt::format("give readable images: none of these {} is", failed));
-        if (console.json())
-            console.result(to_json(predictions));
-        else
-            for (const Prediction& prediction : predictions) say_answer(console, prediction);
+        if (console.json()) console.result(to_json(predictions));
         return 0;
     }
 
   private:
+    // Batch by batch. Without --json each answer is said as soon as it is known and one is good: where none is, the error
+    // says it all.
+    std::vector<Prediction> answer(Model& model, const std::vector<Item>& items, Console& console) const {
+        ImageProgress progress(console, "predict", std::ssize(items));
+        std::vector<Prediction> predictions;
+        std::size_t said = 0;
+        bool good = false;
+        const std::size_t batch = static_cast<std::size_t>(options_.batch_size);
+        for (std::size_t begin = 0; begin < items.size(); begin += batch) {
+            progress.done(static_cast<std::int64_t>(begin));
+            const std::size_t end = std::min(begin + batch, items.size());
+            std::vector<std::string> files;
+            for (std::size_t i = begin; i < end; ++i)
+                if (items[i].error.empty()) files.push_back(items[i].file);
+            std::vector<Prediction> answers = model.predict(files, top_);
+            auto next = answers.begin();
+            for (std::size_t i = begin; i < end; ++i)
+                predictions.push_back(items[i].error.empty()
+                                          ? std::move(*next++)
+                                          : Prediction{.file = items[i].file, .error = items[i].error});
+            for (std::size_t i = begin; i < end; ++i) good = good || predictions[i].error.empty();
+            if (!console.json() && good)
+                for (; said < end; ++said) say_answer(console, predictions[said]);
+        }
+        return predictions;
+    }
+
     std::vector<std::string> paths_;
     std::string model_;
     int top_ = 5;

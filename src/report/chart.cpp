@@ -79,16 +79,18 @@ std::string style() {
         ".dots{stroke:none;fill-opacity:.38}.band{stroke:none;fill-opacity:.13}\n"
         ".mark{stroke:#ffffff;stroke-width:1.6}.vertical{fill:none;stroke-width:1.6;stroke-dasharray:5 4}\n";
     for (const InkColour& ink : inks)
-        out += fmt::format(".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0}{{fill:{1}}}\n",
-                           ink.name, ink.light);
+        out += fmt::format(
+            ".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0},.box.{0}{{fill:{1}}}\n",
+            ink.name, ink.light);
     out +=
         "@media (prefers-color-scheme:dark){\n"
         "text{fill:#9198a1}.title{fill:#f0f6fc}\n"
         ".paper{fill:#0d1117}.grid{stroke:#262c36}.frame{stroke:#656c76}\n"
         ".band{fill-opacity:.2}.mark{stroke:#0d1117}\n";
     for (const InkColour& ink : inks)
-        out += fmt::format(".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0}{{fill:{1}}}\n",
-                           ink.name, ink.dark);
+        out += fmt::format(
+            ".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0},.box.{0}{{fill:{1}}}\n",
+            ink.name, ink.dark);
     return out + "}\n</style>\n";
 }
 
@@ -245,6 +247,26 @@ void SvgPicture::legend(double top, const std::vector<LegendItem>& items) {
         body_ += fmt::format("<text x=\"{}\" y=\"{}\">{}</text>\n", at(x + key), at(top), escaped(item.text));
         x += length;
     }
+}
+
+void SvgPicture::box(const Box& b, std::string_view ink, double opacity, const std::string& tooltip) {
+    body_ += fmt::format(
+        "<rect class=\"box {}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill-opacity=\"{}\">"
+        "<title>{}</title></rect>\n",
+        ink, at(b.x), at(b.y), at(b.width), at(b.height), at(opacity), escaped(tooltip));
+}
+
+void SvgPicture::frame(const Box& b) {
+    body_ += fmt::format("<path class=\"frame\" fill=\"none\" d=\"M{} {}h{}v{}h-{}z\"/>\n", at(b.x), at(b.y),
+                         at(b.width), at(b.height), at(b.width));
+}
+
+void SvgPicture::text(double x, double y, const std::string& text, Anchor anchor, double degrees) {
+    static constexpr const char* anchors[] = {"start", "middle", "end"};
+    const std::string turn =
+        degrees == 0 ? "" : fmt::format(" transform=\"rotate({} {} {})\"", at(degrees), at(x), at(y));
+    body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"{}\"{}>{}</text>\n", at(x), at(y),
+                         anchors[static_cast<std::size_t>(anchor)], turn, escaped(text));
 }
 
 std::string SvgPicture::finish() {

@@ -25,22 +25,10 @@ std::string figures(const StepReport& r) {
 }  // namespace
 
 std::string progress_bar(const StepReport& r, int width) {
-    width = std::max(width, 40);
     const std::int64_t done = std::clamp<std::int64_t>(r.step + 1, 0, std::max<std::int64_t>(r.steps, 0));
-    const std::string left = heading(r) + " ", right = fmt::format(" {}/{}  {}", done, r.steps, figures(r));
-    const int room = width - columns(left) - columns(right);
-    std::string bar;
-    if (room >= 6) {
-        const double share = r.steps > 0 ? static_cast<double>(done) / static_cast<double>(r.steps) : 0;
-        const int half_cells = static_cast<int>(share * 2 * room);
-        bar = repeat("━", half_cells / 2);
-        if (half_cells % 2) bar += "╸";
-        bar += repeat("┄", room - columns(bar));
-    }
-    std::string line = left + bar + right;
-    // Too narrow for all: the end is what can be missed.
-    while (columns(line) > width) line.pop_back();
-    return line;
+    const double share = r.steps > 0 ? static_cast<double>(done) / static_cast<double>(r.steps) : 0;
+    return bar_line(heading(r), share, fmt::format("{}/{}  {}", done, r.steps, figures(r)),
+                    std::max(width, 40));
 }
 
 std::string progress_line(const StepReport& r) {

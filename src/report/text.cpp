@@ -50,4 +50,21 @@ std::string repeat(std::string_view text, int count) {
     return out;
 }
 
+std::string bar_line(std::string left, double share, std::string right, int width) {
+    left += " ";
+    right = " " + right;
+    const int room = width - columns(left) - columns(right);
+    std::string bar;
+    if (room >= 6) {
+        const int half_cells = static_cast<int>(share * 2 * room);
+        bar = repeat("━", half_cells / 2);
+        if (half_cells % 2) bar += "╸";
+        bar += repeat("┄", room - columns(bar));
+    }
+    std::string line = left + bar + right;
+    // Too narrow for all: the end is what can be missed.
+    while (columns(line) > width) line.pop_back();
+    return line;
+}
+
 }  // namespace onecycle

@@ -1,9 +1,9 @@
 #include "train/evaluator.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
+#include "core/threads.h"
 #include "onecycle/error.h"
 #include "onecycle/image.h"
 
@@ -32,14 +32,6 @@ void ask(const std::function<int()>& stop) {
 }
 
 }  // namespace
-
-Interval wilson_interval(std::int64_t correct, std::int64_t n, double z) {
-    if (n == 0) return {0, 1};
-    const double count = static_cast<double>(n), p = ratio(correct, n), z2 = z * z;
-    const double centre = (p + z2 / (2 * count)) / (1 + z2 / count);
-    const double half = z / (1 + z2 / count) * std::sqrt(p * (1 - p) / count + z2 / (4 * count * count));
-    return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
-}
 
 Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key)
@@ -99,22 +91,7 @@ Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& c
     result.accuracy = totals.accuracy();
     result.interval = wilson_interval(totals.correct, totals.n);
     result.top5 = ratio(totals.correct5, totals.n);
-    std::int64_t seen_classes = 0;
-    for (std::size_t c = 0; c < k; ++c) {
-        ClassResult entry{.name = classes[c], .correct = result.confusion[c][c]};
-        for (std::size_t other = 0; other < k; ++other) {
-            entry.count += result.confusion[c][other];
-            entry.predicted += result.confusion[other][c];
-        }
-        entry.recall = ratio(entry.correct, entry.count);
-        entry.precision = ratio(entry.correct, entry.predicted);
-        if (entry.count) {
-            ++seen_classes;
-            result.balanced_accuracy += entry.recall;
-        }
-        result.per_class.push_back(std::move(entry));
-    }
-    if (seen_classes) result.balanced_accuracy /= static_cast<double>(seen_classes);
+    count_classes(result, classes);
     return result;
 }
 
@@ -132,7 +109,6 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
                                            const std::vector<std::string>& classes, int top,
                                            const Views& views) {
     const std::size_t k = classes.size(), kept = std::min(k, static_cast<std::size_t>(std::max(top, 0)));
-    const std::size_t image_bytes = static_cast<std::size_t>(views.size) * views.size * 3;
     if (average_) state_->refresh_half_average();
     std::vector<Prediction> answers(files.size());
     std::vector<std::uint8_t> pixels;
@@ -157,20 +133,26 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
         pixels.clear();
     };
 
-    for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto batch = static_cast<std::size_t>(program_.key.batch);
+    for (std::size_t begin = 0; begin < files.size(); begin += batch) {
         ask(views.stop);
-        answers[i].file = files[i];
-        try {
-            const Image view = evaluation_view(read_image(files[i]), views.size, views.crop_pct);
-            pixels.insert(pixels.end(), view.rgb.begin(),
-                          view.rgb.begin() + static_cast<std::ptrdiff_t>(image_bytes));
-            rows.push_back(&answers[i]);
-        } catch (const ImageError& error) {
-            answers[i].error = error.reason();
+        std::vector<Image> images(std::min(batch, files.size() - begin));
+        for_each_index(images.size(), views.threads, [&](std::size_t i) {
+            Prediction& answer = answers[begin + i];
+            answer.file = files[begin + i];
+            try {
+                images[i] = evaluation_view(read_image(answer.file), views.size, views.crop_pct);
+            } catch (const ImageError& error) {
+                answer.error = error.reason();
+            }
+        });
+        for (std::size_t i = 0; i < images.size(); ++i) {
+            if (!answers[begin + i].error.empty()) continue;
+            pixels.insert(pixels.end(), images[i].rgb.begin(), images[i].rgb.end());
+            rows.push_back(&answers[begin + i]);
         }
-        if (rows.size() == static_cast<std::size_t>(program_.key.batch)) answer_rows();
+        answer_rows();
     }
-    answer_rows();
     return answers;
 }
 

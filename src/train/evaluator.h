@@ -14,6 +14,9 @@
 
 namespace onecycle {
 
+// Fills per_class and balanced_accuracy from the confusion counts.
+void count_classes(Evaluation& evaluation, const std::vector<std::string>& classes);
+
 // Loss and accuracy over a list of images, the last part batch included.
 class Evaluator {
   public:
@@ -53,6 +56,7 @@ class Predictor {
     struct Views {
         int size;
         double crop_pct;
+        int threads;  // that read images
         std::function<int()> stop;
     };
 

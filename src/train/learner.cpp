@@ -108,8 +108,9 @@ Evaluation Learner::evaluate() {
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
-    return impl_->bound_predictor().predict(
-        files, impl_->class_names, top, {impl_->options.size, impl_->options.crop_pct, impl_->observer.stop});
+    return impl_->bound_predictor().predict(files, impl_->class_names, top,
+                                            {impl_->options.size, impl_->options.crop_pct,
+                                             worker_threads(impl_->options.threads), impl_->observer.stop});
 }
 
 void Learner::save(const std::string& path) const {

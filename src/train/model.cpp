@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
+#include "train/image_evaluator.h"
 #include "train/model_file.h"
 
 namespace onecycle {
@@ -23,23 +25,23 @@ ProgramKey key_of(const ModelInfo& info, int batch) {
 
 // Which class of the model each class of the folder is.
 std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::string>& classes) {
-    const auto refuse = [&](const std::string& why) {
-        throw Error(ErrorKind::model, "the model does not fit the images", info.path, why,
-                    "give the model that was trained on these classes");
+    const auto refuse = [&](const std::string& why, const std::string& fix) {
+        throw Error(ErrorKind::model, "the model does not fit the images", info.path, why, fix);
     };
-    std::vector<int> matched;
+    std::vector<int> matched(classes.size());
     if (!info.named) {
         if (classes.size() != info.classes.size())
-            refuse(fmt::format("it has {} classes, the folder has {}", info.classes.size(), classes.size()));
-        for (std::size_t c = 0; c < classes.size(); ++c) matched.push_back(static_cast<int>(c));
+            refuse(fmt::format("it has {} classes, the folder has {}", info.classes.size(), classes.size()),
+                   "give the model that was trained on these classes");
+        std::iota(matched.begin(), matched.end(), 0);
         return matched;
     }
-    for (const std::string& name : classes) {
-        const auto found = std::find(info.classes.begin(), info.classes.end(), printable(name));
-        if (found == info.classes.end()) refuse("it does not know the class '" + printable(name) + "'");
-        matched.push_back(static_cast<int>(found - info.classes.begin()));
-    }
-    return matched;
+    const ClassDifference difference = compare_classes(info.classes, classes);
+    if (!difference.same())
+        refuse(difference.text("the folder"),
+               "give the model that was trained on these classes, or a folder with a folder for each of its "
+               "classes");
+    return difference.matched;
 }
 
 }  // namespace
@@ -65,15 +67,15 @@ struct Model::Impl {
 
     // For as many images; compiled anew only when that needs a larger batch.
     template <class Pass>
-    Pass& prepare(Bound<Pass>& bound, std::size_t images) {
+    Bound<Pass>& prepare(Bound<Pass>& bound, std::size_t images) {
         const int batch = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(options.batch_size),
                                                                  std::max<std::size_t>(images, 1)));
-        if (batch <= bound.batch) return *bound.pass;
+        if (batch <= bound.batch) return bound;
         bound.batch = batch;
         bound.pass = std::make_unique<Pass>(network, state.layout(), *engine.backend, key_of(info, batch));
         bound.arena = DeviceMemory(*engine.device, bound.pass->arena_bytes());
         bound.pass->bind(state, bound.arena, false);
-        return *bound.pass;
+        return bound;
     }
 
     ModelOptions options;
@@ -83,6 +85,7 @@ struct Model::Impl {
     Network network;
     State state;
     Bound<Evaluator> evaluator;
+    Bound<ImageEvaluator> image_evaluator;
     Bound<Predictor> predictor;
 };
 
@@ -95,19 +98,28 @@ const ModelInfo& Model::info() const {
     return impl_->info;
 }
 
-Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes) {
+Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes,
+                           const EvaluateOptions& options) {
+    if (options.top_losses < 0)
+        throw Error(ErrorKind::usage, "option not usable", fmt::format("--top-losses {}", options.top_losses),
+                    "it must be 0 or more", "10 is a good number");
+    const bool by_image = options.top_losses > 0 || options.tta;
     const std::vector<int> matched = match_classes(impl_->info, classes);
     std::vector<Sample> labelled = samples;
     for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
-    Evaluator& evaluator = impl_->prepare(impl_->evaluator, samples.size());
+    const int batch = by_image ? impl_->prepare(impl_->image_evaluator, samples.size()).batch
+                               : impl_->prepare(impl_->evaluator, samples.size()).batch;
     Loader loader(std::move(labelled), {.size = impl_->info.size,
-                                        .batch_size = impl_->evaluator.batch,
+                                        .batch_size = batch,
                                         .crop_pct = impl_->info.crop_pct,
                                         .training = false,
                                         .threads = worker_threads(impl_->options.threads),
                                         .cache_bytes = 0});
     // A file without names takes the folder's, whose order it has been matched with.
-    return evaluator.evaluate(loader, impl_->info.named ? impl_->info.classes : classes, impl_->options.stop);
+    const std::vector<std::string>& names = impl_->info.named ? impl_->info.classes : classes;
+    if (by_image)
+        return impl_->image_evaluator.pass->evaluate(loader, samples, names, options, impl_->options.stop);
+    return impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop);
 }
 
 std::vector<Prediction> Model::predict(const std::vector<std::string>& files, int top) {
@@ -115,9 +127,10 @@ std::vector<Prediction> Model::predict(const std::vector<std::string>& files, in
         throw Error(ErrorKind::usage, "option not usable", fmt::format("--top {}", top),
                     "it must be 1 or more", "5 is the default");
     if (files.empty()) return {};
-    Predictor& predictor = impl_->prepare(impl_->predictor, files.size());
-    return predictor.predict(files, impl_->info.classes, top,
-                             {impl_->info.size, impl_->info.crop_pct, impl_->options.stop});
+    return impl_->prepare(impl_->predictor, files.size())
+        .pass->predict(files, impl_->info.classes, top,
+                       {impl_->info.size, impl_->info.crop_pct, worker_threads(impl_->options.threads),
+                        impl_->options.stop});
 }
 
 }  // namespace onecycle

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <set>
@@ -245,6 +246,64 @@ std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
     return tensors;
 }
 
+ClassDifference compare_classes(const std::vector<std::string>& model,
+                                const std::vector<std::string>& folder) {
+    std::map<std::string, int> known;
+    for (std::size_t c = 0; c < model.size(); ++c) known.emplace(model[c], static_cast<int>(c));
+    ClassDifference difference;
+    std::set<int> met;
+    for (const std::string& name : folder) {
+        const auto found = known.find(printable(name));
+        const bool matches = found != known.end() && met.insert(found->second).second;
+        difference.matched.push_back(matches ? found->second : -1);
+        if (!matches) difference.extra.push_back(printable(name));
+    }
+    for (std::size_t c = 0; c < model.size(); ++c)
+        if (!met.count(static_cast<int>(c))) difference.missing.push_back(printable(model[c]));
+    return difference;
+}
+
+std::string ClassDifference::text(const std::string& folder) const {
+    const std::string lacks =
+                          fmt::format("lacks {} of its classes ({})", missing.size(), first_names(missing)),
+                      has = fmt::format("has {} other{} ({})", extra.size(), extra.size() == 1 ? "" : "s",
+                                        first_names(extra));
+    if (extra.empty()) return folder + " " + lacks;
+    return folder + " " + (missing.empty() ? has : lacks + " and " + has);
+}
+
+namespace {
+
+// Makes the head that was read one of the kind `head` for `classes`: as it is, with its last rows in their order, or none,
+// to be made new. Returns what was done, to be said after the file's name.
+std::string place_head(std::map<std::string, HostTensor>& weights, const ModelInfo& info, Head head,
+                       const std::vector<std::string>& classes) {
+    const auto replaced = [&](const std::string& why) {
+        std::erase_if(weights, [](const auto& entry) { return is_of_head(entry.first); });
+        return fmt::format("; its {} head of {} classes was replaced by a new {} one of {}{}",
+                           to_string(info.head), info.class_count, to_string(head), classes.size(), why);
+    };
+    if (info.head != head) return replaced("");
+    if (!info.named) return static_cast<std::size_t>(info.class_count) == classes.size() ? "" : replaced("");
+    if (info.classes == classes) return "";
+    const ClassDifference difference = compare_classes(info.classes, classes);
+    if (!difference.same()) return replaced(": " + difference.text("the folder"));
+    const std::string weight = classifier_of(head);
+    for (const std::string& name : {weight, weight.substr(0, weight.rfind('.')) + ".bias"}) {
+        const auto found = weights.find(name);
+        if (found == weights.end()) continue;  // fastai's last layer has no bias
+        std::vector<float>& values = found->second.values;
+        const std::vector<float> stored = values;
+        const std::size_t row = stored.size() / classes.size();
+        for (std::size_t c = 0; c < classes.size(); ++c)
+            std::copy_n(&stored[row * static_cast<std::size_t>(difference.matched[c])], row,
+                        &values[row * c]);
+    }
+    return "; its classes stand in another order: the head's rows were matched by name";
+}
+
+}  // namespace
+
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log) {
     const auto opened = open_tensor_file(resolve_model(options.init));
@@ -257,20 +316,9 @@ void load_initial_weights(State& state, const TrainOptions& options, const std::
                            to_string(info.stem), options.arch, to_string(options.stem)),
                fmt::format("use --arch {} --stem {}", info.arch, to_string(info.stem)));
     auto weights = read_weights(file, network_of(info, options.size));
-    // A head of this kind for as many classes is kept unless the file says that they are others.
-    const bool same_head = info.head == options.head &&
-                           static_cast<std::size_t>(info.class_count) == classes.size() &&
-                           (!info.named || info.classes == classes);
-    if (!same_head) std::erase_if(weights, [](const auto& entry) { return is_of_head(entry.first); });
+    const std::string head = place_head(weights, info, options.head, classes);
     state.set_weights(weights);
-    if (log)
-        log(LogLevel::info,
-            fmt::format("weights from {}{}", printable(info.path),
-                        same_head ? ""
-                                  : fmt::format("; its {} head of {} classes was replaced by a new "
-                                                "{} one of {}",
-                                                to_string(info.head), info.class_count,
-                                                to_string(options.head), classes.size())));
+    if (log) log(LogLevel::info, fmt::format("weights from {}{}", printable(info.path), head));
 }
 
 ModelTensors::ModelTensors(const State& state, std::int64_t batches, bool whole)

@@ -38,7 +38,20 @@ std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
                                                const std::map<std::string, HostTensor>& like,
                                                const std::string& prefix = "");
 
-// Loads `options.init` into a state: everything, or all but a head for other classes (says so to `log`).
+// A model's list of class names beside that of a folder.
+struct ClassDifference {
+    std::vector<int> matched{};  // which of the model's each of the folder's is; -1: none
+    std::vector<std::string> missing{},
+        extra{};  // the model's that the folder lacks, the folder's that the model lacks
+    bool same() const { return missing.empty() && extra.empty(); }
+    // "the folder lacks 1 of its classes (daisy) and has 5 others (rose, tulip, violet and 2 more)"
+    std::string text(const std::string& folder) const;
+};
+ClassDifference compare_classes(const std::vector<std::string>& model,
+                                const std::vector<std::string>& folder);
+
+// Loads `options.init` into a state: everything where the classes are the same, in another order perhaps; else all but
+// the head. Says to `log` what became of it.
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log);
 

@@ -41,13 +41,15 @@ Workplace::~Workplace() {
     fs::remove_all(streams_, ignored);
 }
 
-pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams) const {
+pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams,
+                       const std::string& input) const {
     std::vector<char*> argv{const_cast<char*>("onecycle")};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     const std::string out = streams_ / "out", err = streams_ / "err";
     const pid_t child = ::fork();
     if (child != 0) return child;
+    if (::dup2(::open(input.c_str(), O_RDONLY), STDIN_FILENO) < 0) ::_exit(125);
     const int flags = O_WRONLY | O_CREAT | O_TRUNC;
     if (::dup2(::open(out.c_str(), flags, 0600), STDOUT_FILENO) < 0) ::_exit(125);
     if (::dup2(::open(err.c_str(), flags, 0600), STDERR_FILENO) < 0) ::_exit(125);
@@ -71,6 +73,11 @@ Outcome Workplace::finish(pid_t child) const {
 
 Outcome Workplace::run(const std::vector<std::string>& arguments) const {
     return finish(start(arguments));
+}
+
+Outcome Workplace::run_with_input(const std::string& input, const std::vector<std::string>& arguments) const {
+    std::ofstream(streams_ / "in", std::ios::binary) << input;
+    return finish(start(arguments, true, streams_ / "in"));
 }
 
 Outcome Workplace::run_without_streams(const std::vector<std::string>& arguments) const {

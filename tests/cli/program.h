@@ -25,6 +25,9 @@ class Workplace {
 
     Outcome run(const std::vector<std::string>& arguments) const;
 
+    // With this on stdin.
+    Outcome run_with_input(const std::string& input, const std::vector<std::string>& arguments) const;
+
     // With stdin, stdout and stderr closed.
     Outcome run_without_streams(const std::vector<std::string>& arguments) const;
 
@@ -38,7 +41,8 @@ class Workplace {
     std::vector<std::string> listing() const;
 
   private:
-    pid_t start(const std::vector<std::string>& arguments, bool streams = true) const;
+    pid_t start(const std::vector<std::string>& arguments, bool streams = true,
+                const std::string& input = "/dev/null") const;
     Outcome finish(pid_t child) const;
 
     std::filesystem::path folder_, streams_;

@@ -1,0 +1,117 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "onecycle/error.h"
+#include "onecycle/evaluation_report.h"
+#include "report/text.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr std::size_t most_columns = 20;  // of a matrix that can be read
+constexpr int longest_name = 24;
+
+std::string percent(double share) {
+    return fmt::format("{:.1f} %", 100 * share);
+}
+
+// Short enough for a column.
+std::string shortened(const std::string& name) {
+    std::string text = printable(name);
+    while (columns(text) > longest_name) {
+        while (text.size() > 1 && (text.back() & 0xC0) == 0x80) text.pop_back();
+        text.pop_back();
+        if (columns(text) == longest_name - 1) return text + "…";
+    }
+    return text;
+}
+
+class Report {
+  public:
+    explicit Report(const Evaluation& evaluation) : e_(evaluation) {
+        for (const ClassResult& c : e_.per_class) {
+            names_.push_back(shortened(c.name));
+            width_ = std::max(width_, columns(names_.back()));
+        }
+    }
+
+    std::string text() {
+        figures();
+        classes();
+        if (e_.confusion.size() <= most_columns) matrix();
+        pairs();
+        losses();
+        return std::move(text_);
+    }
+
+  private:
+    void figures() {
+        text_ += fmt::format(
+            "{} images: loss {:.4f}, accuracy {} (95 %: {:.1f} to {:.1f} %), top-5 {}, balanced {}\n", e_.n,
+            e_.loss, percent(e_.accuracy), 100 * e_.interval.low, 100 * e_.interval.high, percent(e_.top5),
+            percent(e_.balanced_accuracy));
+    }
+
+    void classes() {
+        text_ += "\n" + pad_right("class", width_) + "  images  precision   recall       F1\n";
+        for (std::size_t i = 0; i < names_.size(); ++i) {
+            const ClassResult& c = e_.per_class[i];
+            text_ += fmt::format("{}  {:>6}  {:>9}  {:>7}  {:>7}\n", pad_right(names_[i], width_), c.count,
+                                 percent(c.precision), percent(c.recall), percent(c.f1));
+        }
+    }
+
+    // Columns are named by letters: names would not fit.
+    void matrix() {
+        std::int64_t highest = 0;
+        for (const auto& row : e_.confusion)
+            highest = std::max(highest, *std::max_element(row.begin(), row.end()));
+        const int cell = static_cast<int>(fmt::to_string(highest).size()) + 1;
+        const auto letter = [](std::size_t i) { return std::string(1, static_cast<char>('a' + i)); };
+        text_ += "\nTrue class by row, the model's answer by column:\n" +
+                 std::string(static_cast<std::size_t>(width_ + 4), ' ');
+        for (std::size_t i = 0; i < names_.size(); ++i) text_ += pad_left(letter(i), cell);
+        text_ += "\n";
+        for (std::size_t i = 0; i < names_.size(); ++i) {
+            text_ += pad_right(names_[i], width_) + "  " + letter(i) + " ";
+            for (const std::int64_t count : e_.confusion[i])
+                text_ += pad_left(count ? fmt::to_string(count) : "·", cell);
+            text_ += "\n";
+        }
+    }
+
+    void pairs() {
+        const auto confused = most_confused(e_, names_.size() <= most_columns ? 10 : 20);
+        if (confused.empty()) return;
+        text_ += "\nMost confused:\n";
+        for (const ConfusedPair& pair : confused)
+            text_ += fmt::format("{:>6} of {} {}, taken for {}\n", pair.count,
+                                 e_.per_class[static_cast<std::size_t>(pair.label)].count, name(pair.label),
+                                 name(pair.predicted));
+    }
+
+    void losses() {
+        if (e_.top_losses.empty()) return;
+        text_ += "\nHighest losses:\n";
+        for (const ImageLoss& image : e_.top_losses)
+            text_ += fmt::format("{:>7.3f}  {}: {} ({}), taken for {}\n", image.loss, printable(image.file),
+                                 name(image.label), percent(image.probability), name(image.predicted));
+    }
+
+    const std::string& name(int c) const { return names_[static_cast<std::size_t>(c)]; }
+
+    const Evaluation& e_;
+    std::vector<std::string> names_;
+    int width_ = 5;
+    std::string text_;
+};
+
+}  // namespace
+
+std::string evaluation_text(const Evaluation& evaluation) {
+    return Report(evaluation).text();
+}
+
+}  // namespace onecycle

@@ -1,0 +1,42 @@
+// An evaluation that looks at every image by itself: which are the worst, what their mirror images say.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/program.h"
+#include "nn/state.h"
+#include "onecycle/evaluation.h"
+#include "onecycle/loader.h"
+
+namespace onecycle {
+
+// Reads the logits of every batch and computes the figures on the host, in double precision; where only sums are
+// wanted, Evaluator is faster. The figures are the same.
+class ImageEvaluator {
+  public:
+    ImageEvaluator(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
+
+    std::size_t arena_bytes() const { return program_.arena_bytes; }
+    // `average`: the moving average's weights. State and arena must outlive the evaluator.
+    void bind(State& state, DeviceMemory& arena, bool average);
+
+    // `loader` goes through `samples` in their order. Throws Interrupted when `stop` (may be null) says so.
+    Evaluation evaluate(Loader& loader, const std::vector<Sample>& samples,
+                        const std::vector<std::string>& classes, const EvaluateOptions& options,
+                        const std::function<int()>& stop);
+
+  private:
+    std::vector<double> log_probabilities(const std::uint8_t* pixels,
+                                          const Batch& batch);  // [count, classes]
+
+    Program program_;
+    int logits_ = -1;
+    State* state_ = nullptr;
+    bool average_ = false;
+    std::optional<Runnable> runnable_;
+};
+
+}  // namespace onecycle

@@ -1,0 +1,209 @@
+// What an evaluation says about single images and classes, and which class lists it accepts.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "onecycle/error.h"
+#include "onecycle/image.h"
+#include "onecycle/model.h"
+#include "onecycle/safetensors.h"
+#include "train/evaluator.h"
+#include "train/tiny.h"
+
+namespace onecycle {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::tiny_dataset;
+using testing::tiny_options;
+
+TEST(Evaluation, precision_recall_and_f1_are_those_of_the_counts) {
+    // 8 of class a: 6 right, 2 taken for b. 4 of b: 1 right, 3 taken for a. None of c; nothing taken for it.
+    Evaluation e{.confusion = {{6, 2, 0}, {3, 1, 0}, {0, 0, 0}}};
+    count_classes(e, {"a", "b", "c"});
+    EXPECT_EQ(e.per_class[0].count, 8);
+    EXPECT_EQ(e.per_class[0].predicted, 9);
+    EXPECT_DOUBLE_EQ(e.per_class[0].recall, 6.0 / 8);
+    EXPECT_DOUBLE_EQ(e.per_class[0].precision, 6.0 / 9);
+    EXPECT_DOUBLE_EQ(e.per_class[0].f1, 2 * (0.75 * 6 / 9) / (0.75 + 6.0 / 9));
+    EXPECT_DOUBLE_EQ(e.per_class[1].f1, 2.0 / 7);
+    EXPECT_EQ(e.per_class[2].f1, 0);
+    EXPECT_DOUBLE_EQ(e.balanced_accuracy, (0.75 + 0.25) / 2) << "a class without images does not count";
+
+    const auto pairs = most_confused(e);
+    ASSERT_EQ(pairs.size(), 2u);
+    EXPECT_EQ(pairs[0].label, 1);
+    EXPECT_EQ(pairs[0].predicted, 0);
+    EXPECT_EQ(pairs[0].count, 3);
+    EXPECT_EQ(most_confused(e, 1).size(), 1u);
+}
+
+// A model that has seen a little, and its file.
+class SmallModel : public ::testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        folder_ = new TemporaryFolder;
+        TrainOptions options = tiny_options();
+        options.epochs = 1;
+        Learner learner(tiny_dataset(), options);
+        learner.fit();
+        learner.save(file());
+    }
+    static void TearDownTestSuite() { delete folder_; }
+    static std::string file() { return *folder_ / "model.safetensors"; }
+
+    // The same model with its classes, and with them the head's rows, in another order.
+    static std::string reordered(const std::vector<std::size_t>& order) {
+        const SafetensorsFile stored(file());
+        const auto& classes = tiny_dataset().classes;
+        std::map<std::string, std::vector<float>> values;
+        std::vector<TensorSource> sources;
+        for (const TensorInfo& tensor : stored.tensors()) {
+            if (tensor.type != StoredType::f32) continue;
+            std::vector<float> plain = stored.read_floats(tensor.name), moved = plain;
+            const std::size_t row = plain.size() / order.size();
+            for (std::size_t c = 0; tensor.name.starts_with("fc.") && c < order.size(); ++c)
+                std::copy_n(plain.begin() + static_cast<std::ptrdiff_t>(order[c] * row), row,
+                            moved.begin() + static_cast<std::ptrdiff_t>(c * row));
+            values[tensor.name] = moved;
+            sources.push_back(float_tensor(tensor.name, tensor.shape, values[tensor.name]));
+        }
+        std::string list;
+        for (const std::size_t c : order) list += (list.empty() ? "[\"" : ",\"") + classes[c] + "\"";
+        auto metadata = stored.metadata();
+        metadata["classes"] = list + "]";
+        const std::string path = *folder_ / "reordered.safetensors";
+        write_safetensors(path, sources, metadata);
+        return path;
+    }
+
+    static inline TemporaryFolder* folder_ = nullptr;
+};
+
+TEST_F(SmallModel, the_images_with_the_highest_losses_are_named_and_the_figures_stay_the_same) {
+    const std::vector<Sample> samples = all_samples(tiny_dataset());
+    Model model(file(), {.batch_size = 8});  // a part batch at the end
+    const Evaluation sums = model.evaluate(samples, tiny_dataset().classes);
+    const Evaluation each = model.evaluate(samples, tiny_dataset().classes, {.top_losses = 1000});
+    EXPECT_TRUE(sums.top_losses.empty());
+    EXPECT_EQ(each.n, sums.n);
+    EXPECT_NEAR(each.loss, sums.loss, 1e-6);
+    EXPECT_EQ(each.confusion, sums.confusion);
+    EXPECT_EQ(each.accuracy, sums.accuracy);
+    EXPECT_EQ(each.top5, sums.top5);
+    EXPECT_EQ(each.interval.low, sums.interval.low);
+    EXPECT_EQ(each.balanced_accuracy, sums.balanced_accuracy);
+
+    ASSERT_EQ(each.top_losses.size(), samples.size());
+    double sum = 0;
+    for (std::size_t i = 0; i < each.top_losses.size(); ++i) {
+        const ImageLoss& image = each.top_losses[i];
+        if (i > 0) EXPECT_LE(image.loss, each.top_losses[i - 1].loss);
+        EXPECT_NEAR(image.probability, std::exp(-image.loss), 1e-12);
+        sum += image.loss;
+        const auto sample = std::find_if(samples.begin(), samples.end(),
+                                         [&](const Sample& s) { return s.path == image.file; });
+        ASSERT_NE(sample, samples.end());
+        EXPECT_EQ(sample->label, image.label);
+    }
+    EXPECT_NEAR(sum / static_cast<double>(samples.size()), sums.loss, 1e-6);
+    const auto answer = model.predict({each.top_losses.front().file}, 1);
+    EXPECT_EQ(answer[0].top[0].index, each.top_losses.front().predicted);
+    EXPECT_EQ(model.evaluate(samples, tiny_dataset().classes, {.top_losses = 2}).top_losses.size(), 2u);
+}
+
+// A BMP of 32x32 pixels: those the network sees, without a resize. Rows run upwards, bytes are blue, green, red.
+void write_bmp(const std::string& path, const Image& image, bool mirrored) {
+    std::string bytes = {'B', 'M', 54, 12, 0, 0, 0, 0,  0, 0, 54, 0, 0, 0,  40,
+                         0,   0,   0,  32, 0, 0, 0, 32, 0, 0, 0,  1, 0, 24, 0};
+    bytes.resize(54, '\0');
+    for (int y = 31; y >= 0; --y)
+        for (int x = 0; x < 32; ++x)
+            for (int c = 2; c >= 0; --c)
+                bytes += static_cast<char>(
+                    image.rgb[static_cast<std::size_t>((y * 32 + (mirrored ? 31 - x : x)) * 3 + c)]);
+    std::ofstream(path, std::ios::binary) << bytes;
+}
+
+TEST_F(SmallModel, test_time_augmentation_is_the_mean_with_the_mirror_image) {
+    std::vector<Sample> samples;
+    std::vector<std::string> files, mirrors;
+    for (const Sample& sample : all_samples(tiny_dataset())) {
+        const Image image = resize_bilinear(read_image(sample.path), 32, 32);
+        files.push_back(*folder_ / (std::to_string(samples.size()) + ".bmp"));
+        mirrors.push_back(*folder_ / (std::to_string(samples.size()) + "m.bmp"));
+        write_bmp(files.back(), image, false);
+        write_bmp(mirrors.back(), image, true);
+        samples.push_back({files.back(), "", sample.label, 0});
+    }
+    Model model(file(), {.batch_size = 8});
+    const auto plain = model.predict(files, 3), other = model.predict(mirrors, 3);
+    double loss = 0;
+    std::int64_t correct = 0;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        std::array<double, 3> mean{};
+        for (const auto* answer : {&plain[i], &other[i]})
+            for (const auto& entry : answer->top)
+                mean[static_cast<std::size_t>(entry.index)] += entry.probability / 2;
+        loss -=
+            std::log(mean[static_cast<std::size_t>(samples[i].label)]) / static_cast<double>(files.size());
+        correct += std::max_element(mean.begin(), mean.end()) - mean.begin() == samples[i].label;
+    }
+    const Evaluation augmented = model.evaluate(samples, tiny_dataset().classes, {.tta = true});
+    EXPECT_NEAR(augmented.loss, loss, 1e-5);
+    EXPECT_EQ(augmented.accuracy, static_cast<double>(correct) / static_cast<double>(files.size()));
+    EXPECT_GT(std::abs(augmented.loss - model.evaluate(samples, tiny_dataset().classes).loss), 1e-4);
+}
+
+TEST_F(SmallModel, the_same_classes_in_another_order_are_matched_by_name) {
+    const Dataset dataset = tiny_dataset();
+    const std::string other = reordered({2, 0, 1});
+    const Evaluation expected = Model(file()).evaluate(dataset.valid, dataset.classes);
+    const Evaluation matched = Model(other).evaluate(dataset.valid, dataset.classes);
+    EXPECT_EQ(matched.accuracy, expected.accuracy);
+    EXPECT_NEAR(matched.loss, expected.loss, 1e-6);
+    EXPECT_EQ(matched.per_class[0].name, dataset.classes[2]);
+    EXPECT_EQ(matched.per_class[0].correct, expected.per_class[2].correct);
+
+    // A training that starts from it has the head's rows where they belong.
+    const auto start = [&](const std::string& init, std::string& said) {
+        TrainOptions options = tiny_options();
+        options.init = init;
+        Observer observer;
+        observer.log = [&](LogLevel, const std::string& line) { said += line + "\n"; };
+        Learner learner(dataset, options, observer);
+        learner.save(*folder_ / "start.safetensors");
+        return SafetensorsFile(*folder_ / "start.safetensors").read_floats("fc.weight");
+    };
+    std::string same, moved;
+    EXPECT_EQ(start(other, moved), start(file(), same));
+    EXPECT_NE(moved.find("matched by name"), std::string::npos) << moved;
+    EXPECT_EQ(same.find("head"), std::string::npos) << same;
+}
+
+TEST_F(SmallModel, other_classes_are_refused_with_the_difference) {
+    const Dataset dataset = tiny_dataset();
+    const auto refused = [&](const std::vector<std::string>& classes) -> std::string {
+        try {
+            Model(file()).evaluate(dataset.valid, classes);
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::model);
+            return error.what();
+        }
+        return "not refused";
+    };
+    const auto& names = dataset.classes;
+    EXPECT_NE(refused({names[0], names[1], "z"})
+                  .find("the folder lacks 1 of its classes (" + names[2] + ") and has 1 other (z)"),
+              std::string::npos)
+        << refused({names[0], names[1], "z"});
+    EXPECT_NE(refused({names[0], names[1]}).find("lacks 1 of its classes (" + names[2] + ")"),
+              std::string::npos);
+    EXPECT_NE(refused({names[0], names[1], names[2], "v", "w", "x", "y", "z"})
+                  .find("the folder has 5 others (v, w, x and 2 more)"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace onecycle
