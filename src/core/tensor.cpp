@@ -1,6 +1,7 @@
 #include "core/tensor.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace onecycle {
 
@@ -102,15 +103,26 @@ std::int64_t offset_of(const TensorDesc& desc, std::int64_t i0, std::int64_t i1,
 
 namespace {
 
+// In every layout an entry's offset is a sum of one part for each of its indices, so tables of those parts do. Rows of
+// the first index are taken sixteen together: those of a block share their cache lines.
 template <typename Visit>
 void for_each_entry(const TensorDesc& desc, Visit visit) {
     const std::int64_t d0 = desc.rank > 0 ? desc[0] : 1, d1 = desc.rank > 1 ? desc[1] : 1,
-                       d2 = desc.rank > 2 ? desc[2] : 1, d3 = desc.rank > 3 ? desc[3] : 1;
-    std::int64_t plain = 0;
-    for (std::int64_t i0 = 0; i0 < d0; ++i0)
+                       d2 = desc.rank > 2 ? desc[2] : 1, d3 = desc.rank > 3 ? desc[3] : 1, plane = d2 * d3;
+    std::vector<std::int64_t> first, second, rest;
+    for (std::int64_t i = 0; i < d0; ++i) first.push_back(offset_of(desc, i));
+    for (std::int64_t i = 0; i < d1; ++i) second.push_back(offset_of(desc, 0, i));
+    for (std::int64_t i = 0; i < plane; ++i) rest.push_back(offset_of(desc, 0, 0, i / d3, i % d3));
+    constexpr std::int64_t together = 16;
+    for (std::int64_t begin = 0; begin < d0; begin += together)
         for (std::int64_t i1 = 0; i1 < d1; ++i1)
-            for (std::int64_t i2 = 0; i2 < d2; ++i2)
-                for (std::int64_t i3 = 0; i3 < d3; ++i3) visit(plain++, offset_of(desc, i0, i1, i2, i3));
+            for (std::int64_t i0 = begin; i0 < std::min(begin + together, d0); ++i0) {
+                const std::int64_t plain = (i0 * d1 + i1) * plane;
+                const std::int64_t stored =
+                    first[static_cast<std::size_t>(i0)] + second[static_cast<std::size_t>(i1)];
+                for (std::int64_t i = 0; i < plane; ++i)
+                    visit(plain + i, stored + rest[static_cast<std::size_t>(i)]);
+            }
 }
 
 }  // namespace

@@ -122,32 +122,36 @@ StateLayout::StateLayout(const Network& network, const Backend& backend, bool de
     }
 }
 
-State::State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer)
+State::State(Device& device, const Network& network, StateLayout layout)
     : device_(&device),
       network_(&network),
       layout_(std::move(layout)),
-      optimizer_(optimizer.kind),
       memory_(space_count),
       progress_(device, sizeof(StepProgress)) {
     const std::size_t flat = float_bytes(layout_.parameter_elements);
-    const std::size_t statistics = float_bytes(layout_.statistics_elements);
-    const auto allocate = [&](Space space, std::size_t bytes) {
-        memory_[static_cast<std::size_t>(space)] = DeviceMemory(device, bytes);
-    };
     allocate(Space::parameters, flat);
+    if (layout_.compute != DType::f32) allocate(Space::half_parameters, flat / 2);
+    allocate(Space::statistics, float_bytes(layout_.statistics_elements));
+    allocate(Space::control, sizeof(StepControl));
+}
+
+State::State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer)
+    : State(device, network, std::move(layout)) {
+    optimizer_ = optimizer.kind;
+    const std::size_t flat = bytes(Space::parameters), statistics = bytes(Space::statistics);
     allocate(Space::gradients, flat);
     allocate(Space::moment1, flat);
     if (optimizer.kind != OptimizerKind::sgd) allocate(Space::moment2, flat);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
     if (optimizer.average_decay > 0) allocate(Space::average, flat + statistics);
-    if (layout_.compute != DType::f32) {
-        allocate(Space::half_parameters, flat / 2);
-        allocate(Space::half_gradients, flat / 2);
-        if (optimizer.average_decay > 0) allocate(Space::half_average, flat / 2);
-    }
-    allocate(Space::statistics, statistics);
     if (optimizer.accumulate > 1) allocate(Space::next_statistics, statistics);
-    allocate(Space::control, sizeof(StepControl));
+    if (layout_.compute == DType::f32) return;
+    allocate(Space::half_gradients, flat / 2);
+    if (optimizer.average_decay > 0) allocate(Space::half_average, flat / 2);
+}
+
+void State::allocate(Space space, std::size_t bytes) {
+    memory_[static_cast<std::size_t>(space)] = DeviceMemory(*device_, bytes);
 }
 
 StepControl State::read_control() const {

@@ -68,6 +68,8 @@ struct ProgressSeen {
 class State {
   public:
     State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer);
+    // Only what evaluation and prediction need: no gradients, no moments.
+    State(Device& device, const Network& network, StateLayout layout);
 
     const StateLayout& layout() const { return layout_; }
     const Network& network() const { return *network_; }
@@ -126,12 +128,13 @@ class State {
     // Makes progress what this control block says. No step is under way.
     void set_progress(const StepControl& control);
     StepProgress& progress() const { return *reinterpret_cast<StepProgress*>(progress_.on_host()); }
+    void allocate(Space space, std::size_t bytes);
     void make_half_copies(Space from, Space to);
 
     Device* device_;
     const Network* network_;
     StateLayout layout_;
-    OptimizerKind optimizer_;
+    OptimizerKind optimizer_{};
     std::vector<DeviceMemory> memory_;
     SharedMemory progress_;
 };

@@ -53,7 +53,7 @@ struct Model::Impl {
           info(with_options(describe_model(*file), options)),
           engine(make_engine(options.device, options.precision, options.threads)),
           network(network_of(info, info.size)),
-          state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute), {}) {
+          state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute)) {
         state.set_weights(read_weights(*file, network));
     }
 
