@@ -48,6 +48,7 @@ std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
         {"format", "pt"},  // how other tools know that names and shapes are PyTorch's
         {"arch", info.arch},
         {"stem", to_string(info.stem)},
+        {"head", to_string(info.head)},
         {"size", std::to_string(info.size)},
         {"crop_pct", to_text(info.crop_pct)},
         {"mean", triple(info.mean)},

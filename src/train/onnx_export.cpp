@@ -53,6 +53,11 @@ class Exporter {
                 return node(i, "MaxPool", "max_pool", window(l));
             case LayerKind::global_average_pool:
                 return node(i, "GlobalAveragePool", "average_pool");
+            case LayerKind::concat_pool:
+                return concat_pool(i);
+            case LayerKind::dropout:  // nothing, when evaluated
+                value(i) = value(l.inputs[0]);
+                return;
             case LayerKind::linear:
                 return linear(i);
         }
@@ -92,7 +97,8 @@ class Exporter {
     void batch_norm(int i) {
         const Layer& l = layer(i);
         const Value& x = value(l.inputs[0]);
-        const int reader = only_reader(i);
+        int reader = only_reader(i);
+        while (reader >= 0 && layer(reader).kind == LayerKind::dropout) reader = only_reader(reader);
         if (!options_.keep_bn && reader >= 0 && layer(reader).kind == LayerKind::linear) {
             value(i) = {x.name, x.flat, affine(l)};
             return;
@@ -105,6 +111,17 @@ class Exporter {
                    std::move(inputs),
                    "",
                    {{"epsilon", static_cast<float>(l.epsilon)}}});
+    }
+
+    // Each channel's maximum, then each mean.
+    void concat_pool(int i) {
+        const std::string& x = value(layer(i).inputs[0]).name;
+        const std::string name = "concat_pool_" + std::to_string(i);
+        model_.nodes.push_back({"GlobalMaxPool", name + ".max", {x}, name + ".max.out"});
+        model_.nodes.push_back({"GlobalAveragePool", name + ".average", {x}, name + ".average.out"});
+        emit_node(
+            i, i,
+            {"Concat", name, {name + ".max.out", name + ".average.out"}, "", {{"axis", std::int64_t{1}}}});
     }
 
     void linear(int i) {

@@ -1,14 +1,14 @@
 """Do other programs understand what `onecycle export` writes?
 
-    python tests/reference/check_exports.py              # the files that the tests compare with
+    python tests/reference/check_exports.py                    # the files that the tests compare with
     python tests/reference/check_exports.py build/onecycle   # and what the program writes now
 
-Needs torch, torchvision, timm, safetensors, onnx and onnxruntime. For ResNet18, 34 and 50 with both stems, seeded random
-weights and batch norm statistics: a .safetensors export must load into torchvision's and timm's models with strict=True
-and hold the same values; an .onnx export must satisfy onnx.checker and give torchvision's logits in onnxruntime within
-1e-4, one image or three, batch norms folded or kept, from pixels or normalised; our own probabilities must be
-those of the same logits. Not part of what runs for every commit: tests/train/test_onnx_export.cpp compares its graphs with
-data/onnx/*.onnx, which are checked here.
+Needs torch, torchvision, timm, safetensors, onnx and onnxruntime. For ResNet18, 34 and 50 with both stems, with torchvision's
+head and with fastai's, seeded random weights and batch norm statistics: a .safetensors export must load into torchvision's
+and timm's models with strict=True and hold the same values; an .onnx export must satisfy onnx.checker and give
+torchvision's logits in onnxruntime within 1e-4, one image or three, batch norms folded or kept, from pixels or normalised;
+our own probabilities must be those of the same logits. Not part of what runs for every commit:
+tests/train/test_onnx_export.cpp compares its graphs with data/onnx/*.onnx, which are checked here.
 Versions used: torch 2.11.0, torchvision 0.26, timm 1.0.31, onnx 1.23.2, onnxruntime 1.32.0.
 """
 
@@ -35,13 +35,30 @@ import formula
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def network(arch, small, classes, seed):
+class ConcatPool(nn.Module):
+    def forward(self, x):
+        return torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
+
+
+class FastaiHead(nn.Module):
+    def __init__(self, features, classes):
+        super().__init__()
+        self.bn1, self.fc1 = nn.BatchNorm1d(features), nn.Linear(features, 512, bias=False)
+        self.bn2, self.fc2 = nn.BatchNorm1d(512), nn.Linear(512, classes, bias=False)
+
+    def forward(self, x):
+        return self.fc2(self.bn2(self.fc1(self.bn1(x)).relu()))
+
+
+def network(arch, small, fastai, classes, seed):
     torch.manual_seed(seed)
     model = getattr(torchvision.models, arch)(num_classes=classes)
     if small:
         model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    if fastai:
+        model.avgpool, model.fc = ConcatPool(), FastaiHead(2 * model.fc.in_features, classes)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.weight.data.uniform_(0.5, 1.0)
             module.bias.data.normal_(0, 0.1)
             module.running_mean.normal_(0, 0.2)
@@ -62,15 +79,16 @@ def every_place(images):
         of = {part: tensor(f"{name}.{part}", x.shape[1]) for part in ("running_mean", "running_var", "weight", "bias")}
         return F.batch_norm(x, **of, eps=1e-5)
 
-    def linear(name, x, out):
-        return F.linear(x, tensor(name + ".weight", out, x.shape[1]), tensor(name + ".bias", out))
+    def linear(name, x, out, bias):
+        return F.linear(x, tensor(name + ".weight", out, x.shape[1]), tensor(name + ".bias", out) if bias else None)
 
     x = F.max_pool2d(norm("stem.norm", conv("stem.conv", images, 8, 3, 1)).relu(), 3, 2, 1)
     x = norm("block.norm", conv("block.conv", x, 8, 3, 2))
     x = conv("twice.conv", x + x.relu(), 8, 1, 1)
-    x = norm("head.norm", (x + norm("twice.norm", x)).mean((2, 3)))
-    x = norm("hidden.norm", linear("hidden", x, 6).relu())
-    return linear("fc", x, 5).numpy()
+    x = x + norm("twice.norm", x)
+    x = norm("head.norm", torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1))
+    x = norm("hidden.norm", linear("hidden", x, 6, False).relu())
+    return linear("fc", x, 5, True).numpy()
 
 
 def worst(a, b):
@@ -90,6 +108,7 @@ class Checks:
 
     def equal(self, name, file, model):
         ours, theirs = load_file(file), model.state_dict()
+        ours = {name.replace("head.", "fc."): tensor for name, tensor in ours.items()}  # fastai's head
         model.load_state_dict(ours, strict=True)
         same = ours.keys() == theirs.keys() and all(
             ours[k].dtype == theirs[k].dtype and torch.equal(ours[k], theirs[k]) for k in theirs)
@@ -114,12 +133,13 @@ class Checks:
             file = pathlib.Path(__file__).parent / f"data/onnx/{name}.onnx"
             self.logits(file.name, str(file), pixels if name == "pixels" else inputs, expected, 1e-5)
 
-    def network(self, arch, small):
+    def network(self, arch, small, fastai):
         size, classes = (32, 10) if small else (64, 1000)
-        name = f"{arch}, {'small' if small else 'imagenet'} stem"
-        model = network(arch, small, classes, seed=len(arch) + small)
+        name = f"{arch}, {'small' if small else 'imagenet'} stem{', fastai head' if fastai else ''}"
+        model = network(arch, small, fastai, classes, seed=len(arch) + small)
         source = self.folder / "source.pth"
-        torch.save(model.state_dict(), source)
+        torch.save({(name.replace("fc.", "head.") if fastai else name): tensor
+                    for name, tensor in model.state_dict().items()}, source)
         pixels = np.random.default_rng(1).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
         inputs = (pixels.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
         inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
@@ -129,7 +149,7 @@ class Checks:
         weights = str(self.folder / "weights.safetensors")
         self.run("export", source, "--to", weights, "--size", size, "--force")
         self.equal(name, weights, model)
-        if not small:
+        if not small and not fastai:
             timm.create_model(arch, num_classes=classes).load_state_dict(load_file(weights), strict=True)
             self.say(True, f"{name}: timm, strict")
         for options in ([], ["--keep-bn"], ["--with-preprocessing"]):
@@ -162,8 +182,8 @@ def main():
         checks = Checks(binary, pathlib.Path(folder))
         checks.committed()
         for arch in ("resnet18", "resnet34", "resnet50") if binary else ():
-            for small in (False, True):
-                checks.network(arch, small)
+            for small, fastai in ((False, False), (True, False), (True, True)):
+                checks.network(arch, small, fastai)
         sys.exit(checks.failed > 0)
 
 

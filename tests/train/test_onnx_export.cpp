@@ -25,7 +25,7 @@ std::map<std::string, HostTensor> formula_weights(const Network& network) {
 }
 
 // A batch norm in every place: after a convolution that nothing else reads, after one that something else reads too, read
-// by two itself, before a linear layer, between two.
+// by two itself, before a linear layer, between two; and fastai's head.
 Network every_place() {
     Network net;
     int x = net.input(3, 12, 12);
@@ -34,9 +34,10 @@ Network every_place() {
     x = net.add(x, net.relu(x));
     x = net.conv2d("twice.conv", x, 8, 1, 1, 0);
     x = net.add(x, net.batch_norm("twice.norm", x));
-    x = net.batch_norm("head.norm", net.global_average_pool(x));
-    x = net.batch_norm("hidden.norm", net.relu(net.linear("hidden", x, 6)));
-    net.linear("fc", x, 5);
+    x = net.batch_norm("head.norm", net.concat_pool(x));
+    x = net.linear("hidden", net.dropout(x, 0.25), 6, false);
+    x = net.batch_norm("hidden.norm", net.relu(x));
+    net.linear("fc", net.dropout(x, 0.5), 5);
     return net;
 }
 
@@ -75,8 +76,8 @@ TEST(OnnxExport, folds_a_batch_norm_wherever_one_neighbour_alone_reads_it_or_is_
     const OnnxModel folded = onnx_model(network, formula_weights(network), {});
     EXPECT_EQ(operations(folded),
               (std::vector<std::string>{"Conv", "Relu", "MaxPool", "Conv", "Relu", "Add", "Conv",
-                                        "BatchNormalization", "Add", "GlobalAveragePool", "Flatten", "Gemm",
-                                        "Relu", "Gemm"}));
+                                        "BatchNormalization", "Add", "GlobalMaxPool", "GlobalAveragePool",
+                                        "Concat", "Flatten", "Gemm", "Relu", "Gemm"}));
     EXPECT_EQ(folded.nodes.back().output, "logits");
     EXPECT_EQ(count(onnx_model(network, formula_weights(network), {.keep_bn = true}), "BatchNormalization"),
               5);
