@@ -115,6 +115,9 @@ class Runnable {
     // One step after the other, `observe(step, seconds)` after each: the same bits as launch().
     void run_eagerly(const std::function<void(int step, double seconds)>& observe);
 
+    // Runs them all like that; how long each took, by the device's own clock.
+    std::vector<double> step_seconds();
+
     BatchResult read_result() const;
     std::vector<float> read_probabilities(int n) const;  // [n, classes]
     // Any buffer in plain order; for tests and fault-finding, valid until its memory is used again.

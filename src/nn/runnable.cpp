@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 
 #include "core/half.h"
 #include "nn/program.h"
@@ -96,6 +97,20 @@ void Runnable::set_class_weights(const std::vector<float>& weights) {
 }
 
 void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
+    Device& device = state_->device();
+    for (std::size_t i = 0; i < program_->steps.size(); ++i) {
+        const ProgramStep& step = program_->steps[i];
+        const auto start = std::chrono::steady_clock::now();
+        program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(),
+                              step.workspace ? arena_->data() + step.workspace_offset : nullptr,
+                              device.stream());
+        device.synchronize();
+        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+        observe(static_cast<int>(i), taken.count());
+    }
+}
+
+std::vector<double> Runnable::step_seconds() {
     std::vector<std::function<void(Stream&)>> pieces;
     for (std::size_t i = 0; i < program_->steps.size(); ++i) {
         const ProgramStep& step = program_->steps[i];
@@ -104,8 +119,7 @@ void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
             program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(), workspace, stream);
         });
     }
-    const std::vector<double> seconds = state_->device().seconds(pieces);
-    for (std::size_t i = 0; i < seconds.size(); ++i) observe(static_cast<int>(i), seconds[i]);
+    return state_->device().seconds(pieces);
 }
 
 BatchResult Runnable::read_result() const {

@@ -283,8 +283,8 @@ Profile measure_profile(const ProfileOptions& options) {
 
     std::vector<std::vector<double>> times(program.steps.size());
     for (int i = 0; i < options.repeats; ++i)
-        runnable.run_eagerly(
-            [&](int step, double seconds) { times[static_cast<std::size_t>(step)].push_back(seconds); });
+        for (std::size_t step = 0; const double seconds : runnable.step_seconds())
+            times[step++].push_back(seconds);
 
     profile.comparable = device.kind() != DeviceKind::emulated || options.limits.has_value();
     profile.limits = options.limits                     ? *options.limits
