@@ -70,7 +70,7 @@ class Training:
         else:
             named = None if mode in ("compile", "graph") else mode
             self.forward = torch.compile(self.loss, mode=named, fullgraph=True, dynamic=False)
-        self.static = self.graph = None
+        self.graph = None
 
     def loss(self, x, y):
         with torch.autocast(self.device, dtype=self.type, enabled=self.type != torch.float32):
@@ -189,7 +189,8 @@ def measure_folder(o):
                 first = time.perf_counter() - start
         wait(o.device)
         epochs.append(count / (time.perf_counter() - begin))
-    return {"seconds": time.perf_counter() - start, "images_per_second": epochs[-1], "epochs": epochs, "first_step_seconds": first, "workers": o.workers}
+    return {"seconds": time.perf_counter() - start, "images_per_second": epochs[-1], "epochs": epochs,
+            "first_step_seconds": first, "workers": o.workers}
 
 
 def units(o):

@@ -12,6 +12,11 @@ bool on_gpu() {
     return device && std::string_view(device) == "cuda";
 }
 
+std::string reference_data(const std::string& file) {
+    const char* const folder = std::getenv("ONECYCLE_TEST_DATA");
+    return (folder ? folder : ONECYCLE_TEST_DATA) + ("/" + file);
+}
+
 std::unique_ptr<Device> cuda_device_under_test(StepMode mode) {
     return on_gpu() ? make_cuda_device(0, mode) : make_emulated_device(mode);
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "device/device.h"
 #include "ops/ops.h"
@@ -12,6 +13,10 @@
 namespace onecycle::testing {
 
 bool on_gpu();
+
+// A file of tests/reference/data; in the folder ONECYCLE_TEST_DATA of the environment where programs were carried to
+// another machine.
+std::string reference_data(const std::string& file);
 
 // Throws Error(device) where the GPU is asked for and none can be used.
 std::unique_ptr<Device> cuda_device_under_test(StepMode mode = StepMode::graph);

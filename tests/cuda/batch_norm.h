@@ -69,7 +69,7 @@ inline void expect_same_bits_however_launched(const OpDesc& desc, const std::vec
 // --- PyTorch's numbers (tests/reference/generate_layers.py) ---
 
 inline const nlohmann::json& pytorch() {
-    static const auto parsed = nlohmann::json::parse(std::ifstream(ONECYCLE_TEST_DATA "/layers.json"));
+    static const auto parsed = nlohmann::json::parse(std::ifstream(reference_data("layers.json")));
     return parsed;
 }
 

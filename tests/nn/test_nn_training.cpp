@@ -14,7 +14,7 @@ using nlohmann::json;
 using testing::Session;
 
 json load(const std::string& variant) {
-    std::ifstream stream(std::string(ONECYCLE_TEST_DATA) + "/training_" + variant + ".json");
+    std::ifstream stream(testing::reference_data("training_" + variant + ".json"));
     return json::parse(stream);
 }
 
