@@ -25,6 +25,7 @@ class SafetensorsFile final : public TensorFile {
     const std::string& digest() const;  // of all contents, 32 hex digits; empty when the file carries none
 
     void verify() const override;
+    using TensorFile::read;
 
   private:
     void read(std::size_t tensor, std::span<std::byte> out) const override;

@@ -26,6 +26,7 @@ class TorchFile final : public TensorFile {
     // Compares every record with its CRC-32, where whoever wrote the file computed them, and the file with the
     // first digits of its SHA-256 that torchvision puts into the names of its files (resnet34-b627a593.pth).
     void verify() const override;
+    using TensorFile::read;
 
   private:
     void read(std::size_t tensor, std::span<std::byte> out) const override;
