@@ -38,9 +38,10 @@ std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::str
     }
     const ClassDifference difference = compare_classes(info.classes, classes);
     if (!difference.same())
-        refuse(difference.text("the folder"),
-               "give the model that was trained on these classes, or a folder with a folder for each of its "
-               "classes");
+        refuse(
+            difference.text("the folder"),
+            "give the model that was trained on these classes, or a folder that has a folder for each of its "
+            "classes (an empty one will do)");
     return difference.matched;
 }
 
