@@ -33,6 +33,16 @@ if(ONECYCLE_SANITIZE)
     add_link_options(-fsanitize=${ONECYCLE_SANITIZE})
 endif()
 
+# Code whose accesses to memory the emulator's shadow memory checks: the sanitizer's calls, but not its library.
+option(ONECYCLE_SHADOW_MEMORY "Check every access of emulated kernels to memory (slow)" OFF)
+set(ONECYCLE_WATCHED_CODE "")
+if(ONECYCLE_SHADOW_MEMORY)
+    if(ONECYCLE_SANITIZE)
+        message(FATAL_ERROR "ONECYCLE_SHADOW_MEMORY and ONECYCLE_SANITIZE exclude each other")
+    endif()
+    set(ONECYCLE_WATCHED_CODE -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
+endif()
+
 # onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static library.
 # USES names layers to the left of it, LIBRARIES the packages that only its sources see.
 function(onecycle_add_layer name)

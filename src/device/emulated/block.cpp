@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "device/emulated/checker.h"
 #include "device/emulated/fiber.h"
 #include "device/emulated/memory.h"
 #include "device/emulated/shared_memory.h"
@@ -56,9 +57,14 @@ struct Block : BlockState {
         const auto i = static_cast<unsigned>(index);
         block_index = {i % grid.grid.x, i / grid.grid.x % grid.grid.y, i / grid.grid.x / grid.grid.y};
         grid_dim = grid.grid;
+        number = i;
+        epoch = grid_epoch = 0;
         shared.reset(grid.dynamic_shared);
         at_barrier = 0;
-        for (Thread& t : threads) t.wait = Wait::fresh;
+        for (Thread& t : threads) {
+            t.wait = Wait::fresh;
+            t.event = 0;
+        }
         for (Warp& w : warps) w.waiting = w.ended = 0;
     }
 
@@ -112,6 +118,7 @@ class Runner {
         while (blocks_.size() < indices.size()) blocks_.push_back(std::make_unique<Block>());
         blocks_.resize(indices.size());
         for (std::size_t i = 0; i < indices.size(); ++i) blocks_[i]->begin(grid, indices[i]);
+        checker::blocks_begin();
         per_block_ = blocks_[0]->threads.size();
         total_ = per_block_ * blocks_.size();
         started_ = ended_ = at_grid_barrier_ = 0;
@@ -143,7 +150,11 @@ class Runner {
         }
         if (++block.at_barrier < block.threads.size()) return wait(t, Wait::block, site);
         block.at_barrier = 0;
-        for (Thread& u : block.threads) release(u, Wait::block);
+        ++block.epoch;
+        for (Thread& u : block.threads) {
+            u.event = 0;
+            release(u, Wait::block);
+        }
     }
 
     void sync_grid(const Site& site) {
@@ -151,8 +162,14 @@ class Runner {
             throw Error(ErrorKind::device, "no grid barrier", grid_->name, "the launch is not cooperative");
         if (++at_grid_barrier_ < total_) return wait(thread(), Wait::grid, site);
         at_grid_barrier_ = 0;
-        for (const auto& block : blocks_)
-            for (Thread& u : block->threads) release(u, Wait::grid);
+        for (const auto& block : blocks_) {
+            ++block->epoch;
+            ++block->grid_epoch;
+            for (Thread& u : block->threads) {
+                u.event = 0;
+                release(u, Wait::grid);
+            }
+        }
     }
 
     std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t bits, int source, const Site& site) {
@@ -185,13 +202,24 @@ class Runner {
             }
             if (u.bits) votes |= 1u << u.lane;
         });
-        for_named([&](Thread& u) { u.taken = kind == Exchange::vote ? votes : lanes[u.source].bits; });
+        for_named([&](Thread& u) { u.taken = kind == Exchange::shuffle ? lanes[u.source].bits : votes; });
         warp.waiting &= ~named;
+        if (kind == Exchange::sync) {
+            checker::warp_synchronized(*lanes, named);
+            for_named([](Thread& u) { u.event = 0; });
+        }
         for_named([&](Thread& u) { release(u, Wait::exchange); });
         return t.taken;
     }
 
     Block& block() { return block_of(thread()); }
+
+    // Leaves the thread where it is, for ever.
+    [[noreturn]] void fail_thread(const char* what, const std::string& why) {
+        error_ = std::make_exception_ptr(Error(ErrorKind::device, what, grid_->name, why));
+        Fiber::switch_to(*thread().fiber, host_);
+        std::terminate();
+    }
 
   private:
     // Whoever runs next: a thread that waits no more, one that is still to begin, or the host if there is neither.
@@ -368,6 +396,7 @@ void run_grid(const Grid& grid, const std::function<void()>& body) {
             ErrorKind::device, "cannot launch", grid.name,
             fmt::format("{} blocks of {} threads with {} bytes of shared memory{}", blocks, threads,
                         grid.dynamic_shared, launch == Launch::bad_shape ? "" : " do not all fit at once"));
+    checker::grid_begins();
     const std::uint64_t seed = next_schedule_seed();
     const auto shuffled = [&](std::size_t i) {
         return seed ? permuted_index(i, blocks, seed, RandomPurpose::shuffle, 0) : i;
@@ -381,7 +410,8 @@ void run_grid(const Grid& grid, const std::function<void()>& body) {
     constexpr std::size_t few_threads = 2048;  // not worth waking the other host threads
     std::exception_ptr error;
     std::atomic<bool> failed{false};
-#pragma omp parallel for schedule(dynamic) if (blocks > 1 && blocks * threads > few_threads)
+    const bool spread = blocks > 1 && blocks * threads > few_threads && !checker::watches();
+#pragma omp parallel for schedule(dynamic) if (spread)
     for (std::size_t i = 0; i < blocks; ++i) {
         if (failed) continue;
         try {
@@ -412,6 +442,14 @@ void* shared_array(const void* site, const char* name, std::size_t bytes, std::s
 
 void* dynamic_shared() {
     return runner().block().shared.dynamic();
+}
+
+void fail_thread(const char* what, const std::string& why) {
+    runner().fail_thread(what, why);
+}
+
+std::string place_in_shared_memory(const void* address) {
+    return runner().block().shared.place_of(address);
 }
 
 }  // namespace onecycle::emulated

@@ -4,7 +4,7 @@
 //
 // What CUDA leaves undefined is an Error(device) here: a barrier that some threads of the block do not reach or
 // reach elsewhere, an exchange between lanes that name different masks or come from different lines, a value
-// taken from a lane that is not there, a write beside an array in shared memory.
+// taken from a lane that is not there, a write beside an array in shared memory. checker.h knows of more.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <source_location>
+#include <string>
 
 namespace onecycle::emulated {
 
@@ -29,12 +30,15 @@ struct ThreadState {
     uint3 thread_index;
     int linear = 0, lane = 0, warp = 0;
     BlockState* block = nullptr;
+    std::uint32_t event = 0;  // the checker's name for what it does until it meets others again; 0: none yet
 };
 
 // What a thread of a kernel sees of its block.
 struct BlockState {
     uint3 block_index;
     dim3 block_dim, grid_dim;
+    std::uint32_t number = 0;                 // of the block
+    std::uint32_t epoch = 0, grid_epoch = 0;  // barriers of the block and of the grid that lie behind it
 };
 
 // The CUDA thread that this host thread runs now.
@@ -64,14 +68,20 @@ std::uint64_t next_schedule_seed();
 
 // --- called by kernels ---
 using Site = std::source_location;
-enum class Exchange : std::uint8_t { shuffle, vote };
+enum class Exchange : std::uint8_t { shuffle, vote, sync };
 
 void sync_block(Site site);
 void sync_cooperative_grid(Site site);
 // Gives `bits` to the lanes of the mask. A shuffle returns those of lane `source`, a vote a bit for each lane
-// whose bits are not zero.
+// whose bits are not zero; a sync orders what the lanes do to memory.
 std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t bits, int source, Site site);
 void* shared_array(const void* site, const char* name, std::size_t bytes, std::size_t alignment);
 void* dynamic_shared();
+
+// --- called by what watches kernels ---
+// Ends the grid with Error(device); the thread that runs goes on nowhere. For code that must not throw.
+[[noreturn]] void fail_thread(const char* what, const std::string& why);
+// "byte 12 of partial (128 bytes)": in or beside an array of the block that runs; "" if it is none.
+std::string place_in_shared_memory(const void* address);
 
 }  // namespace onecycle::emulated

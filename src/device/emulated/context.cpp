@@ -44,10 +44,11 @@ StreamState* Context::stream(cudaStream_t handle) {
     return streams.count(handle) ? handle : nullptr;
 }
 
-cudaError_t Context::issue(StreamState& s, Action action, bool cooperative) {
+cudaError_t Context::issue(StreamState& s, Action action, Claim claim, bool cooperative) {
     if (s.capture) {
         if (s.capture->invalid) return cudaErrorStreamCaptureInvalidated;
-        s.capture->nodes.push_back({std::move(action), {s.tips.begin(), s.tips.end()}, cooperative});
+        s.capture->nodes.push_back(
+            {std::move(action), {s.tips.begin(), s.tips.end()}, std::move(claim), cooperative});
         s.tips = {s.capture->nodes.size() - 1};
         return cudaSuccess;
     }
@@ -114,8 +115,7 @@ cudaError_t Context::run_needed() {
         try {
             if (plan[i]->action) (*plan[i]->action)();
         } catch (const std::exception& e) {
-            failed = cudaErrorLaunchFailure;
-            failure = e.what();
+            fail(e.what());
             break;
         }
         finish(*plan[i]);
@@ -126,6 +126,11 @@ cudaError_t Context::run_needed() {
     if (failed != cudaSuccess) drop_pending();
     std::erase_if(pending, [](const NodePtr& node) { return node->done; });
     return failed;
+}
+
+cudaError_t Context::fail(const std::string& why) {
+    failure = why;
+    return failed = cudaErrorLaunchFailure;
 }
 
 bool Context::forbidden_by_capture() {

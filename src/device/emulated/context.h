@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "device/emulated/checker.h"
 #include "device/emulated/runtime.h"
 
 namespace onecycle::emulated {
@@ -27,6 +28,7 @@ using NodePtr = std::shared_ptr<Node>;
 struct CapturedNode {
     Action action;
     std::vector<std::size_t> after;  // earlier nodes of the graph
+    Claim claim;                     // to memory
     bool cooperative = false;
 };
 
@@ -78,7 +80,7 @@ struct Context {
     StreamState* stream(cudaStream_t handle);
 
     // Puts work on a stream, or into the graph that it captures.
-    cudaError_t issue(StreamState& stream, Action action, bool cooperative = false);
+    cudaError_t issue(StreamState& stream, Action action, Claim claim, bool cooperative = false);
     // Work after the given pieces, behind no stream.
     NodePtr issue_after(Action action, std::vector<NodePtr> after);
 
@@ -91,6 +93,7 @@ struct Context {
     // An operation that a capture of this thread does not allow ends that capture: true.
     bool forbidden_by_capture();
     void reset();
+    cudaError_t fail(const std::string& why);  // for good
 
   private:
     cudaError_t run_needed();

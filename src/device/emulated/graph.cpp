@@ -37,6 +37,18 @@ bool cooperative_grids_are_ordered(const std::vector<CapturedNode>& nodes) {
     return true;
 }
 
+// Why two nodes that touch the same memory must not run in any order; "" if all is well.
+std::string conflict(const std::vector<CapturedNode>& nodes) {
+    if (!checker::watches()) return "";
+    const auto before = ancestors(nodes);
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+            if (!before[i][j])
+                if (std::string why = checker::conflict(nodes[j].claim, nodes[i].claim); !why.empty())
+                    return "an edge is missing in a graph: " + why;
+    return "";
+}
+
 cudaError_t invalidate(Capture& capture, cudaError_t error) {
     capture.invalid = true;
     return error;
@@ -119,6 +131,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
     return api("cudaGraphInstantiate", [&](Context& c) {
         if (!c.graphs.count(graph)) return cudaErrorInvalidValue;
         if (!cooperative_grids_are_ordered(graph->nodes)) return cudaErrorNotSupported;
+        if (const std::string why = conflict(graph->nodes); !why.empty()) return c.fail(why);
         *exec = *c.execs.insert(new GraphExecState{graph->nodes, nullptr}).first;
         return cudaSuccess;
     });
@@ -139,7 +152,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
         }
         issued.push_back(begin);
         s->last = exec->last = c.issue_after(nullptr, std::move(issued));
-        return c.issue(*s, nullptr);  // runs what waits if that is very much
+        return c.issue(*s, nullptr, nullptr);  // runs what waits if that is very much
     });
 }
 

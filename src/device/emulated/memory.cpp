@@ -13,8 +13,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "device/emulated/block.h"
+#include "device/emulated/checker.h"
 #include "device/emulated/fiber.h"
 #include "onecycle/error.h"
 
@@ -102,8 +104,21 @@ void install_handler() {
     });
 }
 
+// Where the checker wants them, if it does.
+void* map_pages(std::size_t bytes, int protection) {
+    constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    for (int attempt = 0; attempt < 1000; ++attempt) {
+        void* const wanted = checker::address_for(bytes);
+        void* const mapping =
+            mmap(wanted, bytes, protection, flags | (wanted ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+        if (mapping != MAP_FAILED || errno != EEXIST) return mapping;
+    }
+    return MAP_FAILED;
+}
+
 void unmap(std::map<std::uintptr_t, Region>::iterator at) {
     const Region& region = at->second;
+    if (!region.freed) checker::released(region.begin, region.bytes);
     ASAN_UNPOISON_MEMORY_REGION(region.mapping, region.mapped);
     munmap(region.mapping, region.mapped);
     memory().regions.erase(at);
@@ -112,6 +127,7 @@ void unmap(std::map<std::uintptr_t, Region>::iterator at) {
 void free_region(Region& region) {
     Memory& m = memory();
     region.freed = true;
+    checker::released(region.begin, region.bytes);
     if (region.space == Space::device) m.in_use -= region.bytes;
     // Gives the pages back and closes the addresses in one.
     mmap(region.mapping, region.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
@@ -125,19 +141,37 @@ void free_region(Region& region) {
 
 }  // namespace
 
+Pages::Pages(std::size_t bytes) : bytes_(bytes) {
+    void* memory = map_pages(bytes, PROT_READ | PROT_WRITE);
+    if (memory == MAP_FAILED)
+        throw Error(ErrorKind::device, "not enough memory", "emulated CUDA", std::strerror(errno));
+    begin_ = static_cast<std::byte*>(memory);
+}
+Pages::Pages(Pages&& other) noexcept : begin_(std::exchange(other.begin_, nullptr)), bytes_(other.bytes_) {}
+Pages& Pages::operator=(Pages&& other) noexcept {
+    std::swap(begin_, other.begin_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+}
+Pages::~Pages() {
+    if (begin_) munmap(begin_, bytes_);
+}
+
 void* allocate(Space space, std::size_t bytes) {
     install_handler();
     Memory& m = memory();
     if (space == Space::device && bytes > m.limit - std::min(m.limit, m.in_use)) return nullptr;
     const std::size_t aligned = (bytes + alignment - 1) / alignment * alignment;
     const std::size_t mapped = (aligned + page - 1) / page * page + 2 * page;
-    void* mapping = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* mapping = map_pages(mapped, PROT_NONE);
     if (mapping == MAP_FAILED) return nullptr;
     auto* first = static_cast<std::byte*>(mapping);
     const Region region{first, mapped, bytes, first + mapped - page - aligned, space, false};
     set_access(region, true);
     if (space == Space::device) std::memset(region.begin, 0xFF, bytes);
+    ASAN_POISON_MEMORY_REGION(first + page, static_cast<std::size_t>(region.begin - (first + page)));
     ASAN_POISON_MEMORY_REGION(region.begin + bytes, aligned - bytes);
+    checker::allocated(region.begin, bytes, space == Space::pinned);
     if (space == Space::device) {
         m.in_use += bytes;
         if (m.open == 0) set_access(region, false);
@@ -164,6 +198,15 @@ std::optional<Allocation> allocation_of(const void* address) {
     if (!region || region->freed || address < region->begin || address >= region->begin + region->bytes)
         return std::nullopt;
     return Allocation{region->begin, region->bytes, region->space};
+}
+
+std::string place_in_memory(const void* address) {
+    const Region* region = region_of(address);
+    if (!region) return "memory that was never allocated";
+    const std::ptrdiff_t offset = static_cast<const std::byte*>(address) - region->begin;
+    return "byte " + std::to_string(offset) + " of an allocation of " + std::to_string(region->bytes) +
+           (region->space == Space::device ? " bytes of device memory" : " bytes of pinned memory") +
+           (region->freed ? " that was freed" : "");
 }
 
 std::size_t device_memory() {

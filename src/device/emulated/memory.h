@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 
 namespace onecycle::emulated {
 
@@ -19,11 +20,31 @@ struct Allocation {
     Space space;
 };
 
+// Pages of the process, all zero, given back at the end. Throws Error(device).
+class Pages {
+  public:
+    Pages() = default;
+    explicit Pages(std::size_t bytes);
+    Pages(Pages&& other) noexcept;
+    Pages& operator=(Pages&& other) noexcept;
+    Pages(const Pages&) = delete;
+    Pages& operator=(const Pages&) = delete;
+    ~Pages();
+    std::byte* begin() const { return begin_; }
+
+  private:
+    std::byte* begin_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
 // 256-byte aligned; device memory is filled with 0xFF (floats of these bits are NaN). Null when there is not enough.
 void* allocate(Space space, std::size_t bytes);
 // False when it is not the beginning of such an allocation.
 bool release(Space space, void* memory);
 void release_everything();
+
+// For messages: "byte 12 of an allocation of 128 bytes of device memory".
+std::string place_in_memory(const void* address);
 
 // The live allocation that holds this address.
 std::optional<Allocation> allocation_of(const void* address);

@@ -79,21 +79,27 @@ cudaError_t copy(Context& c, void* to, const void* from, std::size_t bytes, cuda
         return cudaErrorInvalidValue;
     if (bytes == 0) return cudaSuccess;
     const bool pageable = (!target.device && !target.pinned) || (!source.device && !source.pinned);
-    if (!pageable) return c.issue(s, action([=] { std::memcpy(to, from, bytes); }));
+    const auto copy_now = [=] {
+        std::memcpy(to, from, bytes);
+        checker::copied(to, from, bytes);
+    };
+    if (!pageable) return c.issue(s, action(copy_now), checker::claim({{from, bytes}}, {{to, bytes}}));
     if (s.capture) {
         s.capture->invalid = true;
         return cudaErrorStreamCaptureUnsupported;
     }
     if (source.device) {  // into pageable memory: returns when it is there
-        if (const cudaError_t e = c.issue(s, action([=] { std::memcpy(to, from, bytes); }))) return e;
+        if (const cudaError_t e = c.issue(s, action(copy_now), nullptr)) return e;
         return c.run(s.last);
     }
     const auto* first = static_cast<const std::byte*>(from);
     c.staged += bytes;
     return c.issue(s, action([&c, to, staging = std::vector<std::byte>(first, first + bytes)] {
                        std::memcpy(to, staging.data(), staging.size());
+                       checker::copied(to, staging.data(), staging.size());
                        c.staged -= staging.size();
-                   }));
+                   }),
+                   nullptr);
 }
 
 cudaError_t allocate_in(Context& c, Space space, void** memory, std::size_t bytes) {
@@ -261,7 +267,11 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
         if (!s) return cudaErrorInvalidResourceHandle;
         const Place target = place_of(to, bytes);
         if (!(target.device || target.pinned) || !target.whole) return cudaErrorInvalidValue;
-        return c.issue(*s, action([=] { std::memset(to, value, bytes); }));
+        return c.issue(*s, action([=] {
+            std::memset(to, value, bytes);
+            checker::filled(to, bytes);
+        }),
+                       checker::claim({}, {{to, bytes}}));
     });
 }
 
@@ -342,7 +352,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void*
     return api("cudaLaunchHostFunc", [&](Context& c) {
         StreamState* s = c.stream(stream);
         if (!s) return cudaErrorInvalidResourceHandle;
-        return c.issue(*s, action([=] { function(data); }));
+        return c.issue(*s, action([=] { function(data); }), nullptr);
     });
 }
 
@@ -355,16 +365,25 @@ cudaError_t launch_grid(const Grid& grid, std::function<void()> body, cudaStream
         const Launch launch = check_launch(grid);
         if (launch == Launch::bad_shape) return cudaErrorInvalidConfiguration;
         if (launch == Launch::too_large_to_cooperate) return cudaErrorCooperativeLaunchTooLarge;
-        return c.issue(*s, action([grid, body = std::move(body)] { run_grid(grid, body); }),
-                       grid.cooperative);
+        Claim claim = checker::next_piece();
+        return c.issue(*s, action([grid, claim, body = std::move(body)] {
+            checker::run_piece(claim, grid.name, [&] { run_grid(grid, body); });
+        }),
+                       claim, grid.cooperative);
     });
 }
 
-cudaError_t enqueue(std::function<void()> work, cudaStream_t stream) {
+cudaError_t enqueue(std::function<void()> work, std::vector<Bytes> reads, std::vector<Bytes> writes,
+                    cudaStream_t stream) {
     return api("host work", [&](Context& c) {
         StreamState* s = c.stream(stream);
         if (!s) return cudaErrorInvalidResourceHandle;
-        return c.issue(*s, action(std::move(work)));
+        Claim claim = checker::next_piece();
+        return c.issue(
+            *s, action([claim, reads = std::move(reads), writes = std::move(writes), work = std::move(work)] {
+                checker::run_host_piece(claim, reads, writes, work);
+            }),
+            claim);
     });
 }
 

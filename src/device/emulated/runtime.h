@@ -16,8 +16,10 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "device/emulated/block.h"
+#include "device/emulated/checker.h"
 
 namespace onecycle::emulated {
 
@@ -145,7 +147,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
 // How often each function of the runtime was called by this process.
 std::map<std::string, std::uint64_t> runtime_calls();
 
-// Puts work of the host on a stream, as enqueue_grid does with a kernel.
-cudaError_t enqueue(std::function<void()> work, cudaStream_t stream);
+// Puts work of the host that touches these places of memory on a stream, as launch_grid does with a kernel.
+cudaError_t enqueue(std::function<void()> work, std::vector<Bytes> reads, std::vector<Bytes> writes,
+                    cudaStream_t stream);
 
 }  // namespace onecycle::emulated

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "device/emulated/checker.h"
 #include "onecycle/error.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -25,7 +26,10 @@ constexpr unsigned char redzone_byte = 0xA5;
 }  // namespace
 
 void SharedMemory::reset(std::size_t dynamic_bytes) {
-    if (arena_) ASAN_UNPOISON_MEMORY_REGION(arena_.get(), end_);
+    if (arena_.begin()) {
+        ASAN_UNPOISON_MEMORY_REGION(arena_.begin(), end_);
+        checker::released(arena_.begin(), end_);
+    }
     arrays_.clear();
     end_ = asked_ = 0;
     dynamic_bytes_ = dynamic_bytes;
@@ -50,23 +54,24 @@ std::byte* SharedMemory::add(const void* site, const char* name, std::size_t byt
         throw Error(ErrorKind::device, "too much shared memory", name,
                     std::to_string(asked_) + " bytes in " + std::to_string(arrays_.size() + 1) +
                         " arrays, a block can have " + std::to_string(most_bytes));
-    if (!arena_) arena_.reset(new std::byte[arena_bytes]);
+    if (!arena_.begin()) arena_ = Pages(arena_bytes);
     if (arrays_.empty()) add_redzone(redzone);
-    void* at = arena_.get() + end_;  // aligned as an address, not as an offset
+    void* at = arena_.begin() + end_;  // aligned as an address, not as an offset
     std::size_t space = arena_bytes;
     std::align(alignment, bytes, at, space);
     auto* begin = static_cast<std::byte*>(at);
-    add_redzone(static_cast<std::size_t>(begin - (arena_.get() + end_)));
+    add_redzone(static_cast<std::size_t>(begin - (arena_.begin() + end_)));
     std::memset(begin, 0xFF, bytes);
     end_ += bytes;
     add_redzone(redzone);
     arrays_.push_back({site, name, begin, bytes});
+    checker::shared_array_added(begin, bytes);
     return begin;
 }
 
 void SharedMemory::add_redzone(std::size_t bytes) {
-    std::memset(arena_.get() + end_, redzone_byte, bytes);
-    ASAN_POISON_MEMORY_REGION(arena_.get() + end_, bytes);
+    std::memset(arena_.begin() + end_, redzone_byte, bytes);
+    ASAN_POISON_MEMORY_REGION(arena_.begin() + end_, bytes);
     end_ += bytes;
 }
 
@@ -81,6 +86,22 @@ std::string SharedMemory::damaged() const {
     }
 #endif
     return "";
+}
+
+std::string SharedMemory::place_of(const void* address) const {
+    const auto* at = static_cast<const std::byte*>(address);
+    if (!arena_.begin() || at < arena_.begin() || at >= arena_.begin() + arena_bytes) return "";
+    const Array* nearest = nullptr;
+    std::ptrdiff_t distance = 0;
+    for (const Array& a : arrays_) {
+        const std::ptrdiff_t d = std::max(a.begin - at, at - (a.begin + a.bytes) + 1);
+        if (nearest && d >= distance) continue;
+        nearest = &a;
+        distance = d;
+    }
+    if (!nearest) return "shared memory";
+    return std::string("byte ") + std::to_string(at - nearest->begin) + " of " + nearest->name + " (" +
+           std::to_string(nearest->bytes) + " bytes of shared memory)";
 }
 
 }  // namespace onecycle::emulated

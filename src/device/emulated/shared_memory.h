@@ -4,9 +4,10 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <vector>
+
+#include "device/emulated/memory.h"
 
 namespace onecycle::emulated {
 
@@ -29,6 +30,9 @@ class SharedMemory {
     // The array next to which something was written that belongs to nobody; empty if all is well.
     std::string damaged() const;
 
+    // "byte 12 of partial (128 bytes)", in or beside an array; "" outside of the arena.
+    std::string place_of(const void* address) const;
+
   private:
     struct Array {
         const void* site;
@@ -39,7 +43,7 @@ class SharedMemory {
     std::byte* add(const void* site, const char* name, std::size_t bytes, std::size_t alignment);
     void add_redzone(std::size_t bytes);
 
-    std::unique_ptr<std::byte[]> arena_;
+    Pages arena_;
     std::size_t end_ = 0;    // of the last redzone
     std::size_t asked_ = 0;  // bytes, without redzones
     std::size_t dynamic_bytes_ = 0;

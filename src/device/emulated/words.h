@@ -29,7 +29,7 @@ inline void __syncthreads(Site site = Site::current()) {
     sync_block(site);
 }
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, Site site = Site::current()) {
-    exchange(Exchange::vote, mask, 0, self->lane, site);
+    exchange(Exchange::sync, mask, 0, self->lane, site);
 }
 inline void __threadfence() {}
 inline void __threadfence_system() {

@@ -9,6 +9,7 @@
 #include "device/cuda/stream.h"
 #include "kernels/cuda.h"
 #include "ops/checks.h"
+#include "ops/cuda/declared.h"
 #include "ops/ops.h"
 
 namespace onecycle::ONECYCLE_CUDA {
@@ -66,16 +67,20 @@ template <typename F>
 MadeOp made_of(const OpDesc& desc, std::size_t workspace, F function) {
     class FunctionOp final : public Op {
       public:
-        explicit FunctionOp(F function) : function_(std::move(function)) {}
+        FunctionOp(const OpDesc& desc, std::size_t workspace, F function)
+            : desc_(desc), workspace_(workspace), function_(std::move(function)) {}
         void run(void* const* inputs, void* const* outputs, void* workspace, Stream& stream) override {
+            const DeclaredOperation declared(desc_, inputs, outputs, workspace, workspace_);
             function_(inputs, outputs, workspace, handle(stream));
         }
 
       private:
+        OpDesc desc_;
+        std::size_t workspace_;
         F function_;
     };
     MadeOp made;
-    made.op = std::make_unique<FunctionOp>(std::move(function));
+    made.op = std::make_unique<FunctionOp>(desc, workspace, std::move(function));
     made.desc = desc;
     made.workspace = workspace;
     made.implementation = "own";

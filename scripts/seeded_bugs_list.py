@@ -1,0 +1,143 @@
+"""The bugs that scripts/seeded_bugs puts into the code: each one edit of the kind that is made by mistake."""
+
+NORM = [("test_cuda_batch_norm", "*agrees_with_the_reference*:*whatever*:*however*")]
+NORM_BACKWARD = [("test_cuda_batch_norm_backward", "*")]
+POOL = [("test_cuda_pool", "*")]
+LOSS = [("test_cuda_loss", "*")]
+UPDATE = [("test_cuda_update", "*")]
+LINEAR = [("test_cuda_linear", "*")]
+CONVOLUTION = [("test_cuda_convolution", "*direct*")]
+INPUT = [("test_cuda_input", "*")]
+ELEMENTWISE = [("test_cuda_elementwise", "*")]
+STEP = [("test_nn_emulated", "*any_order*")]
+
+BUGS = []
+
+
+def bug(name, file, tests, expected, what, old, new):
+    BUGS.append(dict(name=name, file=file, tests=tests, expected=expected, what=what, old=old, new=new))
+
+
+# --- barriers ---
+bug("block_max_reuse", "kernels/loss.cu", LOSS, "race", "a barrier removed before shared memory is used again",
+    "    value = warp_max(value);\n    __syncthreads();  // the call before may still be read\n",
+    "    value = warp_max(value);\n")
+bug("block_max_result", "kernels/loss.cu", LOSS, "race", "a barrier removed between writing and reading",
+    "    if (lane == 0) partial[warp] = value;\n    __syncthreads();\n    return warp_max",
+    "    if (lane == 0) partial[warp] = value;\n    return warp_max")
+bug("block_sum_result", "kernels/cuda.h", LOSS, "race", "a barrier removed between writing and reading",
+    "    if (lane == 0) partial[warp] = value;\n    __syncthreads();\n    return warp_sum",
+    "    if (lane == 0) partial[warp] = value;\n    return warp_sum")
+bug("tile_sums_reuse", "kernels/channel_tiles.h", POOL, "race", "a barrier removed before shared memory is used again",
+    "        at = shared;\n        __syncthreads();  // the tile before may still be read\n", "        at = shared;\n")
+bug("tile_sums_result", "kernels/channel_tiles.h", POOL, "race", "a barrier removed between writing and reading",
+    "        __syncthreads();\n        lane = static_cast<int>(threadIdx.x) % lanes;",
+    "        lane = static_cast<int>(threadIdx.x) % lanes;")
+bug("channel_values_result", "kernels/channel_tiles.h", NORM, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    const bool inside", "    const bool inside")
+bug("bias_gradient_barrier", "kernels/linear.cu", LINEAR, "race", "a barrier removed between writing and reading",
+    "    partial[threadIdx.x] = sum;\n    __syncthreads();\n    if (slice != 0 || column >= o) return;",
+    "    partial[threadIdx.x] = sum;\n    if (slice != 0 || column >= o) return;")
+bug("weights_gradient_reuse", "kernels/conv2d_direct.cu", CONVOLUTION, "race",
+    "a barrier removed before shared memory is used again",
+    "        __syncthreads();  // the sums of the block before may still be read\n", "")
+bug("schedule_barrier", "kernels/schedule.h", UPDATE, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    return value[0];", "    return value[0];")
+bug("grid_barrier", "kernels/batch_norm_passes.h", NORM, "race", "the barrier of a grid made one of the block",
+    "    reduce_tiles(pass);\n    sync_grid();\n", "    reduce_tiles(pass);\n    __syncthreads();\n")
+bug("barrier_in_a_branch", "kernels/linear.cu", LINEAR, "barrier", "a barrier that some threads do not reach",
+    "    partial[threadIdx.x] = sum;\n    __syncthreads();\n    if (slice != 0 || column >= o) return;",
+    "    partial[threadIdx.x] = sum;\n    if (column >= o) return;\n    __syncthreads();\n    if (slice != 0) return;")
+bug("early_return_before_shuffle", "kernels/batch_norm_passes.h", NORM, "barrier",
+    "lanes that leave before a shuffle of the whole warp",
+    "    const float n = static_cast<float>(place.count > 0 ? place.count : 1);\n",
+    "    if (place.count == 0 && place.line > 0) return;\n"
+    "    const float n = static_cast<float>(place.count > 0 ? place.count : 1);\n")
+
+# --- atomics, and one writer ---
+bug("atomic_made_plain", "kernels/gradients.cu", UPDATE, "race", "an atomic made plain",
+    "            atomicMin(&first_bad[0], table.segment[segment_of(table, piece)].parameter);",
+    "            first_bad[0] = first_bad[0] < table.segment[segment_of(table, piece)].parameter\n"
+    "                               ? first_bad[0]\n"
+    "                               : table.segment[segment_of(table, piece)].parameter;")
+bug("first_bad_barrier", "kernels/gradients.cu", UPDATE, "race", "a barrier removed before atomics",
+    "    if (threadIdx.x == 0) first_bad[0] = none;\n    __syncthreads();\n",
+    "    if (threadIdx.x == 0) first_bad[0] = none;\n")
+bug("all_threads_write", "kernels/gradients.cu", UPDATE, "race", "a result that every thread writes",
+    "    if (threadIdx.x == 0) sums[piece] = sum;", "    sums[piece] = sum;")
+bug("all_lanes_write", "kernels/batch_norm_passes.h", NORM, "race", "a result that every lane writes",
+    "        if (lane != 0) return;\n        (tensor == 0 ? mean[0]", "        (tensor == 0 ? mean[0]")
+
+# --- strides and sizes ---
+bug("grid_stride", "kernels/linear.cu", LINEAR, "race", "a stride of the block instead of the grid",
+    "    const std::int64_t stride = std::int64_t{gridDim.x} * threads;\n"
+    "    for (std::int64_t i = std::int64_t{blockIdx.x} * threads + threadIdx.x; i < elements; i += stride)",
+    "    const std::int64_t stride = threads;\n"
+    "    for (std::int64_t i = std::int64_t{blockIdx.x} * threads + threadIdx.x; i < elements; i += stride)")
+bug("row_stride", "kernels/loss.cu", LOSS, "undeclared", "a row's stride one too large",
+    "    const float* const x = logits + row * classes;", "    const float* const x = logits + row * (classes + 1);")
+bug("channel_stride", "kernels/statistics.cu", UPDATE, "race", "a stride one too small",
+    "    for (int c = threadIdx.x; c < norm.channels; c += threads) {",
+    "    for (int c = threadIdx.x; c < norm.channels; c += threads - 1) {")
+bug("shared_stride", "kernels/channel_tiles.h", POOL, "no value", "shared memory written with one stride, read with another",
+    "at[q * room + place.line * stride + place.column + k] = sums[q][k];",
+    "at[q * room + place.line * columns + place.column + k] = sums[q][k];")
+bug("workspace_too_small", "kernels/batch_norm_passes.h", NORM, "undeclared", "half of the workspace asked for",
+    "        return sizeof(float) * 2 * static_cast<std::size_t>(tensors)",
+    "        return sizeof(float) * 1 * static_cast<std::size_t>(tensors)")
+bug("too_few_blocks", "kernels/linear.cu", LINEAR, "no value", "blocks rounded down",
+    "static_cast<unsigned>(divide_up(o, warp_lanes)), threads}",
+    "static_cast<unsigned>(o < warp_lanes ? 1 : o / warp_lanes), threads}")
+
+# --- off by one, tails ---
+bug("tail_off_by_one", "kernels/elementwise.cu", ELEMENTWISE, "undeclared", "<= for < at the tail",
+    "    if (i < n) y[i] =", "    if (i <= n) y[i] =")
+bug("tail_missing", "kernels/elementwise.cu", ELEMENTWISE, "no value", "the tail that fills no vector left out",
+    "    if (i < n) y[i] =", "    if (i < 0) y[i] =")
+bug("vector_over_the_end", "kernels/elementwise.cu", ELEMENTWISE, "undeclared", "the last vector not masked",
+    "    const std::int64_t vectors = n / size, stride", "    const std::int64_t vectors = (n + size - 1) / size, stride")
+bug("average_tail", "kernels/statistics.cu", UPDATE, "undeclared", "<= for < at the tail",
+    "    if (i < n) average[i] =", "    if (i <= n) average[i] =")
+bug("column_mask", "kernels/linear.cu", LINEAR, "undeclared", "a missing mask of columns",
+    "    if (column < o)\n        for (std::int64_t row", "    if (o > 0)\n        for (std::int64_t row")
+bug("short_slot", "kernels/channel_tiles.h", NORM, "undeclared", "a short last slot taken for a full one",
+    "        slot_rows = left < t.slot_rows ? static_cast<int>(left) : t.slot_rows;",
+    "        slot_rows = t.slot_rows;")
+bug("short_slot_sum", "kernels/channel_tiles.h", POOL, "no value", "lines summed that a short slot does not have",
+    "        parts = place.slot_rows < t.lines ? place.slot_rows : t.lines;", "        parts = t.lines;")
+bug("rows_beyond_the_batch", "kernels/loss.cu", LOSS, "no value", "a sum over rows that a short batch does not have",
+    "    const auto correct = sum_of<std::int64_t>(valid,", "    const auto correct = sum_of<std::int64_t>(n,")
+bug("pool_window", "kernels/pool_window.h", POOL, "undeclared", "a window one row too high",
+    "y1 = top + s.kernel < s.height ? top + s.kernel : s.height;",
+    "y1 = top + s.kernel <= s.height ? top + s.kernel : s.height + 1;")
+bug("pool_gather", "kernels/pool_window.h", POOL, "undeclared", "a missing bound of the output's rows",
+    "    const int y1 = last_y < s.out_height ? last_y + 1 : s.out_height;", "    const int y1 = last_y + 1;")
+bug("convolution_border", "kernels/conv2d_direct.cu", CONVOLUTION, "undeclared", "a missing test of the border",
+    "                if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) continue;\n                const T* const from = x",
+    "                if (iy < 0 || ix < 0 || ix >= s.w) continue;\n                const T* const from = x")
+bug("pixel_off_by_one", "kernels/input.cu", INPUT, "undeclared", "one pixel too many", "p < pixels; p += stride)",
+    "p <= pixels; p += stride)")
+bug("padding_written", "kernels/flat.h", UPDATE, "wrong numbers", "a missing mask of a parameter's last quad",
+    "    if (valid == 4) {\n", "    if (valid > 0) {\n")
+
+# --- operations and the step ---
+bug("input_overwritten", "src/ops/cuda/elementwise.cpp", ELEMENTWISE, "undeclared", "an operation that writes to its input",
+    "            add(output<T>(out, 0), input<T>(in, 0), input<T>(in, 1), n, stream);",
+    "            add(const_cast<T*>(input<T>(in, 0)), input<T>(in, 0), input<T>(in, 1), n, stream);\n"
+    "            add(output<T>(out, 0), input<T>(in, 0), input<T>(in, 1), n, stream);")
+bug("edge_missing", "src/nn/dependencies.cpp", STEP, "graph order", "no edges from a writer to the readers in another branch",
+    "    return touch(buffers, first.outputs, second.inputs) || touch(buffers, first.outputs, second.outputs) ||",
+    "    return touch(buffers, first.outputs, second.outputs) ||")
+bug("wait_missing", "src/device/cuda/device.cpp", STEP, "graph order", "a branch that does not wait for another",
+    "            for (int earlier : work.waits) wait(stream, done_[static_cast<std::size_t>(earlier)]);\n",
+    "            for (int earlier : work.waits)\n"
+    "                if (work.branch > 0) wait(stream, done_[static_cast<std::size_t>(earlier)]);\n")
+bug("memory_by_list", "src/nn/memory_plan.cpp", STEP, "graph order", "memory reused by the order of the list, not of the graph",
+    "[&](int step) { return order.before(step, second.writer); });",
+    "[&](int step) { return step < second.writer || order.before(step, second.writer); });")
+bug("readers_forgotten", "src/nn/memory_plan.cpp", STEP, "no value", "memory reused before its last reader",
+    "        for (const auto* list : {&step.outputs, &step.inputs}) {",
+    "        for (const auto* list : {&step.outputs}) {")
+bug("workspace_shared", "src/nn/memory_plan.cpp", STEP, "graph order", "one workspace for all branches",
+    "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = i, .touched = {i}});",
+    "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = 0, .touched = {0}});")
