@@ -26,7 +26,10 @@ __device__ inline ScheduleValue block_schedule(const StepControl& control) {
         schedule->count = count;
     }
     __syncthreads();
-    if (threadIdx.x == 0) value[0] = evaluate_apart(*schedule, stage_step(control));
+    if (threadIdx.x == 0) {
+        const ScheduleValue now = evaluate_apart(*schedule, stage_step(control));  // a write that checkers see
+        value[0] = now;
+    }
     __syncthreads();
     return value[0];
 }
