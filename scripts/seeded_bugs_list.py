@@ -1,4 +1,7 @@
-"""The bugs that scripts/seeded_bugs puts into the code: each one edit of the kind that is made by mistake."""
+"""The bugs that scripts/seeded_bugs puts into the code: each one edit of the kind that is made by mistake.
+
+A bug's tests: binaries and the tests in them to run, then, where it is given, those for the slow builds.
+"""
 
 NORM = [("test_cuda_batch_norm", "*agrees_with_the_reference*:*whatever*:*however*")]
 NORM_BACKWARD = [("test_cuda_batch_norm_backward", "*")]
@@ -9,7 +12,7 @@ LINEAR = [("test_cuda_linear", "*")]
 CONVOLUTION = [("test_cuda_convolution", "*direct*")]
 INPUT = [("test_cuda_input", "*")]
 ELEMENTWISE = [("test_cuda_elementwise", "*")]
-STEP = [("test_nn_emulated", "*any_order*")]
+STEP = [("test_nn_emulated", "*f32_steps*:*any_order*", "*f32_steps*")]
 
 BUGS = []
 

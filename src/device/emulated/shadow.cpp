@@ -49,6 +49,16 @@ T* map_table(std::size_t entries) {
     return static_cast<T*>(memory);
 }
 
+// Gives back the whole pages in a part of a table: they are zero.
+void give_back(void* begin, std::size_t bytes) {
+    constexpr std::uintptr_t page = 4096;
+    const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page,
+                         end = (reinterpret_cast<std::uintptr_t>(begin) + bytes) / page * page;
+    if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+}
+
+constexpr std::size_t most_kept = std::size_t{1} << 20;  // bytes of a region whose cells stay in memory
+
 // Used by one host thread at a time: the runtime's lock sees to it.
 struct Tables {
     std::uint8_t* flags = map_table<std::uint8_t>(window_bytes);
@@ -61,9 +71,11 @@ struct Tables {
     unsigned to_read = live | initialised, to_write = live;  // the flags that an access needs
 };
 
-Tables& tables() {
-    static Tables& instance = *new Tables;
-    return instance;
+Tables* instance = nullptr;  // stays to the end
+
+inline Tables& tables() {
+    if (!instance) instance = new Tables;
+    return *instance;
 }
 
 // Of a warp: what each lane knows of each lane. Lane l's accesses up to its clock known[m][l] came before what lane
@@ -101,8 +113,7 @@ const Event& event(EventId id) {
     return tables().events[id - tables().first_event];
 }
 
-bool ordered(EventId id, const ThreadState& now, bool in_shared) {
-    if (id < tables().first_event) return true;
+bool ordered_in_this_grid(EventId id, const ThreadState& now, bool in_shared) {
     const Event& e = event(id);
     const BlockState& block = *now.block;
     // Another block's shared memory lay there before.
@@ -111,6 +122,10 @@ bool ordered(EventId id, const ThreadState& now, bool in_shared) {
     if (e.thread / 32 != static_cast<std::uint32_t>(now.warp)) return false;
     const WarpClocks* clocks = clocks_of(now);
     return clocks && (*clocks)[static_cast<std::size_t>(now.lane)][e.thread % 32] >= e.clock;
+}
+
+inline bool ordered(EventId id, const ThreadState& now, bool in_shared) {
+    return id < tables().first_event || ordered_in_this_grid(id, now, in_shared);
 }
 
 std::string text(const ThreadState& t) {
@@ -173,7 +188,7 @@ void remember(EventId (&events)[2], EventId id, const ThreadState& now, bool in_
     }
 }
 
-void touch(Cell& cell, const Attempt& attempt, EventId id, const void* at, bool in_shared) {
+inline void touch(Cell& cell, const Attempt& attempt, EventId id, const void* at, bool in_shared) {
     const auto require = [&](EventId other, const char* did) {
         if (!ordered(other, attempt.thread, in_shared)) race(attempt, at, other, did);
     };
@@ -250,6 +265,11 @@ void copy_flags(const void* to, const void* from, std::size_t bytes, unsigned fl
 
 const void* first_without(const void* begin, std::size_t bytes, unsigned flags) {
     const std::uint8_t* const f = flags_of(begin);
+    if (bytes == 4) {
+        std::uint32_t there;
+        std::memcpy(&there, f, 4);
+        if ((there & flags * 0x01010101u) == flags * 0x01010101u) return nullptr;
+    }
     std::size_t i = 0;
     const std::uint64_t eight = flags * 0x0101010101010101ull;
     for (; i + 8 <= bytes; i += 8) {
@@ -305,6 +325,12 @@ void allocated(const void* begin, std::size_t bytes, bool pinned) {
 
 void released(const void* begin, std::size_t bytes) {
     clear_flags(begin, bytes, 0xFF);
+    if (bytes < most_kept) return;
+    // Nobody asks for these cells before they are written again, and zeros are as good as old events.
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(begin) - window;
+    give_back(tables().flags + at, bytes);
+    give_back(tables().words + at / 4, bytes / 4 * sizeof(Cell));
+    give_back(tables().bytes + at, bytes * sizeof(Cell));
 }
 
 void copied(const void* to, const void* from, std::size_t bytes) {
@@ -330,8 +356,8 @@ void grid_begins() {
     ++s.grid;
     if (s.first_event >> 31 == 0) return;
     // Ids begin again, and no word may know an old one.
-    madvise(s.words, window_bytes / 4 * sizeof(Cell), MADV_DONTNEED);
-    madvise(s.bytes, window_bytes * sizeof(Cell), MADV_DONTNEED);
+    give_back(s.words, window_bytes / 4 * sizeof(Cell));
+    give_back(s.bytes, window_bytes * sizeof(Cell));
     s.first_event = s.grid = 1;
 }
 
