@@ -60,6 +60,7 @@ struct ModelOptions {
     int batch_size = 64;
     int threads = 0;  // 0: all cores
     std::string device = "auto", precision = "auto";
+    bool deterministic = false, no_graph = false;  // as in TrainOptions
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
 };

@@ -104,8 +104,10 @@ class RunFolder {
     // `step`); -1: none yet. Then moves the pointers and deletes all but the two newest checkpoints and the
     // best. A checkpoint of the same step is replaced, in one move. Returns the file's digest.
     // Throws Error(io), before writing when the disk has no room: every older checkpoint is then as it was.
-    // Old files that cannot be deleted are only logged.
-    std::string save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step);
+    // Old files that cannot be deleted are only logged, to `log` when it is given. Another thread than the one that
+    // appends rows may save; rows that come meanwhile do not disturb it.
+    std::string save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step,
+                     const LogSink& log = {});
 
   private:
     struct Impl;

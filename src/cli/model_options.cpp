@@ -28,6 +28,7 @@ void declare_model_options(Arguments& a, std::string& model, ModelOptions& optio
            "the CPU, slowly, to study it");
     a.text("--precision", "NAME", options.precision,
            "auto: bf16 on cuda and emulated, fp32 on the CPU; cuda has fp32, tf32, bf16 and fp16");
+    declare_steps(a, options.deterministic, options.no_graph);
 }
 
 void require_model(const std::string& model) {

@@ -146,10 +146,18 @@ void declare_running(Arguments& a, TrainOptions& o) {
            "the CPU, slowly, to study it");
     a.text("--precision", "NAME", o.precision,
            "auto: bf16 on cuda and emulated, fp32 on the CPU; cuda has fp32, tf32, bf16 and fp16");
-    a.flag("--deterministic", o.deterministic, "equal runs give equal bits on CUDA too; the CPU always does");
+    declare_steps(a, o.deterministic, o.no_graph);
 }
 
 }  // namespace
+
+void declare_steps(Arguments& a, bool& deterministic, bool& no_graph) {
+    a.flag("--deterministic", deterministic,
+           "equal runs give equal bits on CUDA too; the CPU and the emulated device always do");
+    a.flag("--no-graph", no_graph,
+           "on CUDA, launch a step piece by piece instead of as one graph: the same bits, slower, to find "
+           "faults");
+}
 
 void declare_bad_images(Arguments& a, BadImages& what, double& most) {
     a.value("--bad-images", "WHAT", what == BadImages::skip ? "skip" : "fail",

@@ -30,6 +30,9 @@ void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
 // --bad-images and --max-bad.
 void declare_bad_images(Arguments& arguments, BadImages& what, double& most);
 
+// --deterministic and --no-graph.
+void declare_steps(Arguments& arguments, bool& deterministic, bool& no_graph);
+
 // "a,b,c". Throws Error(usage).
 std::array<double, 3> parse_triple(const std::string& option, const std::string& text);
 

@@ -25,6 +25,23 @@ class CpuLaunchable final : public Launchable {
     std::vector<Work> step_;
 };
 
+class CpuSideCopy final : public SideCopy {
+  public:
+    CpuSideCopy(Device& device, const std::vector<Piece>& pieces) : pieces_(pieces) {
+        for (const Piece& piece : pieces) copies_.emplace_back(device, piece.bytes);
+    }
+    void begin() override {
+        for (std::size_t i = 0; i < pieces_.size(); ++i)
+            if (pieces_[i].bytes) std::memcpy(copies_[i].data(), pieces_[i].from, pieces_[i].bytes);
+    }
+    void wait() override {}
+    const std::byte* piece(std::size_t index) const override { return copies_[index].data(); }
+
+  private:
+    std::vector<Piece> pieces_;
+    std::vector<DeviceMemory> copies_;
+};
+
 std::string processor_name() {
     std::ifstream file("/proc/cpuinfo");
     for (std::string line; std::getline(file, line);)
@@ -79,6 +96,10 @@ class CpuDevice final : public Device {
 
     void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) override {
         std::memcpy(to, from_shared, bytes);
+    }
+
+    std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) override {
+        return std::make_unique<CpuSideCopy>(*this, pieces);
     }
 
     std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {

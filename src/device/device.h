@@ -85,6 +85,24 @@ class Launchable {
     virtual void launch() = 0;
 };
 
+// A copy of pieces of device memory that goes to the host while later launches run.
+class SideCopy {
+  public:
+    struct Piece {
+        const std::byte* from = nullptr;
+        std::size_t bytes = 0;
+    };
+    virtual ~SideCopy() = default;
+
+    // Takes the pieces as they are after everything launched before. Does not wait; nobody may be reading what an
+    // earlier begin() took.
+    virtual void begin() = 0;
+    // Waits until they are on the host. Any thread may wait.
+    virtual void wait() = 0;
+    // A piece on the host, 64-byte aligned; from wait() to the next begin().
+    virtual const std::byte* piece(std::size_t index) const = 0;
+};
+
 // Calls of the runtime below, by this process: of each function, and of those that make the host wait.
 struct RuntimeCalls {
     std::map<std::string, std::uint64_t> of;
@@ -118,6 +136,9 @@ class Device {
     // From shared memory, beside the steps that are under way: those launched from now on wait for it. The caller
     // knows that no step under way touches `to`, and leaves `from_shared` alone until a later step is done.
     virtual void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) = 0;
+
+    // Memory for it is taken now. The device must outlive it.
+    virtual std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) = 0;
 
     // The list must be in an order that respects branches and waits.
     virtual std::unique_ptr<Launchable> prepare(std::vector<Work> step) = 0;

@@ -410,6 +410,11 @@ void add_loss(ProgramBuilder& builder) {
     if (program.key.mode == Mode::evaluate) {
         builder.add_step("add_metrics", Phase::loss, {.kind = OpKind::add_metrics}, {program.result},
                          {builder.control()});
+        if (!program.key.confusion) return;
+        program.counts = builder.add_buffer(
+            "counts", TensorDesc({classes, classes}, Layout::plain, DType::i32), Space::counts);
+        builder.add_step("confusion", Phase::loss, {.kind = OpKind::confusion},
+                         {builder.logits, program.labels, program.count}, {program.counts});
     }
 }
 

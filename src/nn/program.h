@@ -47,6 +47,7 @@ struct ProgramKey {
     std::uint64_t seed = 0;           // of dropout
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
     int input_slots = 0;       // batches that the host hands over ahead; 0: one, in order with the launches
+    bool confusion = false;    // evaluate: counts what each class is taken for
     bool fuse = true;          // false: every layer by itself, for comparison
     bool side_branch = false;  // weight gradients on branch 1, even where the back end gains nothing
 
@@ -83,7 +84,8 @@ struct Program {
     std::vector<std::unique_ptr<Op>> ops;  // one a step
     std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
     // Buffers the host deals with. -1 where the mode has none. The first three are the program's own with input_slots.
-    int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1;
+    int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1,
+        counts = -1;
     std::size_t input_bytes = 0;  // of Space::input
 
     double flops() const;
@@ -109,6 +111,9 @@ class Runnable {
     // predict mode). Rows from n on count for nothing. Not with input_slots.
     void set_batch(const std::uint8_t* images, const std::int32_t* labels, int n);
     void set_class_weights(const std::vector<float>& weights);
+    // The counts of a program that has them: i32 [label, answer]. They go on from launch to launch.
+    void clear_counts();
+    const DeviceMemory& counts() const { return counts_; }
 
     void launch() { launchable_->launch(); }
 
@@ -130,7 +135,7 @@ class Runnable {
     State* state_;
     DeviceMemory* arena_;
     bool average_;
-    DeviceMemory own_input_, constant_;
+    DeviceMemory own_input_, constant_, counts_;
     std::byte* input_;
     std::vector<std::vector<void*>> inputs_, outputs_;  // by step
     std::unique_ptr<Launchable> launchable_;

@@ -17,6 +17,8 @@ Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool ave
       constant_(state.device(), program.class_weights >= 0
                                     ? program.buffers[static_cast<std::size_t>(program.class_weights)].bytes
                                     : 0),
+      counts_(state.device(),
+              program.counts >= 0 ? program.buffers[static_cast<std::size_t>(program.counts)].bytes : 0),
       input_(input ? input->data() : own_input_.data()) {
     if (arena.size() < program.arena_bytes)
         throw Error(ErrorKind::device, "cannot bind the program", "arena",
@@ -59,6 +61,9 @@ std::byte* Runnable::address(int buffer) const {
         case Space::constant:
             base = constant_.data();
             break;
+        case Space::counts:
+            base = counts_.data();
+            break;
         case Space::parameters:
             base = state_->base(average_ ? Space::average : Space::parameters);
             break;
@@ -94,6 +99,11 @@ void Runnable::set_batch(const std::uint8_t* images, const std::int32_t* labels,
 void Runnable::set_class_weights(const std::vector<float>& weights) {
     state_->device().copy_in(constant_.data(), weights.data(),
                              std::min(weights.size() * sizeof(float), constant_.size()));
+}
+
+void Runnable::clear_counts() {
+    const std::vector<std::byte> zeros(counts_.size());
+    state_->device().copy_in(counts_.data(), zeros.data(), zeros.size());
 }
 
 void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {

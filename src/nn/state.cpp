@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <set>
 #include <span>
 
 #include "core/digest.h"
@@ -90,7 +91,7 @@ const char* name_of(Space space) {
     static constexpr const char* names[] = {
         "arena",        "parameters", "gradients", "gradient_sum", "half_parameters", "half_gradients",
         "half_average", "moment1",    "moment2",   "statistics",   "next_statistics", "average",
-        "control",      "progress",   "input",     "constant"};
+        "control",      "progress",   "input",     "constant",     "counts"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }
@@ -189,9 +190,9 @@ namespace {
 // A flat buffer of floats on the host: one copy for all its tensors.
 class HostFlat {
   public:
-    HostFlat(Device& device, const std::byte* from, std::int64_t elements)
-        : device_(&device), values_(static_cast<std::size_t>(elements)) {
-        device.copy_out(values_.data(), from, float_bytes(elements));
+    HostFlat(const State& state, Space space)
+        : device_(&state.device()), values_(state.bytes(space) / sizeof(float)) {
+        device_->copy_out(values_.data(), state.base(space), state.bytes(space));
     }
 
     // One tensor in plain order.
@@ -216,7 +217,7 @@ class HostFlat {
 
 void State::initialise(std::uint64_t seed) {
     const auto& all = network_->parameters();
-    HostFlat parameters(*device_, base(Space::parameters), layout_.parameter_elements);
+    HostFlat parameters(*this, Space::parameters);
     for (std::size_t i = 0; i < all.size(); ++i) {
         std::vector<float> values = initial_values(all[i], layout_.parameter_desc[i], seed, i);
         if (all[i].role == ParameterRole::linear_bias) {
@@ -261,104 +262,84 @@ void State::reset_average() {
                   bytes(Space::statistics));
 }
 
-std::map<std::string, HostTensor> State::weights(bool average) const {
-    const std::byte* at = base(average ? Space::average : Space::parameters);
-    const HostFlat flat(*device_, at, layout_.parameter_elements);
-    const HostFlat running(*device_, average ? at + bytes(Space::parameters) : base(Space::statistics),
-                           layout_.statistics_elements);
-    std::map<std::string, HostTensor> tensors;
+std::vector<StateTensor> State::weight_tensors(bool average) const {
+    const Space flat = average ? Space::average : Space::parameters;
+    const Space running = average ? Space::average : Space::statistics;
+    const std::int64_t split = average ? layout_.parameter_elements : 0;
+    std::vector<StateTensor> list;
     for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
         const Parameter& parameter = network_->parameters()[i];
-        tensors[parameter.name] = {parameter.shape,
-                                   flat.read(layout_.parameters[i].offset, layout_.parameter_desc[i])};
+        list.push_back(
+            {parameter.name, parameter.shape, layout_.parameter_desc[i], flat, layout_.parameters[i].offset});
     }
     for (std::size_t i = 0; i < layout_.statistics.size(); ++i) {
         const StatisticsSegment& s = layout_.statistics[i];
         const std::string& name = network_->statistics()[i];
         const TensorDesc desc{s.channels};
-        tensors[name + ".running_mean"] = {{s.channels}, running.read(s.offset, desc)};
-        tensors[name + ".running_var"] = {{s.channels}, running.read(s.offset + s.channels, desc)};
+        list.push_back({name + ".running_mean", {s.channels}, desc, running, split + s.offset});
+        list.push_back({name + ".running_var", {s.channels}, desc, running, split + s.offset + s.channels});
+    }
+    return list;
+}
+
+std::vector<StateTensor> State::moment_tensors() const {
+    std::vector<StateTensor> list;
+    const auto add = [&](const std::string& prefix, Space space) {
+        if (!bytes(space)) return;
+        for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
+            const Parameter& parameter = network_->parameters()[i];
+            list.push_back({prefix + parameter.name, parameter.shape, layout_.parameter_desc[i], space,
+                            layout_.parameters[i].offset});
+        }
+    };
+    add(optimizer_ == OptimizerKind::sgd ? "momentum." : "first_moment.", Space::moment1);
+    add("second_moment.", Space::moment2);
+    return list;
+}
+
+std::map<std::string, HostTensor> State::read(const std::vector<StateTensor>& list) const {
+    std::map<Space, HostFlat> flats;
+    std::map<std::string, HostTensor> tensors;
+    for (const StateTensor& t : list) {
+        const HostFlat& flat = flats.try_emplace(t.space, *this, t.space).first->second;
+        tensors[t.name] = {t.shape, flat.read(t.offset, t.desc)};
     }
     return tensors;
+}
+
+void State::write(const std::vector<StateTensor>& list, const std::map<std::string, HostTensor>& tensors) {
+    std::map<Space, HostFlat> flats;
+    std::set<std::string> taken;
+    for (const StateTensor& t : list) {
+        const auto found = tensors.find(t.name);
+        if (found == tensors.end()) continue;
+        const TensorDesc given = plain_desc(found->second.shape);
+        if (!given.same_shape(t.desc))
+            refuse(t.name, "its shape is " + to_string(given) + ", " + to_string(t.desc) + " is needed");
+        flats.try_emplace(t.space, *this, t.space)
+            .first->second.write(t.offset, t.desc, found->second.values);
+        taken.insert(t.name);
+    }
+    for (const auto& [name, tensor] : tensors)
+        if (!taken.count(name)) refuse(name, "the network has no such tensor");
+    for (const auto& [space, flat] : flats) flat.copy_in(base(space));
+}
+
+std::map<std::string, HostTensor> State::weights(bool average) const {
+    return read(weight_tensors(average));
 }
 
 void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool average) {
-    std::byte* const flat_at = base(average ? Space::average : Space::parameters);
-    std::byte* const running_at = average ? flat_at + bytes(Space::parameters) : base(Space::statistics);
-    HostFlat flat(*device_, flat_at, layout_.parameter_elements);
-    HostFlat running(*device_, running_at, layout_.statistics_elements);
-    std::size_t taken = 0;
-    const auto take = [&](const std::string& name, HostFlat& buffer, std::int64_t offset,
-                          const TensorDesc& desc) {
-        const auto found = tensors.find(name);
-        if (found == tensors.end()) return;
-        if (!plain_desc(found->second.shape).same_shape(desc))
-            refuse(name, "its shape is " + to_string(plain_desc(found->second.shape)) + ", " +
-                             to_string(desc) + " is needed");
-        buffer.write(offset, desc, found->second.values);
-        ++taken;
-    };
-    for (std::size_t i = 0; i < layout_.parameters.size(); ++i)
-        take(network_->parameters()[i].name, flat, layout_.parameters[i].offset, layout_.parameter_desc[i]);
-    for (std::size_t i = 0; i < layout_.statistics.size(); ++i) {
-        const StatisticsSegment& s = layout_.statistics[i];
-        const std::string& name = network_->statistics()[i];
-        take(name + ".running_mean", running, s.offset, {s.channels});
-        take(name + ".running_var", running, s.offset + s.channels, {s.channels});
-    }
-    flat.copy_in(flat_at);
-    running.copy_in(running_at);
+    write(weight_tensors(average), tensors);
     if (!average) make_half_copies(Space::parameters, Space::half_parameters);
-    if (taken == tensors.size()) return;
-    const std::map<std::string, HostTensor> known = weights();
-    for (const auto& [name, tensor] : tensors)
-        if (!known.count(name)) refuse(name, "the network has no such tensor");
 }
-
-namespace {
-
-const char* moment1_prefix(OptimizerKind kind) {
-    return kind == OptimizerKind::sgd ? "momentum." : "first_moment.";
-}
-constexpr const char* moment2_prefix = "second_moment.";
-
-}  // namespace
 
 std::map<std::string, HostTensor> State::moments() const {
-    std::map<std::string, HostTensor> tensors;
-    const auto add = [&](const std::string& prefix, Space space) {
-        if (!bytes(space)) return;
-        const HostFlat flat(*device_, base(space), layout_.parameter_elements);
-        for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
-            const Parameter& parameter = network_->parameters()[i];
-            tensors[prefix + parameter.name] = {
-                parameter.shape, flat.read(layout_.parameters[i].offset, layout_.parameter_desc[i])};
-        }
-    };
-    add(moment1_prefix(optimizer_), Space::moment1);
-    add(moment2_prefix, Space::moment2);
-    return tensors;
+    return read(moment_tensors());
 }
 
 void State::set_moments(const std::map<std::string, HostTensor>& tensors) {
-    std::size_t taken = 0;
-    const auto take = [&](const std::string& prefix, Space space) {
-        if (!bytes(space)) return;
-        HostFlat flat(*device_, base(space), layout_.parameter_elements);
-        for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
-            const auto found = tensors.find(prefix + network_->parameters()[i].name);
-            if (found == tensors.end()) continue;
-            const TensorDesc& desc = layout_.parameter_desc[i];
-            if (!plain_desc(found->second.shape).same_shape(desc)) refuse(found->first, "its shape differs");
-            flat.write(layout_.parameters[i].offset, desc, found->second.values);
-            ++taken;
-        }
-        flat.copy_in(base(space));
-    };
-    take(moment1_prefix(optimizer_), Space::moment1);
-    take(moment2_prefix, Space::moment2);
-    if (taken != tensors.size())
-        refuse(tensors.begin()->first, "these are the moments of another optimizer or network");
+    write(moment_tensors(), tensors);
 }
 
 std::string State::digest() const {

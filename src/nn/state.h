@@ -47,6 +47,7 @@ enum class Space : std::uint8_t {
     progress,         // StepProgress, in memory that the host reads too
     input,            // what the host fills: images, labels, count; or slots of them
     constant,         // class weights
+    counts,           // of each class and answer, over the batches of an evaluation
     count_,
 };
 inline constexpr std::size_t space_count = static_cast<std::size_t>(Space::count_);
@@ -63,6 +64,15 @@ struct HostTensor {
 struct ProgressSeen {
     std::int64_t launches, update;
     std::int32_t stop, first_bad;
+};
+
+// Where a tensor of a state lies: an offset in elements of a flat buffer, in a stored layout.
+struct StateTensor {
+    std::string name;
+    std::vector<std::int64_t> shape;
+    TensorDesc desc;  // as stored, f32
+    Space space{};
+    std::int64_t offset = 0;
 };
 
 class State {
@@ -97,6 +107,10 @@ class State {
     // classifier, norms 1 and 0, running statistics 0 and 1; moments 0. Random numbers are counter-based.
     void initialise(std::uint64_t seed);
 
+    // What the following four read and write.
+    std::vector<StateTensor> weight_tensors(bool average = false) const;
+    std::vector<StateTensor> moment_tensors() const;
+
     // Tensors under torchvision's names: parameters, running_mean, running_var. `average`: the moving
     // average instead of the weights. `num_batches_tracked` is kept by the caller.
     std::map<std::string, HostTensor> weights(bool average = false) const;
@@ -130,6 +144,9 @@ class State {
     StepProgress& progress() const { return *reinterpret_cast<StepProgress*>(progress_.on_host()); }
     void allocate(Space space, std::size_t bytes);
     void make_half_copies(Space from, Space to);
+    std::map<std::string, HostTensor> read(const std::vector<StateTensor>& list) const;
+    // Those of the list that are named in `tensors`; refuses a name that is not in the list.
+    void write(const std::vector<StateTensor>& list, const std::map<std::string, HostTensor>& tensors);
 
     Device* device_;
     const Network* network_;

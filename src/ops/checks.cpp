@@ -32,6 +32,33 @@ void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializ
     require_like(desc, operand, TensorDesc(shape), name);
 }
 
+void require_labelled_logits(const OpDesc& desc) {
+    const std::int64_t n = desc.inputs[0][0], classes = desc.inputs[0][1];
+    require_plain(desc, desc.inputs[0], {n, classes}, "logits");
+    require(desc.inputs[1].type == DType::i32 && desc.inputs[1].elements() == n, desc,
+            "labels are not i32 [N]");
+    require(desc.inputs[2].type == DType::i32, desc, "count is not i32");
+}
+
+void require_confusion(const OpDesc& desc) {
+    require_operands(desc, 3, 1);
+    require_labelled_logits(desc);
+    const std::int64_t classes = desc.inputs[0][1];
+    require_like(desc, desc.outputs[0], TensorDesc({classes, classes}, Layout::plain, DType::i32), "counts");
+}
+
+void require_window(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const TensorDesc& index) {
+    require(y.type == x.type && y.layout == x.layout && y.rank == 4, desc, "activations differ in layout");
+    require(index.type == DType::u8 && index.same_shape(y) && index.layout == y.layout, desc,
+            "the index is not u8 of the shape and layout of y");
+    require(x[0] == y[0] && x[1] == y[1], desc, "images or channels differ");
+    require(desc.kernel * desc.kernel <= 256 && 2 * desc.padding <= desc.kernel, desc,
+            "the window is too large, or its padding more than half of it");
+    for (int d : {2, 3})
+        require(y[d] > 0 && y[d] == (x[d] + 2 * desc.padding - desc.kernel) / desc.stride + 1, desc,
+                "x " + to_string(x) + " does not give y " + to_string(y));
+}
+
 int require_running_statistics(const OpDesc& desc) {
     const std::size_t norms = desc.statistics.size();
     const bool apart = desc.inputs.size() == 2 + 2 * norms;

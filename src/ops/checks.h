@@ -20,6 +20,12 @@ void adopt_layout(OpDesc& desc, std::size_t output, Layout layout);
 void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializer_list<std::int64_t> shape,
                    const std::string& name);
 
+// The first three inputs of what judges a classifier: logits [N,C], labels i32 [N], count i32.
+void require_labelled_logits(const OpDesc& desc);
+void require_confusion(const OpDesc& desc);
+// What a pooling window reads, what it gives and where it took that from. Any layout, the same for all.
+void require_window(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const TensorDesc& index);
+
 // Bytes rounded up so that what follows stays 64-byte aligned.
 constexpr std::size_t aligned(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;

@@ -58,6 +58,8 @@ const char* name_of(OpKind kind) {
             return "softmax_cross_entropy";
         case OpKind::softmax:
             return "softmax";
+        case OpKind::confusion:
+            return "confusion";
         case OpKind::accumulate_gradients:
             return "accumulate_gradients";
         case OpKind::check_gradients:

@@ -40,6 +40,8 @@
 //   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]], [control]
 //                                                                   -> result, [dlogits]   (times the loss scale)
 //   softmax                       logits                            -> probabilities
+//   confusion                     logits, labels i32 [N], count i32 [1] -> counts i32 [C,C] (in place)
+//                                                     ([label, answer]; of equal logits the first is the answer)
 //
 // Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the program's type.
 // So are linear's operands; only the classifier's y, the logits, is f32.
@@ -117,6 +119,7 @@ enum class OpKind : std::uint8_t {
     linear_backward_weights,
     softmax_cross_entropy,
     softmax,
+    confusion,
     accumulate_gradients,
     check_gradients,
     update_parameters,
@@ -250,10 +253,13 @@ class Backend {
 // The CPU back end on oneDNN. `threads` 0: all cores.
 std::unique_ptr<Backend> make_cpu_backend(int threads);
 
+class PlanBook;
+
 // How a GPU computes.
 struct CudaMath {
-    bool tf32 = false;          // products of f32 may round their inputs to TF32
-    bool deterministic = true;  // only convolutions that give equal bits in equal runs
+    bool tf32 = false;                  // products of f32 may round their inputs to TF32
+    bool deterministic = true;          // only convolutions that give equal bits in equal runs
+    std::shared_ptr<PlanBook> plans{};  // of convolutions: preferred, and written down; null: neither
 };
 
 // The CUDA back end for the current GPU. Throws Error(device), also in a build without CUDA.

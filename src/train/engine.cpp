@@ -73,15 +73,23 @@ int worker_threads(int threads) {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-Engine make_engine(const std::string& device, const std::string& precision, int threads) {
+Engine make_engine(const std::string& device, const std::string& precision, int threads,
+                   const EngineMode& mode) {
     const DeviceChoice choice = choose_device(device, precision);
+    const StepMode steps = mode.graph ? StepMode::graph : StepMode::eager;
+    Engine engine{.compute = choice.compute};
     if (choice.device == "cuda") {
-        std::unique_ptr<Device> gpu = make_cuda_device(0);  // then it is the current one
-        return {std::move(gpu), make_cuda_backend({.tf32 = choice.precision == "tf32"}), choice.compute};
+        engine.device = make_cuda_device(0, steps);  // then it is the current one
+        engine.backend = make_cuda_backend(
+            {.tf32 = choice.precision == "tf32", .deterministic = mode.deterministic, .plans = engine.plans});
+    } else if (choice.device == "emulated") {
+        engine.device = make_emulated_device(steps);
+        engine.backend = make_emulated_backend();
+    } else {
+        engine.device = make_cpu_device(worker_threads(threads));
+        engine.backend = make_cpu_backend(worker_threads(threads));
     }
-    if (choice.device == "emulated") return {make_emulated_device(), make_emulated_backend(), choice.compute};
-    return {make_cpu_device(worker_threads(threads)), make_cpu_backend(worker_threads(threads)),
-            choice.compute};
+    return engine;
 }
 
 }  // namespace onecycle

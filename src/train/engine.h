@@ -5,6 +5,7 @@
 #include <string>
 
 #include "device/device.h"
+#include "ops/cuda/plan_book.h"
 #include "ops/ops.h"
 
 namespace onecycle {
@@ -31,9 +32,17 @@ struct Engine {
     std::unique_ptr<Device> device;
     std::unique_ptr<Backend> backend;
     DType compute = DType::f32;
+    std::shared_ptr<PlanBook> plans = std::make_shared<PlanBook>();  // the back end's
+};
+
+// How steps run. Neither changes what the CPU and the emulated device compute.
+struct EngineMode {
+    bool deterministic = false;  // only convolutions that give equal bits in equal runs
+    bool graph = true;           // a step is one launch; false: its pieces are launched one by one
 };
 
 // Throws as choose_device().
-Engine make_engine(const std::string& device, const std::string& precision, int threads);
+Engine make_engine(const std::string& device, const std::string& precision, int threads,
+                   const EngineMode& mode = {});
 
 }  // namespace onecycle

@@ -1,6 +1,7 @@
 #include "train/evaluator.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <numeric>
 
 #include "core/threads.h"
@@ -35,57 +36,48 @@ void ask(const std::function<int()>& stop) {
 
 Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key)
-    : program_(compile(network, layout, backend, in_mode(key, Mode::evaluate))) {
-    for (const ProgramStep& step : program_.steps)
-        if (step.desc.kind == OpKind::softmax_cross_entropy) logits_ = step.inputs.front();
-}
+    : program_(compile(network, layout, backend, in_mode(key, Mode::evaluate))) {}
 
 void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
     state_ = &state;
     average_ = average;
     runnable_.emplace(program_, state, arena, average);
+    sums_ = state.device().make_side_copy({{state.base(Space::control), state.bytes(Space::control)},
+                                           {runnable_->counts().data(), runnable_->counts().size()}});
 }
 
-Evaluator::Totals Evaluator::run(Loader& loader, const std::function<int()>& stop, const Visit& after_batch) {
+// The sums of the control block, and nothing else in it.
+void Evaluator::clear_sums() {
+    constexpr std::size_t begin = offsetof(StepControl, loss_sum),
+                          end = offsetof(StepControl, correct5) + sizeof(StepControl::correct5);
+    constexpr std::byte zeros[end - begin]{};
+    state_->device().copy_in(state_->base(Space::control) + begin, zeros, sizeof zeros);
+}
+
+Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop) {
     if (average_) state_->refresh_half_average();
-    StepControl control = state_->read_control();
-    const auto clear_sums = [&] {
-        control.loss_sum = control.weight = 0;
-        control.count = control.correct = control.correct5 = 0;
-        state_->write_control(control);
-    };
     clear_sums();
+    runnable_->clear_counts();
     loader.start(0, loader.batches_per_epoch());
     while (const Loader::BatchPtr batch = loader.next()) {
         ask(stop);
         runnable_->set_batch(batch->pixels.data(), batch->labels.data(), batch->count);
         runnable_->launch();
-        if (after_batch) after_batch(*batch);
     }
-    const StepControl sums = state_->read_control();
+    sums_->begin();
     clear_sums();
+    sums_->wait();
+    const StepControl& sums = *reinterpret_cast<const StepControl*>(sums_->piece(0));
     return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
-}
-
-Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop) {
-    return run(loader, stop, {});
 }
 
 Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& classes,
                                const std::function<int()>& stop) {
     const std::size_t k = classes.size();
+    const Totals totals = this->totals(loader, stop);
+    const auto* counts = reinterpret_cast<const std::int32_t*>(sums_->piece(1));
     Evaluation result;
-    result.confusion.assign(k, std::vector<std::int64_t>(k, 0));
-    const Totals totals = run(loader, stop, [&](const Batch& batch) {
-        const std::vector<float> logits = runnable_->read(logits_);
-        for (int i = 0; i < batch.count; ++i) {
-            const auto row = logits.begin() + static_cast<std::ptrdiff_t>(i) * static_cast<std::ptrdiff_t>(k);
-            const auto taken_for =
-                static_cast<std::size_t>(std::max_element(row, row + static_cast<std::ptrdiff_t>(k)) - row);
-            const auto label = static_cast<std::size_t>(batch.labels[static_cast<std::size_t>(i)]);
-            ++result.confusion[label][taken_for];
-        }
-    });
+    for (std::size_t c = 0; c < k; ++c) result.confusion.emplace_back(counts + c * k, counts + (c + 1) * k);
     result.n = totals.n;
     result.loss = totals.loss;
     result.accuracy = totals.accuracy();

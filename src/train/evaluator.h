@@ -17,9 +17,11 @@ namespace onecycle {
 // Fills per_class and balanced_accuracy from the confusion counts.
 void count_classes(Evaluation& evaluation, const std::vector<std::string>& classes);
 
-// Loss and accuracy over a list of images, the last part batch included.
+// Loss and accuracy over a list of images, the last part batch included. All sums are kept on the device, and the
+// host waits once, at the end.
 class Evaluator {
   public:
+    // `key.confusion`: evaluate() can be called.
     Evaluator(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
 
     std::size_t arena_bytes() const { return program_.arena_bytes; }
@@ -31,23 +33,21 @@ class Evaluator {
         std::int64_t n = 0, correct = 0, correct5 = 0;
         double accuracy() const { return n ? static_cast<double>(correct) / static_cast<double>(n) : 0; }
     };
-    // The sums are kept on the device and read once, at the end. `stop` (may be null) is asked between
-    // batches; throws Interrupted when it says so.
+    // `stop` (may be null) is asked between batches; throws Interrupted when it says so.
     Totals totals(Loader& loader, const std::function<int()>& stop);
 
-    // All figures. Reads the logits of every batch.
+    // All figures.
     Evaluation evaluate(Loader& loader, const std::vector<std::string>& classes,
                         const std::function<int()>& stop);
 
   private:
-    using Visit = std::function<void(const Batch&)>;
-    Totals run(Loader& loader, const std::function<int()>& stop, const Visit& after_batch);
+    void clear_sums();
 
     Program program_;
-    int logits_ = -1;
     State* state_ = nullptr;
     bool average_ = false;
     std::optional<Runnable> runnable_;
+    std::unique_ptr<SideCopy> sums_;  // the control block and the counts, on their way to the host
 };
 
 // Probabilities of files.

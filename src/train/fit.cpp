@@ -9,6 +9,7 @@
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/advice.h"
+#include "train/checkpoint_writer.h"
 #include "train/learner_core.h"
 #include "train/model_file.h"
 #include "train/options_record.h"
@@ -69,9 +70,10 @@ class Fit {
           steps_per_epoch_(core.steps_per_epoch()),
           steps_(all_epochs(core.options) * steps_per_epoch_) {
         result_.steps = steps_;
+        if (run_) writer_.emplace(core.state, *run_, core.observer.log);
     }
 
-    FitResult run() {
+    FitResult run() try {
         core_.valid_loader();  // nothing to evaluate on is found out before any work
         const auto newest = run_ ? newest_valid_checkpoint(run_->path(), core_.observer.log) : std::nullopt;
         if (newest) {
@@ -93,6 +95,8 @@ class Fit {
         }
         if (result_.signal && step_ > 0 && saved_step_ != step_) save();
         return finish();
+    } catch (const NotFinite& bad) {
+        diverged(bad.step, bad.tensor);
     }
 
   private:
@@ -245,6 +249,7 @@ class Fit {
         if (!max_lr_) max_lr_ = max_lr_of_record(text("options"));
         check_same_run(text("options"), text("dataset"));
 
+        core_.use_plans(text("convolution_plans"));
         State& state = core_.state;
         auto weights = read_weights(file, core_.network);
         if (state.has_average()) {
@@ -266,6 +271,7 @@ class Fit {
             static_cast<float>(number_from(metadata, "loss_scale", state.read_control().loss_scale)),
             static_cast<std::int32_t>(number_from(metadata, "good_steps", 0)));
         result_.digest = file.digest();
+        result_.checkpoint = checkpoint.path;
 
         run_->steps_log(steps_header()).keep_below(step_);
         run_->metrics_log(metrics_header).keep_below(epoch_);
@@ -325,6 +331,7 @@ class Fit {
         pace_.step_done();
         give_time_estimate(core_, pace_, 0);
         report(entry);
+        if (writer_) writer_->check();
         if (!result_.signal) result_.signal = core_.stop_signal();
         return !result_.signal;
     }
@@ -358,12 +365,16 @@ class Fit {
                                    core_.network.parameters()[static_cast<std::size_t>(first_bad)].name;
     }
 
-    [[noreturn]] void diverged(std::int64_t step, const std::string& tensor) const {
+    [[noreturn]] void diverged(std::int64_t step, const std::string& tensor) {
         const double lr = scheduled(step).lr;
-        std::string kept = "nothing was saved yet";
-        if (run_ && saved_step_ > 0) kept = checkpoint_path(*run_, saved_step_) + " is kept";
+        try {
+            if (writer_) settle(*writer_);
+        } catch (...) {  // the older checkpoint is the one that is kept
+        }
         throw Error(ErrorKind::diverged, "training diverged", fmt::format("step {}", step),
-                    fmt::format("{} is not finite at the learning rate {:.3g}; {}", tensor, lr, kept),
+                    fmt::format("{} is not finite at the learning rate {:.3g}; {}", tensor, lr,
+                                result_.checkpoint.empty() ? "nothing was saved yet"
+                                                           : result_.checkpoint + " is kept"),
                     fmt::format("use a --max-lr below {:.3g}", *max_lr_));
     }
 
@@ -413,10 +424,9 @@ class Fit {
         result_.best_epoch = row.epoch;
     }
 
+    // Begins it; training goes on meanwhile.
     void save() {
-        if (!run_) return;
-        const ModelTensors tensors(core_.state, step_ * core_.options.accumulate, true);
-        if (const std::string bad = tensors.not_finite(); !bad.empty()) diverged(step_, bad);
+        if (!writer_) return;
         TrainOptions options = core_.options;
         options.max_lr = max_lr_;
         auto metadata = model_metadata(options, core_.class_names);
@@ -425,11 +435,8 @@ class Fit {
         metadata["epoch"] = std::to_string(epoch_);
         metadata["epoch_loss_sum"] = to_text(loss_sum_);
         metadata["steps"] = std::to_string(steps_);
-        if (core_.engine.compute == DType::f16) {
-            const StepControl control = core_.state.read_control();
-            metadata["loss_scale"] = to_text(control.loss_scale);
-            metadata["good_steps"] = std::to_string(control.good_steps);
-        }
+        if (const std::string plans = core_.engine.plans->text(); !plans.empty())
+            metadata["convolution_plans"] = plans;
         metadata["seed"] = std::to_string(options.seed);
         metadata["max_lr"] = to_text(*max_lr_);
         if (stage_ > 0) metadata["stage_lr"] = to_text(stage_lr_);
@@ -438,14 +445,22 @@ class Fit {
             metadata["split_fraction"] = to_text(options.valid_fraction);
         }
         const std::int64_t best_step = result_.best_epoch ? (*result_.best_epoch + 1) * steps_per_epoch_ : -1;
-        result_.digest = run_->save(step_, {tensors.sources(), metadata}, best_step);
+        writer_->save({step_, step_ * core_.options.accumulate, best_step, std::move(metadata)});
         saved_step_ = step_;
+    }
+
+    // Waits for the last checkpoint.
+    void settle(CheckpointWriter& writer) {
+        writer.finish();
+        if (!writer.step()) return;  // none since this fit began
+        result_.checkpoint = checkpoint_path(*run_, writer.step());
+        result_.digest = writer.digest();
     }
 
     FitResult finish() {
         result_.step = step_;
         result_.max_lr = max_lr_.value_or(0);
-        if (run_ && saved_step_ > 0) result_.checkpoint = checkpoint_path(*run_, saved_step_);
+        if (writer_) settle(*writer_);
         result_.seconds = seconds_since(start_);
         all_images_ += trained_images_;
         all_training_seconds_ += training_seconds_;
@@ -468,7 +483,8 @@ class Fit {
     std::int64_t epoch_ = 0;  // epochs done and evaluated
     double loss_sum_ = 0;     // of this epoch's batch losses
     EpochReport best_;
-    std::int64_t saved_step_ = -1;
+    std::int64_t saved_step_ = -1;  // perhaps on its way
+    std::optional<CheckpointWriter> writer_;
     std::int64_t loader_epoch_ = -1;
 
     Clock::time_point start_ = Clock::now();

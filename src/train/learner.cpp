@@ -100,11 +100,11 @@ FitResult Learner::fit(const FitOptions& options) {
 
 Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
     const auto loader = impl_->make_evaluation_loader(samples);
-    return impl_->evaluator.evaluate(*loader, impl_->class_names, impl_->observer.stop);
+    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop);
 }
 
 Evaluation Learner::evaluate() {
-    return impl_->evaluator.evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop);
+    return impl_->bound_evaluator().evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop);
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
@@ -114,9 +114,12 @@ std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, 
 }
 
 void Learner::save(const std::string& path) const {
-    const std::int64_t batches = impl_->state.read_control().update * impl_->options.accumulate;
-    const ModelTensors tensors(impl_->state, batches, false);
-    write_safetensors(path, tensors.sources(), model_metadata(impl_->options, impl_->class_names));
+    StateCopy copy(impl_->state);
+    copy.begin();
+    copy.wait();
+    ModelTensors tensors(impl_->state, copy, false);
+    write_safetensors(path, tensors.sources(copy.control().update * impl_->options.accumulate),
+                      model_metadata(impl_->options, impl_->class_names));
 }
 
 }  // namespace onecycle

@@ -72,7 +72,8 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
-      engine(make_engine(options.device, options.precision, options.threads)),
+      engine(make_engine(options.device, options.precision, options.threads,
+                         {.deterministic = options.deterministic, .graph = !options.no_graph})),
       network(resnet({.arch = options.arch,
                       .classes = static_cast<int>(dataset.classes.size()),
                       .size = options.size,
@@ -88,9 +89,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       evaluator(network, state.layout(), *engine.backend,
                 program_key(options, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
-    DeviceMemory& arena = arena_for(std::max(step.arena_bytes(), evaluator.arena_bytes()));
-    step.bind(state, arena, class_weights);
-    evaluator.bind(state, arena, state.has_average());
+    bind_programs();
     state.initialise(options.seed);
     if (options.init != "random") {
         load_initial_weights(state, options, class_names, observer.log);
@@ -101,6 +100,24 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                     fmt::format("an epoch has only {} images, fewer than {} batches of {}",
                                 dataset.train.size(), options.accumulate, step.batch()),
                     "use a smaller --accumulate or --batch-size");
+}
+
+void LearnerCore::bind_programs() {
+    DeviceMemory& arena = arena_for(std::max(step.arena_bytes(), evaluator.arena_bytes()));
+    step.bind(state, arena, class_weights);
+    evaluator.bind(state, arena, state.has_average());
+}
+
+void LearnerCore::use_plans(const std::string& record) {
+    if (record.empty() || !engine.plans->prefer(record)) return;
+    engine.device->synchronize();
+    const ProgramKey key = step.programs().front().key;  // of the present stage
+    step = TrainStep(network, state.layout(), *engine.backend, key);
+    evaluator = Evaluator(network, state.layout(), *engine.backend, program_key(options, key.batch));
+    full_evaluator.reset();
+    predictor.reset();
+    bind_programs();
+    if (const std::string line = engine.plans->complaint(); !line.empty()) log(LogLevel::warning, line);
 }
 
 std::int64_t LearnerCore::steps_per_epoch() const {
@@ -139,6 +156,16 @@ Loader& LearnerCore::valid_loader() {
     return *valid;
 }
 
+Evaluator& LearnerCore::bound_evaluator() {
+    if (!full_evaluator) {
+        ProgramKey key = program_key(options, step.batch());
+        key.confusion = true;
+        full_evaluator = std::make_unique<Evaluator>(network, state.layout(), *engine.backend, key);
+        full_evaluator->bind(state, arena_for(full_evaluator->arena_bytes()), state.has_average());
+    }
+    return *full_evaluator;
+}
+
 Predictor& LearnerCore::bound_predictor() {
     if (!predictor) {
         predictor = std::make_unique<Predictor>(network, state.layout(), *engine.backend,
@@ -156,6 +183,7 @@ void LearnerCore::use_stage(const Stage& stage) {
     if (step.arena_bytes() > arenas.front()->size()) {  // the programs move to a larger one
         arenas.insert(arenas.begin(), std::make_unique<DeviceMemory>(*engine.device, step.arena_bytes()));
         evaluator.bind(state, *arenas.front(), state.has_average());
+        full_evaluator.reset();
         predictor.reset();
         arenas.resize(1);
     }

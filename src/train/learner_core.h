@@ -31,11 +31,17 @@ struct LearnerCore {
     Loader& valid_loader();  // throws Error(data) when there is nothing to evaluate on
     std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples) const;
 
+    // Takes the convolution plans of a checkpoint (PlanBook::text()) where they can be had, compiling anew if others are
+    // in use; a line says so where one cannot.
+    void use_plans(const std::string& record);
+
+    Evaluator& bound_evaluator();  // with confusion counts
     Predictor& bound_predictor();
 
     // Makes `step` the one of this stage. The state is not touched.
     void use_stage(const Stage& stage);
 
+    void bind_programs();
     // The programs' common memory, or memory of their own where they need more.
     DeviceMemory& arena_for(std::size_t bytes);
 
@@ -49,8 +55,9 @@ struct LearnerCore {
     State state;
     std::vector<float> class_weights;  // empty without
     TrainStep step;
-    Evaluator evaluator;
-    std::unique_ptr<Predictor> predictor;  // made at its first use
+    Evaluator evaluator;                        // sums alone: what training looks at
+    std::unique_ptr<Evaluator> full_evaluator;  // made at their first use
+    std::unique_ptr<Predictor> predictor;
     std::vector<std::unique_ptr<DeviceMemory>> arenas;
     std::unique_ptr<Loader> train, valid;  // made at their first use
     bool estimate_given = false;           // see give_time_estimate()

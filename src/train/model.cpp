@@ -18,6 +18,7 @@ namespace {
 ProgramKey key_of(const ModelInfo& info, int batch) {
     ProgramKey key;
     key.batch = batch;
+    key.confusion = true;
     std::copy(info.mean.begin(), info.mean.end(), key.mean.begin());
     std::copy(info.stddev.begin(), info.stddev.end(), key.stddev.begin());
     return key;
@@ -52,9 +53,12 @@ struct Model::Impl {
         : options(options_),
           file(open_tensor_file(resolve_model(model))),
           info(with_options(describe_model(*file), options)),
-          engine(make_engine(options.device, options.precision, options.threads)),
+          engine(make_engine(options.device, options.precision, options.threads,
+                             {.deterministic = options.deterministic, .graph = !options.no_graph})),
           network(network_of(info, info.size)),
           state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute)) {
+        if (const auto plans = info.metadata.find("convolution_plans"); plans != info.metadata.end())
+            engine.plans->prefer(plans->second);
         state.set_weights(read_weights(*file, network));
     }
 
@@ -76,6 +80,8 @@ struct Model::Impl {
         bound.pass = std::make_unique<Pass>(network, state.layout(), *engine.backend, key_of(info, batch));
         bound.arena = DeviceMemory(*engine.device, bound.pass->arena_bytes());
         bound.pass->bind(state, bound.arena, false);
+        if (const std::string line = engine.plans->complaint(); !line.empty() && options.log)
+            options.log(LogLevel::warning, line);
         return bound;
     }
 

@@ -321,29 +321,44 @@ void load_initial_weights(State& state, const TrainOptions& options, const std::
     if (log) log(LogLevel::info, fmt::format("weights from {}{}", printable(info.path), head));
 }
 
-ModelTensors::ModelTensors(const State& state, std::int64_t batches, bool whole)
-    : tensors_(state.weights(state.has_average())), norms_(state.network().statistics()), batches_(batches) {
-    if (!whole) return;
-    tensors_.merge(state.moments());
-    if (!state.has_average()) return;
-    for (auto& [name, tensor] : state.weights()) tensors_[training_prefix + name] = std::move(tensor);
+ModelTensors::ModelTensors(const State& state, const StateCopy& copy, bool whole)
+    : copy_(&copy),
+      tensors_(state.weight_tensors(state.has_average())),
+      norms_(state.network().statistics()) {
+    if (whole) {
+        const auto add = [&](std::vector<StateTensor> list, const std::string& prefix) {
+            for (StateTensor& tensor : list) {
+                tensor.name = prefix + tensor.name;
+                tensors_.push_back(std::move(tensor));
+            }
+        };
+        add(state.moment_tensors(), "");
+        if (state.has_average()) add(state.weight_tensors(), training_prefix);
+    }
+    std::sort(tensors_.begin(), tensors_.end(),
+              [](const StateTensor& a, const StateTensor& b) { return a.name < b.name; });
 }
 
-std::vector<TensorSource> ModelTensors::sources() const {
+std::vector<TensorSource> ModelTensors::sources(std::int64_t batches) {
+    batches_ = batches;
     std::vector<TensorSource> sources;
-    for (const auto& [name, tensor] : tensors_)
-        sources.push_back(float_tensor(name, tensor.shape, tensor.values));
+    for (const StateTensor& tensor : tensors_)
+        sources.push_back({tensor.name, StoredType::f32, tensor.shape, [this, &tensor] {
+                               plain_.resize(static_cast<std::size_t>(tensor.desc.elements()));
+                               to_plain(tensor.desc, copy_->stored(tensor).data(), plain_.data());
+                               return std::as_bytes(std::span(std::as_const(plain_)));
+                           }});
     for (const std::string& norm : norms_)
         sources.push_back({norm + ".num_batches_tracked", StoredType::i64, {}, [this] {
-                               return std::as_bytes(std::span(&batches_, 1));
+                               return std::as_bytes(std::span(&std::as_const(batches_), 1));
                            }});
     return sources;
 }
 
 std::string ModelTensors::not_finite() const {
-    for (const auto& [name, tensor] : tensors_)
-        for (float value : tensor.values)
-            if (!std::isfinite(value)) return name;
+    for (const StateTensor& tensor : tensors_)
+        for (float value : copy_->stored(tensor))
+            if (!std::isfinite(value)) return tensor.name;
     return "";
 }
 

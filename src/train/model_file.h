@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "nn/state.h"
+#include "nn/state_copy.h"
 #include "onecycle/model.h"
 #include "onecycle/options.h"
 #include "onecycle/safetensors.h"
@@ -55,22 +55,25 @@ ClassDifference compare_classes(const std::vector<std::string>& model,
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log);
 
-// Tensors on the host that a file is written from.
+// The tensors of a file, in a copy of a state.
 class ModelTensors {
   public:
-    // `batches`: what num_batches_tracked says. `whole`: with everything that training needs to go on.
-    ModelTensors(const State& state, std::int64_t batches, bool whole);
+    // `whole`: with everything that training needs to go on. The copy, which has arrived, must outlive this.
+    ModelTensors(const State& state, const StateCopy& copy, bool whole);
 
-    // Valid while this lives.
-    std::vector<TensorSource> sources() const;
+    // `batches`: what num_batches_tracked says. Each tensor is made plain when its turn comes. Valid while this
+    // lives.
+    std::vector<TensorSource> sources(std::int64_t batches);
 
     // The first tensor with a value that is not finite; empty when there is none.
     std::string not_finite() const;
 
   private:
-    std::map<std::string, HostTensor> tensors_;
+    const StateCopy* copy_;
+    std::vector<StateTensor> tensors_;  // by name
     std::vector<std::string> norms_;
-    std::int64_t batches_;
+    std::vector<float> plain_;  // the tensor whose turn it is
+    std::int64_t batches_ = 0;
 };
 
 // Metadata that every file of ours has: format, network, classes, conventions.

@@ -65,6 +65,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("device", o.device);
     visit("precision", o.precision);
     visit("deterministic", o.deterministic);
+    visit("no_graph", o.no_graph);
     visit("checkpoint_every", o.checkpoint_every);
 }
 
@@ -253,8 +254,8 @@ Json without(Json json, std::initializer_list<const char*> names) {
 
 // What cannot change the result, or is guarded by the digest of the list of images.
 Json result_options(const TrainOptions& options) {
-    return without(as_json(options),
-                   {"data", "bad_images", "max_bad", "threads", "checkpoint_every", "deterministic"});
+    return without(as_json(options), {"data", "bad_images", "max_bad", "threads", "checkpoint_every",
+                                      "deterministic", "no_graph"});
 }
 
 }  // namespace

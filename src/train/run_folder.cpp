@@ -141,10 +141,10 @@ struct RunFolder::Impl {
     ~Impl() { fs.close(lock); }
 
     // A failure to delete costs space, nothing else.
-    void remove(const std::string& file) {
+    void remove(const std::string& file, const LogSink& to) {
         const int result = retried([&] { return fs.unlink(file); });
-        if (result < 0 && result != -ENOENT && log) {
-            log(LogLevel::warning, file_error("cannot delete", file, -result).what());
+        if (result < 0 && result != -ENOENT && to) {
+            to(LogLevel::warning, file_error("cannot delete", file, -result).what());
         }
     }
 
@@ -160,7 +160,7 @@ struct RunFolder::Impl {
     void clean_up() {
         for (const char* folder : {"", "/checkpoints", "/find"}) {
             for (const std::string& name : names_in(fs, path + folder)) {
-                if (name.ends_with(temporary_ending)) remove(path + folder + '/' + name);
+                if (name.ends_with(temporary_ending)) remove(path + folder + '/' + name, log);
             }
         }
         const Newest newest = find_newest(fs, path, log);
@@ -169,7 +169,7 @@ struct RunFolder::Impl {
             const int result = retried([&] { return fs.rename(file, file + ".damaged"); });
             if (result < 0) throw file_error("cannot rename", file, -result);
         }
-        if (newest.checkpoint) settle(newest.checkpoint->step, newest.best_step);
+        if (newest.checkpoint) settle(newest.checkpoint->step, newest.best_step, log);
     }
 
     void check_space(const std::string& file, std::uint64_t needed) {
@@ -186,13 +186,13 @@ struct RunFolder::Impl {
 
     // What follows a new checkpoint: the pointers, then the deletion of all but the two newest (the second
     // stands in when the first is found damaged) and the best.
-    void settle(std::int64_t step, std::int64_t best_step) {
+    void settle(std::int64_t step, std::int64_t best_step, const LogSink& to) {
         point("latest", step);
         if (best_step >= 0) point("best", best_step);
         const std::vector<std::int64_t> steps_there = steps_in(fs, path);
         for (std::size_t i = 2; i < steps_there.size(); ++i) {
             const std::int64_t old = steps_there[i];
-            if (old != step && old != best_step) remove(checkpoint_path(path, old));
+            if (old != step && old != best_step) remove(checkpoint_path(path, old), to);
         }
     }
 };
@@ -293,7 +293,8 @@ CsvLog& RunFolder::metrics_log(const std::string& header) {
     return *impl_->metrics;
 }
 
-std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step) {
+std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step,
+                            const LogSink& log) {
     // The order is the promise: rows, then the checkpoint that counts on them, then what points to it,
     // and only then is anything deleted. Each is durable before the next begins.
     if (impl_->steps) impl_->steps->sync();
@@ -306,7 +307,7 @@ std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std
     impl_->check_space(file, safetensors_size(file, checkpoint.tensors, metadata) + for_small_files);
     make_directories(impl_->fs, parent_directory(file));
     const std::string digest = write_safetensors(file, checkpoint.tensors, metadata, impl_->fs);
-    impl_->settle(step, best_step);
+    impl_->settle(step, best_step, log ? log : impl_->log);
     return digest;
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
 
 namespace onecycle::testing {
@@ -63,6 +64,57 @@ TEST_F(PlanCacheTest, lies_in_the_users_cache_folder) {
     EXPECT_EQ(PlanCache::default_path(), "/home/somebody/.cache/onecycle/cudnn-plans.json");
     unsetenv("HOME");
     EXPECT_EQ(PlanCache::default_path(), "");
+}
+
+TEST(PlanBook, gives_back_the_plans_of_a_record_on_the_same_machine_only) {
+    PlanBook first;
+    EXPECT_EQ(first.text(), "") << "a device without plans has nothing to record";
+    first.use("H200, cuDNN 9.19.0", "conv a", "engine 1:");
+    first.use("H200, cuDNN 9.19.0", "conv b", "engine 2: 3=4");
+    PlanBook second;
+    EXPECT_TRUE(second.prefer(first.text()));
+    EXPECT_EQ(second.preferred("H200, cuDNN 9.19.0", "conv a"), "engine 1:");
+    EXPECT_EQ(second.preferred("H200, cuDNN 9.19.0", "conv b"), "engine 2: 3=4");
+    EXPECT_EQ(second.preferred("H200, cuDNN 9.19.0", "conv c"), std::nullopt);
+    EXPECT_EQ(second.preferred("H200, cuDNN 9.20.0", "conv a"), std::nullopt)
+        << "an engine's number means something else in another cuDNN";
+    second.use("H200, cuDNN 9.19.0", "conv b", "engine 2: 3=4");
+    second.use("H200, cuDNN 9.19.0", "conv a", "engine 1:");
+    EXPECT_EQ(second.text(), first.text()) << "whatever the order";
+    EXPECT_EQ(second.complaint(), "");
+    EXPECT_FALSE(second.prefer(first.text())) << "they are in use";
+}
+
+TEST(PlanBook, says_in_one_line_which_plans_are_lost) {
+    PlanBook first;
+    for (const char* convolution : {"conv a", "conv b", "conv c"})
+        first.use("H200, cuDNN 9.19.0", convolution, "engine 1:");
+    PlanBook second;
+    second.prefer(first.text());
+    second.use("H200, cuDNN 9.19.0", "conv a", "engine 1:");
+    second.use("H200, cuDNN 9.19.0", "conv of another batch", "engine 7:");
+    EXPECT_EQ(second.complaint(), "") << "what was not recorded is not lost";
+    second.use("H200, cuDNN 9.19.0", "conv b", "engine 7:");
+    EXPECT_NE(second.complaint().find("(engine 1: of conv b)"), std::string::npos) << second.complaint();
+    second.use("H200, cuDNN 9.19.0", "conv c", "direct");
+    EXPECT_NE(second.complaint().find("(engine 1: of conv b and 1 more)"), std::string::npos)
+        << second.complaint();
+    PlanBook elsewhere;
+    elsewhere.prefer(first.text());
+    elsewhere.use("A100, cuDNN 9.19.0", "conv a", "engine 1:");
+    EXPECT_NE(elsewhere.complaint().find("planned for H200, cuDNN 9.19.0, here is A100"), std::string::npos)
+        << elsewhere.complaint();
+    EXPECT_EQ(elsewhere.complaint().find('\n'), std::string::npos);
+}
+
+TEST(PlanBook, a_damaged_record_prefers_nothing) {
+    for (const char* record : {"", "{", "[]", "{}", "{\"machine\": 1, \"plans\": {\"a\": 7}}", "\xff"}) {
+        PlanBook book;
+        book.prefer(record);
+        EXPECT_EQ(book.preferred("", "a").value_or(""), "") << record;
+        book.use("H200", "a", "engine 1:");
+        EXPECT_EQ(book.text(), R"({"machine":"H200","plans":{"a":"engine 1:"}})");
+    }
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <thread>
 
+#include "nn/state_copy.h"
 #include "nn/training.h"
 
 namespace onecycle {
@@ -62,6 +64,36 @@ TEST(Emulated, a_step_is_one_graph_launch_and_waits_for_nothing) {
         EXPECT_EQ(count, name == "cudaGraphLaunch" ? steps : 0u) << name;
     }
     session.device->synchronize();
+}
+
+// Blocks, graphs and streams run in random orders: a copy that read the live state would see later steps in it.
+TEST(Emulated, a_copy_of_the_state_is_of_its_moment_and_leaves_beside_later_steps) {
+    Session copied(tiny, training_key(4), emulated_machine(DType::bf16));
+    Session one_step(tiny, training_key(4), emulated_machine(DType::bf16));
+    for (Session* session : {&copied, &one_step}) prepare(*session);
+    digest_after(one_step, 1);
+    StateCopy copy(copied.state);
+    for (int time = 0; time < 2; ++time) {  // the first is taken in vain
+        const std::uint64_t before = copied.device->runtime_calls().blocking;
+        if (time) copied.runnable.launch();
+        copy.begin();
+        if (time) {
+            for (int later = 0; later < 2; ++later) copied.runnable.launch();
+        }
+        EXPECT_EQ(copied.device->runtime_calls().blocking, before) << "it waited";
+    }
+    std::thread([&] { copy.wait(); }).join();
+    EXPECT_EQ(copy.control().update, 1);
+    auto expected = one_step.state.weights();
+    expected.merge(one_step.state.moments());
+    auto tensors = copied.state.weight_tensors();
+    for (const StateTensor& tensor : copied.state.moment_tensors()) tensors.push_back(tensor);
+    EXPECT_EQ(tensors.size(), expected.size());
+    for (const StateTensor& tensor : tensors) {
+        std::vector<float> plain(static_cast<std::size_t>(tensor.desc.elements()));
+        to_plain(tensor.desc, copy.stored(tensor).data(), plain.data());
+        EXPECT_EQ(plain, expected.at(tensor.name).values) << tensor.name;
+    }
 }
 
 TEST(Emulated, f32_steps_are_those_of_the_cpu) {

@@ -59,6 +59,9 @@ class ShufflingDevice final : public Device {
     void copy_ahead(std::byte* to, const std::byte* from, std::size_t n) override {
         inner_->copy_ahead(to, from, n);
     }
+    std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) override {
+        return inner_->make_side_copy(pieces);
+    }
     Stream& stream() override { return inner_->stream(); }
     void synchronize() override {}
     bool busy() override { return false; }

@@ -1,7 +1,9 @@
 // A run that was interrupted anywhere and resumed ends with the same bytes as one that was not.
 #include <gtest/gtest.h>
 
+#include "core/watched_file_system.h"
 #include "onecycle/error.h"
+#include "train/learner_core.h"
 #include "train/tiny.h"
 
 namespace onecycle {
@@ -23,7 +25,8 @@ void expect_equal_runs(const std::string& run, const std::string& other) {
     EXPECT_TRUE(read_text(run + name) == read_text(other + name)) << "the last checkpoint";
 }
 
-// What a power cut after each step leaves: the newest checkpoint, and rows that are newer than it.
+// What a kill after each step leaves: a checkpoint that is half written or just complete, the one before it, and
+// rows that are newer.
 class Resume : public ::testing::TestWithParam<TrainOptions> {};
 
 TEST_P(Resume, at_every_step_is_bit_exact) {
@@ -31,21 +34,26 @@ TEST_P(Resume, at_every_step_is_bit_exact) {
     TrainOptions options = GetParam();
     options.checkpoint_every = 1;
     const std::string whole = folder / "whole";
+    test::WatchedFileSystem disk;
     const auto copy_at = [&](const StepReport& report) {
+        const std::lock_guard lock(disk.door);
         fs::copy(whole, folder / std::to_string(report.step), fs::copy_options::recursive);
     };
     {
         Learner learner(tiny_dataset(), options, {.on_step = copy_at});
-        RunFolder run = RunFolder::create(whole);
+        RunFolder run = RunFolder::create(whole, {}, disk);
         EXPECT_TRUE(learner.fit({.run = &run}).finished());
     }
-    // One learner continues them all: what it did before must not show.
-    Learner learner(tiny_dataset(), options);
+    // One learner continues them all: what it did before must not show. A run without a checkpoint begins anew,
+    // as a process does.
+    Learner used(tiny_dataset(), options);
     for (int step = 5; step > 0; --step) {
         SCOPED_TRACE("killed in step " + std::to_string(step));
         const std::string killed = folder / std::to_string(step);
         RunFolder run = RunFolder::open(killed);
-        const FitResult result = learner.fit({.run = &run});
+        const bool begun = newest_valid_checkpoint(killed).has_value();
+        const FitResult result =
+            begun ? used.fit({.run = &run}) : Learner(tiny_dataset(), options).fit({.run = &run});
         EXPECT_TRUE(result.finished());
         EXPECT_EQ(result.epochs.size(), 2u);
         expect_equal_runs(killed, whole);
@@ -116,6 +124,58 @@ TEST(Resume, before_the_first_checkpoint_begins_anew) {
     RunFolder::create(path).write("config.json", to_json(learner.options()));
     RunFolder run = RunFolder::open(path);
     EXPECT_TRUE(learner.fit({.run = &run}).finished());
+}
+
+// The emulated device plans nothing, so the plans are put into the book here, as a GPU's back end does.
+TEST(Resume, a_checkpoint_keeps_the_convolution_plans_and_who_continues_it_prefers_them) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.epochs = 1;
+    int left = 1;
+    std::string record;
+    {
+        LearnerCore core(tiny_dataset(), options, {.stop = [&] { return left-- == 0 ? 2 : 0; }});
+        core.engine.plans->use("H200, cuDNN 9.19.0", "conv a", "engine 1:");
+        record = core.engine.plans->text();
+        RunFolder run = RunFolder::create(folder / "run");
+        EXPECT_EQ(run_fit(core, {.run = &run}).step, 2);
+        const SafetensorsFile file(newest_valid_checkpoint(folder / "run").value().path);
+        EXPECT_EQ(file.metadata().at("convolution_plans"), record);
+    }
+    LearnerCore core(tiny_dataset(), options, {});
+    RunFolder run = RunFolder::open(folder / "run");
+    const FitResult result = run_fit(core, {.run = &run});
+    EXPECT_TRUE(result.finished());
+    EXPECT_EQ(core.engine.plans->preferred("H200, cuDNN 9.19.0", "conv a"), "engine 1:");
+    EXPECT_EQ(SafetensorsFile(result.checkpoint).metadata().count("convolution_plans"), 0u) << "none in use";
+
+    Learner whole(tiny_dataset(), options);
+    RunFolder other = RunFolder::create(folder / "other");
+    whole.fit({.run = &other});
+    EXPECT_EQ(result.digest, SafetensorsFile(folder / "other/checkpoints/step-000003.safetensors").digest())
+        << "compiled anew, it computes the same";
+}
+
+// With fp16 the loss scale belongs to the state: at its start it is too large, so that steps are repeated.
+TEST(Resume, on_emulated_cuda_is_bit_exact_too) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.batch_size = 10;
+    options.epochs = 1;
+    options.device = "emulated";
+    options.precision = "fp16";
+    int left = -1;
+    const auto fit = [&](const std::string& path, int stop_after) {
+        left = stop_after;
+        Learner learner(tiny_dataset(), options, {.stop = [&] { return left-- == 0 ? 2 : 0; }});
+        RunFolder run =
+            stop_after >= 0 || !fs::exists(path) ? RunFolder::create(path) : RunFolder::open(path);
+        return learner.fit({.run = &run});
+    };
+    const FitResult whole = fit(folder / "whole", -1);
+    EXPECT_EQ(fit(folder / "stopped", 1).step, 2);
+    EXPECT_EQ(fit(folder / "stopped", -1).digest, whole.digest);
+    EXPECT_EQ(read_text(folder / "stopped/steps.csv"), read_text(folder / "whole/steps.csv"));
 }
 
 TEST(Resume, refuses_what_would_change_the_result_by_name) {

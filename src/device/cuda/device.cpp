@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "device/cuda/machine.h"
+#include "device/cuda/side_copy.h"
 #include "device/cuda/staging.h"
 #include "device/cuda/stream.h"
 #include "onecycle/error.h"
@@ -191,6 +192,10 @@ class CudaDevice : public Device {
         ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from_shared, bytes, cudaMemcpyHostToDevice, copies_.get());
         ONECYCLE_CALL_CUDA(cudaEventRecord, copied_.get(), copies_.get());
         ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, main_.get(), copied_.get(), 0u);
+    }
+
+    std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) override {
+        return std::make_unique<CudaSideCopy>(*this, index_, main_.get(), side_priority_, pieces);
     }
 
     // Kernels and plans are made before, when the operations are; a piece only launches.

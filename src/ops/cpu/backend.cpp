@@ -59,6 +59,8 @@ cpu::Maker maker_of(OpKind kind) {
             return cpu::make_softmax_cross_entropy;
         case OpKind::softmax:
             return cpu::make_softmax;
+        case OpKind::confusion:
+            return cpu::make_confusion;
         case OpKind::accumulate_gradients:
             return cpu::make_accumulate_gradients;
         case OpKind::check_gradients:

@@ -39,6 +39,7 @@ MadeOp make_linear_backward_data(const OpDesc&, const Context&);
 MadeOp make_linear_backward_weights(const OpDesc&, const Context&);
 MadeOp make_softmax_cross_entropy(const OpDesc&, const Context&);
 MadeOp make_softmax(const OpDesc&, const Context&);
+MadeOp make_confusion(const OpDesc&, const Context&);
 MadeOp make_accumulate_gradients(const OpDesc&, const Context&);
 MadeOp make_check_gradients(const OpDesc&, const Context&);
 MadeOp make_update_parameters(const OpDesc&, const Context&);

@@ -157,16 +157,8 @@ void gather_rows(const PixelView& from, const PixelView& to, const Window& w, co
 }
 
 void check(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const TensorDesc& index) {
-    require(x.rank == 4 && x.type == DType::f32 && y.type == DType::f32 && y.layout == x.layout, desc,
-            "activations differ in layout");
-    require(index.type == DType::u8 && index.same_shape(y) && index.layout == y.layout, desc,
-            "the index is not u8 of the shape and layout of y");
-    require(x[0] == y[0] && x[1] == y[1], desc, "images or channels differ");
-    require(desc.kernel * desc.kernel <= 256 && 2 * desc.padding <= desc.kernel, desc,
-            "the window is too large, or its padding more than half of it");
-    for (int d : {2, 3})
-        require(y[d] > 0 && y[d] == (x[d] + 2 * desc.padding - desc.kernel) / desc.stride + 1, desc,
-                "x " + to_string(x) + " does not give y " + to_string(y));
+    require(x.rank == 4 && x.type == DType::f32, desc, "x is not an activation of floats");
+    require_window(desc, x, y, index);
 }
 
 // f(offset of the plane in the first view, in the second, row range), in pieces of planes.

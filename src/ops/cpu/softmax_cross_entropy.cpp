@@ -42,10 +42,7 @@ std::int64_t rank_of(const float* x, std::int64_t classes, std::int64_t label) {
 MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context& context) {
     require_operands(desc, desc.class_weights ? 4 : 3, desc.gradient ? 2 : 1);
     const std::int64_t images = desc.inputs[0][0], classes = desc.inputs[0][1];
-    require_plain(desc, desc.inputs[0], {images, classes}, "logits");
-    require(desc.inputs[1].type == DType::i32 && desc.inputs[1].elements() == images, desc,
-            "labels are not i32 [N]");
-    require(desc.inputs[2].type == DType::i32, desc, "count is not i32");
+    require_labelled_logits(desc);
     if (desc.class_weights) require_plain(desc, desc.inputs[3], {classes}, "class weights");
     OpDesc decided = desc;
     if (desc.gradient) {

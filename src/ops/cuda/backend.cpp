@@ -62,6 +62,8 @@ Maker maker_of(OpKind kind) {
             return make_softmax_cross_entropy;
         case OpKind::softmax:
             return make_softmax;
+        case OpKind::confusion:
+            return make_confusion;
         case OpKind::accumulate_gradients:
             return make_accumulate_gradients;
         case OpKind::check_gradients:
@@ -127,7 +129,8 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
     return make_backend({.multiprocessors = multiprocessors,
                          .deterministic = math.deterministic,
                          .one_grid_bytes = static_cast<std::size_t>(cache) / 2,
-                         .tf32 = math.tf32});
+                         .tf32 = math.tf32,
+                         .plans = math.plans});
 }
 #endif
 

@@ -45,15 +45,7 @@ inline MadeOp with_passes(const BatchNormShape& shape, MadeOp made) {
 inline PoolShape pool_shape(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y,
                             const TensorDesc& index) {
     require_nhwc(desc, x);
-    require(y.type == x.type && y.layout == x.layout && y.rank == 4, desc, "activations differ in layout");
-    require(index.type == DType::u8 && index.same_shape(y) && index.layout == y.layout, desc,
-            "the index is not u8 of the shape and layout of y");
-    require(x[0] == y[0] && x[1] == y[1], desc, "images or channels differ");
-    require(desc.kernel * desc.kernel <= 256 && 2 * desc.padding <= desc.kernel, desc,
-            "the window is too large, or its padding more than half of it");
-    for (int d : {2, 3})
-        require(y[d] > 0 && y[d] == (x[d] + 2 * desc.padding - desc.kernel) / desc.stride + 1, desc,
-                "x " + to_string(x) + " does not give y " + to_string(y));
+    require_window(desc, x, y, index);
     require(x[0] * x[2] * x[3] < std::int64_t{1} << 31, desc, "x has 2^31 pixels or more");
     return {.images = x[0],
             .channels = x[1],

@@ -8,6 +8,7 @@
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
 #include "ops/cuda/cudnn.h"
+#include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
 
 namespace onecycle::cuda {
@@ -194,34 +195,49 @@ std::optional<Choice> search(const std::vector<Choice>& choices, const Convoluti
     return best ? std::optional(choices[*best]) : std::nullopt;
 }
 
-// What a plan depends on.
-std::string cache_key(const ConvolutionProblem& problem, const Context& context, const std::string& version) {
+// What a plan depends on: the GPU and the library, and the convolution.
+std::string machine_name(const std::string& version) {
     int device = 0;
     cudaDeviceProp properties;
     check(cudaGetDevice(&device), "cudaGetDevice");
     check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-    return std::string(properties.name) + ", cuDNN " + version + ", " + to_string(problem) +
-           (context.tf32 && problem.type == DType::f32 ? ", tf32" : "") +
+    return std::string(properties.name) + ", cuDNN " + version;
+}
+std::string convolution_name(const ConvolutionProblem& problem, const Context& context) {
+    return to_string(problem) + (context.tf32 && problem.type == DType::f32 ? ", tf32" : "") +
            (context.deterministic ? "" : ", any order");
 }
+
+constexpr const char* direct = "direct";  // our own kernel, in a plan book
 
 }  // namespace
 
 PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context& context) {
     const std::shared_ptr<const Session> on = session();
     const cudnn::Finder finder(on->target, problem);
-    const PlanCache cache(PlanCache::default_path());
-    const std::string key = cache_key(problem, context, on->library.version());
+    const std::string machine = machine_name(on->library.version()),
+                      convolution = convolution_name(problem, context);
 
     std::optional<Choice> choice;
-    if (const std::optional<std::string> kept = cache.find(key))
+    const auto take = [&](const std::optional<std::string>& kept) {
+        if (!kept || choice) return;
         if (const std::optional<cudnn::EngineChoice> engine = cudnn::engine_choice(*kept))
             choice = usable(finder, *engine);
-    if (!choice) {
-        bool timed = false;
-        choice = search(choices_of(finder, problem, context), problem, timed);
-        if (timed) cache.add(key, to_string(choice->engine));
+    };
+    const std::optional<std::string> preferred =
+        context.plans ? context.plans->preferred(machine, convolution) : std::nullopt;
+    take(preferred);
+    if (preferred != direct) {
+        const PlanCache cache(PlanCache::default_path());
+        const std::string key = machine + ", " + convolution;
+        if (!choice) take(cache.find(key));
+        if (!choice) {
+            bool timed = false;
+            choice = search(choices_of(finder, problem, context), problem, timed);
+            if (timed) cache.add(key, to_string(choice->engine));
+        }
     }
+    if (context.plans) context.plans->use(machine, convolution, choice ? to_string(choice->engine) : direct);
     if (!choice) return plan_direct_convolution(problem);
     return {"cudnn " + to_string(choice->engine), choice->plan.workspace(),
             [on, plan = std::move(choice->plan)](const void* first, const void* second, void* out,

@@ -22,7 +22,8 @@ struct Context {
     // one cooperative grid. Operations that choose so must stand in one branch of a step: two such grids
     // at the same time could each hold multiprocessors that the other waits for. Results do not depend on it.
     std::size_t one_grid_bytes = std::size_t{30} << 20;
-    bool tf32 = false;  // f32 products may round their inputs to TF32
+    bool tf32 = false;                  // f32 products may round their inputs to TF32
+    std::shared_ptr<PlanBook> plans{};  // may be null
 };
 
 std::unique_ptr<Backend> make_backend(const Context& context);
@@ -54,6 +55,7 @@ MadeOp make_linear_backward_data(const OpDesc&, const Context&);
 MadeOp make_linear_backward_weights(const OpDesc&, const Context&);
 MadeOp make_softmax_cross_entropy(const OpDesc&, const Context&);
 MadeOp make_softmax(const OpDesc&, const Context&);
+MadeOp make_confusion(const OpDesc&, const Context&);
 MadeOp make_accumulate_gradients(const OpDesc&, const Context&);
 MadeOp make_check_gradients(const OpDesc&, const Context&);
 MadeOp make_update_parameters(const OpDesc&, const Context&);

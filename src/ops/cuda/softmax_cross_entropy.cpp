@@ -7,10 +7,7 @@ MadeOp make_softmax_cross_entropy(const OpDesc& given, const Context&) {
     const std::size_t weights_at = 3, control_at = given.class_weights ? 4 : 3;
     require_operands(given, control_at + (given.loss_scale ? 1 : 0), given.gradient ? 2 : 1);
     const std::int64_t n = given.inputs[0][0], classes = given.inputs[0][1];
-    require_plain(given, given.inputs[0], {n, classes}, "logits");
-    require(given.inputs[1].type == DType::i32 && given.inputs[1].elements() == n, given,
-            "labels are not i32 [N]");
-    require(given.inputs[2].type == DType::i32, given, "count is not i32");
+    require_labelled_logits(given);
     if (given.class_weights) require_plain(given, given.inputs[weights_at], {classes}, "class weights");
     OpDesc desc = given;
     DType type = DType::f32;

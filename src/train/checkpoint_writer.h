@@ -1,0 +1,70 @@
+// Checkpoints that are written while training goes on.
+#pragma once
+
+#include <future>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nn/state_copy.h"
+#include "onecycle/run_folder.h"
+#include "train/model_file.h"
+
+namespace onecycle {
+
+// A state is copied in the order of launches, the copy leaves the device beside the launches that follow, and a
+// thread makes the file. One is on its way at most: the next waits for it. All calls come from one thread.
+class CheckpointWriter {
+  public:
+    // Takes the memory for a copy. State and folder must outlive it.
+    CheckpointWriter(const State& state, RunFolder& run, LogSink log);
+    // Finishes what is on its way.
+    ~CheckpointWriter();
+
+    struct Request {
+        std::int64_t step = 0;     // updates done
+        std::int64_t batches = 0;  // what num_batches_tracked says
+        std::int64_t best_step = -1;
+        std::map<std::string, std::string> metadata{};
+    };
+    // The state as everything launched so far leaves it. It carries its own status: one that was stopped, or is not
+    // that of `step`, is never written. Rows of the folder's logs must be there.
+    // Throws as check().
+    void save(Request request);
+
+    // Throws what went wrong beside: Error(io), or NotFinite. Does not wait.
+    void check();
+    // Waits until everything is durable. Throws as check().
+    void finish();
+
+    // Of the newest one that is durable; 0 and "" while there is none.
+    std::int64_t step() const { return step_; }
+    const std::string& digest() const { return digest_; }
+
+  private:
+    // What the thread did: the digest is empty where nothing was written.
+    struct Written {
+        std::int64_t step = 0;
+        std::string digest;
+        std::vector<std::pair<LogLevel, std::string>> lines;
+    };
+    Written write(const Request& request);
+
+    RunFolder& run_;
+    LogSink log_;
+    bool loss_scale_;  // training has one
+    StateCopy copy_;
+    ModelTensors tensors_;
+    std::future<Written> writing_;
+    std::int64_t step_ = 0;
+    std::string digest_;
+};
+
+// The state holds a value that is not finite, and was not written.
+struct NotFinite {
+    std::int64_t step;
+    std::string tensor;
+};
+
+}  // namespace onecycle
