@@ -27,7 +27,8 @@ __device__ inline ScheduleValue block_schedule(const StepControl& control) {
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        const ScheduleValue now = evaluate_apart(*schedule, stage_step(control));  // a write that checkers see
+        const ScheduleValue now =
+            evaluate_apart(*schedule, stage_step(control));  // a write that checkers see
         value[0] = now;
     }
     __syncthreads();

@@ -99,7 +99,9 @@ TEST_F(SmallModel, the_images_with_the_highest_losses_are_named_and_the_figures_
     double sum = 0;
     for (std::size_t i = 0; i < each.top_losses.size(); ++i) {
         const ImageLoss& image = each.top_losses[i];
-        if (i > 0) EXPECT_LE(image.loss, each.top_losses[i - 1].loss);
+        if (i > 0) {
+            EXPECT_LE(image.loss, each.top_losses[i - 1].loss);
+        }
         EXPECT_NEAR(image.probability, std::exp(-image.loss), 1e-12);
         sum += image.loss;
         const auto sample = std::find_if(samples.begin(), samples.end(),

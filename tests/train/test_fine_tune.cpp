@@ -128,9 +128,9 @@ void expect_fastais_training(const json& reference, testing::Machine machine) {
             const auto labels = reference::labels("labels." + number, n, static_cast<std::uint32_t>(classes));
             runnable.set_batch(pixels.data(), labels.data(), batch);
             runnable.launch();
+            machine.device->synchronize();
             const auto row = static_cast<std::size_t>(step);
-            EXPECT_NEAR(state.read_control().ring[row % ring_size].loss,
-                        reference.at("loss")[row].get<double>(),
+            EXPECT_NEAR(state.ring_entry(step).loss, reference.at("loss")[row].get<double>(),
                         reference.at("loss_tolerance")[row].get<double>())
                 << "step " << step;
         }
