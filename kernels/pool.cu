@@ -60,7 +60,7 @@ ChannelTiles image_tiles(std::int64_t images, std::int64_t pixels, std::int64_t 
 
 // y[n][c] = sum over p of x[n][p][c], / pixels. Bytes: x once.
 template <typename U, typename T, int V>
-__global__ void __launch_bounds__(tile_threads, 4)
+__global__ void __launch_bounds__(tile_threads, 2)
     global_average_pool_kernel(U* __restrict__ y,        // [N,C]
                                const T* __restrict__ x,  // [N,pixels,C]
                                ChannelTiles tiles) {
