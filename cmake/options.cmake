@@ -40,7 +40,7 @@ if(ONECYCLE_SHADOW_MEMORY)
     if(ONECYCLE_SANITIZE)
         message(FATAL_ERROR "ONECYCLE_SHADOW_MEMORY and ONECYCLE_SANITIZE exclude each other")
     endif()
-    set(ONECYCLE_WATCHED_CODE -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
+    set(ONECYCLE_WATCHED_CODE -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -Wno-tsan)
 endif()
 
 # onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static library.

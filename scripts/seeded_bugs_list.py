@@ -6,6 +6,7 @@ A bug's tests: binaries and the tests in them to run, then, where it is given, t
 NORM = [("test_cuda_batch_norm", "*agrees_with_the_reference*:*whatever*:*however*")]
 NORM_BACKWARD = [("test_cuda_batch_norm_backward", "*")]
 POOL = [("test_cuda_pool", "*")]
+HEAD = [("test_cuda_head", "*")]
 LOSS = [("test_cuda_loss", "*")]
 UPDATE = [("test_cuda_update", "*")]
 LINEAR = [("test_cuda_linear", "*")]
@@ -41,6 +42,9 @@ bug("channel_values_result", "kernels/channel_tiles.h", NORM, "race", "a barrier
 bug("bias_gradient_barrier", "kernels/linear.cu", LINEAR, "race", "a barrier removed between writing and reading",
     "    partial[threadIdx.x] = sum;\n    __syncthreads();\n    if (slice != 0 || column >= o) return;",
     "    partial[threadIdx.x] = sum;\n    if (slice != 0 || column >= o) return;")
+bug("concat_pool_barrier", "kernels/concat_pool.cu", HEAD, "race", "a barrier removed between writing and reading",
+    "        __syncthreads();\n        if (inside && line == 0) {\n            const int used",
+    "        if (inside && line == 0) {\n            const int used")
 bug("weights_gradient_reuse", "kernels/conv2d_direct.cu", CONVOLUTION, "race",
     "a barrier removed before shared memory is used again",
     "        __syncthreads();  // the sums of the block before may still be read\n", "")
@@ -99,8 +103,10 @@ bug("tail_missing", "kernels/elementwise.cu", ELEMENTWISE, "no value", "the tail
     "    if (i < n) y[i] =", "    if (i < 0) y[i] =")
 bug("vector_over_the_end", "kernels/elementwise.cu", ELEMENTWISE, "undeclared", "the last vector not masked",
     "    const std::int64_t vectors = n / size, stride", "    const std::int64_t vectors = (n + size - 1) / size, stride")
+bug("dropout_tail", "kernels/dropout.cu", HEAD, "undeclared", "a missing mask of the last quad",
+    "        if (left >= 4) {", "        if (left >= 1) {")
 bug("average_tail", "kernels/statistics.cu", UPDATE, "undeclared", "<= for < at the tail",
-    "    if (i < n) average[i] =", "    if (i <= n) average[i] =")
+    "    if (i < n) average[i] +=", "    if (i <= n) average[i] +=")
 bug("column_mask", "kernels/linear.cu", LINEAR, "undeclared", "a missing mask of columns",
     "    if (column < o)\n        for (std::int64_t row", "    if (o > 0)\n        for (std::int64_t row")
 bug("short_slot", "kernels/channel_tiles.h", NORM, "undeclared", "a short last slot taken for a full one",
