@@ -31,6 +31,9 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
 if(ONECYCLE_SANITIZE)
     add_compile_options(-fsanitize=${ONECYCLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${ONECYCLE_SANITIZE})
+    if(ONECYCLE_SANITIZE MATCHES address)
+        add_compile_options(-O1)  # the checks of both sanitizers in templates would compile for minutes
+    endif()
 endif()
 
 # Code whose accesses to memory the emulator's shadow memory checks: the sanitizer's calls, but not its library.
