@@ -35,11 +35,10 @@ __global__ void __launch_bounds__(threads) concat_pool_kernel(T* __restrict__ y,
                                                               const T* __restrict__ x,           // [N,P,C]
                                                               ConcatPoolShape shape) {
     ONECYCLE_SHARED(Found, shared, threads * V);
-    const std::int64_t chunks = (shape.channels + columns * V - 1) / (columns * V);
-    const int column = static_cast<int>(threadIdx.x) % columns,
-              line = static_cast<int>(threadIdx.x) / columns;
-    const int pixels = static_cast<int>(shape.pixels);
-    for (std::int64_t tile = blockIdx.x; tile < shape.images * chunks; tile += gridDim.x) {
+    const unsigned images = static_cast<unsigned>(shape.images), pixels = static_cast<unsigned>(shape.pixels);
+    const unsigned chunks = (static_cast<unsigned>(shape.channels) + columns * V - 1) / (columns * V);
+    const unsigned column = threadIdx.x % columns, line = threadIdx.x / columns;
+    for (unsigned tile = blockIdx.x; tile < images * chunks; tile += gridDim.x) {
         const std::int64_t image = tile / chunks, channel = (tile % chunks * columns + column) * V;
         const bool inside = channel < shape.channels;
         Found found[V];
@@ -49,14 +48,14 @@ __global__ void __launch_bounds__(threads) concat_pool_kernel(T* __restrict__ y,
 #pragma unroll
             for (int k = 0; k < V; ++k) {
                 const float value = to_float(loaded.v[k]);
-                found[k] = {value, line, value};
+                found[k] = {value, static_cast<std::int32_t>(line), value};
             }
-            for (int p = line + lines; p < pixels; p += lines) {
+            for (unsigned p = line + lines; p < pixels; p += lines) {
                 loaded = load_pack<V>(from + p * shape.channels);
 #pragma unroll
                 for (int k = 0; k < V; ++k) {
                     const float value = to_float(loaded.v[k]);
-                    found[k].take(value, p);
+                    found[k].take(value, static_cast<std::int32_t>(p));
                     found[k].sum += value;
                 }
             }
@@ -65,10 +64,10 @@ __global__ void __launch_bounds__(threads) concat_pool_kernel(T* __restrict__ y,
         }
         __syncthreads();
         if (inside && line == 0) {
-            const int used = pixels < lines ? pixels : lines;
+            const unsigned used = pixels < lines ? pixels : lines;
 #pragma unroll
             for (int k = 0; k < V; ++k) {
-                for (int other = 1; other < used; ++other) {
+                for (unsigned other = 1; other < used; ++other) {
                     const Found next = shared[(other * columns + column) * V + k];
                     found[k].take(next.best, next.place);
                     found[k].sum += next.sum;
@@ -91,21 +90,22 @@ __global__ void __launch_bounds__(threads)
                                 const T* __restrict__ dy,                // [N,2C]
                                 const std::int32_t* __restrict__ index,  // [N,C]
                                 ConcatPoolShape shape) {
-    const std::int64_t packs = shape.channels / V, all = shape.images * shape.pixels * packs;
-    const std::int64_t stride = std::int64_t{gridDim.x} * threads;
-    for (std::int64_t i = std::int64_t{blockIdx.x} * threads + threadIdx.x; i < all; i += stride) {
-        const std::int64_t row = i / packs, channel = i % packs * V;
-        const std::int64_t image = row / shape.pixels, pixel = row % shape.pixels;
+    const unsigned packs = static_cast<unsigned>(shape.channels) / V,
+                   pixels = static_cast<unsigned>(shape.pixels);
+    const unsigned all = static_cast<unsigned>(shape.images) * pixels * packs, stride = gridDim.x * threads;
+    for (unsigned i = blockIdx.x * threads + threadIdx.x; i < all; i += stride) {
+        const unsigned row = i / packs, pixel = row % pixels;
+        const std::int64_t image = row / pixels, channel = i % packs * V;
         const Pack<T, V> of_maximum = load_pack<V>(dy + image * 2 * shape.channels + channel);
         const Pack<T, V> of_mean = load_pack<V>(dy + (image * 2 + 1) * shape.channels + channel);
         Pack<T, V> out;
 #pragma unroll
         for (int k = 0; k < V; ++k) {
             const float share = to_float(of_mean.v[k]) / static_cast<float>(shape.pixels);
-            const bool here = index[image * shape.channels + channel + k] == pixel;
+            const bool here = index[image * shape.channels + channel + k] == static_cast<std::int32_t>(pixel);
             out.v[k] = from_float<T>(share + (here ? to_float(of_maximum.v[k]) : 0.0f));
         }
-        store_pack(dx + row * shape.channels + channel, out);
+        store_pack(dx + std::int64_t{row} * shape.channels + channel, out);
     }
 }
 

@@ -5,7 +5,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// P < 2^31 pixels an image.
+// Fewer than 2^31 elements in all: 32-bit numbers are divided without a call.
 struct ConcatPoolShape {
     std::int64_t images, pixels, channels;
 };

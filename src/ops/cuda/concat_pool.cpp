@@ -11,7 +11,7 @@ ConcatPoolShape shape_of(const OpDesc& desc, const TensorDesc& x, const TensorDe
     require_nhwc(desc, x);
     require_like(desc, features, TensorDesc({x[0], 2 * x[1]}, Layout::plain, x.type), "the features");
     require_like(desc, index, TensorDesc({x[0], x[1]}, Layout::plain, DType::i32), "the index");
-    require(x[2] * x[3] < std::int64_t{1} << 31, desc, "x has 2^31 pixels or more an image");
+    require(x.elements() < std::int64_t{1} << 31, desc, "x has 2^31 elements or more");
     return {.images = x[0], .pixels = x[2] * x[3], .channels = x[1]};
 }
 
