@@ -13,17 +13,6 @@ namespace {
 
 constexpr std::size_t most_names = 50;
 
-// At most so many columns.
-std::string cut(const std::string& name, int most) {
-    std::string text = printable(name);
-    if (columns(text) <= most) return text;
-    while (columns(text) >= most) {
-        while ((text.back() & 0xC0) == 0x80) text.pop_back();
-        text.pop_back();
-    }
-    return text + "…";
-}
-
 }  // namespace
 
 std::string confusion_svg(const Evaluation& e, const std::string& title) {
@@ -32,7 +21,7 @@ std::string confusion_svg(const Evaluation& e, const std::string& title) {
     std::vector<std::string> names;
     std::size_t longest = 0;
     for (const ClassResult& c : e.per_class) {
-        names.push_back(cut(c.name, 20));
+        names.push_back(shortened(printable(c.name), 20));
         longest = std::max(longest, static_cast<std::size_t>(columns(names.back())));
     }
     const double labels = named ? 7.1 * static_cast<double>(longest) + 16 : 30;
@@ -57,7 +46,7 @@ std::string confusion_svg(const Evaluation& e, const std::string& title) {
             if (count == 0) continue;
             const double share = static_cast<double>(count) / static_cast<double>(e.per_class[i].count);
             const double x = x0 + static_cast<double>(j) * cell, y = y0 + static_cast<double>(i) * cell;
-            picture.box({x, y, cell, cell}, i == j ? Ink::good : Ink::bad, 0.08 + 0.82 * share,
+            picture.box({x, y, cell, cell}, i == j ? Ink::good : Ink::bad, 0.06 + 0.54 * share,
                         fmt::format("{}, taken for {}: {} of {}", printable(e.per_class[i].name),
                                     printable(e.per_class[j].name), count, e.per_class[i].count));
             if (cell >= 8.5 * static_cast<double>(fmt::to_string(count).size()) && cell >= 16)

@@ -17,22 +17,11 @@ std::string percent(double share) {
     return fmt::format("{:.1f} %", 100 * share);
 }
 
-// Short enough for a column.
-std::string shortened(const std::string& name) {
-    std::string text = printable(name);
-    while (columns(text) > longest_name) {
-        while (text.size() > 1 && (text.back() & 0xC0) == 0x80) text.pop_back();
-        text.pop_back();
-        if (columns(text) == longest_name - 1) return text + "…";
-    }
-    return text;
-}
-
 class Report {
   public:
     explicit Report(const Evaluation& evaluation) : e_(evaluation) {
         for (const ClassResult& c : e_.per_class) {
-            names_.push_back(shortened(c.name));
+            names_.push_back(shortened(printable(c.name), longest_name));
             width_ = std::max(width_, columns(names_.back()));
         }
     }
@@ -71,11 +60,11 @@ class Report {
         const int cell = static_cast<int>(fmt::to_string(highest).size()) + 1;
         const auto letter = [](std::size_t i) { return std::string(1, static_cast<char>('a' + i)); };
         text_ += "\nTrue class by row, the model's answer by column:\n" +
-                 std::string(static_cast<std::size_t>(width_ + 4), ' ');
+                 std::string(static_cast<std::size_t>(width_ + 3), ' ');
         for (std::size_t i = 0; i < names_.size(); ++i) text_ += pad_left(letter(i), cell);
         text_ += "\n";
         for (std::size_t i = 0; i < names_.size(); ++i) {
-            text_ += pad_right(names_[i], width_) + "  " + letter(i) + " ";
+            text_ += pad_right(names_[i], width_) + "  " + letter(i);
             for (const std::int64_t count : e_.confusion[i])
                 text_ += pad_left(count ? fmt::to_string(count) : "·", cell);
             text_ += "\n";

@@ -35,6 +35,15 @@ int columns(std::string_view utf8) {
         std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
+std::string shortened(std::string text, int most) {
+    if (columns(text) <= most) return text;
+    while (columns(text) >= most) {
+        while ((text.back() & 0xC0) == 0x80) text.pop_back();  // the rest of a code point
+        text.pop_back();
+    }
+    return text + "…";
+}
+
 std::string pad_right(std::string text, int width) {
     text.append(static_cast<std::size_t>(std::max(0, width - columns(text))), ' ');
     return text;

@@ -18,6 +18,9 @@ std::string duration(double seconds);
 // Columns on a terminal: the number of code points (the characters used here are all one column wide).
 int columns(std::string_view utf8);
 
+// At most so many columns, with an ellipsis at the end where something was cut off.
+std::string shortened(std::string text, int most);
+
 // Filled up with blanks to `width` columns; the text at the left, or at the right.
 std::string pad_right(std::string text, int width);
 std::string pad_left(std::string text, int width);

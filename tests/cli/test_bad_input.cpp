@@ -154,11 +154,12 @@ TEST_F(BadInput, an_option_without_its_value_or_unknown_is_refused_by_name) {
     check({2, "more", {"train", "data", "more"}});
     check({2, "did you mean train", {"trian", "data"}});
     check({2, "no verb", {}});
-    for (const char* verb : {"finetune", "export", "profile"}) check({2, verb, {verb, "data"}});
     for (const char* verb : {"find", "train", "eval"}) check({2, "DATA", {verb}});
     check({2, "PATH", {"predict", "--model", "runs/x"}});
     check({2, "FILE", {"info"}});
     check({2, "DIR", {"demo-data"}});
+    check({2, "M", {"export"}});
+    check({2, "--to", {"export", "data"}});
     check({2, "--model", {"eval", "data"}});
     check({2, "--model", {"predict", "a.jpg"}});
 }

@@ -129,6 +129,13 @@ TEST_F(EvalPredict, other_classes_are_refused_with_their_names) {
     EXPECT_EQ(refused.code, 4);
     EXPECT_NE(refused.err.find("(" + first + ")"), std::string::npos) << refused.err;
     EXPECT_NE(refused.err.find("(zebra)"), std::string::npos) << refused.err;
+
+    std::filesystem::remove_all(*place_ / "other/zebra");
+    EXPECT_EQ(run({"eval", "other"}).code, 4);
+    std::filesystem::create_directory(*place_ / ("other/" + first));
+    const Outcome without = run({"eval", "other", "--all", "--json"});
+    EXPECT_EQ(without.code, 0) << "a class without images: " << without.err;
+    EXPECT_EQ(json::parse(without.out)["per_class"][0]["support"], 0);
 }
 
 }  // namespace

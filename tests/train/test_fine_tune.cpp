@@ -282,8 +282,14 @@ TEST(FineTuneRun, resumed_in_either_stage_and_between_them_is_bit_exact) {
     options.freeze_bn = true;
     const std::string whole = folder / "whole";
     const auto copy_at = [&](const StepReport& report) {
-        if (report.activity == StepReport::Activity::train)
-            fs::copy(whole, folder / std::to_string(report.step), fs::copy_options::recursive);
+        if (report.activity != StepReport::Activity::train) return;
+        const std::string copy = folder / std::to_string(report.step);
+        for (bool copied = false; !copied;) {  // a checkpoint being written may get its name meanwhile
+            std::error_code changed;
+            fs::remove_all(copy);
+            fs::copy(whole, copy, fs::copy_options::recursive, changed);
+            copied = !changed;
+        }
     };
     int tests = 0;
     {
