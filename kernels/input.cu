@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(threads)
 
 // The slot is chosen here and not by the host, which runs ahead and does not know whether a step will be refused.
 template <typename T, int stored>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 4)
     take_batch_kernel(T* __restrict__ x,                  // [pixels, stored]
                       std::int32_t* __restrict__ labels,  // [batch]
                       std::int32_t* __restrict__ count,   // [1]
