@@ -23,16 +23,16 @@ def bug(name, file, tests, expected, what, old, new):
 
 
 # --- barriers ---
-bug("block_max_reuse", "kernels/loss.cu", LOSS, "race", "a barrier removed before shared memory is used again",
-    "    value = warp_max(value);\n    __syncthreads();  // the call before may still be read\n",
-    "    value = warp_max(value);\n")
+bug("block_sum_reuse", "kernels/cuda.h", LOSS, "race", "a barrier removed before shared memory is used again",
+    "    value = warp_sum(value);\n    __syncthreads();  // the call before may still be read\n",
+    "    value = warp_sum(value);\n")
 bug("block_max_result", "kernels/loss.cu", LOSS, "race", "a barrier removed between writing and reading",
     "    if (lane == 0) partial[warp] = value;\n    __syncthreads();\n    return warp_max",
     "    if (lane == 0) partial[warp] = value;\n    return warp_max")
 bug("block_sum_result", "kernels/cuda.h", LOSS, "race", "a barrier removed between writing and reading",
     "    if (lane == 0) partial[warp] = value;\n    __syncthreads();\n    return warp_sum",
     "    if (lane == 0) partial[warp] = value;\n    return warp_sum")
-bug("tile_sums_reuse", "kernels/channel_tiles.h", POOL, "race", "a barrier removed before shared memory is used again",
+bug("tile_sums_reuse", "kernels/channel_tiles.h", NORM, "race", "a barrier removed before shared memory is used again",
     "        at = shared;\n        __syncthreads();  // the tile before may still be read\n", "        at = shared;\n")
 bug("tile_sums_result", "kernels/channel_tiles.h", POOL, "race", "a barrier removed between writing and reading",
     "        __syncthreads();\n        lane = static_cast<int>(threadIdx.x) % lanes;",
@@ -147,6 +147,6 @@ bug("memory_by_list", "src/nn/memory_plan.cpp", STEP, "graph order", "memory reu
 bug("readers_forgotten", "src/nn/memory_plan.cpp", STEP, "no value", "memory reused before its last reader",
     "        for (const auto* list : {&step.outputs, &step.inputs}) {",
     "        for (const auto* list : {&step.outputs}) {")
-bug("workspace_shared", "src/nn/memory_plan.cpp", STEP, "graph order", "one workspace for all branches",
+bug("workspace_shared", "src/nn/memory_plan.cpp", STEP, "graph order", "workspaces planned as if only the first step used them",
     "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = i, .touched = {i}});",
     "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = 0, .touched = {0}});")
