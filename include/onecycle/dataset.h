@@ -16,10 +16,11 @@
 namespace onecycle {
 
 struct Sample {
-    std::string path;         // can be opened
-    std::string name;         // relative to its side's folder: "<class>/..."
-    int label = 0;            // index in Dataset::classes
-    std::uint64_t bytes = 0;  // size of the file when the list was made
+    std::string path;           // can be opened
+    std::string name;           // relative to its side's folder: "<class>/..."
+    int label = 0;              // index in Dataset::classes
+    std::uint64_t bytes = 0;    // size of the file when the list was made
+    int width = 0, height = 0;  // in pixels, upright; 0 where nobody has looked
 };
 
 struct BadImage {

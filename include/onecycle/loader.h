@@ -22,8 +22,10 @@ struct LoaderOptions {
     AugmentPolicy augment = AugmentPolicy::standard;  // of training; evaluation has none
     double crop_pct = 0.875;                          // see evaluation_view()
     // Training: shuffled each epoch, augmented, the last part batch dropped unless it is the only one.
+    // With several batches per update, an epoch is cut to whole updates.
     // Evaluation: in the list's order, evaluation_view(), nothing dropped.
     bool training = true;
+    int batches_per_update = 1;
     RandomPurpose order = RandomPurpose::shuffle;  // keys the order; a range test has its own
     std::uint64_t seed = 0;
     int threads = 1;                                   // workers; 0: next() does the work itself

@@ -62,7 +62,7 @@ class RandomStream {
 
     // Uniform in [0, 1), a multiple of 2^-24 (exact in float).
     ONECYCLE_HD double uniform() { return (next() >> 8) * (1.0 / 16777216.0); }
-    ONECYCLE_HD double uniform(double low, double high) { return low + (high - low) * uniform(); }
+    ONECYCLE_HD double uniform(double low, double high) { return low + product(high - low, uniform()); }
 
     // The four numbers from 4 block on, whatever was drawn before: what a GPU's thread takes for itself.
     ONECYCLE_HD PhiloxBlock block(std::uint32_t block) const {

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numbers>
 
+#include "core/view.h"
+#include "data/view_rule.h"
 #include "onecycle/rng.h"
 
 namespace onecycle {
@@ -12,34 +13,6 @@ namespace onecycle {
 namespace {
 
 constexpr std::array<const char*, 4> policy_names = {"none", "flip", "standard", "strong"};
-
-constexpr double standard_min_area = 0.35;
-constexpr double strong_min_area = 0.2;
-constexpr double jitter = 0.4;         // of brightness, contrast and saturation
-constexpr double max_degrees = 10;     // of rotation
-constexpr double erase_chance = 0.25;  // of a view
-constexpr std::array<std::uint8_t, 3> imagenet_mean = {124, 116, 104};
-
-Box crop_box(int width, int height, double min_area, RandomStream& random) {
-    const double area = static_cast<double>(width) * height;
-    const double low_ratio = std::log(3.0 / 4.0), high_ratio = std::log(4.0 / 3.0);
-    for (int attempt = 0; attempt < 10; ++attempt) {
-        const double target = area * random.uniform(min_area, 1.0);
-        const double ratio = std::exp(random.uniform(low_ratio, high_ratio));
-        const int w = static_cast<int>(std::nearbyint(std::sqrt(target * ratio)));
-        const int h = static_cast<int>(std::nearbyint(std::sqrt(target / ratio)));
-        if (w < 1 || h < 1 || w > width || h > height) continue;
-        const int x = static_cast<int>(random.below(static_cast<std::uint32_t>(width - w + 1)));
-        const int y = static_cast<int>(random.below(static_cast<std::uint32_t>(height - h + 1)));
-        return {double(x), double(y), double(x + w), double(y + h)};
-    }
-    int w = width, h = height;
-    if (3 * width > 4 * height) w = static_cast<int>(std::nearbyint(height * 4.0 / 3.0));
-    if (4 * width < 3 * height) h = static_cast<int>(std::nearbyint(width * 4.0 / 3.0));
-    w = std::max(w, 1), h = std::max(h, 1);
-    const int x = (width - w) / 2, y = (height - h) / 2;
-    return {double(x), double(y), double(x + w), double(y + h)};
-}
 
 void mirror(Image& image) {
     for (int y = 0; y < image.height; ++y) {
@@ -49,70 +22,35 @@ void mirror(Image& image) {
     }
 }
 
-// About the centre, bilinear; what lies outside repeats the edge.
-Image rotated(const Image& image, double degrees) {
-    const double c = std::cos(degrees * std::numbers::pi / 180),
-                 s = std::sin(degrees * std::numbers::pi / 180);
-    const double mid_x = (image.width - 1) / 2.0, mid_y = (image.height - 1) / 2.0;
+Image rotated(const Image& image, const Rotation& rotation) {
     Image out{image.width, image.height, std::vector<std::uint8_t>(image.rgb.size())};
     std::uint8_t* to = out.rgb.data();
     for (int y = 0; y < image.height; ++y)
-        for (int x = 0; x < image.width; ++x, to += 3) {
-            const double from_x =
-                std::clamp(mid_x + c * (x - mid_x) + s * (y - mid_y), 0.0, image.width - 1.0);
-            const double from_y =
-                std::clamp(mid_y - s * (x - mid_x) + c * (y - mid_y), 0.0, image.height - 1.0);
-            const int x0 = static_cast<int>(from_x), y0 = static_cast<int>(from_y);
-            const int right = static_cast<int>((from_x - x0) * 256),
-                      below = static_cast<int>((from_y - y0) * 256);
-            const std::uint8_t* top = &image.rgb[(static_cast<std::size_t>(y0) * image.width + x0) * 3];
-            const std::uint8_t* bottom = y0 + 1 < image.height ? top + image.width * 3 : top;
-            const int next = x0 + 1 < image.width ? 3 : 0;
-            for (int k = 0; k < 3; ++k) {
-                const int upper = top[k] * (256 - right) + top[k + next] * right;
-                const int lower = bottom[k] * (256 - right) + bottom[k + next] * right;
-                to[k] = static_cast<std::uint8_t>((upper * (256 - below) + lower * below + 32768) >> 16);
-            }
-        }
+        for (int x = 0; x < image.width; ++x, to += 3)
+            rotation.pixel(image.rgb.data(), image.width, x, y, to);
     return out;
 }
 
-double luma(const std::uint8_t* rgb) {
-    return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+void jitter_colour(Image& image, const ViewDraw& draw) {
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < image.rgb.size(); i += 3)
+        sum += static_cast<std::uint64_t>(luma_1000(&image.rgb[i]));
+    const ColourJitter jitter(draw, sum, static_cast<std::int64_t>(image.rgb.size() / 3));
+    for (std::size_t i = 0; i < image.rgb.size(); i += 3) jitter.apply(&image.rgb[i]);
 }
 
-// Brightness (towards black), then contrast (towards the mean grey), then saturation (towards each pixel's
-// own grey), as torchvision's ColorJitter, in one pass without rounding between.
-void jitter_colour(Image& image, double brightness, double contrast, double saturation) {
-    double mean = 0;
-    for (std::size_t i = 0; i < image.rgb.size(); i += 3) mean += luma(&image.rgb[i]);
-    mean *= brightness / (static_cast<double>(image.rgb.size()) / 3);
-    for (std::size_t i = 0; i < image.rgb.size(); i += 3) {
-        const double grey = mean + contrast * (brightness * luma(&image.rgb[i]) - mean);
-        for (std::size_t k = 0; k < 3; ++k) {
-            const double value = mean + contrast * (brightness * image.rgb[i + k] - mean);
-            image.rgb[i + k] =
-                static_cast<std::uint8_t>(std::clamp(grey + saturation * (value - grey), 0.0, 255.0) + 0.5);
-        }
-    }
-}
-
-// A rectangle of 2 to 20 % of the area gets the mean colour.
-void erase_rectangle(Image& image, RandomStream& random) {
-    const double area = random.uniform(0.02, 0.2) * image.width * image.height;
-    const double ratio = std::exp(random.uniform(std::log(0.3), std::log(1 / 0.3)));
-    const int w = std::clamp(static_cast<int>(std::nearbyint(std::sqrt(area * ratio))), 1, image.width);
-    const int h = std::clamp(static_cast<int>(std::nearbyint(std::sqrt(area / ratio))), 1, image.height);
-    const int left = static_cast<int>(random.below(static_cast<std::uint32_t>(image.width - w + 1)));
-    const int top = static_cast<int>(random.below(static_cast<std::uint32_t>(image.height - h + 1)));
-    for (int y = top; y < top + h; ++y)
-        for (int x = left; x < left + w; ++x)
-            std::copy(imagenet_mean.begin(), imagenet_mean.end(),
-                      &image.rgb[(static_cast<std::size_t>(y) * image.width + x) * 3]);
+void erase(Image& image, const Rectangle& part) {
+    for (int y = part.y; y < part.y + part.height; ++y)
+        for (int x = part.x; x < part.x + part.width; ++x)
+            erase_pixel(&image.rgb[(static_cast<std::size_t>(y) * image.width + x) * 3]);
 }
 
 RandomStream stream_of(const ViewKey& key) {
     return RandomStream(key.seed, RandomPurpose::augment, key.epoch, key.sample);
+}
+
+Box box_of(const Rectangle& r) {
+    return {double(r.x), double(r.y), double(r.x + r.width), double(r.y + r.height)};
 }
 
 }  // namespace
@@ -160,30 +98,28 @@ Image evaluation_view(const Image& image, int size, double crop_pct) {
                            {width, height, offset(width), offset(height), size, size});
 }
 
+ViewRule view_rule(AugmentPolicy policy) {
+    return {.crop = crops_at_random(policy),
+            .flip = policy != AugmentPolicy::none,
+            .strong = policy == AugmentPolicy::strong,
+            .min_area = policy == AugmentPolicy::strong ? 0.2 : 0.35};
+}
+
 Box random_resized_crop(int width, int height, double min_area, const ViewKey& key) {
     RandomStream random = stream_of(key);
-    return crop_box(width, height, min_area, random);
+    return box_of(draw_crop(width, height, min_area, random));
 }
 
 Image training_view(const Image& image, AugmentPolicy policy, int size, double crop_pct, const ViewKey& key) {
-    RandomStream random = stream_of(key);
-    Image view;
-    if (crops_at_random(policy)) {
-        const double min_area = policy == AugmentPolicy::strong ? strong_min_area : standard_min_area;
-        view = resize_bilinear(image, crop_box(image.width, image.height, min_area, random), size, size);
-    } else {
-        view = evaluation_view(image, size, crop_pct);
-    }
-    if (policy == AugmentPolicy::none) return view;
-    if (random.uniform() < 0.5) mirror(view);
-    if (policy != AugmentPolicy::strong) return view;
-
-    view = rotated(view, random.uniform(-max_degrees, max_degrees));
-    const double brightness = random.uniform(1 - jitter, 1 + jitter);
-    const double contrast = random.uniform(1 - jitter, 1 + jitter);
-    const double saturation = random.uniform(1 - jitter, 1 + jitter);
-    jitter_colour(view, brightness, contrast, saturation);
-    if (random.uniform() < erase_chance) erase_rectangle(view, random);
+    const ViewRule rule = view_rule(policy);
+    const ViewDraw draw = draw_view(rule, image.width, image.height, size, stream_of(key));
+    Image view = rule.crop ? resize_bilinear(image, box_of(draw.crop), size, size)
+                           : evaluation_view(image, size, crop_pct);
+    if (draw.flip) mirror(view);
+    if (!rule.strong) return view;
+    view = rotated(view, draw.rotation);
+    jitter_colour(view, draw);
+    erase(view, draw.erased);
     return view;
 }
 

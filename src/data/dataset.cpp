@@ -151,6 +151,28 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         refuse(root, share + " cannot be used", "remove them, or allow a larger share with --max-bad");
 }
 
+// The bad files, sorted by path. Notes the size in pixels of the others.
+std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, int threads) {
+    std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
+    for_each_index(samples.size(), threads, [&](std::size_t k) {
+        try {
+            Sample& sample = samples[k];
+            const ImageProbe probe = probe_image(read_image_bytes(sample.path), sample.path);
+            const bool on_its_side = probe.orientation >= 5;
+            sample.width = on_its_side ? probe.height : probe.width;
+            sample.height = on_its_side ? probe.width : probe.height;
+        } catch (const ImageError& error) {
+            reasons[k] = error.reason();
+        }
+    });
+
+    std::vector<BadImage> bad;
+    for (std::size_t k = 0; k < samples.size(); ++k)
+        if (reasons[k]) bad.push_back({samples[k].path, *reasons[k]});
+    std::sort(bad.begin(), bad.end(), [](const BadImage& a, const BadImage& b) { return a.path < b.path; });
+    return bad;
+}
+
 void remove_bad(std::vector<Sample>& samples, const std::unordered_set<std::string>& bad) {
     std::erase_if(samples, [&](const Sample& sample) { return bad.contains(sample.path); });
 }
@@ -244,7 +266,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     std::unordered_set<std::string> bad_paths;
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (BadImage& bad : check_images(*side, options.threads)) {
+        for (BadImage& bad : check_and_measure(*side, options.threads)) {
             bad_paths.insert(bad.path);
             dataset.bad.push_back(std::move(bad));
         }
@@ -301,20 +323,8 @@ std::string digest(const Dataset& dataset) {
 }
 
 std::vector<BadImage> check_images(const std::vector<Sample>& samples, int threads) {
-    std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
-    for_each_index(samples.size(), threads, [&](std::size_t k) {
-        try {
-            probe_image(read_image_bytes(samples[k].path), samples[k].path);
-        } catch (const ImageError& error) {
-            reasons[k] = error.reason();
-        }
-    });
-
-    std::vector<BadImage> bad;
-    for (std::size_t k = 0; k < samples.size(); ++k)
-        if (reasons[k]) bad.push_back({samples[k].path, *reasons[k]});
-    std::sort(bad.begin(), bad.end(), [](const BadImage& a, const BadImage& b) { return a.path < b.path; });
-    return bad;
+    std::vector<Sample> measured = samples;
+    return check_and_measure(measured, threads);
 }
 
 }  // namespace onecycle

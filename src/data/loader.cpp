@@ -11,8 +11,9 @@
 #include <thread>
 #include <utility>
 
+#include "core/sample_order.h"
+#include "data/sample_image.h"
 #include "onecycle/error.h"
-#include "onecycle/image.h"
 
 namespace onecycle {
 
@@ -80,9 +81,17 @@ struct Loader::Work {
     std::size_t batch_bytes() const { return image_bytes() * static_cast<std::size_t>(options.batch_size); }
     std::int64_t sample_count() const { return static_cast<std::int64_t>(samples.size()); }
 
+    SampleOrder order() const {
+        return {.seed = options.seed,
+                .purpose = options.order,
+                .samples = sample_count(),
+                .batch = options.batch_size,
+                .batches_per_update = options.batches_per_update};
+    }
+
     std::int64_t batches_per_epoch() const {
-        const std::int64_t n = sample_count(), size = options.batch_size;
-        return options.training ? std::max<std::int64_t>(n / size, 1) : (n + size - 1) / size;
+        if (options.training) return order().batches_per_epoch();
+        return (sample_count() + options.batch_size - 1) / options.batch_size;
     }
 
     int count_of(std::int64_t step) const {
@@ -91,12 +100,8 @@ struct Loader::Work {
     }
 
     std::int64_t sample_at(std::int64_t step, int position) const {
-        const auto at =
-            static_cast<std::uint64_t>(step % batches_per_epoch() * options.batch_size + position);
-        if (!options.training) return static_cast<std::int64_t>(at);
-        const auto epoch = static_cast<std::uint32_t>(step / batches_per_epoch());
-        return static_cast<std::int64_t>(
-            permuted_index(at, samples.size(), options.seed, options.order, epoch));
+        if (options.training) return order().sample_at(step, position);
+        return step % batches_per_epoch() * options.batch_size + position;
     }
 
     // --- making one image ---
@@ -105,14 +110,9 @@ struct Loader::Work {
     std::shared_ptr<const Image> source(std::size_t id) {
         if (std::shared_ptr<const Image> kept = cache.find(id)) return kept;
         const Sample& sample = samples[id];
-        const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
-        if (bytes.size() != sample.bytes)
-            throw ImageError(sample.path, "changed since the list of files was made");
-        DecodeOptions decode;
         const bool random_crop = crops_at_random(options.augment);
-        // A crop of 35 % of the area has 59 % of the side: still more pixels than the view.
-        if (random_crop) decode.min_short_side = 2 * options.size;
-        auto image = std::make_shared<Image>(decode_image(bytes, sample.path, decode));
+        auto image = std::make_shared<Image>(
+            decode_sample(sample, random_crop ? short_side_for_crops(options.size) : 0));
         if (!random_crop) *image = evaluation_view(*image, options.size, options.crop_pct);
         cache.keep(id, image);
         return image;
@@ -219,6 +219,7 @@ Loader::Loader(std::vector<Sample> samples, const LoaderOptions& options) {
                 "it must be at least 1");
     check_range(options.crop_pct >= least_crop_pct && options.crop_pct <= 1, "--crop-pct",
                 "it must lie between 0.1 and 1");
+    check_range(options.batches_per_update >= 1, "--accumulate", "it must be at least 1");
     check_range(options.threads >= 0, "--threads", "it must be at least 0");
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot load images", "dataset", "the list of files is empty");

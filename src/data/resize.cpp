@@ -1,6 +1,7 @@
-// Pillow's resampling (src/libImaging/Resample.c), 8 bits a channel, bilinear.
+// Pillow's resampling on whole images: see core/resample.h.
+#include "core/resample.h"
+
 #include <algorithm>
-#include <cmath>
 
 #include "onecycle/image.h"
 
@@ -8,54 +9,24 @@ namespace onecycle {
 
 namespace {
 
-constexpr int weight_bits = 32 - 8 - 2;  // 8 for the pixel, 2 for sign and overshoot
-
 // For each output position of one axis: which inputs it reads, and their weights in fixed point.
 struct Weights {
-    struct Range {
-        int first = 0, count = 0;
-    };
     int taps = 0;
-    std::vector<Range> ranges;          // [outputs]
+    std::vector<Taps> ranges;           // [outputs]
     std::vector<std::int32_t> weights;  // [outputs, taps]
 };
 
 // Outputs `first` .. `first + count - 1` of the resize of [low, high) to `outputs`.
-// Single precision up to the subtraction, double from there: as Pillow.
 Weights make_weights(int inputs, float low, float high, int outputs, int first, int count) {
-    const double scale = static_cast<double>(high - low) / outputs;
-    const double stretch = std::max(scale, 1.0);  // antialiasing: the triangle spans what is reduced
-    const double support = stretch;
+    const ResampleAxis axis = resample_axis(inputs, low, high, outputs);
     Weights w;
-    w.taps = static_cast<int>(std::ceil(support)) * 2 + 1;
+    w.taps = most_taps(axis.support);
     w.ranges.resize(static_cast<std::size_t>(count));
     w.weights.assign(static_cast<std::size_t>(count) * w.taps, 0);
-    std::vector<double> triangle(static_cast<std::size_t>(w.taps));
-    for (int i = 0; i < count; ++i) {
-        const double center = low + (first + i + 0.5) * scale;
-        const int begin = std::max(static_cast<int>(center - support + 0.5), 0);
-        const int end = std::min(static_cast<int>(center + support + 0.5), inputs);
-        double sum = 0;
-        for (int k = 0; k < end - begin; ++k) {
-            const double distance = std::abs((k + begin - center + 0.5) * (1.0 / stretch));
-            triangle[k] = distance < 1.0 ? 1.0 - distance : 0.0;
-            sum += triangle[k];
-        }
-        w.ranges[i] = {begin, end - begin};
-        for (int k = 0; k < end - begin; ++k) {
-            const double weight = sum != 0.0 ? triangle[k] / sum : triangle[k];
-            w.weights[static_cast<std::size_t>(i) * w.taps + k] =
-                static_cast<std::int32_t>(0.5 + weight * (1 << weight_bits));
-        }
-    }
+    for (int i = 0; i < count; ++i)
+        w.ranges[i] = resample_weights(axis, first + i, &w.weights[static_cast<std::size_t>(i) * w.taps]);
     return w;
 }
-
-std::uint8_t rounded(std::int32_t sum) {
-    return static_cast<std::uint8_t>(std::clamp(sum >> weight_bits, 0, 255));
-}
-
-constexpr std::int32_t half = 1 << (weight_bits - 1);
 
 // Part of an image: `rows` rows of `row_bytes` bytes, each `stride` bytes behind the one before. Its first
 // pixel is (first_column, first_row) of the whole.
@@ -75,13 +46,13 @@ std::vector<std::uint8_t> horizontal(const View& in, const Weights& w) {
             const std::uint8_t* from =
                 row + static_cast<std::size_t>(w.ranges[x].first - in.first_column) * 3;
             const std::int32_t* weight = &w.weights[x * w.taps];
-            std::int32_t sum0 = half, sum1 = half, sum2 = half;
+            std::int32_t sum0 = resample_half, sum1 = resample_half, sum2 = resample_half;
             for (int k = 0; k < w.ranges[x].count; ++k) {
                 sum0 += from[3 * k] * weight[k];
                 sum1 += from[3 * k + 1] * weight[k];
                 sum2 += from[3 * k + 2] * weight[k];
             }
-            to[0] = rounded(sum0), to[1] = rounded(sum1), to[2] = rounded(sum2);
+            to[0] = resample_rounded(sum0), to[1] = resample_rounded(sum1), to[2] = resample_rounded(sum2);
         }
     }
     return out;
@@ -92,7 +63,7 @@ std::vector<std::uint8_t> vertical(const View& in, const Weights& w) {
     std::vector<std::uint8_t> out(w.ranges.size() * in.row_bytes);
     std::vector<std::int32_t> sums(in.row_bytes);
     for (std::size_t y = 0; y < w.ranges.size(); ++y) {
-        std::fill(sums.begin(), sums.end(), half);
+        std::fill(sums.begin(), sums.end(), resample_half);
         for (int k = 0; k < w.ranges[y].count; ++k) {
             const std::uint8_t* from =
                 in.data + static_cast<std::size_t>(w.ranges[y].first - in.first_row + k) * in.stride;
@@ -100,7 +71,7 @@ std::vector<std::uint8_t> vertical(const View& in, const Weights& w) {
             for (std::size_t i = 0; i < in.row_bytes; ++i) sums[i] += from[i] * weight;
         }
         std::uint8_t* to = &out[y * in.row_bytes];
-        for (std::size_t i = 0; i < in.row_bytes; ++i) to[i] = rounded(sums[i]);
+        for (std::size_t i = 0; i < in.row_bytes; ++i) to[i] = resample_rounded(sums[i]);
     }
     return out;
 }
@@ -125,10 +96,8 @@ Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& wi
                     first_column,
                     first_row};
 
-    // Horizontal first, except where that is much dearer; the order shows in the rounding, so this is the
-    // very rule of Pillow 13 (before, it was horizontal first always).
-    const bool vertical_first = window.full_height < image.height &&
-                                image.height - window.full_height > 2 * (image.width - window.full_width);
+    const bool vertical_first =
+        resample_vertical_first(image.width, image.height, window.full_width, window.full_height);
     if (vertical_first) {
         const std::vector<std::uint8_t> low = vertical(read, down);
         return {window.width, window.height,

@@ -1,0 +1,44 @@
+// Which samples each training batch holds: a formula of (seed, epoch, position), for host and device.
+#pragma once
+
+#include <cstdint>
+
+#include "onecycle/host_device.h"
+#include "onecycle/rng.h"
+
+namespace onecycle {
+
+// Batches are numbered through all epochs. An epoch has whole batches only, and whole updates of
+// `batches_per_update` batches; the samples that are left over come in another epoch. A list with fewer samples
+// than one batch or one update is an epoch all the same.
+struct SampleOrder {
+    std::uint64_t seed;
+    RandomPurpose purpose;
+    std::int64_t samples;  // at least 1
+    std::int32_t batch;
+    std::int32_t batches_per_update;
+
+    ONECYCLE_HD std::int64_t batches_per_epoch() const {
+        const std::int64_t whole = samples / batch;
+        if (whole >= batches_per_update) return whole - whole % batches_per_update;
+        return whole > 0 ? whole : 1;
+    }
+    ONECYCLE_HD std::uint32_t epoch_of(std::int64_t number) const {
+        return static_cast<std::uint32_t>(number / batches_per_epoch());
+    }
+    // The sample at this position of the batch of this number.
+    ONECYCLE_HD std::int64_t sample_at(std::int64_t number, int position) const {
+        const std::int64_t at = number % batches_per_epoch() * batch + position;
+        return static_cast<std::int64_t>(permuted_index(static_cast<std::uint64_t>(at),
+                                                        static_cast<std::uint64_t>(samples), seed, purpose,
+                                                        epoch_of(number)));
+    }
+    // The number of micro batch `micro` of update `update`, when update 0 begins with epoch `first_epoch`.
+    ONECYCLE_HD std::int64_t number_of(std::int64_t update, int micro, std::uint32_t first_epoch) const {
+        return first_epoch * batches_per_epoch() + update * batches_per_update + micro;
+    }
+
+    bool operator==(const SampleOrder&) const = default;
+};
+
+}  // namespace onecycle

@@ -1,0 +1,136 @@
+// Images as a device keeps them: what is planned is what is made.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "data/files.h"
+#include "data/resident_images.h"
+
+using namespace onecycle;
+using namespace onecycle::test;
+
+namespace {
+
+Sample sample_of(const std::string& name, int label = 0) {
+    const fs::path path = images() / name;
+    Sample sample{path, name, label, fs::file_size(path)};
+    const Image image = read_image(path);
+    sample.width = image.width, sample.height = image.height;
+    return sample;
+}
+
+std::vector<Sample> fixture_samples() {
+    std::vector<Sample> samples;
+    for (const char* name : {"rgb_420.jpg", "orientation_6.jpg", "progressive.jpg", "one_pixel.png",
+                             "portrait.png", "thin.png", "source.png", "palette.bmp"})
+        samples.push_back(sample_of(name, static_cast<int>(samples.size())));
+    return samples;
+}
+
+std::vector<Image> made(const std::vector<Sample>& samples, const ResidentPlan& plan,
+                        const ResidentOptions& options) {
+    std::vector<Image> list;
+    make_resident_images(samples, plan, options, [&](std::size_t k, const Image& image) {
+        EXPECT_EQ(k, list.size());
+        list.push_back(image);
+    });
+    return list;
+}
+
+}  // namespace
+
+TEST(ResidentImages, small_images_are_kept_as_they_are_and_large_ones_at_the_margin) {
+    const std::vector<Sample> samples = fixture_samples();
+    const ResidentOptions options{
+        .size = 28, .crop_pct = 0.875, .margin = 1.25, .threads = 2};  // short side 40
+    const ResidentPlan plan = plan_resident_images(samples, options);
+    const std::vector<Image> images = made(samples, plan, options);
+    ASSERT_EQ(plan.table.size(), samples.size());
+    ASSERT_EQ(images.size(), samples.size());
+    std::int64_t end = 0;
+    std::size_t shrunk = 0;
+    for (std::size_t k = 0; k < samples.size(); ++k) {
+        const ResidentImage& entry = plan.table[k];
+        const Image whole = read_image(samples[k].path);
+        EXPECT_EQ(entry.width, images[k].width);
+        EXPECT_EQ(entry.height, images[k].height);
+        EXPECT_EQ(entry.label, static_cast<int>(k));
+        EXPECT_GE(entry.offset, end);
+        end = entry.offset + entry.width * entry.height * 3;
+        if (std::min(whole.width, whole.height) <= 40) {
+            EXPECT_EQ(images[k].rgb, whole.rgb) << samples[k].name;
+        } else {
+            ++shrunk;
+            EXPECT_EQ(std::min(entry.width, entry.height), 40) << samples[k].name;
+            EXPECT_NEAR(static_cast<double>(entry.width) / entry.height,
+                        static_cast<double>(whole.width) / whole.height, 0.04);
+            EXPECT_EQ(images[k].rgb, resize_bilinear(whole, entry.width, entry.height).rgb)
+                << samples[k].name;
+        }
+    }
+    EXPECT_EQ(plan.shrunk, shrunk);
+    EXPECT_GT(shrunk, 0u);
+    EXPECT_LT(shrunk, samples.size());
+    EXPECT_GE(plan.bytes, static_cast<std::size_t>(end));
+}
+
+TEST(ResidentImages, without_random_crops_the_evaluation_view_is_kept) {
+    const std::vector<Sample> samples = fixture_samples();
+    for (AugmentPolicy policy : {AugmentPolicy::none, AugmentPolicy::flip}) {
+        const ResidentOptions options{.size = 28, .augment = policy, .threads = 3};
+        const ResidentPlan plan = plan_resident_images(samples, options);
+        EXPECT_EQ(plan.shrunk, 0u);
+        EXPECT_EQ(plan.largest_crop, 28);
+        const std::vector<Image> images = made(samples, plan, options);
+        for (std::size_t k = 0; k < samples.size(); ++k)
+            EXPECT_EQ(images[k].rgb, evaluation_view(read_image(samples[k].path), 28, 0.875).rgb);
+    }
+}
+
+TEST(ResidentImages, are_equal_for_any_threads_and_where_sizes_are_not_known_yet) {
+    std::vector<Sample> samples = fixture_samples();
+    while (samples.size() < 60) samples.push_back(samples[samples.size() % 8]);
+    ResidentOptions options{.size = 20, .threads = 0};
+    const ResidentPlan plan = plan_resident_images(samples, options);
+    const std::vector<Image> expected = made(samples, plan, options);
+    for (Sample& sample : samples) sample.width = sample.height = 0;
+    for (int threads : {1, 5}) {
+        options.threads = threads;
+        const ResidentPlan same = plan_resident_images(samples, options);
+        const std::vector<Image> images = made(samples, same, options);
+        EXPECT_EQ(same.bytes, plan.bytes);
+        EXPECT_EQ(same.largest_crop, plan.largest_crop);
+        for (std::size_t k = 0; k < samples.size(); ++k) EXPECT_EQ(images[k].rgb, expected[k].rgb);
+    }
+}
+
+TEST(ResidentImages, a_file_that_vanished_is_named_and_an_exception_of_the_taker_ends_the_work) {
+    TemporaryFolder folder;
+    std::vector<Sample> samples;
+    for (int k = 0; k < 40; ++k) {
+        const fs::path path = folder / ("image" + std::to_string(k) + ".png");
+        fs::copy_file(images() / "rgb.png", path);
+        samples.push_back({path, path.filename(), 0, fs::file_size(path)});
+    }
+    for (int threads : {0, 3}) {
+        const ResidentOptions options{.size = 16, .threads = threads};
+        const ResidentPlan plan = plan_resident_images(samples, options);
+        const fs::path hidden = folder / "elsewhere";
+        fs::rename(samples[20].path, hidden);
+        std::size_t taken = 0;
+        try {
+            make_resident_images(samples, plan, options, [&](std::size_t, const Image&) { ++taken; });
+            ADD_FAILURE() << "image20.png is not there";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::data);
+            EXPECT_NE(std::string(error.what()).find("image20.png"), std::string::npos) << error.what();
+        }
+        EXPECT_LE(taken, 20u);
+        fs::rename(hidden, samples[20].path);
+        EXPECT_THROW(make_resident_images(samples, plan, options,
+                                          [](std::size_t k, const Image&) {
+                                              if (k == 5) throw std::runtime_error("enough");
+                                          }),
+                     std::runtime_error);
+    }
+}

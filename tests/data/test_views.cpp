@@ -1,0 +1,86 @@
+// What a view of an image is made of: draws and weights that host and device share.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "core/resample.h"
+#include "core/sample_order.h"
+#include "core/view.h"
+
+using namespace onecycle;
+
+TEST(Views, the_series_agree_with_the_library_to_the_last_digits) {
+    for (int i = -10000; i <= 10000; ++i) {
+        const double x = i * 1.3e-4;
+        EXPECT_NEAR(small_exp(x), std::exp(x), 8e-16 * std::exp(x)) << x;
+        EXPECT_NEAR(small_cos(x / 2), std::cos(x / 2), 2.3e-16) << x;
+        EXPECT_NEAR(small_sin(x / 2), std::sin(x / 2), 2.3e-16) << x;
+    }
+}
+
+// torchvision's formula with the library's exponential.
+TEST(Views, crops_are_those_of_the_formula) {
+    int tries = 0;
+    for (std::uint64_t index = 0; index < 20000; ++index) {
+        const int width = 1 + static_cast<int>(index * 7919 % 900),
+                  height = 1 + static_cast<int>(index * 104729 % 700);
+        RandomStream random(3, RandomPurpose::augment, 0, index), same(3, RandomPurpose::augment, 0, index);
+        const Rectangle crop = draw_crop(width, height, 0.35, random);
+        ASSERT_TRUE(crop.x >= 0 && crop.y >= 0 && crop.width >= 1 && crop.height >= 1);
+        ASSERT_TRUE(crop.x + crop.width <= width && crop.y + crop.height <= height);
+        const double area = static_cast<double>(width) * height * same.uniform(0.35, 1.0);
+        const double ratio = std::exp(same.uniform(std::log(0.75), std::log(4.0 / 3)));
+        const double w = std::nearbyint(std::sqrt(area * ratio)), h = std::nearbyint(std::sqrt(area / ratio));
+        if (w > width || h > height) continue;  // a later try
+        ++tries;
+        ASSERT_EQ(crop.width, w);
+        ASSERT_EQ(crop.height, h);
+    }
+    EXPECT_GT(tries, 5000);
+}
+
+TEST(Views, no_side_of_a_crop_is_much_longer_than_the_other_allows) {
+    for (std::uint64_t index = 0; index < 20000; ++index) {
+        const int width = 1 + static_cast<int>(index % 50), height = 1 + static_cast<int>(index * 31 % 2000);
+        RandomStream random(4, RandomPurpose::augment, 0, index);
+        const Rectangle crop = draw_crop(width, height, 0.2, random);
+        EXPECT_LE(std::max(crop.width, crop.height), longest_crop(width, height)) << width << " x " << height;
+        EXPECT_LE(longest_crop(width, height), 4 * std::min(width, height) / 3 + 2);
+    }
+}
+
+TEST(Views, weights_add_up_to_one_and_stay_inside_the_image) {
+    for (const auto& [inputs, low, high, outputs] : {std::tuple{100, 0.0f, 100.0f, 30},
+                                                     {100, 20.0f, 53.0f, 64},
+                                                     {1, 0.0f, 1.0f, 7},
+                                                     {500, 499.0f, 500.0f, 3}}) {
+        const ResampleAxis axis = resample_axis(inputs, low, high, outputs);
+        std::vector<std::int32_t> weights(static_cast<std::size_t>(most_taps(axis.support)));
+        for (int i = 0; i < outputs; ++i) {
+            const Taps taps = resample_weights(axis, i, weights.data());
+            ASSERT_GE(taps.first, 0);
+            ASSERT_GE(taps.count, 1);
+            ASSERT_LE(taps.first + taps.count, inputs);
+            ASSERT_LE(taps.count, static_cast<int>(weights.size()));
+            std::int64_t sum = 0;
+            for (int k = 0; k < taps.count; ++k) sum += weights[static_cast<std::size_t>(k)];
+            EXPECT_NEAR(static_cast<double>(sum), 1 << resample_bits, taps.count);
+        }
+    }
+}
+
+TEST(Views, an_epoch_has_whole_updates_and_at_least_one_batch) {
+    const auto batches = [](std::int64_t samples, int batch, int per_update) {
+        return SampleOrder{1, RandomPurpose::shuffle, samples, batch, per_update}.batches_per_epoch();
+    };
+    EXPECT_EQ(batches(100, 10, 1), 10);
+    EXPECT_EQ(batches(109, 10, 1), 10);
+    EXPECT_EQ(batches(109, 10, 3), 9);
+    EXPECT_EQ(batches(109, 10, 11), 10);
+    EXPECT_EQ(batches(9, 10, 1), 1);
+    const SampleOrder order{1, RandomPurpose::shuffle, 109, 10, 3};
+    EXPECT_EQ(order.number_of(2, 1, 0), 7);
+    EXPECT_EQ(order.epoch_of(order.number_of(3, 0, 0)), 1u);
+    EXPECT_EQ(order.epoch_of(order.number_of(2, 2, 1u << 31)), 1u << 31);
+}
