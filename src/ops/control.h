@@ -47,15 +47,16 @@ struct StepProgress {
 
 struct StepControl {
     Schedule schedule;
-    std::int64_t update;       // updates done; data order and dropout follow it
-    std::int64_t stage_start;  // the schedule and Adam's bias correction count updates from here
-    std::int64_t last_update;  // a launch at update == last_update changes nothing
-    std::int32_t stop;         // not 0: launches change nothing
-    std::int32_t first_bad;    // valid when stopped by a value that is not finite
-    float loss_scale;          // 1 without fp16
-    std::int32_t good_steps;   // taken since the loss scale last changed
-    std::int64_t launches;     // of commit_step
-    std::int32_t micro;        // micro batches of the update that is due that have run
+    std::int64_t update;        // updates done; data order and dropout follow it
+    std::uint32_t first_epoch;  // of the data order: update 0 begins with this one
+    std::int64_t stage_start;   // the schedule and Adam's bias correction count updates from here
+    std::int64_t last_update;   // a launch at update == last_update changes nothing
+    std::int32_t stop;          // not 0: launches change nothing
+    std::int32_t first_bad;     // valid when stopped by a value that is not finite
+    float loss_scale;           // 1 without fp16
+    std::int32_t good_steps;    // taken since the loss scale last changed
+    std::int64_t launches;      // of commit_step
+    std::int32_t micro;         // micro batches of the update that is due that have run
     // A range test: a loss that has left for good stops the run (stop_blow_up), its own step being the last.
     std::int32_t watch_blow_up;
     BlowUpDetector blow_up;

@@ -8,6 +8,8 @@ const char* name_of(OpKind kind) {
             return "normalize_images";
         case OpKind::take_batch:
             return "take_batch";
+        case OpKind::augment_images:
+            return "augment_images";
         case OpKind::conv2d:
             return "conv2d";
         case OpKind::conv2d_backward_data:

@@ -8,6 +8,8 @@
 //   normalize_images              images u8 [N,H,W,3]               -> x [N,3,H,W]   (mean, stddev)
 //   take_batch                    slots u8 [S,B], control           -> x [N,3,H,W], labels i32 [N], count i32 [1]
 //                                        (normalize_images of the batch that is due, see below)
+//   augment_images                table u8, pixels u8, control      -> x [N,3,S,S], labels i32 [N], count i32 [1]
+//                                        (the training views of the batch that is due, see below)
 //   conv2d                        x, w                              -> y
 //   conv2d_backward_data          dy, w, [dx]                       -> dx   (accumulate: added to what is there)
 //   conv2d_backward_weights       dy, x                             -> dw
@@ -72,6 +74,10 @@
 // (u * accumulation + m) % S, as BatchLayout says, and the device's own counters choose the slot, so a step that
 // was refused finds its batch again. Back ends that run a step while the host waits have no such kind.
 //
+// augment_images makes a batch from images that stay on the device: `order` says which ones micro batch control.micro
+// of update control.update holds, `view` what is drawn for each; `table` has a ResidentImage for each sample. A
+// back end whose host makes batches as fast has no such kind (Backend::resident_images).
+//
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
 // check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then records
 // the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight + result.weight), and
@@ -85,7 +91,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/sample_order.h"
 #include "core/tensor.h"
+#include "core/view.h"
 #include "device/device.h"
 #include "onecycle/optimizer.h"
 
@@ -94,6 +102,7 @@ namespace onecycle {
 enum class OpKind : std::uint8_t {
     normalize_images,
     take_batch,
+    augment_images,
     conv2d,
     conv2d_backward_data,
     conv2d_backward_weights,
@@ -180,7 +189,11 @@ struct OpDesc {
     double dropout = 0;
     std::uint64_t seed = 0;
     std::uint32_t dropout_layer = 0;
-    // normalize_images, take_batch: x = (u8/255 - mean) / stddev.
+    // augment_images: the images' size is x's; no view reads a longer side of an image than largest_crop.
+    SampleOrder order{};
+    ViewRule view{};
+    int largest_crop = 0;
+    // normalize_images, take_batch, augment_images: x = (u8/255 - mean) / stddev.
     std::array<float, 3> mean{}, stddev{1, 1, 1};
     // softmax_cross_entropy.
     float label_smoothing = 0;
@@ -238,6 +251,9 @@ class Backend {
 
     // Whether launched steps run while the host goes on: batches are then handed over ahead (take_batch).
     virtual bool asynchronous() const = 0;
+
+    // Whether batches can be made from images that stay on the device (augment_images).
+    virtual bool resident_images() const { return false; }
 
     // Whether weight gradients gain from a branch of their own.
     virtual bool weight_gradient_branch() const = 0;

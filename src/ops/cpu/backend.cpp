@@ -22,6 +22,8 @@ cpu::Maker maker_of(OpKind kind) {
             return cpu::make_batch_norm_backward;
         case OpKind::batch_norm_inference:
             return cpu::make_batch_norm_inference;
+        case OpKind::augment_images:
+            break;  // see resident_images
         case OpKind::batch_norm_pair:
         case OpKind::batch_norm_pair_backward:
         case OpKind::batch_norm_max_pool:

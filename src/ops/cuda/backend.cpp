@@ -14,6 +14,8 @@ Maker maker_of(OpKind kind) {
             return make_normalize_images;
         case OpKind::take_batch:
             return make_take_batch;
+        case OpKind::augment_images:
+            return make_augment_images;
         case OpKind::conv2d:
         case OpKind::conv2d_backward_data:
         case OpKind::conv2d_backward_weights:
@@ -95,6 +97,7 @@ class CudaBackend final : public Backend {
     }
 
     bool asynchronous() const override { return true; }
+    bool resident_images() const override { return true; }
     bool weight_gradient_branch() const override { return true; }
 
     MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }
