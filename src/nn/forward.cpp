@@ -91,6 +91,7 @@ class Forward {
         const Layer& l = layer(i);
         Program& program = builder_.program;
         const std::int64_t batch = program.key.batch;
+        if (program.key.resident && training()) return lower_resident_input(i, *program.key.resident);
         const TensorDesc images({batch, l.shape[1], l.shape[2], l.shape[0]}, Layout::plain, DType::u8);
         const int slots = program.key.input_slots;
         OpDesc desc{.kind = slots ? OpKind::take_batch : OpKind::normalize_images};
@@ -114,6 +115,36 @@ class Forward {
             program.input_bytes = images.bytes();
             builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
         }
+        values_[static_cast<std::size_t>(i)] = x;
+        done_[static_cast<std::size_t>(i)] = true;
+    }
+
+    void lower_resident_input(int i, const ResidentInput& resident) {
+        Program& program = builder_.program;
+        const std::int64_t batch = program.key.batch;
+        const auto bytes = [&](const std::string& name, std::size_t n, std::size_t offset) {
+            const TensorDesc desc({static_cast<std::int64_t>(n)}, Layout::plain, DType::u8);
+            return builder_.add_buffer(name, desc, Space::input, offset);
+        };
+        const int table = bytes("table", resident.table_bytes(), 0);
+        const int pixels =
+            bytes("pixels", static_cast<std::size_t>(resident.pixel_bytes), resident.pixels_at());
+        program.input_bytes = resident.bytes();
+        program.labels = builder_.add_buffer("labels", TensorDesc({batch}, Layout::plain, DType::i32));
+        program.count = builder_.add_buffer("count", TensorDesc({1}, Layout::plain, DType::i32));
+        OpDesc desc{.kind = OpKind::augment_images};
+        desc.mean = program.key.mean;
+        desc.stddev = program.key.stddev;
+        desc.order = {.seed = resident.seed,
+                      .purpose = resident.order,
+                      .samples = resident.samples,
+                      .batch = program.key.batch,
+                      .batches_per_update = program.key.optimizer.accumulate};
+        desc.view = resident.view;
+        desc.largest_crop = resident.largest_crop;
+        const int x = free_activation("input", layer(i));
+        builder_.add_step("augment", Phase::forward, desc, {table, pixels, builder_.control()},
+                          {x, program.labels, program.count});
         values_[static_cast<std::size_t>(i)] = x;
         done_[static_cast<std::size_t>(i)] = true;
     }

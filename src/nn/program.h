@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/resident_image.h"
 #include "nn/state.h"
 #include "onecycle/network.h"
 #include "ops/ops.h"
@@ -34,6 +36,22 @@ struct Frozen {
     bool operator==(const Frozen&) const = default;
 };
 
+// Images that stay on the device, of which training batches are made. In memory: the table, a ResidentImage for each
+// sample, then at the next multiple of 256 the pixels.
+struct ResidentInput {
+    std::uint64_t seed = 0;
+    RandomPurpose order = RandomPurpose::shuffle;
+    std::int64_t samples = 0, pixel_bytes = 0;
+    ViewRule view{};
+    int largest_crop = 0;  // the longest side of an image that a view reads
+
+    std::size_t table_bytes() const { return static_cast<std::size_t>(samples) * sizeof(ResidentImage); }
+    std::size_t pixels_at() const { return (table_bytes() + 255) / 256 * 256; }
+    std::size_t bytes() const { return pixels_at() + static_cast<std::size_t>(pixel_bytes); }
+
+    bool operator==(const ResidentInput&) const = default;
+};
+
 // Everything a program depends on. Equal keys give equal programs.
 struct ProgramKey {
     Mode mode = Mode::train;
@@ -46,9 +64,10 @@ struct ProgramKey {
     std::vector<double> group_rates;  // factor of each group's learning rate; empty: 1
     std::uint64_t seed = 0;           // of dropout
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
-    int input_slots = 0;       // batches that the host hands over ahead; 0: one, in order with the launches
-    bool confusion = false;    // evaluate: counts what each class is taken for
-    bool fuse = true;          // false: every layer by itself, for comparison
+    int input_slots = 0;  // batches that the host hands over ahead; 0: one, in order with the launches
+    std::optional<ResidentInput> resident;  // where training batches come from; else the host hands them over
+    bool confusion = false;                 // evaluate: counts what each class is taken for
+    bool fuse = true;                       // false: every layer by itself, for comparison
     bool side_branch = false;  // weight gradients on branch 1, even where the back end gains nothing
 
     bool operator==(const ProgramKey&) const = default;
@@ -83,7 +102,8 @@ struct Program {
     std::vector<ProgramStep> steps;
     std::vector<std::unique_ptr<Op>> ops;  // one a step
     std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
-    // Buffers the host deals with. -1 where the mode has none. The first three are the program's own with input_slots.
+    // Buffers the host deals with. -1 where the mode has none. The first three are the program's own with input_slots and
+    // `resident`.
     int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1,
         counts = -1;
     std::size_t input_bytes = 0;  // of Space::input
@@ -103,12 +123,12 @@ class Runnable {
   public:
     // `arena` must hold at least program.arena_bytes, `average` binds the moving average in place of the
     // weights and statistics (evaluation only). All three must outlive the runnable. `input`: memory for
-    // Space::input that programs share (InputSlots); null: the runnable's own.
+    // Space::input that programs share (InputSlots, the resident images); null: the runnable's own.
     Runnable(Program& program, State& state, DeviceMemory& arena, bool average = false,
              const DeviceMemory* input = nullptr);
 
     // Copies a batch into the input slot: images u8 [n,H,W,3] with n <= batch, labels i32 [n] (may be null in
-    // predict mode). Rows from n on count for nothing. Not with input_slots.
+    // predict mode). Rows from n on count for nothing. Not with input_slots or `resident`.
     void set_batch(const std::uint8_t* images, const std::int32_t* labels, int n);
     void set_class_weights(const std::vector<float>& weights);
     // The counts of a program that has them: i32 [label, answer]. They go on from launch to launch.

@@ -45,7 +45,7 @@ enum class Space : std::uint8_t {
     average,          // [parameters, statistics]: the weights' moving average
     control,          // StepControl
     progress,         // StepProgress, in memory that the host reads too
-    input,            // what the host fills: images, labels, count; or slots of them
+    input,            // what the host fills: images, labels, count; or slots of them; or all images
     constant,         // class weights
     counts,           // of each class and answer, over the batches of an evaluation
     count_,

@@ -24,6 +24,8 @@ double flops_of(const OpDesc& desc) {
             return 8 * elements(desc.inputs[0]);
         case OpKind::batch_norm_backward:
             return 12 * elements(desc.inputs[0]);
+        case OpKind::augment_images:
+            return 2 * elements(desc.outputs[0]);
         case OpKind::max_pool:
             return window * elements(desc.outputs[0]);
         default:
@@ -72,6 +74,16 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
     switch (desc.kind) {
         case OpKind::take_batch:  // of one slot
             return once - in(0) + in(0) / static_cast<double>(desc.inputs[0][0]);
+        case OpKind::augment_images: {  // of the batch's images, the parts that views show
+            const double images =
+                static_cast<double>(desc.order.batch) / static_cast<double>(desc.order.samples);
+            const double shown = desc.view.crop ? (1 + desc.view.min_area) / 2 : 1;
+            const TensorDesc& x = desc.outputs[0];
+            const double views =
+                3 * static_cast<double>(x[0] * x[2] * x[3]);  // bytes; strong ones: see the kernels
+            return once - in(0) - in(1) + images * (in(0) + shown * in(1)) +
+                   (desc.view.strong ? 3 * views : 0);
+        }
         case OpKind::conv2d:
             return once - unread(desc, desc.inputs[0]);
         case OpKind::conv2d_backward_weights:
