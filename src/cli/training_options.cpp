@@ -146,6 +146,10 @@ void declare_running(Arguments& a, TrainOptions& o) {
            "the CPU, slowly, to study it");
     a.text("--precision", "NAME", o.precision,
            "auto: bf16 on cuda and emulated, fp32 on the CPU; cuda has fp32, tf32, bf16 and fp16");
+    a.text(
+        "--input", "WHERE", o.input,
+        "training images: resident (decoded once, kept and varied on the device), stream (from the host), or "
+        "auto: resident where they fit");
     declare_steps(a, o.deterministic, o.no_graph);
 }
 

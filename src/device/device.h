@@ -119,6 +119,8 @@ class Device {
     // Throws Error(device) naming the bytes asked for when there is not enough.
     virtual std::byte* allocate(std::size_t bytes) = 0;
     virtual void release(std::byte* memory) noexcept = 0;
+    // Bytes; without bound where it is the host's memory.
+    virtual std::size_t free_memory() { return SIZE_MAX; }
 
     // For SharedMemory.
     struct SharedPointers {

@@ -302,7 +302,7 @@ class Fit {
     void train() {
         const Clock::time_point start = Clock::now();
         const std::int64_t first_step = step_;
-        start_loader();
+        if ((result_.signal = start_batches()) != 0) return;
         std::int64_t target = epoch_end();
         if (const std::int64_t every = core_.options.checkpoint_every)
             target = std::min(target, (step_ / every + 1) * every);
@@ -314,14 +314,16 @@ class Fit {
     }
 
     // Batches follow from the step's number: nothing is skipped over, nothing remembered.
-    void start_loader() {
-        if (loader_epoch_ == epoch_) return;  // it is on its way through this epoch
+    // Not 0: was stopped by this signal.
+    int start_batches() {
+        if (loader_epoch_ == epoch_) return 0;  // it is on its way through this epoch
         loader_epoch_ = epoch_;
         Loader& loader = core_.train_loader();
         const std::int64_t accumulate = core_.options.accumulate;
         const std::int64_t first = epoch_ * loader.batches_per_epoch();
-        loader.start(first + (step_ - epoch_ * steps_per_epoch_) * accumulate,
-                     first + steps_per_epoch_ * accumulate);
+        return core_.start_batches(core_.step, loader,
+                                   first + (step_ - epoch_ * steps_per_epoch_) * accumulate,
+                                   first + steps_per_epoch_ * accumulate);
     }
 
     bool take(const RingEntry& entry) {

@@ -83,8 +83,9 @@ std::vector<SweepResult> Learner::sweep(SweepParameter parameter, const std::vec
             if (parameter == SweepParameter::batch_size)
                 batch = static_cast<int>(std::min(value, static_cast<double>(core.dataset.train.size())));
             TrainStep step(core.network, core.state.layout(), *core.engine.backend,
-                           program_key(changed, batch));
-            step.bind(core.state, core.arena_for(step.arena_bytes()), core.class_weights);
+                           core.with_input(program_key(changed, batch)));
+            step.bind(core.state, core.arena_for(step.arena_bytes()), core.class_weights,
+                      core.resident_memory());
             const auto loader = batch == core.step.batch() ? nullptr : core.make_train_loader(batch);
             result.test = run_range_test(core, step, loader ? *loader : core.train_loader(), options,
                                          impl_->momentum());

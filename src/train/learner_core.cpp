@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t train_cache_bytes = std::size_t{768} << 20;
 constexpr std::size_t valid_cache_bytes = std::size_t{256} << 20;
 
+// Of the device's free memory, by images and programs. The rest is for copies of the state and what libraries want.
+constexpr double usable_share = 0.9;
+
 const Dataset& usable(const Dataset& dataset) {
     const auto refuse = [&](const std::string& why) {
         throw Error(ErrorKind::data, "cannot train", dataset.train_dir, why, "add images");
@@ -38,6 +41,18 @@ std::vector<float> balanced_weights(const Dataset& dataset) {
     for (std::int64_t count : counts)
         weights.push_back(static_cast<float>(share / static_cast<double>(std::max<std::int64_t>(count, 1))));
     return weights;
+}
+
+// The training images as the device would keep them, where the options and the back end allow it.
+std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOptions& options,
+                                       const Backend& backend) {
+    if (options.input == "stream" || !backend.resident_images()) return {};
+    return ResidentSet(dataset.train,
+                       {.size = options.size,
+                        .augment = options.augment,
+                        .crop_pct = options.crop_pct,
+                        .threads = worker_threads(options.threads)},
+                       options.seed);
 }
 
 std::vector<std::string> printable_names(const std::vector<std::string>& names) {
@@ -84,11 +99,13 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
             optimizer_options(options)),
+      resident(planned_set(dataset, options, *engine.backend)),
       step(network, state.layout(), *engine.backend,
-           program_key(options, train_batch(dataset, options.batch_size))),
+           with_input(program_key(options, train_batch(dataset, options.batch_size)))),
       evaluator(network, state.layout(), *engine.backend,
                 program_key(options, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
+    settle_input();
     bind_programs();
     state.initialise(options.seed);
     if (options.init != "random") {
@@ -104,7 +121,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
 
 void LearnerCore::bind_programs() {
     DeviceMemory& arena = arena_for(std::max(step.arena_bytes(), evaluator.arena_bytes()));
-    step.bind(state, arena, class_weights);
+    step.bind(state, arena, class_weights, resident_memory());
     evaluator.bind(state, arena, state.has_average());
 }
 
@@ -120,6 +137,39 @@ void LearnerCore::use_plans(const std::string& record) {
     if (const std::string line = engine.plans->complaint(); !line.empty()) log(LogLevel::warning, line);
 }
 
+void LearnerCore::settle_input() {
+    if (resident) {
+        const std::size_t needed = resident->bytes() + std::max(step.arena_bytes(), evaluator.arena_bytes());
+        const auto room =
+            static_cast<std::size_t>(usable_share * static_cast<double>(engine.device->free_memory()));
+        const std::string sizes =
+            fmt::format("images and step need {} MiB, {} MiB may be used", needed >> 20, room >> 20);
+        if (needed <= room) {
+            resident->allocate(*engine.device);
+        } else if (options.input == "resident") {
+            throw Error(ErrorKind::device, "not enough memory", "--input resident", sizes,
+                        "use --input stream");
+        } else {
+            log(LogLevel::info, "the training images stay on the host: " + sizes);
+            resident.reset();
+            step = TrainStep(network, state.layout(), *engine.backend,
+                             with_input(program_key(options, step.batch())));
+        }
+    }
+    options.input = resident ? "resident" : "stream";
+}
+
+ProgramKey LearnerCore::with_input(ProgramKey key) const {
+    if (resident) key.resident = resident->input();
+    return key;
+}
+
+int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64_t first, std::int64_t last) {
+    if (!used.takes_batches()) return resident->fill(observer.stop, observer.log);
+    loader.start(first, last);
+    return 0;
+}
+
 std::int64_t LearnerCore::steps_per_epoch() const {
     return static_cast<std::int64_t>(dataset.train.size()) / step.batch() / options.accumulate;
 }
@@ -129,6 +179,7 @@ std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) const {
                                                                  .batch_size = batch,
                                                                  .augment = options.augment,
                                                                  .crop_pct = options.crop_pct,
+                                                                 .batches_per_update = options.accumulate,
                                                                  .seed = options.seed,
                                                                  .threads = worker_threads(options.threads),
                                                                  .cache_bytes = train_cache_bytes});
@@ -179,7 +230,8 @@ void LearnerCore::use_stage(const Stage& stage) {
     const ProgramKey& now = step.programs().front().key;
     if (now.frozen == stage.frozen && now.group_rates == stage.group_rates) return;
     engine.device->synchronize();
-    step = TrainStep(network, state.layout(), *engine.backend, program_key(options, step.batch(), stage));
+    step = TrainStep(network, state.layout(), *engine.backend,
+                     with_input(program_key(options, step.batch(), stage)));
     if (step.arena_bytes() > arenas.front()->size()) {  // the programs move to a larger one
         arenas.insert(arenas.begin(), std::make_unique<DeviceMemory>(*engine.device, step.arena_bytes()));
         evaluator.bind(state, *arenas.front(), state.has_average());
@@ -187,7 +239,7 @@ void LearnerCore::use_stage(const Stage& stage) {
         predictor.reset();
         arenas.resize(1);
     }
-    step.bind(state, *arenas.front(), class_weights);
+    step.bind(state, *arenas.front(), class_weights, resident_memory());
 }
 
 DeviceMemory& LearnerCore::arena_for(std::size_t bytes) {

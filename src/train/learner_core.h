@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "onecycle/learner.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
+#include "train/resident_set.h"
 #include "train/stages.h"
 #include "train/train_step.h"
 
@@ -28,6 +30,12 @@ struct LearnerCore {
 
     std::unique_ptr<Loader> make_train_loader(int batch) const;
     Loader& train_loader();
+    // Where training steps find their batches: their key, and memory. Null: the host hands them over.
+    ProgramKey with_input(ProgramKey key) const;
+    const DeviceMemory* resident_memory() const { return resident ? &resident->memory() : nullptr; }
+    // Makes ready for the batches of these numbers: starts the loader, or sees to it that the images are on the
+    // device. Not 0: was stopped by this signal.
+    int start_batches(const TrainStep& step, Loader& loader, std::int64_t first, std::int64_t last);
     Loader& valid_loader();  // throws Error(data) when there is nothing to evaluate on
     std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples) const;
 
@@ -41,7 +49,10 @@ struct LearnerCore {
     // Makes `step` the one of this stage. The state is not touched.
     void use_stage(const Stage& stage);
 
+    // Keeps the resident set if it fits; else the step is made anew without it.
+    void settle_input();
     void bind_programs();
+
     // The programs' common memory, or memory of their own where they need more.
     DeviceMemory& arena_for(std::size_t bytes);
 
@@ -53,7 +64,8 @@ struct LearnerCore {
     Engine engine;
     Network network;
     State state;
-    std::vector<float> class_weights;  // empty without
+    std::vector<float> class_weights;     // empty without
+    std::optional<ResidentSet> resident;  // empty: the host hands batches over
     TrainStep step;
     Evaluator evaluator;                        // sums alone: what training looks at
     std::unique_ptr<Evaluator> full_evaluator;  // made at their first use
@@ -63,7 +75,7 @@ struct LearnerCore {
     bool estimate_given = false;           // see give_time_estimate()
 };
 
-// The key of every program of a training; of its first stage, or of another.
+// The key of every program of a training; of its first stage, or of another. Without `resident`.
 ProgramKey program_key(const TrainOptions& options, int batch);
 ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stage);
 

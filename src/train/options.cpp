@@ -92,6 +92,7 @@ void check_learning(const TrainOptions& o) {
     require(o.ema >= 0 && o.ema < 1, "--ema", o.ema, "it must be 0 (off) or below 1", "0.999 is common");
     require(o.threads >= 0 && o.threads <= 4096, "--threads", o.threads,
             "it must be 0 (all cores) or a small number", "leave it out to use all cores");
+    one_of("--input", o.input, {"auto", "resident", "stream"});
     require(o.checkpoint_every >= 0, "--checkpoint-every", o.checkpoint_every,
             "it must be 0 (each epoch) or a number of steps", "leave it out to save each epoch");
     // The schedule checks epochs, rate, policy and momentum; the steps of an epoch are not known yet.
@@ -156,7 +157,10 @@ void check(const TrainOptions& options) {
     check_images(options);
     check_learning(options);
     check_stages(options);
-    choose_device(options.device, options.precision);
+    const DeviceChoice choice = choose_device(options.device, options.precision);
+    if (options.input == "resident" && choice.device == "cpu")
+        throw Error(ErrorKind::device, "no such input", "--input resident",
+                    "the cpu device takes its batches from the host's memory", "leave it out");
 }
 
 TrainOptions resolved(const TrainOptions& options) {
@@ -176,6 +180,7 @@ TrainOptions resolved(const TrainOptions& options) {
     const DeviceChoice choice = choose_device(o.device, o.precision);
     o.device = choice.device;
     o.precision = choice.precision;
+    if (choice.device == "cpu") o.input = "stream";
     return o;
 }
 

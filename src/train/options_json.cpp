@@ -64,6 +64,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("threads", o.threads);
     visit("device", o.device);
     visit("precision", o.precision);
+    visit("input", o.input);
     visit("deterministic", o.deterministic);
     visit("no_graph", o.no_graph);
     visit("checkpoint_every", o.checkpoint_every);

@@ -16,7 +16,7 @@ namespace {
 // The data order and augmentation of a range test are those of this epoch and the ones after it. No training
 // gets there, so the test neither sees nor disturbs what training will see; and it can use training's loader
 // with the images that are already decoded.
-constexpr std::int64_t first_epoch = std::int64_t{1} << 31;
+constexpr std::uint32_t first_epoch = std::uint32_t{1} << 31;
 
 // Puts the state back when the test ends, in whatever way.
 class Restore {
@@ -135,12 +135,16 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
     {
         const Restore restore(core.state, loader);
         clear_moments(core.state);
-        begin_updates(core.state, schedule, 0, options.steps, 0, true);
+        begin_updates(core.state, schedule, 0, options.steps, 0, true, first_epoch);
         const std::int64_t first_batch = first_epoch * loader.batches_per_epoch();
-        loader.start(first_batch, first_batch + options.steps * step.micro_batches());
+        result.signal =
+            core.start_batches(step, loader, first_batch, first_batch + options.steps * step.micro_batches());
+        if (result.signal) result.stopped = RangeTestStop::signal;
         CurveReader reader(core, result, images_per_step);
-        const LoopEnd end = run_updates(core.state, step, loader, options.steps,
-                                        [&](const RingEntry& entry) { return reader.take(entry); });
+        LoopEnd end;
+        if (!result.signal)
+            end = run_updates(core.state, step, loader, options.steps,
+                              [&](const RingEntry& entry) { return reader.take(entry); });
         if (end.stop && result.stopped == RangeTestStop::end)
             result.stopped = end.stop == stop_blow_up ? RangeTestStop::blow_up : RangeTestStop::not_finite;
     }

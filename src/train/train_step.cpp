@@ -130,7 +130,7 @@ class UpdateLoop {
 TrainStep::TrainStep(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key) {
     key.mode = Mode::train;
-    if (backend.asynchronous()) {
+    if (backend.asynchronous() && !key.resident) {
         const int accumulate = key.optimizer.accumulate;
         updates_held_ = std::max(fewest_updates_held, (fewest_batches_held + accumulate - 1) / accumulate);
         key.input_slots = updates_held_ * accumulate;
@@ -147,7 +147,8 @@ std::size_t TrainStep::arena_bytes() const {
     return bytes;
 }
 
-void TrainStep::bind(State& state, DeviceMemory& arena, const std::vector<float>& class_weights) {
+void TrainStep::bind(State& state, DeviceMemory& arena, const std::vector<float>& class_weights,
+                     const DeviceMemory* resident) {
     runnables_.clear();
     runnables_.reserve(programs_.size());
     const ProgramKey& key = programs_.front().key;
@@ -157,7 +158,7 @@ void TrainStep::bind(State& state, DeviceMemory& arena, const std::vector<float>
         slots_.emplace(state.device(), image_bytes, key.batch, key.input_slots);
     }
     for (Program& program : programs_) {
-        runnables_.emplace_back(program, state, arena, false, slots_ ? &slots_->memory() : nullptr);
+        runnables_.emplace_back(program, state, arena, false, slots_ ? &slots_->memory() : resident);
         if (program.class_weights >= 0) runnables_.back().set_class_weights(class_weights);
     }
 }
@@ -176,7 +177,7 @@ void TrainStep::put(std::int64_t update, int micro, const Batch& batch) {
 }
 
 void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
-                   std::int64_t stage_start, bool watch_blow_up) {
+                   std::int64_t stage_start, bool watch_blow_up, std::uint32_t first_epoch) {
     StepControl control{};
     control.schedule = schedule;
     control.update = update;
@@ -184,6 +185,7 @@ void begin_updates(State& state, const Schedule& schedule, std::int64_t update, 
     control.stage_start = stage_start;
     control.first_bad = -1;
     control.watch_blow_up = watch_blow_up;
+    control.first_epoch = first_epoch;
     control.loss_scale = state.layout().compute == DType::f16 ? first_loss_scale : 1;
     state.write_control(control);
 }

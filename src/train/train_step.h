@@ -22,8 +22,10 @@ class TrainStep {
     TrainStep(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
 
     std::size_t arena_bytes() const;
-    // `class_weights` may be empty. State and arena must outlive the step.
-    void bind(State& state, DeviceMemory& arena, const std::vector<float>& class_weights);
+    // `class_weights` may be empty. `resident`: the images of ProgramKey::resident, else null. All must outlive
+    // the step.
+    void bind(State& state, DeviceMemory& arena, const std::vector<float>& class_weights,
+              const DeviceMemory* resident = nullptr);
 
     int batch() const { return programs_.front().key.batch; }
     int micro_batches() const { return programs_.front().key.optimizer.accumulate; }
@@ -32,8 +34,8 @@ class TrainStep {
     // For how many updates it holds batches at a time: an update's may be put when the one so many before is done.
     int updates_held() const { return updates_held_; }
 
-    // Whether the host feeds it: else nothing is put.
-    bool takes_batches() const { return slots_ || programs_.front().images >= 0; }
+    // Whether the host feeds it: else it finds its batches on the device, and nothing is put.
+    bool takes_batches() const { return !programs_.front().key.resident; }
 
     // Hands over micro batch `micro` of update `update`. Does not wait.
     void put(std::int64_t update, int micro, const Batch& batch);
@@ -52,9 +54,10 @@ class TrainStep {
 
 // Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing. The schedule
 // begins at update `stage_start`, where the moments were clear.
+// Data order and views of update 0 are those of the beginning of `first_epoch`.
 // `watch_blow_up`: the device stops when the loss has left for good (BlowUpDetector).
 void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
-                   std::int64_t stage_start = 0, bool watch_blow_up = false);
+                   std::int64_t stage_start = 0, bool watch_blow_up = false, std::uint32_t first_epoch = 0);
 
 // Moments as in a fresh optimizer: what an update counter of 0 means to Adam's bias correction.
 void clear_moments(State& state);
@@ -65,7 +68,8 @@ struct LoopEnd {
     std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
 };
 
-// Launches updates until `last` are done in all, each from the loader's next batches, and hands every entry
+// Launches updates until `last` are done in all, each from the loader's next batches (unless the step
+// finds them on the device), and hands every entry
 // of the loss ring to `take`, in order; false from it ends the loop after what is already launched.
 // No step may be under way before, and none is after.
 // The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is from memory that

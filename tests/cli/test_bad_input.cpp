@@ -128,6 +128,7 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
         {"--progress", {"fancy"}},
         {"--device", {"tpu"}},
         {"--precision", {"fp8"}},
+        {"--input", {"disk", ""}},
         {"--out", {""}},
         {"--config", {""}},
         {"--resume", {""}},

@@ -41,6 +41,7 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
                          .retest_lr = true,
                          .seed = 18446744073709551615u,
                          .threads = 3,
+                         .input = "stream",
                          .checkpoint_every = 17};
     const std::string text = to_json(options);
     const TrainOptions read = train_options_from_json(text, "config.json");
@@ -67,6 +68,7 @@ TEST(Options, resolved_says_everything_out_loud) {
     EXPECT_EQ(all.anneal, Anneal::cosine);
     EXPECT_EQ(all.device, "cpu");
     EXPECT_EQ(all.precision, "fp32");
+    EXPECT_EQ(all.input, "stream");
     options.optimizer = OptimizerKind::sgd;
     options.policy = "cosine";
     EXPECT_EQ(resolved(options).weight_decay, 1e-4);

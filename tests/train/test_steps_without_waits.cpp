@@ -19,6 +19,7 @@ using testing::tiny_options;
 TrainOptions emulated(const std::string& precision) {
     TrainOptions options = tiny_options();
     options.device = "emulated";
+    options.input = "stream";
     options.precision = precision;
     return options;
 }

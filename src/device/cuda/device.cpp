@@ -162,6 +162,11 @@ class CudaDevice : public Device {
         return zeroed;
     }
     void release(std::byte* memory) noexcept override { ONECYCLE_CLOSE_CUDA(cudaFree, memory); }
+    std::size_t free_memory() override {
+        std::size_t free = 0, total = 0;
+        ONECYCLE_CALL_CUDA(cudaMemGetInfo, &free, &total);
+        return free;
+    }
 
     SharedPointers allocate_shared(std::size_t bytes) override {
         ONECYCLE_CALL_CUDA(cudaSetDevice, index_);

@@ -1,0 +1,64 @@
+#include "train/resident_set.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "data/view_rule.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr double seconds_between_reports = 10;
+
+struct Stopped {
+    int signal;
+};
+
+}  // namespace
+
+ResidentSet::ResidentSet(std::vector<Sample> samples, const ResidentOptions& options, std::uint64_t seed)
+    : samples_(std::move(samples)), options_(options), plan_(plan_resident_images(samples_, options)) {
+    input_ = {.seed = seed,
+              .samples = static_cast<std::int64_t>(samples_.size()),
+              .pixel_bytes = static_cast<std::int64_t>(plan_.bytes),
+              .view = view_rule(options.augment),
+              .largest_crop = plan_.largest_crop};
+}
+
+void ResidentSet::allocate(Device& device) {
+    device_ = &device;
+    memory_ = DeviceMemory(device, bytes());
+}
+
+int ResidentSet::fill(const std::function<int()>& stop, const LogSink& log) {
+    if (filled_) return 0;
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
+    const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
+    double reported = 0;
+    device_->copy_in(memory_.data(), plan_.table.data(), input_.table_bytes());
+    std::byte* const pixels = memory_.data() + input_.pixels_at();
+    try {
+        make_resident_images(samples_, plan_, options_, [&](std::size_t k, const Image& image) {
+            if (const int signal = stop ? stop() : 0) throw Stopped{signal};
+            device_->copy_in(pixels + plan_.table[k].offset, image.rgb.data(), image.rgb.size());
+            if (log && seconds() > reported + seconds_between_reports) {
+                reported = seconds();
+                log(LogLevel::info, fmt::format("decoded {} of {} training images", k + 1, samples_.size()));
+            }
+        });
+    } catch (const Stopped& stopped) {
+        return stopped.signal;
+    }
+    filled_ = true;
+    if (log)
+        log(LogLevel::info,
+            fmt::format(
+                "{} training images are on the device: {:.0f} MB, {} of them made smaller, in {:.1f} s",
+                samples_.size(), static_cast<double>(plan_.bytes) / 1e6, plan_.shrunk, seconds()));
+    return 0;
+}
+
+}  // namespace onecycle
