@@ -46,6 +46,7 @@ class TensorFile {
     // bytes do not match their checksum, Error(io) when reading fails.
     void read(const std::string& name, std::span<std::byte> out) const;
     std::vector<float> read_floats(const std::string& name) const;
+    void read_floats(const std::string& name, std::vector<float>& out) const;  // memory that is used again
 
     // Reads everything once and checks every checksum. Throws as read().
     virtual void verify() const = 0;

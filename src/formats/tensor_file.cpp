@@ -32,9 +32,15 @@ void TensorFile::read(const std::string& name, std::span<std::byte> out) const {
 }
 
 std::vector<float> TensorFile::read_floats(const std::string& name) const {
+    std::vector<float> values;
+    read_floats(name, values);
+    return values;
+}
+
+void TensorFile::read_floats(const std::string& name, std::vector<float>& values) const {
     const TensorInfo* info = find(name);
     if (!info) refuse_model(path_, "it has no tensor '" + name + "'");
-    std::vector<float> values(info->bytes / size_of(info->type));
+    values.resize(info->bytes / size_of(info->type));
     if (info->type == StoredType::f32) {
         read(name, std::as_writable_bytes(std::span(values)));
     } else {
@@ -42,7 +48,6 @@ std::vector<float> TensorFile::read_floats(const std::string& name) const {
         read(name, stored);
         to_float(info->type, stored, values);
     }
-    return values;
 }
 
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs) {

@@ -325,6 +325,18 @@ void State::write(const std::vector<StateTensor>& list, const std::map<std::stri
     for (const auto& [space, flat] : flats) flat.copy_in(base(space));
 }
 
+void State::load_weights(const WeightSource& read) {
+    std::vector<float> stored;
+    for (const StateTensor& t : weight_tensors()) {
+        const std::span<const float> plain = read(t.name, t.shape);
+        if (plain.size() != static_cast<std::size_t>(t.desc.elements())) refuse(t.name, "its size differs");
+        stored.resize(static_cast<std::size_t>(t.desc.stored_elements()));
+        to_layout(t.desc, plain.data(), stored.data());
+        device_->copy_in(base(t.space) + float_bytes(t.offset), stored.data(), stored.size() * sizeof(float));
+    }
+    make_half_copies(Space::parameters, Space::half_parameters);
+}
+
 std::map<std::string, HostTensor> State::weights(bool average) const {
     return read(weight_tensors(average));
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -116,6 +118,12 @@ class State {
     std::map<std::string, HostTensor> weights(bool average = false) const;
     // Takes those that are named; throws Error(model) for an unknown name or another shape.
     void set_weights(const std::map<std::string, HostTensor>& tensors, bool average = false);
+
+    // Takes every weight and running statistic from `read`, one after the other, with no copy of all of them between.
+    // What `read` returns, the tensor in plain order, must last until its next call.
+    using WeightSource = std::function<std::span<const float>(const std::string& name,
+                                                              const std::vector<std::int64_t>& shape)>;
+    void load_weights(const WeightSource& read);
 
     // Moments under "momentum." / "first_moment." and "second_moment." + parameter name.
     std::map<std::string, HostTensor> moments() const;

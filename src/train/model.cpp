@@ -59,7 +59,7 @@ struct Model::Impl {
           state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute)) {
         if (const auto plans = info.metadata.find("convolution_plans"); plans != info.metadata.end())
             engine.plans->prefer(plans->second);
-        state.set_weights(read_weights(*file, network));
+        load_weights(state, *file);
     }
 
     // A pass over images, compiled for a batch size, in an arena of its own.

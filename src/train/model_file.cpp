@@ -108,17 +108,24 @@ std::array<double, 3> triple_from(const std::map<std::string, std::string>& meta
     return values;
 }
 
-HostTensor read_tensor(const TensorFile& file, const std::string& name,
-                       const std::vector<std::int64_t>& shape) {
+// Reads into `values`.
+void read_checked(const TensorFile& file, const std::string& name, const std::vector<std::int64_t>& shape,
+                  std::vector<float>& values) {
     const TensorInfo* tensor = file.find(name);
     if (!tensor) refuse(file, "it lacks " + name, "give a complete file");
     if (tensor->shape != shape)
         refuse(file, fmt::format("{} is {}, not {}", name, shape_text(tensor->shape), shape_text(shape)),
                "give a file of the same architecture");
-    HostTensor read{shape, file.read_floats(name)};
-    for (float value : read.values)
+    file.read_floats(name, values);
+    for (float value : values)
         if (!std::isfinite(value))
             refuse(file, name + " holds a value that is not finite", "the training that wrote it diverged");
+}
+
+HostTensor read_tensor(const TensorFile& file, const std::string& name,
+                       const std::vector<std::int64_t>& shape) {
+    HostTensor read{shape, {}};
+    read_checked(file, name, shape, read.values);
     return read;
 }
 
@@ -236,6 +243,14 @@ std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Net
     for (const auto& [name, shape] : named_shapes(network))
         weights[name] = read_tensor(file, prefix + name, shape);
     return weights;
+}
+
+void load_weights(State& state, const TensorFile& file) {
+    std::vector<float> values;
+    state.load_weights([&](const std::string& name, const std::vector<std::int64_t>& shape) {
+        read_checked(file, name, shape, values);
+        return std::span<const float>(values);
+    });
 }
 
 std::map<std::string, HostTensor> read_tensors(const TensorFile& file,

@@ -33,6 +33,8 @@ Network network_of(const ModelInfo& info, int size);
 // Error(model) for one that is missing, of another shape, or not finite.
 std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
                                                const std::string& prefix = "");
+// All of them straight into a state, without a copy on the host. Throws likewise.
+void load_weights(State& state, const TensorFile& file);
 // The moments under the names that State::moments() gives; likewise.
 std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
                                                const std::map<std::string, HostTensor>& like,
