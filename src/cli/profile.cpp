@@ -41,6 +41,10 @@ class ProfileVerb : public Verb {
         a.text("--arch", "NAME", train.arch, "resnet18, resnet34 or resnet50");
         a.value("--stem", "NAME", to_string(train.stem), "imagenet or small",
                 [&train](const std::string& text) { train.stem = parse_stem(text); });
+        a.value("--head", "NAME", to_string(train.head), "linear or fastai",
+                [&train](const std::string& text) { train.head = parse_head(text); });
+        a.text("--freeze", "WHAT", train.freeze, "none, body, or layer1 to layer4: up to there");
+        a.flag("--freeze-bn", train.freeze_bn, "the frozen layers' batch norms, too");
         a.whole("--size", train.size, "pixels, square");
         a.whole("--classes", options_.classes, "outputs");
         a.whole("--batch-size", train.batch_size, "images per batch, made up and equal for every step");

@@ -22,10 +22,9 @@ struct DropoutRule {
           least(static_cast<std::uint32_t>(probability * (1 << 24) + 0.5)),
           scale(static_cast<float>(1 / (1 - probability))) {}
 
-    // control.count is the number of samples in the earlier micro batches of this update.
     ONECYCLE_HD RandomStream numbers(const StepControl& control) const {
         return {seed, RandomPurpose::dropout, static_cast<std::uint32_t>(control.update),
-                layer | static_cast<std::uint64_t>(control.count) << 32};
+                layer | static_cast<std::uint64_t>(control.micro) << 32};
     }
     // The factor of an element with this random number. As a product, so that NaN stays.
     ONECYCLE_HD float factor(std::uint32_t word) const { return word >> 8 >= least ? scale : 0.0f; }

@@ -49,7 +49,7 @@
 // So are linear's operands; only the classifier's y, the logits, is f32.
 //
 // dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
-// dropout_layer + control.count 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The mask
+// dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The mask
 // is a function of the update, never of how often or on what a step runs; nothing is kept for the backward pass.
 //
 // The update, on flat buffers (see state.h):

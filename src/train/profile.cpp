@@ -76,6 +76,7 @@ Program compile_step(const ProfileOptions& options, const Network& network, cons
     key.batch = options.train.batch_size;
     key.optimizer = optimizer_options(options.train);
     key.label_smoothing = static_cast<float>(options.train.label_smoothing);
+    key.frozen = {parse_freeze(options.train.freeze), options.train.freeze_bn};
     return compile(network, layout, backend, key);
 }
 
@@ -83,7 +84,8 @@ ResnetOptions network_of(const ProfileOptions& options) {
     return {.arch = options.train.arch,
             .classes = options.classes,
             .size = options.train.size,
-            .stem = options.train.stem};
+            .stem = options.train.stem,
+            .head = options.train.head};
 }
 
 void describe(Profile& profile, const Program& program) {

@@ -54,10 +54,10 @@ inline TensorDesc result_desc() {
 inline TensorDesc control_desc() {
     return TensorDesc({sizeof(StepControl)}, Layout::plain, DType::u8);
 }
-inline Values control_values(std::int64_t update, std::int64_t count = 0) {
+inline Values control_values(std::int64_t update, std::int32_t micro = 0) {
     StepControl control{};
     control.update = update;
-    control.count = count;
+    control.micro = micro;
     const auto* bytes = reinterpret_cast<const unsigned char*>(&control);
     return Values(bytes, bytes + sizeof control);
 }

@@ -328,7 +328,7 @@ Values dropout(const OpDesc& desc, const std::vector<Values>& in) {
     for (std::size_t b = 0; b < sizeof control; ++b)
         reinterpret_cast<unsigned char*>(&control)[b] = static_cast<unsigned char>(in[1][b]);
     RandomStream stream(desc.seed, RandomPurpose::dropout, static_cast<std::uint32_t>(control.update),
-                        desc.dropout_layer + (static_cast<std::uint64_t>(control.count) << 32));
+                        desc.dropout_layer + (static_cast<std::uint64_t>(control.micro) << 32));
     Values y = in[0];
     for (double& value : y) value *= stream.uniform() >= desc.dropout ? 1 / (1 - desc.dropout) : 0;
     return y;
