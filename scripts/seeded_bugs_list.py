@@ -43,8 +43,8 @@ bug("bias_gradient_barrier", "kernels/linear.cu", LINEAR, "race", "a barrier rem
     "    partial[threadIdx.x] = sum;\n    __syncthreads();\n    if (slice != 0 || column >= o) return;",
     "    partial[threadIdx.x] = sum;\n    if (slice != 0 || column >= o) return;")
 bug("concat_pool_barrier", "kernels/concat_pool.cu", HEAD, "race", "a barrier removed between writing and reading",
-    "        __syncthreads();\n        if (inside && line == 0) {\n            const int used",
-    "        if (inside && line == 0) {\n            const int used")
+    "        __syncthreads();\n        if (inside && line == 0) {\n            const unsigned used",
+    "        if (inside && line == 0) {\n            const unsigned used")
 bug("weights_gradient_reuse", "kernels/conv2d_direct.cu", CONVOLUTION, "race",
     "a barrier removed before shared memory is used again",
     "        __syncthreads();  // the sums of the block before may still be read\n", "")
