@@ -164,6 +164,7 @@ TEST(Resume, on_emulated_cuda_is_bit_exact_too) {
     options.epochs = 1;
     options.device = "emulated";
     options.precision = "fp16";
+    options.input = "stream";  // test_resident_training continues from images on the device
     int left = -1;
     const auto fit = [&](const std::string& path, int stop_after) {
         left = stop_after;
