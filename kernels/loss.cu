@@ -50,11 +50,12 @@ __device__ float largest_of(const float* x, std::int64_t classes) {
 
 // torch.nn.functional.cross_entropy(reduction="mean"). Row i with label t wants the distribution
 //   q[c] = v[c] ((1-s) [c = t] + s/C),   v: class weights, s: label smoothing, V = sum_i v[t_i]
+// (of a pair of labels: the mean of the two q, and of the two v[t], by their shares)
 // and gives, with m = max(x) and S = sum_c exp(x[c] - m),
 //   loss_i     = sum_c q[c] (m - x[c] + log S)                         (the mean is sum_i loss_i / V)
 //   dlogits[c] = (sum(q) exp(x[c] - m) / S - q[c]) / V
-// Another target (a pair of labels with a weight) is another q. Bytes moved: logits once, dlogits once. V and
-// sum(v) are summed again by every block: N labels and C weights out of L2 cost less than a kernel more.
+// Bytes moved: logits once, dlogits once. V and sum(v) are summed again by every block: N labels and C weights out of
+// L2 cost less than a kernel more.
 template <typename T>
 __global__ void __launch_bounds__(most_threads)
     cross_entropy_kernel(RowResult* __restrict__ rows,             // [N]
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(most_threads)
                          const std::int32_t* __restrict__ count,   // [1]
                          const float* __restrict__ class_weights,  // [C], or null
                          const StepControl* __restrict__ control,  // or null
-                         float smoothing, std::int64_t n, std::int64_t classes) {
+                         LabelPairs pairs, float smoothing, std::int64_t n, std::int64_t classes) {
     const std::int64_t row = blockIdx.x, valid = *count < n ? *count : n;
     const float* const x = logits + row * classes;
     T* const gradient = dlogits ? dlogits + row * classes : nullptr;
@@ -72,32 +73,46 @@ __global__ void __launch_bounds__(most_threads)
         if (gradient) for_each(classes, [&](std::int64_t c) { gradient[c] = from_float<T>(0.0f); });
         return;
     }
-    const std::int64_t label = labels[row];
-    const float target = x[label], largest = largest_of(x, classes);
+    const std::int64_t label = labels[row], label2 = pairs.share ? pairs.labels2[row] : label;
+    const double share = pairs.share ? pairs.share[row] : 1.0f;
+    const std::int64_t judged = share < 0.5 ? label2 : label;
+    const float target = x[judged], largest = largest_of(x, classes);
     const auto weight = [&](std::int64_t c) { return class_weights ? class_weights[c] : 1.0f; };
     const double sum = sum_of<double>(classes, [&](std::int64_t c) { return expf(x[c] - largest); });
     const std::int64_t rank = sum_of<std::int64_t>(
-        classes, [&](std::int64_t c) { return x[c] > target || (x[c] == target && c < label); });
+        classes, [&](std::int64_t c) { return x[c] > target || (x[c] == target && c < judged); });
 
-    const double hard = (1 - static_cast<double>(smoothing)) * weight(label);
+    const double first = share * weight(label), second = share < 1 ? (1 - share) * weight(label2) : 0;
+    const double unsmoothed = 1 - static_cast<double>(smoothing);
+    const double hard = unsmoothed * first, hard2 = unsmoothed * second;
     const double soft = static_cast<double>(smoothing) / static_cast<double>(classes);
     double all_weights = static_cast<double>(classes), distance = 0;  // distance: sum of v (m - x)
     if (class_weights && (soft > 0 || gradient)) all_weights = sum_of<double>(classes, weight);
     if (soft > 0)
         distance = sum_of<double>(classes, [&](std::int64_t c) { return weight(c) * (largest - x[c]); });
-    const double mass = hard + soft * all_weights;  // sum(q)
-    if (threadIdx.x == 0)
-        rows[row] = {hard * (largest - target) + soft * distance + mass * log(sum), weight(label),
-                     target == target ? rank : classes};
+    const double mass = hard + hard2 + soft * all_weights;  // sum(q)
+    if (threadIdx.x == 0) {
+        double loss = soft * distance + mass * log(sum);
+        if (first > 0) loss += hard * (largest - x[label]);
+        if (second > 0) loss += hard2 * (largest - x[label2]);
+        rows[row] = {loss, first + second, target == target ? rank : classes};
+    }
     if (!gradient) return;
     const double total = class_weights
-                             ? sum_of<double>(valid, [&](std::int64_t i) { return weight(labels[i]); })
+                             ? sum_of<double>(valid,
+                                              [&](std::int64_t i) {
+                                                  const double v = weight(labels[i]);
+                                                  if (!pairs.share) return v;
+                                                  return v + (1 - static_cast<double>(pairs.share[i])) *
+                                                                 (weight(pairs.labels2[i]) - v);
+                                              })
                              : static_cast<double>(valid);
     const double scale = (control ? control->loss_scale : 1.0f) / total;
     const float of_exp = static_cast<float>(mass * scale / sum), of_soft = static_cast<float>(soft * scale),
-                of_hard = static_cast<float>(hard * scale);
+                of_hard = static_cast<float>(hard * scale), of_hard2 = static_cast<float>(hard2 * scale);
     for_each(classes, [&](std::int64_t c) {
-        const float wanted = of_soft * weight(c) + (c == label ? of_hard : 0.0f);
+        const float wanted =
+            of_soft * weight(c) + (c == label ? of_hard : 0.0f) + (c == label2 ? of_hard2 : 0.0f);
         gradient[c] = from_float<T>(expf(x[c] - largest) * of_exp - wanted);
     });
 }
@@ -137,10 +152,10 @@ LaunchShape block_a_row(std::int64_t n, std::int64_t classes) {
 template <typename T>
 void softmax_cross_entropy(BatchResult* result, T* dlogits, RowResult* rows, const float* logits,
                            const std::int32_t* labels, const std::int32_t* count, const float* class_weights,
-                           const StepControl* control, float label_smoothing, std::int64_t n,
-                           std::int64_t classes, cudaStream_t stream) {
+                           const StepControl* control, const LabelPairs& pairs, float label_smoothing,
+                           std::int64_t n, std::int64_t classes, cudaStream_t stream) {
     launch("softmax_cross_entropy", cross_entropy_kernel<T>, block_a_row(n, classes), stream, rows, dlogits,
-           logits, labels, count, class_weights, control, label_smoothing, n, classes);
+           logits, labels, count, class_weights, control, pairs, label_smoothing, n, classes);
     launch("sum_rows", sum_rows_kernel, {1, most_threads}, stream, result, rows, count, n);
 }
 
@@ -150,9 +165,9 @@ void softmax(float* probabilities, const float* logits, std::int64_t n, std::int
 }
 
 #define ONECYCLE_INSTANTIATE(T)                                                                             \
-    template void softmax_cross_entropy<T>(BatchResult*, T*, RowResult*, const float*, const std::int32_t*, \
-                                           const std::int32_t*, const float*, const StepControl*, float,    \
-                                           std::int64_t, std::int64_t, cudaStream_t);
+    template void softmax_cross_entropy<T>(                                                                 \
+        BatchResult*, T*, RowResult*, const float*, const std::int32_t*, const std::int32_t*, const float*, \
+        const StepControl*, const LabelPairs&, float, std::int64_t, std::int64_t, cudaStream_t);
 ONECYCLE_INSTANTIATE(float)
 ONECYCLE_INSTANTIATE(bf16)
 ONECYCLE_INSTANTIATE(f16)

@@ -19,5 +19,12 @@ ONECYCLE_HD inline double product(double a, double b) {
     return a * b;
 #endif
 }
+ONECYCLE_HD inline float product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
 
 }  // namespace onecycle

@@ -19,6 +19,7 @@ enum class RandomPurpose : std::uint32_t {
     demo_data = 5,        // index = image
     range_test = 6,       // keys the data order of a range test
     dropout = 7,          // epoch = update, index = layer and micro batch; the draw is the element
+    mix = 8,              // epoch = update, index = place in the batch and micro batch
 };
 
 struct PhiloxBlock {

@@ -40,6 +40,27 @@ void require_labelled_logits(const OpDesc& desc) {
     require(desc.inputs[2].type == DType::i32, desc, "count is not i32");
 }
 
+void require_mixing(const OpDesc& desc) {
+    require_operands(desc, 4, 3);
+    const TensorDesc& x = desc.inputs[0];
+    const TensorDesc labels({x[0]}, Layout::plain, DType::i32), weight{x[0]};
+    require(x.rank == 4 && x[1] == 3 && x.stored_elements() / x[0] < std::int64_t{1} << 31, desc,
+            "x is not [N,3,H,W], or its images have 2^31 elements or more");
+    require_like(desc, desc.outputs[0], x, "the output x");
+    require_like(desc, desc.inputs[1], labels, "labels");
+    require(desc.inputs[2].type == DType::i32, desc, "count is not i32");
+    require_like(desc, desc.outputs[1], labels, "labels2");
+    require_like(desc, desc.outputs[2], weight, "label_weight");
+    require(desc.mixup >= 0 && desc.cutmix >= 0 && desc.mixup + desc.cutmix > 0, desc,
+            "there is nothing that mixes");
+}
+
+void require_label_pairs(const OpDesc& desc, std::size_t first) {
+    const std::int64_t n = desc.inputs[0][0];
+    require_like(desc, desc.inputs[first], TensorDesc({n}, Layout::plain, DType::i32), "labels2");
+    require_plain(desc, desc.inputs[first + 1], {n}, "label_weight");
+}
+
 void require_confusion(const OpDesc& desc) {
     require_operands(desc, 3, 1);
     require_labelled_logits(desc);

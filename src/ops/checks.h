@@ -22,6 +22,10 @@ void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializ
 
 // The first three inputs of what judges a classifier: logits [N,C], labels i32 [N], count i32.
 void require_labelled_logits(const OpDesc& desc);
+// The operands of mix_batch but for the layout of x.
+void require_mixing(const OpDesc& desc);
+// Those of a loss of mixed samples, which begin at this input.
+void require_label_pairs(const OpDesc& desc, std::size_t first);
 void require_confusion(const OpDesc& desc);
 // What a pooling window reads, what it gives and where it took that from. Any layout, the same for all.
 void require_window(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const TensorDesc& index);

@@ -10,6 +10,8 @@ const char* name_of(OpKind kind) {
             return "take_batch";
         case OpKind::augment_images:
             return "augment_images";
+        case OpKind::mix_batch:
+            return "mix_batch";
         case OpKind::conv2d:
             return "conv2d";
         case OpKind::conv2d_backward_data:

@@ -10,6 +10,9 @@
 //                                        (normalize_images of the batch that is due, see below)
 //   augment_images                table u8, pixels u8, control      -> x [N,3,S,S], labels i32 [N], count i32 [1]
 //                                        (the training views of the batch that is due, see below)
+//   mix_batch                     x, labels i32 [N], count i32 [1], control
+//                                                   -> x (in place), labels2 i32 [N], label_weight f32 [N]
+//                                        (mixup and cutmix, see mix_rules.h)
 //   conv2d                        x, w                              -> y
 //   conv2d_backward_data          dy, w, [dx]                       -> dx   (accumulate: added to what is there)
 //   conv2d_backward_weights       dy, x                             -> dw
@@ -39,7 +42,8 @@
 //   linear                        x [N,K], w [O,K], [b [O]]         -> y [N,O]
 //   linear_backward_data          dy, w                             -> dx
 //   linear_backward_weights       dy, x                             -> dw, [db]
-//   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]], [control]
+//   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]], [control],
+//                                 [labels2 i32 [N], label_weight f32 [N]]
 //                                                                   -> result, [dlogits]   (times the loss scale)
 //   softmax                       logits                            -> probabilities
 //   confusion                     logits, labels i32 [N], count i32 [1] -> counts i32 [C,C] (in place)
@@ -51,6 +55,10 @@
 // dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
 // dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The mask
 // is a function of the update, never of how often or on what a step runs; nothing is kept for the backward pass.
+//
+// softmax_cross_entropy of mixed samples (label_pairs): with weight w of its label, a sample's loss, and likewise its weight
+// under class weights, is w times that of label plus 1 - w times that of label2. Whether the answer is right is
+// judged by the heavier of the two, of equal ones the first.
 //
 // The update, on flat buffers (see state.h):
 //
@@ -103,6 +111,7 @@ enum class OpKind : std::uint8_t {
     normalize_images,
     take_batch,
     augment_images,
+    mix_batch,
     conv2d,
     conv2d_backward_data,
     conv2d_backward_weights,
@@ -187,17 +196,19 @@ struct OpDesc {
     bool bias = true;
     // dropout: the share that is dropped, below 1.
     double dropout = 0;
-    std::uint64_t seed = 0;
+    std::uint64_t seed = 0;  // of mix_batch, too
     std::uint32_t dropout_layer = 0;
     // augment_images: the images' size is x's; no view reads a longer side of an image than largest_crop.
     SampleOrder order{};
     ViewRule view{};
     int largest_crop = 0;
+    // mix_batch: alpha of each, 0: without it.
+    double mixup = 0, cutmix = 0;
     // normalize_images, take_batch, augment_images: x = (u8/255 - mean) / stddev.
     std::array<float, 3> mean{}, stddev{1, 1, 1};
     // softmax_cross_entropy.
     float label_smoothing = 0;
-    bool class_weights = false, gradient = false;
+    bool class_weights = false, gradient = false, label_pairs = false;
     // softmax_cross_entropy multiplies gradients by control.loss_scale, check_gradients takes it out again,
     // commit_step adapts it (fp16).
     bool loss_scale = false;

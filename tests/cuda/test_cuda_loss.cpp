@@ -12,7 +12,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 
 struct Options {
     float smoothing = 0;
-    bool weights = false, gradient = true;
+    bool weights = false, gradient = true, pairs = false;
     DType type = DType::f32;
 };
 
@@ -21,9 +21,11 @@ OpDesc cross_entropy(std::int64_t n, std::int64_t classes, const Options& option
     d.label_smoothing = options.smoothing;
     d.class_weights = options.weights;
     d.gradient = options.gradient;
+    d.label_pairs = options.pairs;
     d.inputs = {
         {n, classes}, TensorDesc({n}, Layout::plain, DType::i32), TensorDesc({1}, Layout::plain, DType::i32)};
     if (options.weights) d.inputs.push_back({classes});
+    if (options.pairs) d.inputs.insert(d.inputs.end(), {d.inputs[1], {n}});
     d.outputs = {result_desc()};
     if (options.gradient) d.outputs.push_back(TensorDesc({n, classes}, Layout::any, options.type));
     return d;
@@ -40,6 +42,13 @@ std::vector<Values> inputs_of(const OpDesc& d, double count) {
         for (double& w : inputs[3]) w = std::abs(w) + 0.5;
         inputs[3] = stored_as(DType::f32, inputs[3]);
     }
+    if (d.label_pairs) {
+        inputs.insert(inputs.end(), 2, Values(n));
+        for (std::size_t i = 0; i < n; ++i) {
+            (inputs.end() - 2)->at(i) = static_cast<double>((i * 5 + 1) % classes);
+            inputs.back()[i] = static_cast<double>((i * 3 + 2) % 8) / 8;
+        }
+    }
     return inputs;
 }
 
@@ -55,6 +64,34 @@ TEST(CudaCrossEntropy, agrees_with_the_reference_for_any_number_of_classes) {
                     SCOPED_TRACE(to_string(d.inputs[0]));
                     expect_agrees(d, inputs_of(d, count), 4, machine);
                 }
+}
+
+TEST(CudaCrossEntropy, agrees_with_the_reference_for_pairs_of_labels) {
+    const Machine machine = emulated_machine();
+    for (const auto& [n, classes] :
+         {std::pair<std::int64_t, std::int64_t>{1, 2}, {9, 5}, {11, 33}, {5, 1000}})
+        for (const float smoothing : {0.0f, 0.1f})
+            for (const bool weights : {false, true})
+                for (const DType type : float_types) {
+                    const OpDesc d = cross_entropy(
+                        n, classes,
+                        {.smoothing = smoothing, .weights = weights, .pairs = true, .type = type});
+                    SCOPED_TRACE(to_string(d.inputs[0]));
+                    expect_agrees(d, inputs_of(d, static_cast<double>((n + 1) / 2)), 4, machine);
+                }
+    // With the loss scale's control before them.
+    OpDesc d = cross_entropy(5, 40, {.pairs = true, .type = DType::f16});
+    std::vector<Values> inputs = inputs_of(d, 5);
+    const std::vector<Values> expected = reference(d, inputs);
+    StepControl control{};
+    control.loss_scale = 1024;
+    const auto* bytes = reinterpret_cast<const unsigned char*>(&control);
+    d.loss_scale = true;
+    d.inputs.insert(d.inputs.begin() + 3, control_desc());
+    inputs.insert(inputs.begin() + 3, Values(bytes, bytes + sizeof control));
+    const Outcome out = run_op(d, inputs, machine);
+    for (std::size_t k = 0; k < expected[1].size(); ++k)
+        EXPECT_NEAR(out.outputs[1][k] / 1024, expected[1][k], std::abs(expected[1][k]) / 1024) << k;
 }
 
 TEST(CudaCrossEntropy, writes_the_gradient_in_every_type_or_none) {

@@ -223,14 +223,16 @@ void add_heads(std::vector<Case>& cases) {
         d.outputs.pop_back();
         cases.push_back({label(d, w, "_no_bias"), d});
     }
-    for (int flags = 0; flags < 8; ++flags) {
+    for (int flags = 0; flags < 16; ++flags) {
         OpDesc d{.kind = OpKind::softmax_cross_entropy};
         d.label_smoothing = flags & 1 ? 0.1f : 0.0f;
         d.class_weights = (flags & 2) != 0;
         d.gradient = (flags & 4) != 0;
+        d.label_pairs = (flags & 8) != 0;
         const TensorDesc logits{7, 11};
         d.inputs = {logits, with({7}, Layout::plain, DType::i32), with({1}, Layout::plain, DType::i32)};
         if (d.class_weights) d.inputs.push_back({11});
+        if (d.label_pairs) d.inputs.insert(d.inputs.end(), {d.inputs[1], {7}});
         d.outputs = {result_desc()};
         if (d.gradient) d.outputs.push_back(logits);
         cases.push_back({label(d, logits, "_" + std::to_string(flags)), d, false});
@@ -299,6 +301,13 @@ std::vector<Values> inputs_for(const Case& test, bool integers) {
             inputs[1][i] = static_cast<double>(i * 5 % static_cast<std::size_t>(d.inputs[0][1]));
         inputs[2] = {5};  // of 7 rows
         if (d.class_weights) positive(inputs[3]);
+        if (d.label_pairs) {
+            Values &labels2 = *(inputs.end() - 2), &share = inputs.back();
+            for (std::size_t i = 0; i < labels2.size(); ++i) {
+                labels2[i] = static_cast<double>((i * 3 + 2) % static_cast<std::size_t>(d.inputs[0][1]));
+                share[i] = static_cast<double>((i * 3 + 1) % 8) / 8;
+            }
+        }
     }
     return inputs;
 }

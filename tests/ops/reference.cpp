@@ -243,21 +243,30 @@ std::vector<Values> softmax_cross_entropy(const OpDesc& desc, const std::vector<
     const auto weight = [&](std::size_t c) { return desc.class_weights ? in[3][c] : 1.0; };
     double loss = 0, total = 0, weights = 0, correct = 0, correct5 = 0;
     for (std::size_t c = 0; c < classes; ++c) weights += weight(c);
-    for (std::size_t i = 0; i < count; ++i) total += weight(static_cast<std::size_t>(in[1][i]));
+    // Of mixed samples, what f says of each label, by its share.
+    const std::size_t pairs_at = in.size() - 2;
+    const auto share = [&](std::size_t i) { return desc.label_pairs ? in[pairs_at + 1][i] : 1.0; };
+    const auto both = [&](std::size_t i, const auto& f) {
+        const double first = f(static_cast<std::size_t>(in[1][i]));
+        if (!desc.label_pairs) return first;
+        return share(i) * first + (1 - share(i)) * f(static_cast<std::size_t>(in[pairs_at][i]));
+    };
+    for (std::size_t i = 0; i < count; ++i) total += both(i, weight);
     Values gradient = zeros(desc.inputs[0]);
     for (std::size_t i = 0; i < count; ++i) {
         const double* x = in[0].data() + i * classes;
-        const auto label = static_cast<std::size_t>(in[1][i]);
+        const auto label = static_cast<std::size_t>(in[share(i) < 0.5 ? pairs_at : 1][i]);
         double sum = 0;
         for (std::size_t c = 0; c < classes; ++c) sum += std::exp(x[c]);
         int better = 0;
         for (std::size_t c = 0; c < classes; ++c) {
             const double log_p = x[c] - std::log(sum);
             // The target distribution with its class weight.
-            const double q = ((1 - s) * (c == label) + s / all) * weight(c);
+            const double hard = both(i, [&](std::size_t t) { return static_cast<double>(c == t); });
+            const double q = ((1 - s) * hard + s / all) * weight(c);
             loss -= q * log_p;
             gradient[i * classes + c] =
-                (std::exp(log_p) * ((1 - s) * weight(label) + s / all * weights) - q) / total;
+                (std::exp(log_p) * ((1 - s) * both(i, weight) + s / all * weights) - q) / total;
             better += x[c] > x[label] || (x[c] == x[label] && c < label);
         }
         correct += better == 0;

@@ -12,6 +12,8 @@ cpu::Maker maker_of(OpKind kind) {
     switch (kind) {
         case OpKind::normalize_images:
             return cpu::make_normalize_images;
+        case OpKind::mix_batch:
+            return cpu::make_mix_batch;
         case OpKind::conv2d:
         case OpKind::conv2d_backward_data:
         case OpKind::conv2d_backward_weights:

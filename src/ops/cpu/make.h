@@ -20,6 +20,7 @@ struct Context {
 using Maker = MadeOp (*)(const OpDesc&, const Context&);
 
 MadeOp make_normalize_images(const OpDesc&, const Context&);
+MadeOp make_mix_batch(const OpDesc&, const Context&);
 MadeOp make_conv2d(const OpDesc&, const Context&);  // all three passes
 MadeOp make_batch_norm(const OpDesc&, const Context&);
 MadeOp make_batch_norm_backward(const OpDesc&, const Context&);

@@ -16,6 +16,8 @@ Maker maker_of(OpKind kind) {
             return make_take_batch;
         case OpKind::augment_images:
             return make_augment_images;
+        case OpKind::mix_batch:
+            return make_mix_batch;
         case OpKind::conv2d:
         case OpKind::conv2d_backward_data:
         case OpKind::conv2d_backward_weights:
