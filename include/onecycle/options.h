@@ -56,6 +56,7 @@ struct TrainOptions {
     std::optional<double> weight_decay{};  // empty: default_weight_decay()
     bool decay_norm_and_bias = false;
     double label_smoothing = 0;
+    double mixup = 0, cutmix = 0;  // alpha of each; 0: without it. With both, each image takes one of the two
     bool balanced_class_weights = false;  // --class-weights balanced: n / (classes * n_class)
     double clip_norm = 0;                 // above 0: the gradient's global norm is at most this
     int accumulate = 1;                   // batches per update

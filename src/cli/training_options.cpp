@@ -73,6 +73,13 @@ void declare_images(Arguments& a, TrainOptions& o) {
             to_string(policy) + ": " + describe(policy) + (policy == AugmentPolicy::strong ? "" : "; ");
     a.value("--augment", "NAME", to_string(o.augment), augment,
             [&o](const std::string& text) { o.augment = parse_augment(text); });
+    a.number("--mixup", o.mixup,
+             "alpha of mixup: training images are mixed in pairs, and their labels with them; 0.4 is usual, "
+             "0: off");
+    a.number("--cutmix", o.cutmix,
+             "alpha of cutmix: a part of each training image comes from another; 1 is usual, 0: off. With "
+             "both, each "
+             "image takes one of the two. The training loss is then of mixed images");
     a.number("--crop-pct", o.crop_pct, "evaluation: the short side becomes size / this, then a centre crop");
     a.value("--mean", "R,G,B", shown(o.mean), "subtracted from pixels in 0..1",
             [&o](const std::string& text) { o.mean = parse_triple("--mean", text); });

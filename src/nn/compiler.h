@@ -79,6 +79,7 @@ class ProgramBuilder {
     std::vector<ForwardUnit> units;
     std::vector<BatchStatistics> statistics;
     int logits = -1, logits_gradient = -1;
+    int labels2 = -1, label_weight = -1;  // of mixed samples
 
   private:
     std::vector<int> parameter_buffers_, gradient_buffers_;

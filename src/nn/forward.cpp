@@ -114,9 +114,39 @@ class Forward {
             program.images = builder_.add_buffer("images", images, Space::input, 0);
             program.input_bytes = images.bytes();
             builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
+            if (program.key.mode != Mode::predict) {
+                program.labels = host_buffer("labels", batch);
+                program.count = host_buffer("count", 1);
+            }
         }
+        finish_input(i, x);
+    }
+
+    // Of i32, behind the images that the host hands over.
+    int host_buffer(const std::string& name, std::int64_t n) {
+        Program& program = builder_.program;
+        program.input_bytes = (program.input_bytes + 63) / 64 * 64;
+        const int buffer = builder_.add_buffer(name, TensorDesc({n}, Layout::plain, DType::i32), Space::input,
+                                               program.input_bytes);
+        program.input_bytes += static_cast<std::size_t>(n) * 4;
+        return buffer;
+    }
+
+    // The batch is in x, labels and count.
+    void finish_input(int i, int x) {
+        Program& program = builder_.program;
         values_[static_cast<std::size_t>(i)] = x;
         done_[static_cast<std::size_t>(i)] = true;
+        if (!training() || program.key.mixup + program.key.cutmix == 0) return;
+        const std::int64_t batch = program.key.batch;
+        builder_.labels2 = builder_.add_buffer("labels2", TensorDesc({batch}, Layout::plain, DType::i32));
+        builder_.label_weight = builder_.add_buffer("label_weight", {batch});
+        OpDesc desc{.kind = OpKind::mix_batch};
+        desc.mixup = program.key.mixup;
+        desc.cutmix = program.key.cutmix;
+        desc.seed = program.key.seed;
+        builder_.add_step("mix", Phase::forward, desc, {x, program.labels, program.count, builder_.control()},
+                          {x, builder_.labels2, builder_.label_weight});
     }
 
     void lower_resident_input(int i, const ResidentInput& resident) {
@@ -145,8 +175,7 @@ class Forward {
         const int x = free_activation("input", layer(i));
         builder_.add_step("augment", Phase::forward, desc, {table, pixels, builder_.control()},
                           {x, program.labels, program.count});
-        values_[static_cast<std::size_t>(i)] = x;
-        done_[static_cast<std::size_t>(i)] = true;
+        finish_input(i, x);
     }
 
     // An activation whose layout the operation chooses.
@@ -407,23 +436,13 @@ void add_loss(ProgramBuilder& builder) {
                          {program.probabilities});
         return;
     }
-    const auto host_buffer = [&](const std::string& name, std::int64_t n) {
-        program.input_bytes = (program.input_bytes + 63) / 64 * 64;
-        const int buffer = builder.add_buffer(name, TensorDesc({n}, Layout::plain, DType::i32), Space::input,
-                                              program.input_bytes);
-        program.input_bytes += static_cast<std::size_t>(n) * 4;
-        return buffer;
-    };
-    if (program.labels < 0) {  // not made by the input's operation
-        program.labels = host_buffer("labels", batch);
-        program.count = host_buffer("count", 1);
-    }
     program.result =
         builder.add_buffer("result", TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8));
     OpDesc desc{.kind = OpKind::softmax_cross_entropy,
                 .label_smoothing = program.key.label_smoothing,
                 .class_weights = program.key.class_weights,
                 .gradient = program.key.mode == Mode::train,
+                .label_pairs = builder.labels2 >= 0,
                 .loss_scale = program.key.mode == Mode::train && builder.layout.compute == DType::f16};
     std::vector<int> inputs = {builder.logits, program.labels, program.count}, outputs = {program.result};
     if (desc.class_weights) {
@@ -431,6 +450,7 @@ void add_loss(ProgramBuilder& builder) {
         inputs.push_back(program.class_weights);
     }
     if (desc.loss_scale) inputs.push_back(builder.control());
+    if (desc.label_pairs) inputs.insert(inputs.end(), {builder.labels2, builder.label_weight});
     if (desc.gradient) {
         builder.logits_gradient =
             builder.add_buffer("grad " + builder.name(builder.logits),

@@ -62,7 +62,8 @@ struct ProgramKey {
     OptimizerOptions optimizer;
     Frozen frozen;
     std::vector<double> group_rates;  // factor of each group's learning rate; empty: 1
-    std::uint64_t seed = 0;           // of dropout
+    double mixup = 0, cutmix = 0;     // alpha of each, in training; 0: without it
+    std::uint64_t seed = 0;           // of dropout, mixup and cutmix
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
     int input_slots = 0;  // batches that the host hands over ahead; 0: one, in order with the launches
     std::optional<ResidentInput> resident;  // where training batches come from; else the host hands them over

@@ -84,6 +84,10 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             return once - in(0) - in(1) + images * (in(0) + shown * in(1)) +
                    (desc.view.strong ? 3 * views : 0);
         }
+        case OpKind::mix_batch: {  // pairs with two boxes: what neither has is left alone, 47 % at alpha 1
+            const double two_boxes = desc.cutmix == 0 ? 0 : desc.mixup > 0 ? 0.25 : 1;
+            return once - 0.47 * two_boxes * (in(0) + out(0));
+        }
         case OpKind::conv2d:
             return once - unread(desc, desc.inputs[0]);
         case OpKind::conv2d_backward_weights:

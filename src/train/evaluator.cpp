@@ -19,6 +19,7 @@ double ratio(std::int64_t part, std::int64_t whole) {
 ProgramKey in_mode(ProgramKey key, Mode mode) {
     key.mode = mode;
     key.label_smoothing = 0;
+    key.mixup = key.cutmix = 0;
     key.class_weights = false;
     key.optimizer = {};
     key.frozen = {};

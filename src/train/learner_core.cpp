@@ -71,6 +71,8 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
     ProgramKey key;
     key.batch = batch;
     key.label_smoothing = static_cast<float>(options.label_smoothing);
+    key.mixup = options.mixup;
+    key.cutmix = options.cutmix;
     key.class_weights = options.balanced_class_weights;
     std::copy(options.mean.begin(), options.mean.end(), key.mean.begin());
     std::copy(options.stddev.begin(), options.stddev.end(), key.stddev.begin());

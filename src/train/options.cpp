@@ -14,6 +14,9 @@ namespace onecycle {
 
 namespace {
 
+// Of the alpha of mixup and cutmix: every two images are then mixed nearly half and half.
+constexpr double largest_mix_alpha = 1000;
+
 [[noreturn]] void refuse(const std::string& option, const std::string& why, const std::string& fix) {
     throw Error(ErrorKind::usage, "option not usable", option, why, fix);
 }
@@ -83,6 +86,10 @@ void check_learning(const TrainOptions& o) {
     require(o.beta2 >= 0 && o.beta2 < 1, "--beta2", o.beta2, "it must be at least 0 and below 1",
             "0.99 is the default");
     require(o.eps > 0 && std::isfinite(o.eps), "--eps", o.eps, "it must be above 0", "1e-5 is the default");
+    require(o.mixup >= 0 && o.mixup <= largest_mix_alpha, "--mixup", o.mixup,
+            "it must be 0 (off) or above, up to 1000", "0.4 is usual");
+    require(o.cutmix >= 0 && o.cutmix <= largest_mix_alpha, "--cutmix", o.cutmix,
+            "it must be 0 (off) or above, up to 1000", "1 is usual");
     require(o.label_smoothing >= 0 && o.label_smoothing < 1, "--label-smoothing", o.label_smoothing,
             "it must be at least 0 and below 1", "0.1 is common");
     require(o.clip_norm >= 0 && std::isfinite(o.clip_norm), "--clip-norm", o.clip_norm,

@@ -51,6 +51,8 @@ void each_option(Options& o, Visit&& visit) {
     visit("weight_decay", o.weight_decay);
     visit("decay_norm_and_bias", o.decay_norm_and_bias);
     visit("label_smoothing", o.label_smoothing);
+    visit("mixup", o.mixup);
+    visit("cutmix", o.cutmix);
     visit("class_weights", o.balanced_class_weights);
     visit("clip_norm", o.clip_norm);
     visit("accumulate", o.accumulate);

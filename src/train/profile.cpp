@@ -76,6 +76,8 @@ Program compile_step(const ProfileOptions& options, const Network& network, cons
     key.batch = options.train.batch_size;
     key.optimizer = optimizer_options(options.train);
     key.label_smoothing = static_cast<float>(options.train.label_smoothing);
+    key.mixup = options.train.mixup;
+    key.cutmix = options.train.cutmix;
     key.frozen = {parse_freeze(options.train.freeze), options.train.freeze_bn};
     return compile(network, layout, backend, key);
 }

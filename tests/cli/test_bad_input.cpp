@@ -106,6 +106,8 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
         {"--momentum", {"1", "-0.1", "0.95:0.85", "a:b", "0.8:", ""}},
         {"--weight-decay", {"-1", "nan", "abc"}},
         {"--label-smoothing", {"1", "-0.1", "abc"}},
+        {"--mixup", {"-0.1", "nan", "inf", "1001", "abc", ""}},
+        {"--cutmix", {"-1", "nan", "inf", "1e9", "abc", ""}},
         {"--augment", {"heavy", ""}},
         {"--stem", {"tiny"}},
         {"--class-weights", {"heavy"}},

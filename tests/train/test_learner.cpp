@@ -214,6 +214,49 @@ TEST(Learner, an_update_of_two_batches_counts_once) {
     EXPECT_EQ(steps, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}));
 }
 
+// Evaluation sees the images as they are; what training sees of them shows in its loss.
+TEST(Learner, mixes_training_images_alone) {
+    TrainOptions options = tiny_options();
+    options.epochs = 1;
+    double first_loss = 0;
+    const auto first_of = [&](const StepReport& report) {
+        if (report.step == 0) first_loss = report.loss;
+    };
+    double plain = 0;
+    std::set<double> first_losses;
+    for (const auto& [mixup, cutmix] : {std::pair{0.0, 0.0}, {0.4, 0.0}, {0.0, 1.0}, {0.4, 1.0}}) {
+        options.mixup = mixup;
+        options.cutmix = cutmix;
+        Learner learner(tiny_dataset(), options, {.on_step = first_of});
+        const double loss = learner.evaluate().loss;
+        if (first_losses.empty()) plain = loss;
+        EXPECT_EQ(loss, plain);
+        learner.fit();
+        first_losses.insert(first_loss);
+    }
+    EXPECT_EQ(first_losses.size(), 4u);
+}
+
+TEST(Learner, learns_from_images_that_are_all_mixed) {
+    const TemporaryFolder folder;
+    const std::string images = folder / "images";
+    make_demo_data(images, {.classes = 3, .images_per_class = 60, .size = 40});
+    TrainOptions options = tiny_options();
+    options.data = images;
+    options.augment = AugmentPolicy::flip;
+    options.batch_size = 16;
+    options.epochs = 8;
+    options.optimizer = OptimizerKind::adamw;
+    options.max_lr = 0.001;
+    options.mixup = 0.4;
+    options.cutmix = 1;
+    const Dataset dataset = open_dataset(images);
+    Learner learner(dataset, options);
+    const FitResult result = learner.fit();
+    EXPECT_LT(result.epochs.back().train_loss, 0.9 * result.epochs.front().train_loss);
+    EXPECT_GT(learner.evaluate(dataset.train).accuracy, 0.55) << "a third is chance";
+}
+
 TEST(Learner, divergence_names_step_and_tensor_and_keeps_the_last_checkpoint) {
     const TemporaryFolder folder;
     TrainOptions options = tiny_options();

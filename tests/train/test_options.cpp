@@ -30,6 +30,8 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
                          .momentum = MomentumRange{0.8, 0.9},
                          .optimizer = OptimizerKind::adamw,
                          .weight_decay = 0.05,
+                         .mixup = 0.2,
+                         .cutmix = 0.5,
                          .balanced_class_weights = true,
                          .clip_norm = 1,
                          .accumulate = 2,
@@ -124,6 +126,8 @@ TEST(Options, what_is_out_of_range_is_refused_by_name) {
     refused({.optimizer = OptimizerKind::adam, .nesterov = true}, "--nesterov");
     refused({.weight_decay = -1}, "--weight-decay");
     refused({.label_smoothing = 1}, "--label-smoothing");
+    refused({.mixup = -0.1}, "--mixup");
+    refused({.cutmix = std::numeric_limits<double>::infinity()}, "--cutmix");
     refused({.accumulate = 0}, "--accumulate");
     refused({.ema = 1}, "--ema");
     refused({.threads = -1}, "--threads");

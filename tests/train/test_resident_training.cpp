@@ -34,6 +34,8 @@ TEST(ResidentTraining, equals_training_that_the_host_feeds_bit_for_bit) {
         for (const char* input : {"stream", "resident"}) {
             TrainOptions options = emulated_options(input);
             options.augment = augment;
+            options.mixup = 0.4;
+            options.cutmix = augment == AugmentPolicy::strong ? 1 : 0;
             Learner learner(tiny_dataset(), options);
             EXPECT_EQ(learner.options().input, input);
             learner.fit();
@@ -50,6 +52,8 @@ TEST(ResidentTraining, the_range_test_too_over_epochs_that_end_with_a_part_updat
         TrainOptions options = emulated_options(input);
         options.batch_size = 3;
         options.accumulate = 4;
+        options.mixup = 0.4;
+        options.cutmix = 1;
         Learner learner(tiny_dataset(), options);
         const RangeTestResult test = learner.find({.start_lr = 1e-3, .end_lr = 1e-2, .steps = 3});
         EXPECT_EQ(test.digest_before, test.digest_after);
@@ -64,6 +68,7 @@ TEST(ResidentTraining, resumed_in_mid_epoch_ends_with_the_same_bytes) {
     TrainOptions options = emulated_options("resident");
     options.batch_size = 5;
     options.accumulate = 2;  // three updates an epoch
+    options.cutmix = 1;
     options.checkpoint_every = 1;
     const std::string whole = folder / "whole", killed = folder / "killed";
     const auto copy_at = [&](const StepReport& report) {

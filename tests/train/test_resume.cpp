@@ -70,6 +70,8 @@ TrainOptions everything_on() {
     options.max_lr = 0.003;
     options.clip_norm = 1;
     options.label_smoothing = 0.1;
+    options.mixup = 0.4;
+    options.cutmix = 1;
     return options;
 }
 
@@ -165,6 +167,8 @@ TEST(Resume, on_emulated_cuda_is_bit_exact_too) {
     options.device = "emulated";
     options.precision = "fp16";
     options.input = "stream";  // test_resident_training continues from images on the device
+    options.mixup = 0.4;
+    options.cutmix = 1;
     int left = -1;
     const auto fit = [&](const std::string& path, int stop_after) {
         left = stop_after;
@@ -203,7 +207,10 @@ TEST(Resume, refuses_what_would_change_the_result_by_name) {
     TrainOptions longer = options;
     longer.epochs = 2;
     longer.label_smoothing = 0.1;
-    expect_error(tiny_dataset(), longer, 2, "--epochs, --label-smoothing would change the result");
+    longer.mixup = 0.4;
+    longer.cutmix = 1;
+    expect_error(tiny_dataset(), longer, 2,
+                 "--epochs, --label-smoothing, --mixup, --cutmix would change the result");
     Dataset smaller = tiny_dataset();
     smaller.train.pop_back();
     expect_error(smaller, options, 3, "its images are not those that the run began with");
