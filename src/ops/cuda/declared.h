@@ -46,11 +46,11 @@ class DeclaredOperation {
     DeclaredOperation& operator=(const DeclaredOperation&) = delete;
 
   private:
-    // Those of the update read what they write, or write parts of it.
+    // Those of the update, and counts, read what they write, or write parts of it.
     static bool updates_in_place(OpKind kind) {
-        return kind == OpKind::accumulate_gradients || kind == OpKind::update_parameters ||
-               kind == OpKind::update_statistics || kind == OpKind::update_average ||
-               kind == OpKind::commit_step || kind == OpKind::add_metrics;
+        return kind == OpKind::confusion || kind == OpKind::accumulate_gradients ||
+               kind == OpKind::update_parameters || kind == OpKind::update_statistics ||
+               kind == OpKind::update_average || kind == OpKind::commit_step || kind == OpKind::add_metrics;
     }
 };
 
