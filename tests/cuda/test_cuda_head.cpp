@@ -85,6 +85,11 @@ TEST(CudaConcatPool, has_the_same_bits_whatever_the_order_of_blocks) {
     }
 }
 
+TEST(CudaConcatPool, goes_on_to_further_tiles_when_there_are_more_than_blocks) {
+    const TensorDesc x = activation({8200, 1, 1, 2}, DType::f32);
+    expect_agrees(pool_of(x), {random_values(x, 1)}, 20, emulated_machine());
+}
+
 TEST(CudaDropout, agrees_with_the_reference_in_every_type_and_at_odd_sizes) {
     const Machine machine = emulated_machine();
     for (DType type : float_types)
