@@ -20,30 +20,60 @@ std::string quoted(const std::string& name) {
     return "'" + name + "'";
 }
 
-// nlohmann keeps the last of two equal keys; two readers that disagree on which counts are a trap.
-json parse_strictly(std::string_view text) {
-    std::vector<std::set<std::string>> keys;  // of the objects that are open
-    const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-        if (depth > 4) refuse("the header is nested too deeply");
-        switch (event) {
-            case json::parse_event_t::object_start:
-                keys.emplace_back();
-                break;
-            case json::parse_event_t::object_end:
-                keys.pop_back();
-                break;
-            case json::parse_event_t::key:
-                if (!keys.back().insert(parsed.get<std::string>()).second) {
-                    refuse("the header has the name " + quoted(parsed.get<std::string>()) + " twice");
-                }
-                break;
-            default:
-                break;
-        }
+// What json::parse does not look at, in a pass before it that builds nothing: nlohmann keeps the last of two equal keys, and
+// two readers that disagree on which counts are a trap. (Its parser with a callback could tell, in a time that grows with
+// the square of the number of tensors.)
+class StrictKeys : public nlohmann::json_sax<json> {
+  public:
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(number_integer_t) override { return true; }
+    bool number_unsigned(number_unsigned_t) override { return true; }
+    bool number_float(number_float_t, const string_t&) override { return true; }
+    bool string(string_t&) override { return true; }
+    bool binary(binary_t&) override { return true; }
+    bool start_object(std::size_t) override {
+        open();
+        keys_.emplace_back();
         return true;
-    };
+    }
+    bool end_object() override {
+        keys_.pop_back();
+        --depth_;
+        return true;
+    }
+    bool start_array(std::size_t) override {
+        open();
+        return true;
+    }
+    bool end_array() override {
+        --depth_;
+        return true;
+    }
+    bool key(string_t& key) override {
+        const std::string& name = key;
+        if (!keys_.back().insert(name).second) refuse("the header has the name " + quoted(name) + " twice");
+        if (keys_.size() == 1 && keys_.back().size() > max_tensors)
+            refuse("the header names too many tensors");
+        return true;
+    }
+    bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+        refuse("the header is not valid JSON");
+    }
+
+  private:
+    void open() {
+        if (++depth_ > 4) refuse("the header is nested too deeply");
+    }
+    std::vector<std::set<std::string>> keys_;  // of the objects that are open
+    int depth_ = 0;
+};
+
+json parse_strictly(std::string_view text) {
     try {
-        return json::parse(text.begin(), text.end(), check);
+        StrictKeys strict;
+        json::sax_parse(text.begin(), text.end(), &strict);
+        return json::parse(text.begin(), text.end());
     } catch (const json::exception&) {
         refuse("the header is not valid JSON");
     }
@@ -119,7 +149,6 @@ std::uint64_t bytes_of(StoredType type, const std::vector<std::int64_t>& shape) 
 SafetensorsHeader parse_header(std::string_view text, std::uint64_t data_bytes) {
     const json root = parse_strictly(text);
     if (!root.is_object()) refuse("the header is no JSON object");
-    if (root.size() > max_tensors) refuse("the header names too many tensors");
     SafetensorsHeader header;
     for (const auto& [name, entry] : root.items()) {
         if (name == "__metadata__") {

@@ -136,6 +136,24 @@ TEST(Safetensors, a_damaged_tensor_is_named_when_it_is_read) {
     }
 }
 
+// Empty tensors cost nothing but their names. Takes no longer than its size: a reader whose time grows with the square
+// of it is not done before the test's limit.
+TEST(Safetensors, a_hundred_thousand_names_are_read_and_one_more_is_refused) {
+    std::string entries;
+    for (int i = 0; i < 100'000; ++i)
+        entries += "\"" + std::to_string(i) + R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},)";
+    SimulatedFileSystem fs;
+    put_header(fs, "{" + entries.substr(0, entries.size() - 1) + "}", 0);
+    EXPECT_EQ(SafetensorsFile("file", fs).tensors().size(), 100'000u);
+    put_header(fs, "{" + entries + R"("x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})", 0);
+    try {
+        SafetensorsFile("file", fs);
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find("too many tensors"), std::string::npos) << error.what();
+    }
+}
+
 TEST(Safetensors, malformed_headers_are_refused_with_the_reason) {
     const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
     const std::string deep = std::string(100'000, '[');
