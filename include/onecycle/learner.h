@@ -41,6 +41,7 @@ struct StepReport {
     double lr = 0, momentum = 0;         // as used
     double images_per_second = 0;        // of the last steps
     double seconds_left = 0;             // estimate, evaluations included
+    int size = 0;  // of the images, in pixels, where TrainOptions::sizes has several; else 0
 };
 
 // A row of metrics.csv.
@@ -116,12 +117,14 @@ class Learner {
     // last checkpoint stays. Throws Error(data) when the images are not those of the checkpoint.
     FitResult fit(const FitOptions& options = {});
 
-    // With the weights that count (the moving average, when on). Throws Interrupted when stopped.
+    // With the weights that count (the moving average, when on), at the size of the last epoch (with
+    // TrainOptions::sizes, before any: the first). Throws Interrupted when stopped.
     Evaluation evaluate(const std::vector<Sample>& samples);
     Evaluation evaluate();  // the evaluation side
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
 
-    // Writes the weights that count as a model file (no moments): torchvision's names, classes, conventions.
+    // Writes the weights that count as a model file (no moments): torchvision's names, classes, conventions (the size
+    // is that of evaluate()).
     void save(const std::string& path) const;
 
     // Digest of everything that training carries from one update to the next.

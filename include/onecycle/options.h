@@ -15,6 +15,12 @@
 
 namespace onecycle {
 
+// A part of a training: so many epochs see images of this size.
+struct SizedEpochs {
+    int size = 0;  // pixels, square
+    std::int64_t epochs = 0;
+};
+
 // Named as the command line's options (`batch_size` is --batch-size, `stddev` --std), with the same defaults.
 // A member left empty takes the default that depends on others; resolved() fills those in.
 struct TrainOptions {
@@ -35,6 +41,9 @@ struct TrainOptions {
 
     // What it sees.
     int size = 224;  // pixels, square
+    // Progressive resizing: the parts of the training, whose epochs sum to `epochs`; `size` is the last part's. One
+    // schedule runs over all. A stage before (`freeze_epochs`) sees the first part's size. Empty: all see `size`.
+    std::vector<SizedEpochs> sizes{};
     AugmentPolicy augment = AugmentPolicy::standard;
     double crop_pct = 0.875;
     std::array<double, 3> mean{0.485, 0.456, 0.406};  // of red, green, blue in 0..1
@@ -91,6 +100,9 @@ Head parse_head(const std::string& name);  // linear, fastai; else Error(usage)
 std::string to_string(Head head);
 // How many parts of a ResNet `--freeze` takes: 0 for none, 2 for layer1, 5 for body. Throws Error(usage).
 int parse_freeze(const std::string& name);
+// "64:2,128:3", SIZE:EPOCHS for each part in order. Throws Error(usage).
+std::vector<SizedEpochs> parse_sizes(const std::string& text);
+std::string to_string(const std::vector<SizedEpochs>& sizes);
 Stem parse_stem(const std::string& name);  // imagenet, small; else Error(usage)
 std::string to_string(Stem stem);
 

@@ -62,7 +62,8 @@ class Find : public Verb {
         declare_console_options(a, console_options_, true);
     }
 
-    int run(const Arguments&, Console& console) override {
+    int run(const Arguments& arguments, Console& console) override {
+        settle_sizes(arguments, options_);
         make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
         check(options_);
         if (!from_csv_.empty()) {

@@ -53,6 +53,7 @@ void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) 
 
 int TrainingVerb::run(const Arguments& arguments, Console& console) {
     require_data(options_.data, name_);
+    settle_sizes(arguments, options_);
     if (resume_.empty()) {
         prepare(arguments, console, options_);
         options_ = resolved(options_);

@@ -66,6 +66,12 @@ void declare_images(Arguments& a, TrainOptions& o) {
     a.number("--valid-fraction", o.valid_fraction,
              "of each class, for evaluation, when DATA has no val, valid or test folder");
     a.whole("--size", o.size, "pixels, square");
+    a.value(
+        "--sizes", "SIZE:EPOCHS,...", to_string(o.sizes),
+        "progressive resizing, as 64:2,128:3 for two epochs of 64 pixels and then three of 128, under one "
+        "schedule; the epochs make up --epochs. finetune: of its last stage; the one before takes the first "
+        "size, and so does the range test",
+        [&o](const std::string& text) { o.sizes = parse_sizes(text); });
     std::string augment = "how training images are varied. ";
     for (const auto policy :
          {AugmentPolicy::none, AugmentPolicy::flip, AugmentPolicy::standard, AugmentPolicy::strong})
@@ -231,6 +237,20 @@ void declare_training_options(Arguments& arguments, TrainOptions& options) {
     declare_stages(arguments, options);
     declare_images(arguments, options);
     declare_running(arguments, options);
+}
+
+void settle_sizes(const Arguments& arguments, TrainOptions& o) {
+    if (!arguments.given("--sizes")) {
+        if (arguments.given("--size")) o.sizes.clear();  // those of --config
+        return;
+    }
+    if (arguments.given("--size"))
+        throw Error(ErrorKind::usage, "bad option", "--sizes with --size", "the list says every size",
+                    "leave one of them out");
+    o.size = o.sizes.back().size;
+    if (arguments.given("--epochs")) return;
+    o.epochs = 0;
+    for (const SizedEpochs& part : o.sizes) o.epochs += part.epochs;
 }
 
 void declare_schedule_options(Arguments& arguments, PolicyOptions& options) {

@@ -24,6 +24,9 @@ TrainOptions options_of_run(const std::string& run);
 // Everything but DATA. `options` holds the defaults.
 void declare_training_options(Arguments& arguments, TrainOptions& options);
 
+// What --size, --sizes and --epochs say together. Call it before the options are used.
+void settle_sizes(const Arguments& arguments, TrainOptions& options);
+
 // --epochs, --policy and what belongs to policies, --momentum: for `plan`.
 void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
 

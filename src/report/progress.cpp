@@ -11,8 +11,9 @@ namespace onecycle {
 namespace {
 
 std::string heading(const StepReport& r) {
-    return r.activity == StepReport::Activity::find ? "find"
-                                                    : fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
+    return (r.activity == StepReport::Activity::find ? "find"
+                                                     : fmt::format("epoch {}/{}", r.epoch + 1, r.epochs)) +
+           (r.size ? fmt::format(" {} px", r.size) : "");
 }
 
 std::string figures(const StepReport& r) {

@@ -32,6 +32,16 @@ std::string counted(std::int64_t n, const char* thing) {
     return fmt::format("{} {}{}", n, thing, n == 1 ? "" : "s");
 }
 
+std::string sizes_line(const TrainOptions& options) {
+    std::string line;
+    for (const SizedEpochs& part : sizes_of(options))
+        line += fmt::format(
+            "{} of {} px",
+            line.empty() ? counted(part.epochs, "epoch") : ", then " + std::to_string(part.epochs),
+            part.size);
+    return line;
+}
+
 std::string few_steps_line(const LearnerCore& core, std::int64_t steps) {
     const std::int64_t epochs = (few_steps + core.steps_per_epoch() - 1) / core.steps_per_epoch();
     return fmt::format(
@@ -58,8 +68,9 @@ std::vector<std::string> describe(const LearnerCore& core) {
     lines.push_back(classes_line(core));
     lines.push_back(fmt::format("{}, {:.1f} million parameters, {}; {} px, batch {}{}, {}, on {}", o.arch,
                                 static_cast<double>(core.network.parameter_count()) / 1e6,
-                                o.init == "random" ? "from scratch" : "from " + printable(o.init), o.size,
-                                core.step.batch(), o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
+                                o.init == "random" ? "from scratch" : "from " + printable(o.init),
+                                core.size(), core.step.batch(),
+                                o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
                                 to_string(o.optimizer), core.engine.device->name()));
     lines.push_back(fmt::format("{} of {}: {}", counted(all_epochs(o), "epoch"),
                                 counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
@@ -68,10 +79,12 @@ std::vector<std::string> describe(const LearnerCore& core) {
                                     counted(o.freeze_epochs, "epoch"),
                                     o.freeze_bn ? "" : " and the body's batch norms",
                                     o.freeze == "none" ? "of everything" : "of all but " + o.freeze));
+    if (!o.sizes.empty()) lines.push_back(sizes_line(o));
     if (steps < few_steps) lines.push_back(few_steps_line(core, steps));
-    if (o.size < 64 && o.stem == Stem::imagenet)
+    const int smallest = std::ranges::min(sizes_of(o), {}, &SizedEpochs::size).size;
+    if (smallest < 64 && o.stem == Stem::imagenet)
         lines.push_back(
-            fmt::format("images of {} px lose most detail in the imagenet stem: try --stem small", o.size));
+            fmt::format("images of {} px lose most detail in the imagenet stem: try --stem small", smallest));
     return lines;
 }
 
@@ -95,6 +108,18 @@ void Pace::step_done() {
     last_ = now;
 }
 
+double epochs_left(const LearnerCore& core, std::int64_t epoch) {
+    std::int64_t end = 0;
+    double left = 0;
+    for (const SizedEpochs& part : sizes_of(core.options)) {
+        const std::int64_t begin = std::max(end, epoch);
+        end += part.epochs;
+        const double side = static_cast<double>(part.size) / core.size();
+        if (begin < end) left += static_cast<double>(end - begin) * side * side;
+    }
+    return left;
+}
+
 double evaluation_seconds(const LearnerCore& core, double seconds_per_step) {
     return seconds_per_step / 3 * static_cast<double>(core.dataset.valid.size()) /
            static_cast<double>(core.images_per_step());
@@ -107,16 +132,15 @@ void give_time_estimate(LearnerCore& core, const Pace& pace, std::int64_t find_s
     const TrainOptions& o = core.options;
     const double step = pace.seconds_per_step();
     const double find = step * static_cast<double>(find_steps);
-    const double train =
-        static_cast<double>(all_epochs(o)) *
-        (step * static_cast<double>(core.steps_per_epoch()) + evaluation_seconds(core, step));
+    const double train = epochs_left(core, 0) * (step * static_cast<double>(core.steps_per_epoch()) +
+                                                 evaluation_seconds(core, step));
     std::string line = fmt::format("{:.2g} s a step: ", step);
     if (find_steps) line += fmt::format("about {} for the range test and ", duration_text(find));
     line += fmt::format("about {} for training, on this machine", duration_text(train));
     core.log(LogLevel::info, line);
     if (find + train <= long_training) return;
     const int smallest = o.stem == Stem::imagenet ? 64 : 32;
-    if (const int size = size_within(o.size, smallest, find + train, long_training))
+    if (const int size = o.sizes.empty() ? size_within(o.size, smallest, find + train, long_training) : 0)
         core.log(LogLevel::info, fmt::format("--size {} would bring it below 10 minutes", size));
     else
         core.log(LogLevel::info, "fewer --epochs or a smaller --arch would shorten it");

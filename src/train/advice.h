@@ -38,6 +38,9 @@ class Pace {
 // Says once, when the first steps are done, how long range test and training take on this machine.
 void give_time_estimate(LearnerCore& core, const Pace& pace, std::int64_t find_steps);
 
+// The epochs from `epoch` to the end, in the time of one at the present size: it goes with the square of the side.
+double epochs_left(const LearnerCore& core, std::int64_t epoch);
+
 // Seconds that one evaluation takes when a training step takes `seconds_per_step`: a forward pass is about a
 // third of a step.
 double evaluation_seconds(const LearnerCore& core, double seconds_per_step);

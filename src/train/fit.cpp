@@ -85,6 +85,7 @@ class Fit {
             if (stage_ + 1 < stages_.size() && epoch_ == stages_[stage_ + 1].first_epoch)
                 begin_stage(stage_ + 1);
             if (result_.signal) break;
+            use_size();
             if (step_ < epoch_end()) train();
             if (result_.signal) break;
             if (step_ == epoch_end()) {
@@ -145,7 +146,17 @@ class Fit {
 
     void enter_stage(std::size_t stage) {
         stage_ = stage;
-        core_.use_stage(stages_[stage]);
+        core_.use(stages_[stage], size_of_epoch(core_.options, epoch_));
+    }
+
+    // The epoch's, where sizes are progressive.
+    void use_size() {
+        const int size = size_of_epoch(core_.options, epoch_);
+        if (size == core_.size()) return;
+        core_.use(stages_[stage_], size);
+        pace_ = {};
+        evaluation_seconds_ = 0;
+        core_.log(LogLevel::info, fmt::format("images of {} px now", size));
     }
 
     // The stage's schedule, from update `step_` on.
@@ -346,6 +357,7 @@ class Fit {
         const double seconds = pace_.seconds_per_step();
         const double evaluation =
             evaluation_seconds_ > 0 ? evaluation_seconds_ : evaluation_seconds(core_, seconds);
+        const double left = epochs_left(core_, epoch_);
         core_.observer.on_step(
             {.activity = StepReport::Activity::train,
              .step = entry.update,
@@ -357,8 +369,10 @@ class Fit {
              .lr = entry.learning_rate,
              .momentum = entry.momentum,
              .images_per_second = seconds > 0 ? static_cast<double>(core_.images_per_step()) / seconds : 0,
-             .seconds_left = seconds * static_cast<double>(steps_ - step_) +
-                             evaluation * static_cast<double>(all_epochs(core_.options) - epoch_)});
+             .seconds_left = seconds * (left * static_cast<double>(steps_per_epoch_) -
+                                        static_cast<double>(step_ - epoch_ * steps_per_epoch_)) +
+                             evaluation * left,
+             .size = core_.options.sizes.empty() ? 0 : core_.size()});
     }
 
     std::string tensor_name(std::int32_t first_bad) const {
@@ -414,12 +428,14 @@ class Fit {
         if (core_.observer.on_epoch) core_.observer.on_epoch(row);
     }
 
-    // Best is the highest accuracy, then the lower loss, then the later epoch.
+    // Best is the highest accuracy, then the lower loss, then the later epoch; among those of one size: a model is
+    // used at the size that it was last trained for.
     void compare_with_best(EpochReport& row) {
         const auto loss_of = [](const EpochReport& r) {
             return std::isnan(r.valid_loss) ? HUGE_VAL : r.valid_loss;
         };
-        row.best = !result_.best_epoch || row.accuracy > best_.accuracy ||
+        const auto size_of = [&](const EpochReport& r) { return size_of_epoch(core_.options, r.epoch); };
+        row.best = !result_.best_epoch || size_of(row) != size_of(best_) || row.accuracy > best_.accuracy ||
                    (row.accuracy == best_.accuracy && loss_of(row) <= loss_of(best_));
         if (!row.best) return;
         best_ = row;
@@ -431,8 +447,10 @@ class Fit {
         if (!writer_) return;
         TrainOptions options = core_.options;
         options.max_lr = max_lr_;
+        const std::string record = options_record(options);
+        options.size = core_.size();
         auto metadata = model_metadata(options, core_.class_names);
-        metadata["options"] = options_record(options);
+        metadata["options"] = record;
         metadata["dataset"] = core_.dataset_digest;
         metadata["epoch"] = std::to_string(epoch_);
         metadata["epoch_loss_sum"] = to_text(loss_sum_);

@@ -110,7 +110,7 @@ Evaluation Learner::evaluate() {
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
     return impl_->bound_predictor().predict(files, impl_->class_names, top,
-                                            {impl_->options.size, impl_->options.crop_pct,
+                                            {impl_->size(), impl_->options.crop_pct,
                                              worker_threads(impl_->options.threads), impl_->observer.stop});
 }
 
@@ -119,8 +119,10 @@ void Learner::save(const std::string& path) const {
     copy.begin();
     copy.wait();
     ModelTensors tensors(impl_->state, copy, false);
-    write_safetensors(path, tensors.sources(copy.control().update * impl_->options.accumulate),
-                      model_metadata(impl_->options, impl_->class_names));
+    TrainOptions options = impl_->options;
+    options.size = impl_->size();
+    write_safetensors(path, tensors.sources(copy.control().update * options.accumulate),
+                      model_metadata(options, impl_->class_names));
 }
 
 }  // namespace onecycle

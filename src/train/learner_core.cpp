@@ -43,12 +43,22 @@ std::vector<float> balanced_weights(const Dataset& dataset) {
     return weights;
 }
 
+Network network_for(const TrainOptions& options, std::size_t classes, int size) {
+    return resnet({.arch = options.arch,
+                   .classes = static_cast<int>(classes),
+                   .size = size,
+                   .stem = options.stem,
+                   .zero_init_residual = options.zero_init_residual,
+                   .head = options.head,
+                   .dropout = options.dropout});
+}
+
 // The training images as the device would keep them, where the options and the back end allow it.
 std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOptions& options,
-                                       const Backend& backend) {
+                                       const Backend& backend, int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
     return ResidentSet(dataset.train,
-                       {.size = options.size,
+                       {.size = size,
                         .augment = options.augment,
                         .crop_pct = options.crop_pct,
                         .threads = worker_threads(options.threads)},
@@ -91,17 +101,11 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       dataset_digest(digest(dataset)),
       engine(make_engine(options.device, options.precision, options.threads,
                          {.deterministic = options.deterministic, .graph = !options.no_graph})),
-      network(resnet({.arch = options.arch,
-                      .classes = static_cast<int>(dataset.classes.size()),
-                      .size = options.size,
-                      .stem = options.stem,
-                      .zero_init_residual = options.zero_init_residual,
-                      .head = options.head,
-                      .dropout = options.dropout})),
+      network(network_for(options, dataset.classes.size(), largest_size(options))),
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
             optimizer_options(options)),
-      resident(planned_set(dataset, options, *engine.backend)),
+      resident(planned_set(dataset, options, *engine.backend, largest_size(options))),
       step(network, state.layout(), *engine.backend,
            with_input(program_key(options, train_batch(dataset, options.batch_size)))),
       evaluator(network, state.layout(), *engine.backend,
@@ -109,6 +113,8 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
     settle_input();
     bind_programs();
+    // Whatever is too large for the device was found out by now.
+    use(stages_of(options).front(), size_of_epoch(options, 0));
     state.initialise(options.seed);
     if (options.init != "random") {
         load_initial_weights(state, options, class_names, observer.log);
@@ -131,10 +137,7 @@ void LearnerCore::use_plans(const std::string& record) {
     if (record.empty() || !engine.plans->prefer(record)) return;
     engine.device->synchronize();
     const ProgramKey key = step.programs().front().key;  // of the present stage
-    step = TrainStep(network, state.layout(), *engine.backend, key);
-    evaluator = Evaluator(network, state.layout(), *engine.backend, program_key(options, key.batch));
-    full_evaluator.reset();
-    predictor.reset();
+    make_programs(key);
     bind_programs();
     if (const std::string line = engine.plans->complaint(); !line.empty()) log(LogLevel::warning, line);
 }
@@ -177,7 +180,7 @@ std::int64_t LearnerCore::steps_per_epoch() const {
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) const {
-    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = options.size,
+    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = size(),
                                                                  .batch_size = batch,
                                                                  .augment = options.augment,
                                                                  .crop_pct = options.crop_pct,
@@ -196,7 +199,7 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
                     "there are no images to evaluate on", "add images, or name a folder with --valid");
-    return std::make_unique<Loader>(samples, LoaderOptions{.size = options.size,
+    return std::make_unique<Loader>(samples, LoaderOptions{.size = size(),
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,
                                                            .training = false,
@@ -228,20 +231,32 @@ Predictor& LearnerCore::bound_predictor() {
     return *predictor;
 }
 
-void LearnerCore::use_stage(const Stage& stage) {
+void LearnerCore::use(const Stage& stage, int new_size) {
     const ProgramKey& now = step.programs().front().key;
-    if (now.frozen == stage.frozen && now.group_rates == stage.group_rates) return;
+    const bool resized = new_size != size();
+    if (!resized && now.frozen == stage.frozen && now.group_rates == stage.group_rates) return;
     engine.device->synchronize();
-    step = TrainStep(network, state.layout(), *engine.backend,
-                     with_input(program_key(options, step.batch(), stage)));
-    if (step.arena_bytes() > arenas.front()->size()) {  // the programs move to a larger one
-        arenas.insert(arenas.begin(), std::make_unique<DeviceMemory>(*engine.device, step.arena_bytes()));
-        evaluator.bind(state, *arenas.front(), state.has_average());
-        full_evaluator.reset();
-        predictor.reset();
-        arenas.resize(1);
+    if (resized) {
+        network = network_for(options, dataset.classes.size(), new_size);
+        train.reset();
+        valid.reset();
+        // Crops are drawn from the images of the largest size; whole views are kept as they are used.
+        if (resident && !crops_at_random(options.augment)) {
+            resident.reset();
+            resident = planned_set(dataset, options, *engine.backend, new_size);
+            resident->allocate(*engine.device);
+        }
     }
-    step.bind(state, *arenas.front(), class_weights, resident_memory());
+    make_programs(with_input(program_key(options, step.batch(), stage)));
+    if (std::max(step.arena_bytes(), evaluator.arena_bytes()) > arenas.front()->size()) arenas.clear();
+    bind_programs();
+}
+
+void LearnerCore::make_programs(const ProgramKey& key) {
+    step = TrainStep(network, state.layout(), *engine.backend, key);
+    evaluator = Evaluator(network, state.layout(), *engine.backend, program_key(options, key.batch));
+    full_evaluator.reset();
+    predictor.reset();
 }
 
 DeviceMemory& LearnerCore::arena_for(std::size_t bytes) {

@@ -46,11 +46,16 @@ struct LearnerCore {
     Evaluator& bound_evaluator();  // with confusion counts
     Predictor& bound_predictor();
 
-    // Makes `step` the one of this stage. The state is not touched.
-    void use_stage(const Stage& stage);
+    // Makes programs and loaders those of this stage and size. The state is not touched: where its tensors lie depends
+    // on neither.
+    void use(const Stage& stage, int size);
+    // Of the images that the programs take, in pixels.
+    int size() const { return static_cast<int>(network.layers().front().shape[1]); }
 
     // Keeps the resident set if it fits; else the step is made anew without it.
     void settle_input();
+    // Compiles `step` by its key, and `evaluator`; the others at their next use.
+    void make_programs(const ProgramKey& key);
     void bind_programs();
 
     // The programs' common memory, or memory of their own where they need more.

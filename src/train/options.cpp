@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <initializer_list>
@@ -44,16 +45,38 @@ void one_of(const char* option, const std::string& value, std::initializer_list<
     refuse(fmt::format("{} {}", option, value), "there is no such choice", "use " + listed(names));
 }
 
+void check_size(const TrainOptions& o, const std::string& option, int size) {
+    const int least = o.stem == Stem::imagenet ? 32 : 8;
+    if (size < least || size > 4096)
+        refuse(option, fmt::format("a size must be between {} and 4096 pixels", least),
+               "224 is the default of --size");
+}
+
+void check_sizes(const TrainOptions& o) {
+    if (o.sizes.empty()) return;
+    const std::string option = "--sizes " + to_string(o.sizes);
+    std::int64_t epochs = 0;
+    for (const SizedEpochs& part : o.sizes) {
+        check_size(o, option, part.size);
+        if (part.epochs < 1 || part.epochs > 1'000'000)
+            refuse(option, "each size needs a number of epochs, from 1", "for example 64:2,128:3");
+        epochs += part.epochs;
+    }
+    if (epochs != o.epochs)
+        refuse(option, fmt::format("its epochs sum to {}, --epochs is {}", epochs, o.epochs),
+               fmt::format("leave --epochs out, or use --epochs {}", epochs));
+    if (o.size != o.sizes.back().size)
+        refuse(option, fmt::format("its last size is {}, --size is {}", o.sizes.back().size, o.size),
+               "leave --size out");
+}
+
 void check_images(const TrainOptions& o) {
     require(o.valid_fraction > 0 && o.valid_fraction < 1, "--valid-fraction", o.valid_fraction,
             "it must be between 0 and 1", "0.2 is the default");
     require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
             "0.05 is the default");
     one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
-    const int least = o.stem == Stem::imagenet ? 32 : 8;
-    if (o.size < least || o.size > 4096)
-        refuse(fmt::format("--size {}", o.size), fmt::format("it must be between {} and 4096 pixels", least),
-               "224 is the default");
+    check_size(o, fmt::format("--size {}", o.size), o.size);
     require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
             "it must be between 0.1 and 1", "0.875 is the default");
     for (double mean : o.mean)
@@ -151,6 +174,33 @@ std::int64_t all_epochs(const TrainOptions& options) {
     return options.freeze_epochs + options.epochs;
 }
 
+std::vector<SizedEpochs> parse_sizes(const std::string& text) {
+    std::vector<SizedEpochs> sizes;
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    const auto number = [&](auto& value, bool more) {
+        const auto [stop, error] = std::from_chars(at, end, value);
+        if (error != std::errc{} || (more && (stop == end || *stop != ':')))
+            refuse("--sizes " + text, "it is not a list of SIZE:EPOCHS", "for example 64:2,128:3");
+        at = stop + more;
+    };
+    do {
+        if (!sizes.empty()) ++at;  // the comma
+        SizedEpochs& part = sizes.emplace_back();
+        number(part.size, true);
+        number(part.epochs, false);
+    } while (at != end && *at == ',' && sizes.size() < 1000);
+    if (at != end) refuse("--sizes " + text, "it is not a list of SIZE:EPOCHS", "for example 64:2,128:3");
+    return sizes;
+}
+
+std::string to_string(const std::vector<SizedEpochs>& sizes) {
+    std::string text;
+    for (const SizedEpochs& part : sizes)
+        text += fmt::format("{}{}:{}", text.empty() ? "" : ",", part.size, part.epochs);
+    return text;
+}
+
 Stem parse_stem(const std::string& name) {
     one_of("--stem", name, {"imagenet", "small"});
     return name == "small" ? Stem::small : Stem::imagenet;
@@ -162,6 +212,7 @@ std::string to_string(Stem stem) {
 
 void check(const TrainOptions& options) {
     check_images(options);
+    check_sizes(options);
     check_learning(options);
     check_stages(options);
     const DeviceChoice choice = choose_device(options.device, options.precision);

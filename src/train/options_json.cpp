@@ -30,6 +30,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("head", o.head);
     visit("dropout", o.dropout);
     visit("size", o.size);
+    visit("sizes", o.sizes);
     visit("augment", o.augment);
     visit("crop_pct", o.crop_pct);
     visit("mean", o.mean);
@@ -99,6 +100,9 @@ struct Writer {
     }
     Json operator()(const std::optional<Anneal>& value) const {
         return value ? Json(*value == Anneal::cosine ? "cos" : "linear") : Json();
+    }
+    Json operator()(const std::vector<SizedEpochs>& value) const {
+        return value.empty() ? Json() : Json(to_string(value));
     }
     Json operator()(BadImages value) const { return value == BadImages::fail ? "fail" : "skip"; }
     Json operator()(Head value) const { return to_string(value); }
@@ -177,6 +181,10 @@ struct Reader {
         value.reset();
         if (json.is_null()) return;
         value = parsed(parse_anneal, text());
+    }
+    void operator()(std::vector<SizedEpochs>& value) const {
+        value.clear();
+        if (!json.is_null()) value = parsed(parse_sizes, text());
     }
     void operator()(BadImages& value) const { value = parsed(parse_bad_images, text()); }
     void operator()(Head& value) const { value = parsed(parse_head, text()); }

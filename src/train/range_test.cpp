@@ -73,7 +73,8 @@ class CurveReader {
              .lr = entry.learning_rate,
              .momentum = entry.momentum,
              .images_per_second = seconds > 0 ? static_cast<double>(images_per_step_) / seconds : 0,
-             .seconds_left = seconds * static_cast<double>(result_.planned_steps - entry.update - 1)});
+             .seconds_left = seconds * static_cast<double>(result_.planned_steps - entry.update - 1),
+             .size = core_.options.sizes.empty() ? 0 : core_.size()});
     }
 
     LearnerCore& core_;

@@ -1,5 +1,6 @@
 #include "train/stages.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace onecycle {
@@ -43,6 +44,26 @@ std::vector<Stage> stages_of(const TrainOptions& o) {
         if (stage.frozen.parts == 0) stage.frozen.norms = false;
     }
     return stages;
+}
+
+std::vector<SizedEpochs> sizes_of(const TrainOptions& o) {
+    if (o.sizes.empty()) return {{o.size, all_epochs(o)}};
+    std::vector<SizedEpochs> sizes = o.sizes;
+    sizes.front().epochs += o.freeze_epochs;
+    return sizes;
+}
+
+int size_of_epoch(const TrainOptions& o, std::int64_t epoch) {
+    std::int64_t end = 0;
+    for (const SizedEpochs& part : sizes_of(o))
+        if (epoch < (end += part.epochs)) return part.size;
+    return o.size;
+}
+
+int largest_size(const TrainOptions& o) {
+    int largest = o.size;
+    for (const SizedEpochs& part : o.sizes) largest = std::max(largest, part.size);
+    return largest;
 }
 
 }  // namespace onecycle

@@ -32,4 +32,9 @@ struct Stage {
 // In their order: one or two.
 std::vector<Stage> stages_of(const TrainOptions& options);
 
+// The sizes of all epochs, those of the first stage included: one part, or those of `sizes`.
+std::vector<SizedEpochs> sizes_of(const TrainOptions& options);
+int size_of_epoch(const TrainOptions& options, std::int64_t epoch);
+int largest_size(const TrainOptions& options);
+
 }  // namespace onecycle

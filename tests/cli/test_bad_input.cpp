@@ -97,6 +97,8 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
     const std::vector<std::pair<std::string, Words>> wrong = {
         {"--arch", {"resnet101", "vgg16", ""}},
         {"--size", {"0", "-5", "31", "100000", "abc", "64.5", "99999999999999", ""}},
+        {"--sizes",
+         {"", "64", "64:", ":2", "64:2,", "64:0", "64:-1", "31:2", "64:2,5000:1", "64:1.5", "a:b", "64:2:3"}},
         {"--batch-size", {"0", "1", "-1", "abc", "1e3"}},
         {"--epochs", {"0", "-1", "1.5", "abc", "99999999999999999999"}},
         {"--max-lr", {"0", "-1", "nan", "inf", "abc", "1,5", "0x1p3"}},
@@ -137,6 +139,8 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
     };
     for (const auto& [option, values] : wrong)
         for (const std::string& value : values) check({2, option, {"train", "data", option, value}});
+    check({2, "sum to 5", {"train", "data", "--sizes", "64:2,128:3", "--epochs", "6"}});
+    check({2, "--sizes with --size", {"find", "data", "--sizes", "64:2,128:3", "--size", "128"}});
     check({2, "--beta2", {"train", "data", "--optimizer", "adam", "--beta2", "1"}});
     check({2, "--eps", {"train", "data", "--optimizer", "adam", "--eps", "0"}});
     check({2, "--nesterov", {"train", "data", "--optimizer", "adamw", "--nesterov"}});

@@ -77,6 +77,13 @@ TEST(Progress, tells_loss_rate_speed_and_time_left) {
     EXPECT_EQ(progress_bar(report_at(0)).find("━"), std::string::npos) << "empty at the start";
 }
 
+TEST(Progress, tells_the_size_where_it_changes) {
+    StepReport report = report_at(122);
+    report.size = 128;
+    EXPECT_EQ(progress_line(report).rfind("epoch 2/6 128 px  step", 0), 0u) << progress_line(report);
+    EXPECT_NE(progress_bar(report).find("epoch 2/6 128 px"), std::string::npos);
+}
+
 TEST(Progress, promises_no_speed_and_no_end_before_the_first_step_was_timed) {
     StepReport report = report_at(0);
     report.images_per_second = report.seconds_left = 0;

@@ -75,7 +75,15 @@ TrainOptions everything_on() {
     return options;
 }
 
-INSTANTIATE_TEST_SUITE_P(Options, Resume, ::testing::Values(tiny_options(), everything_on()));
+// The third update is the last at the first size.
+TrainOptions progressive() {
+    TrainOptions options = everything_on();
+    options.sizes = {{32, 1}, {48, 1}};
+    options.size = 48;
+    return options;
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, Resume, ::testing::Values(tiny_options(), everything_on(), progressive()));
 
 TEST(Stop, saves_and_is_resumed_to_the_same_bytes) {
     const TemporaryFolder folder;
