@@ -76,7 +76,7 @@ void check_images(const TrainOptions& o) {
     require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
             "0.05 is the default");
     one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
-    check_size(o, fmt::format("--size {}", o.size), o.size);
+    if (o.sizes.empty()) check_size(o, fmt::format("--size {}", o.size), o.size);
     require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
             "it must be between 0.1 and 1", "0.875 is the default");
     for (double mean : o.mean)
