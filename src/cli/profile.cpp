@@ -2,6 +2,7 @@
 #include "train/profile.h"
 
 #include "cli/json.h"
+#include "cli/training_options.h"
 #include "cli/verb.h"
 #include "onecycle/error.h"
 #include "report/profile_text.h"
@@ -56,8 +57,7 @@ class ProfileVerb : public Verb {
         a.group("Machine");
         a.text("--device", "NAME", train.device, "auto, cpu, cuda or emulated");
         a.text("--precision", "NAME", train.precision, "auto, fp32, tf32, bf16 or fp16");
-        a.flag("--deterministic", train.deterministic,
-               "on a GPU: only plans that give equal bits in equal runs");
+        declare_steps(a, train.deterministic, train.no_graph);
         a.whole("--threads", train.threads, "0: all cores");
         a.whole("--steps", options_.repeats, "times each step is measured; the median counts");
         a.value("--limits", "GBPS,TFLOPS", "measured", "what the hardware allows: GB/s copied and TFLOP/s",

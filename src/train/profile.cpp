@@ -264,7 +264,8 @@ Profile measure_profile(const ProfileOptions& options) {
     const auto start = Clock::now();
     const TrainOptions& train = options.train;
     const DeviceChoice choice = choose_device(train.device, train.precision);
-    const Engine engine = make_engine(train.device, train.precision, train.threads);
+    const Engine engine = make_engine(train.device, train.precision, train.threads,
+                                      {.deterministic = train.deterministic, .graph = !train.no_graph});
     Device& device = *engine.device;
     const Network network = resnet(network_of(options));
     const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);

@@ -65,6 +65,8 @@ TEST(Profile, the_emulators_times_are_not_held_against_a_gpu) {
     }
     EXPECT_EQ(p["whole_step"]["calls_a_launch"], 1.0);
     EXPECT_EQ(p["whole_step"]["blocking_calls_a_launch"], 0.0);
+    words.push_back("--no-graph");
+    EXPECT_GT(profile(words)["whole_step"]["calls_a_launch"], 10.0) << "piece by piece";
 }
 
 TEST(Profile, the_table_has_a_row_a_step_a_shape_or_an_operation) {
