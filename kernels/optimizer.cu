@@ -14,7 +14,7 @@ enum class Rule { sgd, nesterov, adam };
 
 // What all elements share; computed in double, used in float.
 struct StepScalars {
-    float scale, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2, epsilon;
+    float scale, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2, epsilon, average_rest;
 };
 // What the elements of one parameter share.
 struct SegmentScalars {
@@ -51,7 +51,8 @@ __device__ __attribute__((noinline)) double bias_correction(double beta, double 
 }
 
 // update_element for every element of every trained parameter. Bytes moved an element: gradient 4 (16-bit: 2),
-// weight and moment 8 each, Adam's second moment 8, 16-bit copy 2: SGD 20, Adam 28, with and without halves.
+// weight and moment 8 each, Adam's second moment 8, 16-bit copy 2: SGD 20, Adam 28, with and without halves; a moving
+// average 8 more, its 16-bit copy 2. It is updated here, where the new weight is at hand: a pass of its own would read that again.
 // As many blocks as fit at once: each evaluates the schedule and the parameters' scalars once (into shared memory,
 // in double) and then goes on to streams of 16 bytes a thread.
 template <Rule rule, typename Half>
@@ -60,6 +61,8 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
                   float* __restrict__ moment1,              // [flat]
                   float* __restrict__ moment2,              // [flat], Adam only
                   Half* __restrict__ half_parameters,       // [flat]
+                  float* __restrict__ average,              // [flat], or null
+                  Half* __restrict__ half_average,          // [flat]
                   const float* __restrict__ gradients,      // [flat]
                   const Half* __restrict__ half_gradients,  // [flat]
                   const GradientCheck* __restrict__ check, const StepControl* __restrict__ control,
@@ -83,7 +86,8 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
                            .beta2 = static_cast<float>(options.beta2),
                            .one_minus_beta2 = static_cast<float>(1 - options.beta2),
                            .root_correction2 = static_cast<float>(sqrt(correction2)),
-                           .epsilon = static_cast<float>(options.epsilon)};
+                           .epsilon = static_cast<float>(options.epsilon),
+                           .average_rest = static_cast<float>(1 - options.average_decay)};
     }
     __syncthreads();
     for (int i = threadIdx.x; i < table.segments; i += threads) {
@@ -115,10 +119,19 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
         store_quad(parameters + quad.at, w, quad.valid);
         store_quad(moment1 + quad.at, m, quad.valid);
         if constexpr (rule == Rule::adam) store_quad(moment2 + quad.at, v, quad.valid);
+        Quad<float> a{};
+        if (average) {
+            a = load_quad(average + quad.at);
+            for (int k = 0; k < 4; ++k) a.v[k] += s.average_rest * (w.v[k] - a.v[k]);
+            store_quad(average + quad.at, a, quad.valid);
+        }
         if (!segment.half) continue;
         Quad<Half> copy;
         for (int k = 0; k < 4; ++k) copy.v[k] = from_float<Half>(w.v[k]);
         store_quad(half_parameters + quad.at, copy, quad.valid);
+        if (!average) continue;
+        for (int k = 0; k < 4; ++k) copy.v[k] = from_float<Half>(a.v[k]);
+        store_quad(half_average + quad.at, copy, quad.valid);
     }
 }
 
@@ -126,9 +139,10 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
 
 template <typename Half>
 void update_parameters(float* parameters, float* moment1, float* moment2, Half* half_parameters,
-                       const float* gradients, const Half* half_gradients, const GradientCheck* check,
-                       const StepControl* control, const OptimizerOptions& options, const FlatTable& table,
-                       int multiprocessors, cudaStream_t stream) {
+                       float* average, Half* half_average, const float* gradients, const Half* half_gradients,
+                       const GradientCheck* check, const StepControl* control,
+                       const OptimizerOptions& options, const FlatTable& table, int multiprocessors,
+                       cudaStream_t stream) {
     if (table.pieces == 0) return;
     auto* const kernel = options.kind != OptimizerKind::sgd ? update_kernel<Rule::adam, Half>
                          : options.nesterov                 ? update_kernel<Rule::nesterov, Half>
@@ -136,14 +150,14 @@ void update_parameters(float* parameters, float* moment1, float* moment2, Half* 
     const int resident = multiprocessors * blocks_per_multiprocessor;
     launch("update_parameters", kernel,
            {static_cast<unsigned>(table.pieces < resident ? table.pieces : resident), threads}, stream,
-           parameters, moment1, moment2, half_parameters, gradients, half_gradients, check, control, options,
-           table);
+           parameters, moment1, moment2, half_parameters, average, half_average, gradients, half_gradients,
+           check, control, options, table);
 }
 
-#define ONECYCLE_INSTANTIATE(Half)                                                                           \
-    template void update_parameters<Half>(float*, float*, float*, Half*, const float*, const Half*,          \
-                                          const GradientCheck*, const StepControl*, const OptimizerOptions&, \
-                                          const FlatTable&, int, cudaStream_t);
+#define ONECYCLE_INSTANTIATE(Half)                                                                    \
+    template void update_parameters<Half>(float*, float*, float*, Half*, float*, Half*, const float*, \
+                                          const Half*, const GradientCheck*, const StepControl*,      \
+                                          const OptimizerOptions&, const FlatTable&, int, cudaStream_t);
 ONECYCLE_INSTANTIATE(float)
 ONECYCLE_INSTANTIATE(bf16)
 ONECYCLE_INSTANTIATE(f16)

@@ -1,5 +1,4 @@
-// Running statistics of batch norm, and the moving average of weights and statistics. Both change nothing unless
-// check->apply.
+// Running statistics of batch norm, and their moving average. Nothing changes unless check->apply.
 #pragma once
 
 #include "kernels/cuda.h"
@@ -22,13 +21,9 @@ struct RunningStatisticsTable {
 };
 
 // statistics = (1 - momentum) before + momentum batch, for the first `norms` of the table. `before` may be
-// `statistics`.
-void update_statistics(float* statistics, const float* before, const RunningStatisticsTable& table, int norms,
-                       const GradientCheck* check, float momentum, cudaStream_t stream);
-
-// average += rest ([parameters, statistics] - average); parameter_elements is a multiple of 4.
-void update_average(float* average, const float* parameters, const float* statistics,
-                    const GradientCheck* check, float rest, std::int64_t parameter_elements,
-                    std::int64_t statistics_elements, cudaStream_t stream);
+// `statistics`. average += average_rest (statistics - average), unless it is null.
+void update_statistics(float* statistics, const float* before, float* average,
+                       const RunningStatisticsTable& table, int norms, const GradientCheck* check,
+                       float momentum, float average_rest, cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

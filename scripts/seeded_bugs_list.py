@@ -105,8 +105,8 @@ bug("vector_over_the_end", "kernels/elementwise.cu", ELEMENTWISE, "undeclared", 
     "    const std::int64_t vectors = n / size, stride", "    const std::int64_t vectors = (n + size - 1) / size, stride")
 bug("dropout_tail", "kernels/dropout.cu", HEAD, "undeclared", "a missing mask of the last quad",
     "        if (left >= 4) {", "        if (left >= 1) {")
-bug("average_tail", "kernels/statistics.cu", UPDATE, "undeclared", "<= for < at the tail",
-    "    if (i < n) average[i] +=", "    if (i <= n) average[i] +=")
+bug("statistics_tail", "kernels/statistics.cu", UPDATE, "undeclared", "<= for < at the tail",
+    "c < norm.channels;", "c <= norm.channels;")
 bug("column_mask", "kernels/linear.cu", LINEAR, "undeclared", "a missing mask of columns",
     "    if (column < o)\n        for (std::int64_t row", "    if (o > 0)\n        for (std::int64_t row")
 bug("short_slot", "kernels/channel_tiles.h", NORM, "undeclared", "a short last slot taken for a full one",

@@ -252,14 +252,11 @@ void State::make_half_copies(Space from, Space to) {
     device_->copy_in(base(to), half.data(), bytes(to));
 }
 
-void State::refresh_half_average() {
-    make_half_copies(Space::average, Space::half_average);
-}
-
 void State::reset_average() {
     device_->copy(base(Space::average), base(Space::parameters), bytes(Space::parameters));
     device_->copy(base(Space::average) + bytes(Space::parameters), base(Space::statistics),
                   bytes(Space::statistics));
+    make_half_copies(Space::average, Space::half_average);
 }
 
 std::vector<StateTensor> State::weight_tensors(bool average) const {
@@ -343,7 +340,10 @@ std::map<std::string, HostTensor> State::weights(bool average) const {
 
 void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool average) {
     write(weight_tensors(average), tensors);
-    if (!average) make_half_copies(Space::parameters, Space::half_parameters);
+    if (average)
+        make_half_copies(Space::average, Space::half_average);
+    else
+        make_half_copies(Space::parameters, Space::half_parameters);
 }
 
 std::map<std::string, HostTensor> State::moments() const {
@@ -375,7 +375,7 @@ namespace {
 // Everything but the gradients, which mean nothing between steps.
 constexpr Space kept_spaces[] = {Space::parameters, Space::half_parameters, Space::gradient_sum,
                                  Space::moment1,    Space::moment2,         Space::statistics,
-                                 Space::average,    Space::control};
+                                 Space::average,    Space::half_average,    Space::control};
 
 }  // namespace
 

@@ -39,7 +39,7 @@ enum class Space : std::uint8_t {
     gradient_sum,     // flat, with accumulation
     half_parameters,  // flat, 16 bits: what convolutions and classifier read, at the offsets of parameters
     half_gradients,   // flat, 16 bits: the gradients of convolutions
-    half_average,     // flat, 16 bits: the average's copies, made by refresh_half_average()
+    half_average,     // flat, 16 bits: what they read where a program is bound to the average
     moment1,          // flat: SGD's momentum buffer, Adam's first moment
     moment2,          // flat: Adam's second moment
     statistics,       // running mean and variance
@@ -131,8 +131,6 @@ class State {
 
     bool has_average() const { return bytes(Space::average) > 0; }
     void reset_average();  // average = weights
-    // 16-bit programs bound to the average read copies that are made here, once for each evaluation.
-    void refresh_half_average();
 
     // 128-bit digest, as hex, of everything that training carries from one update to the next: weights,
     // statistics, moments, average, update counter. Computed on plain order: equal on every back end that

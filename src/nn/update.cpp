@@ -24,14 +24,13 @@ void add_update(ProgramBuilder& builder) {
     desc.optimizer = optimizer;
     desc.accumulation = optimizer.accumulate;
     desc.micro = program.key.micro;
-    desc.average_decay = optimizer.average_decay;
     desc.parameters = builder.parameter_table();
-    desc.average_split = builder.layout.parameter_elements;
     const auto step = [&](OpKind kind, const std::vector<int>& inputs, const std::vector<int>& outputs) {
         desc.kind = kind;
         builder.add_step(name_of(kind), Phase::update, desc, inputs, outputs);
     };
 
+    const bool averaged = optimizer.average_decay > 0;
     std::vector<int> all_gradients = {gradients};
     const auto half_buffer = [&](const char* name, Space space) {
         TensorDesc half = flat;
@@ -57,6 +56,8 @@ void add_update(ProgramBuilder& builder) {
         if (optimizer.kind != OptimizerKind::sgd)
             outputs.push_back(builder.add_buffer("moment2", flat, Space::moment2));
         if (half) outputs.push_back(half_buffer("half_parameters", Space::half_parameters));
+        if (averaged) outputs.push_back(builder.add_buffer("average", flat, Space::average));
+        if (averaged && half) outputs.push_back(half_buffer("half_average", Space::half_average));
         step(OpKind::update_parameters, with_gradients({check, control}), outputs);
     }
     {
@@ -78,16 +79,15 @@ void add_update(ProgramBuilder& builder) {
             if (last_micro) inputs.push_back(kept);
             if (!last_micro) next = kept;
         }
-        step(OpKind::update_statistics, inputs, {next});
+        std::vector<int> outputs = {next};
+        if (averaged && last_micro)
+            outputs.push_back(builder.add_buffer("average statistics", {builder.layout.statistics_elements},
+                                                 Space::average, flat.bytes()));
+        step(OpKind::update_statistics, inputs, outputs);
     }
     if (!last_micro) {
         step(OpKind::add_metrics, {program.result}, {control});
         return;
-    }
-    if (optimizer.average_decay > 0) {
-        const TensorDesc both{builder.layout.parameter_elements + builder.layout.statistics_elements};
-        step(OpKind::update_average, {check, parameters, statistics},
-             {builder.add_buffer("average", both, Space::average)});
     }
     step(OpKind::commit_step, {program.result, check},
          {control, builder.add_buffer("progress", bytes(sizeof(StepProgress)), Space::progress)});

@@ -120,12 +120,13 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
         case OpKind::update_parameters: {
             const FlatWork work = flat_work(desc, desc.inputs.size() == 4);
             const double moments = desc.optimizer.kind == OptimizerKind::sgd ? 1 : 2;
-            return work.gradients + 8 * (1 + moments) * work.trained + 2 * work.copied;
+            const double averages = desc.optimizer.average_decay > 0 ? 1 : 0;
+            return work.gradients + 8 * (1 + moments + averages) * work.trained +
+                   2 * (1 + averages) * work.copied;
         }
         case OpKind::update_statistics:
-            return desc.inputs.size() % 2 == 0 ? once : once + out(0);  // even: from another buffer
-        case OpKind::update_average:
-            return once + out(0);
+            if (desc.inputs.size() % 2 != 0) once += out(0);  // even: from another buffer
+            return desc.outputs.size() == 2 ? once + out(1) : once;
         default:
             break;
     }

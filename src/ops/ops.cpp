@@ -72,8 +72,6 @@ const char* name_of(OpKind kind) {
             return "update_parameters";
         case OpKind::update_statistics:
             return "update_statistics";
-        case OpKind::update_average:
-            return "update_average";
         case OpKind::commit_step:
             return "commit_step";
         case OpKind::add_metrics:

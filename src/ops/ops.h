@@ -65,18 +65,21 @@
 //   accumulate_gradients          gradients, [half_gradients]       -> gradient_sum (in place), [gradients]
 //   check_gradients               gradients, [half_gradients], result, control -> check
 //   update_parameters             gradients, [half_gradients], check, control
-//                                           -> parameters, moment1, [moment2] (in place), [half_parameters]
+//                                           -> parameters, moment1, [moment2] (in place), [half_parameters],
+//                                              [average (in place), [half_average]]
 //   update_statistics             check, (mean, variance) of every batch norm, [before]
-//                                                                   -> statistics (in place, or from `before`)
-//   update_average                check, parameters, statistics     -> average (in place)
+//                                         -> statistics (in place, or from `before`), [average] (in place)
 //   commit_step                   result, check                     -> control (in place), progress
 //   add_metrics                   result                            -> control (in place)
 //
+// With optimizer.average_decay d both have an average of what they change: average += (1 - d) (new - average). So what is
+// frozen keeps an average that is equal to the bit.
+//
 // [control] of the loss is there with loss_scale; half_gradients and half_parameters where the program has them.
 //
-// 16-bit programs keep convolution weights twice: parameters are f32, half_parameters the copies that the
-// convolutions read, at the same element offsets; their gradients come in 16 bits, in half_gradients. With
-// accumulation the sum is f32, and the operations after it see no half_gradients.
+// 16-bit programs keep convolution weights twice: parameters are f32, half_parameters the copies that the convolutions read,
+// at the same element offsets (the average alike, for evaluation); their gradients come in 16 bits, in half_gradients.
+// With accumulation the sum is f32, and the operations after it see no half_gradients.
 //
 // take_batch lets the host hand batches over ahead of the steps that use them: micro batch m of update u lies in slot
 // (u * accumulation + m) % S, as BatchLayout says, and the device's own counters choose the slot, so a step that
@@ -142,7 +145,6 @@ enum class OpKind : std::uint8_t {
     check_gradients,
     update_parameters,
     update_statistics,
-    update_average,
     commit_step,
     add_metrics,
 };
@@ -215,12 +217,9 @@ struct OpDesc {
     // The update.
     OptimizerOptions optimizer;
     double momentum = 0.1;            // of running statistics: new = (1-m) old + m batch
-    double average_decay = 0;         // of the weights' moving average
     int accumulation = 1, micro = 0;  // micro step `micro` of `accumulation`
     std::vector<ParameterSegment> parameters;
     std::vector<StatisticsSegment> statistics;
-    // average = [parameters, statistics]; where the statistics begin, a multiple of 128
-    std::int64_t average_split = 0;
 };
 
 // Pairs of operations that a back end may run as one.

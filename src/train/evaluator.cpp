@@ -41,7 +41,6 @@ Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Ba
 
 void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
     state_ = &state;
-    average_ = average;
     runnable_.emplace(program_, state, arena, average);
     sums_ = state.device().make_side_copy({{state.base(Space::control), state.bytes(Space::control)},
                                            {runnable_->counts().data(), runnable_->counts().size()}});
@@ -56,7 +55,6 @@ void Evaluator::clear_sums() {
 }
 
 Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop) {
-    if (average_) state_->refresh_half_average();
     clear_sums();
     runnable_->clear_counts();
     loader.start(0, loader.batches_per_epoch());
@@ -94,7 +92,6 @@ Predictor::Predictor(const Network& network, const StateLayout& layout, const Ba
 
 void Predictor::bind(State& state, DeviceMemory& arena, bool average) {
     state_ = &state;
-    average_ = average;
     runnable_.emplace(program_, state, arena, average);
 }
 
@@ -102,7 +99,6 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
                                            const std::vector<std::string>& classes, int top,
                                            const Views& views) {
     const std::size_t k = classes.size(), kept = std::min(k, static_cast<std::size_t>(std::max(top, 0)));
-    if (average_) state_->refresh_half_average();
     std::vector<Prediction> answers(files.size());
     std::vector<std::uint8_t> pixels;
     std::vector<Prediction*> rows;  // whose pixels these are

@@ -45,7 +45,6 @@ class Evaluator {
 
     Program program_;
     State* state_ = nullptr;
-    bool average_ = false;
     std::optional<Runnable> runnable_;
     std::unique_ptr<SideCopy> sums_;  // the control block and the counts, on their way to the host
 };
@@ -71,7 +70,6 @@ class Predictor {
   private:
     Program program_;
     State* state_ = nullptr;
-    bool average_ = false;
     std::optional<Runnable> runnable_;
 };
 

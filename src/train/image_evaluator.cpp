@@ -44,8 +44,6 @@ ImageEvaluator::ImageEvaluator(const Network& network, const StateLayout& layout
 }
 
 void ImageEvaluator::bind(State& state, DeviceMemory& arena, bool average) {
-    state_ = &state;
-    average_ = average;
     runnable_.emplace(program_, state, arena, average);
 }
 
@@ -71,7 +69,6 @@ std::vector<double> ImageEvaluator::log_probabilities(const std::uint8_t* pixels
 Evaluation ImageEvaluator::evaluate(Loader& loader, const std::vector<Sample>& samples,
                                     const std::vector<std::string>& classes, const EvaluateOptions& options,
                                     const std::function<int()>& stop) {
-    if (average_) state_->refresh_half_average();
     const std::size_t k = classes.size();
     Evaluation result;
     result.confusion.assign(k, std::vector<std::int64_t>(k, 0));

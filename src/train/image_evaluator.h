@@ -34,8 +34,6 @@ class ImageEvaluator {
 
     Program program_;
     int logits_ = -1;
-    State* state_ = nullptr;
-    bool average_ = false;
     std::optional<Runnable> runnable_;
 };
 

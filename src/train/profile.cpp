@@ -57,7 +57,6 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::update_parameters:
             return fmt::format("{:.1f} M parameters", static_cast<double>(desc.inputs[0].elements()) / 1e6);
         case OpKind::update_statistics:
-        case OpKind::update_average:
         case OpKind::commit_step:
         case OpKind::add_metrics:
             return "";

@@ -39,7 +39,7 @@ Halves halve_gradients(Step& step, DType type) {
 struct ManyParameters {
     std::vector<ParameterSegment> parameters;
     std::int64_t elements = 0;
-    std::vector<float> gradients, values, moment1, moment2;
+    std::vector<float> gradients, values, moment1, moment2, average;
     GradientCheck check{1, 0.5, 1, 1, -1};
     BatchResult result{};
     StepControl control{};
@@ -57,7 +57,7 @@ struct ManyParameters {
             elements += (size + 127) / 128 * 128;
         }
         std::reverse(parameters.begin(), parameters.end());
-        for (auto* buffer : {&gradients, &values, &moment1, &moment2}) {
+        for (auto* buffer : {&gradients, &values, &moment1, &moment2, &average}) {
             buffer->resize(static_cast<std::size_t>(elements));
             for (float& x : *buffer) x = static_cast<float>(random.uniform(-1, 1));
         }
@@ -79,6 +79,10 @@ struct ManyParameters {
             d.outputs.push_back(flat);
             out.push_back(moment2.data());
         }
+        if (optimizer.average_decay > 0) {
+            d.outputs.push_back(flat);
+            out.push_back(average.data());
+        }
         EXPECT_TRUE(run_in_place(d, {gradients.data(), &check, &control}, out, machine));
     }
     void find_norm(const Machine& machine) {
@@ -93,7 +97,9 @@ struct ManyParameters {
 const OptimizerOptions optimizers[] = {{.kind = OptimizerKind::sgd, .weight_decay = 0.1},
                                        {.kind = OptimizerKind::sgd, .nesterov = true, .weight_decay = 0.1},
                                        {.kind = OptimizerKind::adam, .weight_decay = 0.1},
-                                       {.kind = OptimizerKind::adamw, .weight_decay = 0.1}};
+                                       {.kind = OptimizerKind::adamw, .weight_decay = 0.1},
+                                       {.kind = OptimizerKind::sgd, .average_decay = 0.9},
+                                       {.kind = OptimizerKind::adamw, .average_decay = 0.9}};
 
 // Numbers are below 2 or so: one unit in the last place is 1.2e-7 at most.
 void expect_within_two_units(const std::vector<float>& a, const std::vector<float>& b, const char* what) {
@@ -111,6 +117,7 @@ TEST(CudaUpdateParameters, is_the_cpus_for_every_optimizer_and_many_parameters) 
         expect_within_two_units(cuda.values, cpu.values, "weight");
         expect_within_two_units(cuda.moment1, cpu.moment1, "moment");
         expect_within_two_units(cuda.moment2, cpu.moment2, "second moment");
+        expect_within_two_units(cuda.average, cpu.average, "average");
         EXPECT_NE(cuda.values, before);
         // Padding and frozen parameters keep their bits.
         std::vector<bool> trained(before.size());
@@ -185,7 +192,7 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             std::fill_n(halves.gradients.begin(), 256, infinity);  // not read there
             std::copy(full.gradients.begin() + 384, full.gradients.end(), halves.gradients.begin() + 384);
             const std::uint16_t untouched = 0x1234;
-            Halves copies(Step::n, untouched);
+            Halves copies(Step::n, untouched), average_copies = copies;
             const TensorDesc flat{Step::n}, half({Step::n}, Layout::plain, type);
             std::vector<TensorDesc> out = {flat, flat};
             std::vector<void*> outputs = {halves.parameters.data(), halves.moment1.data()};
@@ -195,6 +202,10 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             }
             out.push_back(half);
             outputs.push_back(copies.data());
+            if (optimizer.average_decay > 0) {
+                out.insert(out.end(), {flat, half});
+                outputs.insert(outputs.end(), {halves.average.data(), average_copies.data()});
+            }
             Halves in = gradients;
             halves.run(OpKind::update_parameters,
                        {flat, half, bytes_of<GradientCheck>(), bytes_of<StepControl>()}, out,
@@ -202,9 +213,13 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             EXPECT_EQ(halves.parameters, full.parameters);
             EXPECT_EQ(halves.moment1, full.moment1);
             EXPECT_EQ(halves.moment2, full.moment2);
+            EXPECT_EQ(halves.average, full.average);
             for (std::size_t k = 0; k < copies.size(); ++k) {
                 const bool kept = k < 200 || k >= 384;
                 ASSERT_EQ(copies[k], kept ? half_of(type, halves.parameters[k]) : untouched) << k;
+                ASSERT_EQ(average_copies[k],
+                          kept && optimizer.average_decay > 0 ? half_of(type, halves.average[k]) : untouched)
+                    << k;
             }
         }
 }
@@ -437,19 +452,6 @@ TEST(CudaUpdateStatistics, takes_more_batch_norms_than_one_launch_holds) {
     EXPECT_TRUE(run_in_place(d, inputs, {cpu.data()}, cpu_machine(1)));
     for (std::size_t k = 0; k < cuda.size(); ++k) ASSERT_FLOAT_EQ(cuda[k], cpu[k]) << k;
     EXPECT_NE(cuda.back(), 1);
-}
-
-TEST(CudaUpdateAverage, covers_every_element_of_odd_statistics) {
-    GradientCheck check{1, 1, 1, 1, -1};
-    std::vector<float> parameters(1280, 8), statistics(1023, 16), average(1280 + 1023, 4);
-    const OpDesc d{.kind = OpKind::update_average,
-                   .inputs = {bytes_of<GradientCheck>(), {1280}, {1023}},
-                   .outputs = {{1280 + 1023}},
-                   .average_decay = 0.75,
-                   .average_split = 1280};
-    EXPECT_TRUE(run_in_place(d, {&check, parameters.data(), statistics.data()}, {average.data()},
-                             emulated_machine()));
-    for (std::size_t k = 0; k < average.size(); ++k) ASSERT_EQ(average[k], k < 1280 ? 5 : 7) << k;
 }
 
 TEST(CudaUpdate, refuses_buffers_that_do_not_fit) {

@@ -73,8 +73,6 @@ cpu::Maker maker_of(OpKind kind) {
             return cpu::make_update_parameters;
         case OpKind::update_statistics:
             return cpu::make_update_statistics;
-        case OpKind::update_average:
-            return cpu::make_update_average;
         case OpKind::commit_step:
             return cpu::make_commit_step;
         case OpKind::add_metrics:

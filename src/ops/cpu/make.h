@@ -45,7 +45,6 @@ MadeOp make_accumulate_gradients(const OpDesc&, const Context&);
 MadeOp make_check_gradients(const OpDesc&, const Context&);
 MadeOp make_update_parameters(const OpDesc&, const Context&);
 MadeOp make_update_statistics(const OpDesc&, const Context&);
-MadeOp make_update_average(const OpDesc&, const Context&);
 MadeOp make_commit_step(const OpDesc&, const Context&);
 MadeOp make_add_metrics(const OpDesc&, const Context&);
 

@@ -61,12 +61,19 @@ void adam(const AdamScalars& s, const float* gradients, float* weights, float* f
     }
 }
 
+ONECYCLE_CLONES
+void average_weights(float rest, const float* weights, float* average, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) average[i] += rest * (weights[i] - average[i]);
+}
+
 }  // namespace
 
 MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
     const OptimizerOptions& o = desc.optimizer;
     const bool is_sgd = o.kind == OptimizerKind::sgd;
-    require_operands(desc, 3, is_sgd ? 2 : 3);
+    const bool averaged = o.average_decay > 0;
+    const std::size_t moving = is_sgd ? 2 : 3;  // outputs without the average
+    require_operands(desc, 3, averaged ? moving + 1 : moving);
     const std::int64_t n = desc.inputs[0].elements();
     for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
     for (const ParameterSegment& s : desc.parameters)
@@ -91,22 +98,24 @@ MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
                 const ParameterSegment& segment = segments[piece.segment];
                 const double lr = now.lr * segment.lr_multiplier;
                 const double decay = o.weight_decay * static_cast<double>(segment.decay_multiplier);
-                if (is_sgd)
-                    return sgd(
-                        {to_float(check.scale), to_float(decay), to_float(now.momentum), to_float(-lr)},
-                        o.nesterov, gradients, w, m, piece.range);
                 const bool decoupled = o.kind == OptimizerKind::adamw;
-                adam({.scale = to_float(check.scale),
-                      .decay = decoupled ? 0.0f : to_float(decay),
-                      .shrink = decoupled ? to_float(1 - lr * decay) : 1.0f,
-                      .beta1 = to_float(now.momentum),
-                      .one_minus_beta1 = to_float(1 - now.momentum),
-                      .beta2 = to_float(o.beta2),
-                      .one_minus_beta2 = to_float(1 - o.beta2),
-                      .root_correction2 = to_float(std::sqrt(correction2)),
-                      .epsilon = to_float(o.epsilon),
-                      .minus_step = to_float(-lr / correction1)},
-                     gradients, w, m, floats_out(out[2]), piece.range);
+                if (is_sgd)
+                    sgd({to_float(check.scale), to_float(decay), to_float(now.momentum), to_float(-lr)},
+                        o.nesterov, gradients, w, m, piece.range);
+                else
+                    adam({.scale = to_float(check.scale),
+                          .decay = decoupled ? 0.0f : to_float(decay),
+                          .shrink = decoupled ? to_float(1 - lr * decay) : 1.0f,
+                          .beta1 = to_float(now.momentum),
+                          .one_minus_beta1 = to_float(1 - now.momentum),
+                          .beta2 = to_float(o.beta2),
+                          .one_minus_beta2 = to_float(1 - o.beta2),
+                          .root_correction2 = to_float(std::sqrt(correction2)),
+                          .epsilon = to_float(o.epsilon),
+                          .minus_step = to_float(-lr / correction1)},
+                         gradients, w, m, floats_out(out[2]), piece.range);
+                if (averaged)
+                    average_weights(to_float(1 - o.average_decay), w, floats_out(out[moving]), piece.range);
             });
         });
 }

@@ -1,8 +1,6 @@
-// Running statistics of batch norm, and the moving average of everything.
+// Running statistics of batch norm, and their moving average.
 #include "ops/control.h"
 #include "ops/cpu/make.h"
-#include "ops/cpu/parallel.h"
-#include "ops/cpu/simd.h"
 
 namespace onecycle::cpu {
 
@@ -10,8 +8,9 @@ namespace onecycle::cpu {
 MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
     const int before = require_running_statistics(desc);
     return made_of(desc, 0,
-                   [before, segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
-                       void* const* in, void* const* out, void*) {
+                   [before, averaged = desc.outputs.size() == 2,
+                    rest = static_cast<float>(1 - desc.optimizer.average_decay), segments = desc.statistics,
+                    momentum = static_cast<float>(desc.momentum)](void* const* in, void* const* out, void*) {
                        if (!static_cast<const GradientCheck*>(in[0])->apply) return;
                        for (std::size_t k = 0; k < segments.size(); ++k) {
                            const StatisticsSegment& s = segments[k];
@@ -30,33 +29,12 @@ MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
                                running_variance[c] =
                                    (1 - momentum) * old_variance[c] + momentum * (variance[c] * unbiased);
                            }
+                           if (!averaged) continue;
+                           float* const average = floats_out(out[1]) + s.offset;  // both, as they lie
+                           for (std::int64_t c = 0; c < 2 * s.channels; ++c)
+                               average[c] += rest * (running_mean[c] - average[c]);
                        }
                    });
-}
-
-namespace {
-
-ONECYCLE_CLONES
-void average_range(float* average, const float* values, float rest, Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) average[i] += rest * (values[i] - average[i]);
-}
-
-}  // namespace
-
-// average += (1-d) ([parameters, statistics] - average): what is frozen has its average equal to the bit
-MadeOp make_update_average(const OpDesc& desc, const Context& context) {
-    require_operands(desc, 3, 1);
-    const std::int64_t split = desc.average_split, statistics = desc.outputs[0].elements() - split;
-    require_plain(desc, desc.inputs[1], {split}, "the parameters");
-    require_plain(desc, desc.inputs[2], {statistics}, "the statistics");
-    const auto rest = static_cast<float>(1 - desc.average_decay);
-    return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
-        if (!static_cast<const GradientCheck*>(in[0])->apply) return;
-        float* const average = floats_out(out[0]);
-        parallel_flat(threads, split,
-                      [&](Range range) { average_range(average, floats(in[1]), rest, range); });
-        average_range(average + split, floats(in[2]), rest, {0, statistics});
-    });
 }
 
 }  // namespace onecycle::cpu

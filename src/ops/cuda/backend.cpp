@@ -76,8 +76,6 @@ Maker maker_of(OpKind kind) {
             return make_update_parameters;
         case OpKind::update_statistics:
             return make_update_statistics;
-        case OpKind::update_average:
-            return make_update_average;
         case OpKind::commit_step:
             return make_commit_step;
         case OpKind::add_metrics:

@@ -50,7 +50,7 @@ class DeclaredOperation {
     static bool updates_in_place(OpKind kind) {
         return kind == OpKind::confusion || kind == OpKind::accumulate_gradients ||
                kind == OpKind::update_parameters || kind == OpKind::update_statistics ||
-               kind == OpKind::update_average || kind == OpKind::commit_step || kind == OpKind::add_metrics;
+               kind == OpKind::commit_step || kind == OpKind::add_metrics;
     }
 };
 

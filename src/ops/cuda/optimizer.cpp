@@ -7,30 +7,37 @@ namespace onecycle::ONECYCLE_CUDA {
 
 MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
     const bool is_sgd = desc.optimizer.kind == OptimizerKind::sgd, half_gradients = desc.inputs.size() == 4;
-    const std::size_t full = is_sgd ? 2 : 3;  // outputs without the 16-bit copy
-    const bool halves = desc.outputs.size() == full + 1;
-    require_operands(desc, half_gradients ? 4 : 3, halves ? full + 1 : full);
+    const bool averaged = desc.optimizer.average_decay > 0;
+    const std::size_t full = is_sgd ? 2 : 3;  // outputs without average and 16-bit copies
+    const bool halves = desc.outputs.size() > full + (averaged ? 1 : 0);
+    const std::size_t average = halves ? full + 1 : full, averages = halves ? 2 : 1;
+    require_operands(desc, half_gradients ? 4 : 3, averaged ? average + averages : average);
     const std::int64_t n = desc.inputs[0].elements();
     require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
     for (std::size_t i = 0; i < full; ++i) require_plain(desc, desc.outputs[i], {n}, "a flat buffer");
+    if (averaged) require_plain(desc, desc.outputs[average], {n}, "a flat buffer");
+    if (averaged && halves)
+        require_like(desc, desc.outputs[average + 1], desc.outputs[full], "a 16-bit buffer");
     if (halves && half_gradients)
         require(desc.inputs[1].type == desc.outputs[full].type, desc, "16-bit buffers are of two types");
     for (const ParameterSegment& s : desc.parameters)
         require(halves || s.frozen || !s.half, desc, "a 16-bit copy is kept but not given");
     const TensorDesc* half = halves ? &desc.outputs[full] : half_gradients ? &desc.inputs[1] : nullptr;
     return with_half_type(desc, half, n, [&]<typename Half>() {
-        return made_of(desc, 0,
-                       [=, options = desc.optimizer, multiprocessors = context.multiprocessors,
-                        table = flat_table(desc, n, optimizer_piece, halves, half_gradients)](
-                           void* const* in, void* const* out, void*, cudaStream_t stream) {
-                           const std::size_t check = half_gradients ? 2 : 1;
-                           update_parameters(
-                               output<float>(out, 0), output<float>(out, 1),
-                               is_sgd ? nullptr : output<float>(out, 2),
-                               halves ? output<Half>(out, full) : nullptr, input<float>(in, 0),
-                               half_gradients ? input<Half>(in, 1) : nullptr, input<GradientCheck>(in, check),
-                               input<StepControl>(in, check + 1), options, table, multiprocessors, stream);
-                       });
+        return made_of(
+            desc, 0,
+            [=, options = desc.optimizer, multiprocessors = context.multiprocessors,
+             table = flat_table(desc, n, optimizer_piece, halves, half_gradients)](
+                void* const* in, void* const* out, void*, cudaStream_t stream) {
+                const std::size_t check = half_gradients ? 2 : 1;
+                update_parameters(
+                    output<float>(out, 0), output<float>(out, 1), is_sgd ? nullptr : output<float>(out, 2),
+                    halves ? output<Half>(out, full) : nullptr,
+                    averaged ? output<float>(out, average) : nullptr,
+                    averaged && halves ? output<Half>(out, average + 1) : nullptr, input<float>(in, 0),
+                    half_gradients ? input<Half>(in, 1) : nullptr, input<GradientCheck>(in, check),
+                    input<StepControl>(in, check + 1), options, table, multiprocessors, stream);
+            });
     });
 }
 

@@ -1,4 +1,4 @@
-// Running statistics of batch norm, and the moving average of everything.
+// Running statistics of batch norm, and their moving average.
 #include "kernels/statistics.h"
 
 #include <algorithm>
@@ -12,8 +12,10 @@ MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
     require(desc.outputs[0].elements() < std::int64_t{1} << 31, desc, "there are too many statistics");
     return made_of(
         desc, 0,
-        [before, segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
-            void* const* in, void* const* out, void*, cudaStream_t stream) {
+        [before, averaged = desc.outputs.size() == 2,
+         rest = static_cast<float>(1 - desc.optimizer.average_decay), segments = desc.statistics,
+         momentum = static_cast<float>(desc.momentum)](void* const* in, void* const* out, void*,
+                                                       cudaStream_t stream) {
             constexpr std::size_t most = RunningStatisticsTable::capacity;
             for (std::size_t begin = 0; begin < segments.size(); begin += most) {
                 const std::size_t end = std::min(segments.size(), begin + most);
@@ -31,23 +33,10 @@ MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
                 float* const statistics = output<float>(out, 0);
                 update_statistics(
                     statistics, before < 0 ? statistics : input<float>(in, static_cast<std::size_t>(before)),
-                    table, static_cast<int>(end - begin), input<GradientCheck>(in, 0), momentum, stream);
+                    averaged ? output<float>(out, 1) : nullptr, table, static_cast<int>(end - begin),
+                    input<GradientCheck>(in, 0), momentum, rest, stream);
             }
         });
-}
-
-MadeOp make_update_average(const OpDesc& desc, const Context&) {
-    require_operands(desc, 3, 1);
-    const std::int64_t split = desc.average_split, statistics = desc.outputs[0].elements() - split;
-    require_plain(desc, desc.inputs[1], {split}, "the parameters");
-    require_plain(desc, desc.inputs[2], {statistics}, "the statistics");
-    require(split % 128 == 0, desc, "the parameters are not padded");
-    return made_of(desc, 0,
-                   [=, rest = static_cast<float>(1 - desc.average_decay)](void* const* in, void* const* out,
-                                                                          void*, cudaStream_t stream) {
-                       update_average(output<float>(out, 0), input<float>(in, 1), input<float>(in, 2),
-                                      input<GradientCheck>(in, 0), rest, split, statistics, stream);
-                   });
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA
