@@ -120,7 +120,7 @@ template <typename T>
 void conv2d_direct_backward_weights(T* dw, const T* dy, const T* x, const ConvolutionSizes& s,
                                     cudaStream_t stream) {
     const std::int64_t blocks = s.o * s.kernel * s.kernel * divide_up(s.c, warp_lanes);
-    const LaunchShape shape{static_cast<unsigned>(blocks < 65536 ? blocks : 65536), threads};
+    const LaunchShape shape{static_cast<unsigned>(blocks < 8192 ? blocks : 8192), threads};
     launch("conv2d_direct_backward_weights", conv2d_direct_backward_weights_kernel<T>, shape, stream, dw, dy,
            x, s);
 }

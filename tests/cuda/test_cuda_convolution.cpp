@@ -181,6 +181,16 @@ TEST(CudaConvolution, the_direct_kernel_agrees_too_whatever_the_order_of_blocks)
             }
 }
 
+// A block of the weights' gradient that goes on to further ones uses its shared memory again.
+TEST(CudaConvolution, the_direct_kernel_agrees_with_more_channels_than_blocks) {
+    const auto device = make_emulated_device();
+    OpDesc desc = convolution(OpKind::conv2d_backward_weights, Window{1, 1, 1, 1, 8200, 1, 1, 0}, DType::f32);
+    const std::vector<Values> inputs = integer_inputs(desc);
+    const Values nothing(static_cast<std::size_t>(desc.outputs[0].elements()));
+    const auto planned = emulated::plan_direct_convolution(convolution_problem(desc));
+    EXPECT_EQ(run_planned(planned, desc, inputs, nothing, *device), reference(desc, inputs)[0]);
+}
+
 TEST(CudaConvolution, a_layout_or_shape_that_does_not_fit_is_refused) {
     const auto backend = make_emulated_backend();
     OpDesc desc = convolution(OpKind::conv2d, windows[2], DType::bf16);
