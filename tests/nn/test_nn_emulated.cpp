@@ -66,8 +66,9 @@ TEST(Emulated, a_step_is_one_graph_launch_and_waits_for_nothing) {
     session.device->synchronize();
 }
 
-// Blocks, graphs and streams run in random orders: a copy that read the live state would see later steps in it.
-TEST(Emulated, a_copy_of_the_state_is_of_its_moment_and_leaves_beside_later_steps) {
+// The emulator runs a stream when somebody waits for it. Without a wait for the steps the copy arrives first; with
+// it they are all done before the copy leaves for the host: one that read the live state would see the later ones.
+void expect_copy_of_its_moment(bool steps_first) {
     Session copied(tiny, training_key(4), emulated_machine(DType::bf16));
     Session one_step(tiny, training_key(4), emulated_machine(DType::bf16));
     for (Session* session : {&copied, &one_step}) prepare(*session);
@@ -82,6 +83,7 @@ TEST(Emulated, a_copy_of_the_state_is_of_its_moment_and_leaves_beside_later_step
         }
         EXPECT_EQ(copied.device->runtime_calls().blocking, before) << "it waited";
     }
+    if (steps_first) copied.device->synchronize();
     std::thread([&] { copy.wait(); }).join();
     EXPECT_EQ(copy.control().update, 1);
     auto expected = one_step.state.weights();
@@ -94,6 +96,14 @@ TEST(Emulated, a_copy_of_the_state_is_of_its_moment_and_leaves_beside_later_step
         to_plain(tensor.desc, copy.stored(tensor).data(), plain.data());
         EXPECT_EQ(plain, expected.at(tensor.name).values) << tensor.name;
     }
+}
+
+TEST(Emulated, a_copy_of_the_state_is_of_its_moment_when_it_arrives_before_later_steps) {
+    expect_copy_of_its_moment(false);
+}
+
+TEST(Emulated, a_copy_of_the_state_is_of_its_moment_when_it_arrives_after_later_steps) {
+    expect_copy_of_its_moment(true);
 }
 
 TEST(Emulated, f32_steps_are_those_of_the_cpu) {
