@@ -13,6 +13,13 @@ LINEAR = [("test_cuda_linear", "*")]
 CONVOLUTION = [("test_cuda_convolution", "*direct*")]
 INPUT = [("test_cuda_input", "*")]
 ELEMENTWISE = [("test_cuda_elementwise", "*")]
+AUGMENT = [("test_cuda_augment", "*crops*:*every_type*:*follow*")]
+CONFUSION = [("test_cuda_update", "Confusion.*")]
+OPTIMIZER = [("test_cuda_update", "*UpdateParameters*:*equal_bits*")]
+SCHEDULE = [("test_cuda_update", "*one_cycle*")]
+COMMIT = [("test_cuda_update", "*CommitStep*")]
+NORM_POOL = [("test_cuda_batch_norm", "*with_a_pool*"), ("test_cuda_batch_norm_backward", "*with_a_pool*")]
+SIDE_COPY = [("test_nn_emulated", "*copy_of_the_state*")]
 STEP = [("test_nn_emulated", "*f32_steps*:*any_order*", "*f32_steps*")]
 
 BUGS = []
@@ -61,6 +68,20 @@ bug("early_return_before_shuffle", "kernels/batch_norm_passes.h", NORM, "barrier
     "    if (place.count == 0 && place.line > 0) return;\n"
     "    const float n = static_cast<float>(place.count > 0 ? place.count : 1);\n")
 
+bug("concat_pool_reuse", "kernels/concat_pool.cu", HEAD, "race", "a barrier removed before shared memory is used again",
+    "        __syncthreads();  // the next tile writes the same places\n", "")
+bug("schedule_loaded", "kernels/schedule.h", SCHEDULE, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    if (threadIdx.x == 0) {\n        const ScheduleValue now",
+    "    if (threadIdx.x == 0) {\n        const ScheduleValue now")
+bug("optimizer_scalars", "kernels/optimizer.cu", OPTIMIZER, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    const StepScalars s = step_scalars[0];", "    const StepScalars s = step_scalars[0];")
+bug("augment_drawn", "kernels/augment.cu", AUGMENT, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    const ResidentImage image = shared_image[0];", "    const ResidentImage image = shared_image[0];")
+bug("augment_filter", "kernels/augment.cu", AUGMENT, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    const Taps* const row_ranges", "    const Taps* const row_ranges")
+bug("augment_between", "kernels/augment.cu", AUGMENT, "race", "a barrier removed between two passes of a filter",
+    "    __syncthreads();\n\n    for (int i = t; i < rows * tile_columns", "    for (int i = t; i < rows * tile_columns")
+
 # --- atomics, and one writer ---
 bug("atomic_made_plain", "kernels/gradients.cu", UPDATE, "race", "an atomic made plain",
     "            atomicMin(&first_bad[0], table.segment[segment_of(table, piece)].parameter);",
@@ -74,6 +95,13 @@ bug("all_threads_write", "kernels/gradients.cu", UPDATE, "race", "a result that 
     "    if (threadIdx.x == 0) sums[piece] = sum;", "    sums[piece] = sum;")
 bug("all_lanes_write", "kernels/batch_norm_passes.h", NORM, "race", "a result that every lane writes",
     "        if (lane != 0) return;\n        (tensor == 0 ? mean[0]", "        (tensor == 0 ? mean[0]")
+
+bug("augment_luma_atomic", "kernels/augment.cu", AUGMENT, "race", "an atomic made plain",
+    "atomicAdd(&work.luma_sum[n], sum);", "work.luma_sum[n] += sum;")
+bug("confusion_atomic", "kernels/confusion.cu", CONFUSION, "race", "an atomic made plain",
+    "atomicAdd(&counts[labels[row] * classes + answer], 1);", "counts[labels[row] * classes + answer] += 1;")
+bug("commit_by_all", "kernels/commit.cu", COMMIT, "race", "a step that every thread commits",
+    "    if (threadIdx.x == 0)\n        commit(", "    commit(")
 
 # --- strides and sizes ---
 bug("grid_stride", "kernels/linear.cu", LINEAR, "race", "a stride of the block instead of the grid",
@@ -95,6 +123,14 @@ bug("workspace_too_small", "kernels/batch_norm_passes.h", NORM, "undeclared", "h
 bug("too_few_blocks", "kernels/linear.cu", LINEAR, "no value", "blocks rounded down",
     "static_cast<unsigned>(divide_up(o, warp_lanes)), threads}",
     "static_cast<unsigned>(o < warp_lanes ? 1 : o / warp_lanes), threads}")
+
+bug("slot_stride", "kernels/batch_norm_backward_passes.h", NORM_BACKWARD, "race", "slots that lie over each other",
+    "        return slots + (std::int64_t{i} * quantities + quantity) * tiles.channels;",
+    "        return slots + (std::int64_t{i} + quantity) * tiles.channels;")
+bug("batch_slot", "kernels/input.cu", INPUT, "undeclared", "a ring that does not begin again",
+    "slots.first + due % slots.slots * slots.bytes;", "slots.first + due * slots.bytes;")
+bug("augment_workspace", "src/ops/cuda/augment_images.cpp", AUGMENT, "undeclared", "half of the workspace asked for",
+    "made_of(desc, augment_workspace(plan),", "made_of(desc, augment_workspace(plan) / 2,")
 
 # --- off by one, tails ---
 bug("tail_off_by_one", "kernels/elementwise.cu", ELEMENTWISE, "undeclared", "<= for < at the tail",
@@ -129,6 +165,43 @@ bug("pixel_off_by_one", "kernels/input.cu", INPUT, "undeclared", "one pixel too 
 bug("padding_written", "kernels/flat.h", UPDATE, "wrong numbers", "a missing mask of a parameter's last quad",
     "    if (valid == 4) {\n", "    if (valid > 0) {\n")
 
+bug("batch_labels", "kernels/input.cu", INPUT, "undeclared", "<= for < at the tail",
+    "for (std::int64_t i = first; i < batch; i +=", "for (std::int64_t i = first; i <= batch; i +=")
+bug("confusion_rows", "kernels/confusion.cu", CONFUSION, "wrong numbers", "rows that a short batch does not have",
+    "const std::int64_t valid = *count < n ? *count : n;", "const std::int64_t valid = n;")
+bug("confusion_tail", "kernels/confusion.cu", CONFUSION, "undeclared", "a missing bound of the last block's rows",
+    "    if (row >= valid) return;  // all lanes of the warp\n", "    if (*count < n && row >= valid) return;\n")
+bug("concat_pool_lines", "kernels/concat_pool.cu", HEAD, "no value", "lines that a small image does not have",
+    "const unsigned used = pixels < lines ? pixels : lines;", "const unsigned used = lines;")
+bug("schedule_last_segment", "kernels/schedule.h", SCHEDULE, "no value", "the last segment of the schedule not loaded",
+    "    for (int i = threadIdx.x; i < count; i += blockDim.x)", "    for (int i = threadIdx.x; i < count - 1; i += blockDim.x)")
+bug("augment_weights", "kernels/augment.cu", AUGMENT, "no value", "the rest of a filter's weights left out",
+    "        for (int k = taps.count; k < plan.taps; ++k) weights[k] = 0;\n", "")
+bug("augment_luma_start", "kernels/augment.cu", AUGMENT, "no value", "a sum that begins with what is there",
+    "        if (plan.rule.strong) work.luma_sum[n] = 0;\n", "")
+bug("augment_last_column", "kernels/augment.cu", AUGMENT, "no value", "a missing mask of the last tile's columns",
+    "        const int y = i / tile_columns, c = i % tile_columns;\n        if (c >= columns) continue;\n",
+    "        const int y = i / tile_columns, c = i % tile_columns;\n")
+
+# --- values ---
+bug("dropout_numbers", "kernels/dropout.cu", HEAD, "wrong numbers", "neighbours that share their random numbers",
+    "numbers.block(static_cast<std::uint32_t>(q));", "numbers.block(static_cast<std::uint32_t>(q / 2));")
+bug("concat_pool_tie", "kernels/concat_pool.cu", HEAD, "wrong numbers", "of equal values the last wins",
+    "if (equal ? at < place :", "if (equal ? at > place :")
+bug("confusion_tie", "kernels/confusion.cu", CONFUSION, "wrong numbers", "of equal values whichever lane asks",
+    "return a > b || (a == b && at < bt);", "return a > b;")
+bug("augment_mirror", "kernels/augment.cu", AUGMENT, "wrong numbers", "a mirrored view one column off",
+    "output = plan.size - 1 - output;", "output = plan.size - output;")
+bug("augment_micro", "kernels/augment.cu", AUGMENT, "wrong numbers", "the micro batch of an update forgotten",
+    "number_of(control->update, control->micro, control->first_epoch);",
+    "number_of(control->update, 0, control->first_epoch);")
+bug("batch_micro", "kernels/input.cu", INPUT, "wrong numbers", "the micro batch of an update forgotten",
+    "control->update * slots.accumulation + control->micro;", "control->update * slots.accumulation;")
+bug("norm_pool_mask", "kernels/batch_norm_max_pool.cu", NORM_POOL, "wrong numbers", "a ReLU without its mask backward",
+    "        pass.relu = true;\n", "")
+bug("adam_steps", "kernels/optimizer.cu", OPTIMIZER, "wrong numbers", "a bias correction that counts from 0",
+    "static_cast<double>(stage_step(*control) + 1);", "static_cast<double>(stage_step(*control));")
+
 # --- operations and the step ---
 bug("input_overwritten", "src/ops/cuda/elementwise.cpp", ELEMENTWISE, "undeclared", "an operation that writes to its input",
     "            add(output<T>(out, 0), input<T>(in, 0), input<T>(in, 1), n, stream);",
@@ -150,3 +223,40 @@ bug("readers_forgotten", "src/nn/memory_plan.cpp", STEP, "no value", "memory reu
 bug("workspace_shared", "src/nn/memory_plan.cpp", STEP, "graph order", "workspaces planned as if only the first step used them",
     "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = i, .touched = {i}});",
     "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = 0, .touched = {0}});")
+bug("side_branch_begins", "src/device/cuda/device.cpp", STEP, "graph order", "a side branch that begins before its inputs are there",
+    "            for (int earlier : work.waits) wait(stream, done_[static_cast<std::size_t>(earlier)]);\n",
+    "            for (int earlier : work.waits)\n"
+    "                if (work.branch == 0) wait(stream, done_[static_cast<std::size_t>(earlier)]);\n")
+bug("undeclared_output", "src/ops/cuda/confusion.cpp", CONFUSION, "undeclared", "an operation that counts into its labels",
+    "count_confusion(output<std::int32_t>(out, 0), input<float>(in, 0),",
+    "count_confusion(const_cast<std::int32_t*>(input<std::int32_t>(in, 1)), input<float>(in, 0),")
+
+# --- copies beside the steps ---
+bug("side_copy_early", "src/device/cuda/side_copy.cpp", SIDE_COPY, "wrong numbers",
+    "a copy to the host that does not wait for the one within the device",
+    "    ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, side_.get(), taken_.get(), 0u);\n", "")
+bug("side_copy_of_the_living", "src/device/cuda/side_copy.cpp", SIDE_COPY, "wrong numbers",
+    "a next step that does not wait until the state is copied",
+    "    for (std::size_t i = 0; i < pieces_.size(); ++i)\n"
+    "        if (pieces_[i].bytes)\n"
+    "            ONECYCLE_CALL_CUDA(cudaMemcpyAsync, on_device_.data() + offsets_[i], pieces_[i].from,\n"
+    "                               pieces_[i].bytes, cudaMemcpyDeviceToDevice, main_);\n"
+    "    ONECYCLE_CALL_CUDA(cudaEventRecord, taken_.get(), main_);\n"
+    "    ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, side_.get(), taken_.get(), 0u);\n",
+    "    ONECYCLE_CALL_CUDA(cudaEventRecord, taken_.get(), main_);\n"
+    "    ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, side_.get(), taken_.get(), 0u);\n"
+    "    for (std::size_t i = 0; i < pieces_.size(); ++i)\n"
+    "        if (pieces_[i].bytes)\n"
+    "            ONECYCLE_CALL_CUDA(cudaMemcpyAsync, on_device_.data() + offsets_[i], pieces_[i].from,\n"
+    "                               pieces_[i].bytes, cudaMemcpyDeviceToDevice, side_.get());\n")
+bug("side_copy_not_awaited", "src/device/cuda/side_copy.cpp", SIDE_COPY, "wrong numbers",
+    "a host that reads what has not arrived",
+    "    ONECYCLE_CALL_CUDA(cudaEventSynchronize, arrived_.get());\n", "")
+bug("side_copy_event", "src/device/cuda/side_copy.cpp", SIDE_COPY, "wrong numbers",
+    "an event recorded before the copy that it stands for",
+    "    ONECYCLE_CALL_CUDA(cudaMemcpyAsync, on_host_, on_device_.data(), on_device_.size(),\n"
+    "                       cudaMemcpyDeviceToHost, side_.get());\n"
+    "    ONECYCLE_CALL_CUDA(cudaEventRecord, arrived_.get(), side_.get());\n",
+    "    ONECYCLE_CALL_CUDA(cudaEventRecord, arrived_.get(), side_.get());\n"
+    "    ONECYCLE_CALL_CUDA(cudaMemcpyAsync, on_host_, on_device_.data(), on_device_.size(),\n"
+    "                       cudaMemcpyDeviceToHost, side_.get());\n")
