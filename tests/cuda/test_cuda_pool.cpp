@@ -103,28 +103,6 @@ TEST(CudaPool, of_averages_agrees_with_the_reference_and_is_exact_on_integers) {
             }
 }
 
-TEST(CudaPool, agrees_with_pytorch) {
-    const Machine machine = emulated_machine();
-    const TensorDesc x = activation({2, 8, 9, 7}, DType::f32), y = activation({2, 8, 5, 4}, DType::f32),
-                     index = activation({2, 8, 5, 4}, DType::u8), features{2, 8};
-    OpDesc d{.kind = OpKind::max_pool, .kernel = 3, .stride = 2, .padding = 1};
-    d.inputs = {x};
-    d.outputs = {y, index};
-    const Outcome pool = run_op(d, {pytorch_values(x, 1)}, machine);
-    expect_pytorch(pool.outputs[0], pytorch()["max_pool"]["y"], "max pool");
-    d.kind = OpKind::max_pool_backward;
-    d.inputs = {y, index};
-    d.outputs = {x};
-    expect_pytorch(run_op(d, {pytorch_values(y, 99), pool.outputs[1]}, machine).outputs[0],
-                   pytorch()["max_pool"]["dx"], "max pool dx");
-    d = {.kind = OpKind::global_average_pool, .inputs = {x}, .outputs = {features}};
-    expect_pytorch(run_op(d, {pytorch_values(x, 1)}, machine).outputs[0], pytorch()["average_pool"]["y"],
-                   "average pool");
-    d = {.kind = OpKind::global_average_pool_backward, .inputs = {features}, .outputs = {x}};
-    expect_pytorch(run_op(d, {pytorch_values(features, 99)}, machine).outputs[0],
-                   pytorch()["average_pool"]["dx"], "average pool dx");
-}
-
 }  // namespace
 
 }  // namespace onecycle::testing

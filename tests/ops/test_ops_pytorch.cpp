@@ -1,4 +1,4 @@
-// Single layers, losses and optimizers against PyTorch (tests/reference/generate_layers.py).
+// Single layers, losses and optimizers against PyTorch (tests/reference/generate_layers.py), on every back end.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/harness.h"
+#include "ops/update_step.h"
 
 namespace onecycle::testing {
 
@@ -46,14 +46,22 @@ TensorDesc with(TensorDesc t, Layout layout, DType type = DType::f32) {
     return t;
 }
 
+const Machine& machine() {
+    static const std::shared_ptr<const Machine> tested = machine_under_test();
+    return *tested;
+}
+Outcome run(const OpDesc& desc, const std::vector<Values>& inputs) {
+    return run_op(desc, inputs, machine());
+}
+
 // The layout this machine's back end prefers for so many channels.
 Layout activation_layout(std::int64_t channels) {
-    const bool wide = make_cpu_backend(1)->parameter_layout({16, 16, 1, 1}) == Layout::OIhw16i16o;
+    if (machine().device->kind() != DeviceKind::cpu) return Layout::nhwc;
+    const bool wide = machine().backend->parameter_layout({16, 16, 1, 1}) == Layout::OIhw16i16o;
     return channels % 16 ? Layout::plain : wide ? Layout::nChw16c : Layout::nChw8c;
 }
 
 TEST(PyTorch, convolutions_agree_forward_and_backward) {
-    const auto backend = make_cpu_backend(1);
     for (const json& c : data()["convolutions"]) {
         const auto s = c["shape"].get<std::vector<std::int64_t>>();
         OpDesc d{.kind = OpKind::conv2d};
@@ -62,22 +70,22 @@ TEST(PyTorch, convolutions_agree_forward_and_backward) {
         d.padding = static_cast<int>(s[7]);
         const auto out = [&](std::int64_t in) { return (in + 2 * d.padding - d.kernel) / d.stride + 1; };
         const TensorDesc plain{s[4], s[1], d.kernel, d.kernel},
-            w = with(plain, backend->parameter_layout(plain));
+            w = with(plain, machine().backend->parameter_layout(plain));
         const TensorDesc x = with({s[0], s[1], s[2], s[3]}, activation_layout(s[1]));
         d.inputs = {x, w};
         d.outputs = {with({s[0], s[4], out(s[2]), out(s[3])}, Layout::any)};
-        const Outcome forward = run_op(d, {values(x, 1), values(w, 2)});
+        const Outcome forward = run(d, {values(x, 1), values(w, 2)});
         const TensorDesc y = forward.desc.outputs[0];
         const std::string what = c["shape"].dump();
         expect_close(forward.outputs[0], c["y"], "y " + what);
         d.kind = OpKind::conv2d_backward_data;
         d.inputs = {y, w};
         d.outputs = {x};
-        expect_close(run_op(d, {values(y, 99), values(w, 2)}).outputs[0], c["dx"], "dx " + what);
+        expect_close(run(d, {values(y, 99), values(w, 2)}).outputs[0], c["dx"], "dx " + what);
         d.kind = OpKind::conv2d_backward_weights;
         d.inputs = {y, x};
         d.outputs = {w};
-        expect_close(run_op(d, {values(y, 99), values(x, 1)}).outputs[0], c["dw"], "dw " + what);
+        expect_close(run(d, {values(y, 99), values(x, 1)}).outputs[0], c["dw"], "dw " + what);
     }
 }
 
@@ -94,7 +102,7 @@ TEST(PyTorch, batch_norm_agrees_in_training_and_inference) {
             d.inputs.push_back(x);
             in.push_back(values(x, 4));
         }
-        const Outcome forward = run_op(d, in);
+        const Outcome forward = run(d, in);
         expect_close(forward.outputs[0], c["y"], "y");
 
         OpDesc backward = d;
@@ -107,7 +115,7 @@ TEST(PyTorch, batch_norm_agrees_in_training_and_inference) {
             gradient_in.push_back(forward.outputs[0]);
             backward.outputs.push_back(x);
         }
-        const Outcome gradients = run_op(backward, gradient_in);
+        const Outcome gradients = run(backward, gradient_in);
         const char* const names[] = {"dx", "dgamma", "dbeta", "dresidual"};
         for (std::size_t i = 0; i < gradients.outputs.size(); ++i)
             expect_close(gradients.outputs[i], c[names[i]], names[i]);
@@ -123,11 +131,8 @@ TEST(PyTorch, batch_norm_agrees_in_training_and_inference) {
         std::vector<float> buffer(running.begin(), running.end()),
             mean(forward.outputs[1].begin(), forward.outputs[1].end()),
             variance(forward.outputs[2].begin(), forward.outputs[2].end());
-        void* const inputs[] = {&check, mean.data(), variance.data()};
-        void* const outputs[] = {buffer.data()};
-        const auto device = make_cpu_device(0);
-        Stream stream(*device);
-        make_cpu_backend(1)->make(statistics).op->run(inputs, outputs, nullptr, stream);
+        EXPECT_TRUE(
+            run_in_place(statistics, {&check, mean.data(), variance.data()}, {buffer.data()}, machine()));
         const auto half = buffer.begin() + s[1];
         expect_close(Values(buffer.begin(), half), c["running_mean"], "running mean");
         expect_close(Values(half, buffer.end()), c["running_variance"], "running variance");
@@ -138,38 +143,38 @@ TEST(PyTorch, batch_norm_agrees_in_training_and_inference) {
         inference.outputs = {x};
         in.insert(in.begin() + 3, Values(running.begin(), running.begin() + s[1]));
         in.insert(in.begin() + 4, Values(running.begin() + s[1], running.end()));
-        expect_close(run_op(inference, in).outputs[0], c["inference"], "inference");
+        expect_close(run(inference, in).outputs[0], c["inference"], "inference");
     }
 }
 
 TEST(PyTorch, pools_and_linear_agree_forward_and_backward) {
-    const TensorDesc x = with({2, 8, 9, 7}, Layout::nChw8c), y = with({2, 8, 5, 4}, Layout::nChw8c);
-    const TensorDesc index = with(y, Layout::nChw8c, DType::u8), features{2, 8};
+    const Layout layout = machine().device->kind() == DeviceKind::cpu ? Layout::nChw8c : Layout::nhwc;
+    const TensorDesc x = with({2, 8, 9, 7}, layout), y = with({2, 8, 5, 4}, layout);
+    const TensorDesc index = with(y, layout, DType::u8), features{2, 8};
     OpDesc d{.kind = OpKind::max_pool, .kernel = 3, .stride = 2, .padding = 1};
     d.inputs = {x};
     d.outputs = {y, index};
-    const Outcome pool = run_op(d, {values(x, 1)});
+    const Outcome pool = run(d, {values(x, 1)});
     expect_close(pool.outputs[0], data()["max_pool"]["y"], "max pool");
     d.kind = OpKind::max_pool_backward;
     d.inputs = {y, index};
     d.outputs = {x};
-    expect_close(run_op(d, {values(y, 99), pool.outputs[1]}).outputs[0], data()["max_pool"]["dx"],
+    expect_close(run(d, {values(y, 99), pool.outputs[1]}).outputs[0], data()["max_pool"]["dx"],
                  "max pool dx");
 
     d = {.kind = OpKind::global_average_pool, .inputs = {x}, .outputs = {features}};
-    expect_close(run_op(d, {values(x, 1)}).outputs[0], data()["average_pool"]["y"], "average pool");
+    expect_close(run(d, {values(x, 1)}).outputs[0], data()["average_pool"]["y"], "average pool");
     d = {.kind = OpKind::global_average_pool_backward, .inputs = {features}, .outputs = {x}};
-    expect_close(run_op(d, {values(features, 99)}).outputs[0], data()["average_pool"]["dx"],
-                 "average pool dx");
+    expect_close(run(d, {values(features, 99)}).outputs[0], data()["average_pool"]["dx"], "average pool dx");
 
     const TensorDesc a{5, 37}, w{7, 37}, b{7}, o{5, 7};
     const json& linear = data()["linear"];
     d = {.kind = OpKind::linear, .inputs = {a, w, b}, .outputs = {o}};
-    expect_close(run_op(d, {values(a, 1), values(w, 2), values(b, 3)}).outputs[0], linear["y"], "linear");
+    expect_close(run(d, {values(a, 1), values(w, 2), values(b, 3)}).outputs[0], linear["y"], "linear");
     d = {.kind = OpKind::linear_backward_data, .inputs = {o, w}, .outputs = {a}};
-    expect_close(run_op(d, {values(o, 99), values(w, 2)}).outputs[0], linear["dx"], "linear dx");
+    expect_close(run(d, {values(o, 99), values(w, 2)}).outputs[0], linear["dx"], "linear dx");
     d = {.kind = OpKind::linear_backward_weights, .inputs = {o, a}, .outputs = {w, b}};
-    const Outcome gradients = run_op(d, {values(o, 99), values(a, 1)});
+    const Outcome gradients = run(d, {values(o, 99), values(a, 1)});
     expect_close(gradients.outputs[0], linear["dw"], "linear dw");
     expect_close(gradients.outputs[1], linear["db"], "linear db");
 }
@@ -182,7 +187,7 @@ Values times3(Values v) {
 TEST(PyTorch, softmax_and_cross_entropy_agree) {
     const TensorDesc small{5, 7};
     expect_close(
-        run_op({.kind = OpKind::softmax, .inputs = {small}, .outputs = {small}}, {times3(values(small, 1))})
+        run({.kind = OpKind::softmax, .inputs = {small}, .outputs = {small}}, {times3(values(small, 1))})
             .outputs[0],
         data()["softmax"], "softmax");
     const TensorDesc logits{6, 8};
@@ -199,7 +204,7 @@ TEST(PyTorch, softmax_and_cross_entropy_agree) {
             in.push_back(values({8}, 2));
             for (double& weight : in.back()) weight += 1.25;
         }
-        const Outcome out = run_op(d, in);
+        const Outcome out = run(d, in);
         EXPECT_NEAR(out.outputs[0][0], c["loss"].get<double>(), 1e-6);
         EXPECT_NEAR(out.outputs[0][1] / out.outputs[0][2], out.outputs[0][0], 1e-12);
         expect_close(out.outputs[1], c["dlogits"], "dlogits");
@@ -227,25 +232,20 @@ TEST(PyTorch, optimizers_agree_over_many_updates_with_a_schedule_and_clipping) {
         StepProgress progress{};
         control.schedule = {12, 1, {{0, 11, 0.01, 0.1, 0.95, 0.85, Curve::linear, Curve::linear}}};
         control.last_update = 12;
-        const auto backend = make_cpu_backend(2);
-        const auto device = make_cpu_device(0);
-        Stream stream(*device);
-        const auto run = [&](OpKind kind, const std::vector<TensorDesc>& in,
-                             const std::vector<TensorDesc>& out, const std::vector<void*>& inputs,
-                             const std::vector<void*>& outputs) {
+        const auto update = [&](OpKind kind, const std::vector<TensorDesc>& in,
+                                const std::vector<TensorDesc>& out, const std::vector<void*>& inputs,
+                                const std::vector<void*>& outputs) {
             d.kind = kind;
             d.inputs = in;
             d.outputs = out;
-            MadeOp made = backend->make(d);
-            DeviceMemory workspace(*device, made.workspace + 64);
-            made.op->run(inputs.data(), outputs.data(), workspace.data(), stream);
+            EXPECT_TRUE(run_in_place(d, inputs, outputs, machine()));
         };
         const bool two_moments = d.optimizer.kind != OptimizerKind::sgd;
         for (int step = 0; step < 12; ++step) {
             const Values g = values({40}, 10 + step);
             std::copy(g.begin(), g.end(), gradient.begin());
-            run(OpKind::check_gradients, {flat, result_desc(), control_desc}, {check_desc},
-                {gradient.data(), &result, &control}, {&check});
+            update(OpKind::check_gradients, {flat, result_desc(), control_desc}, {check_desc},
+                   {gradient.data(), &result, &control}, {&check});
             EXPECT_NEAR(check.norm, c["norms"][static_cast<std::size_t>(step)].get<double>(), 1e-5);
             std::vector<TensorDesc> out = {flat, flat};
             std::vector<void*> outputs = {w.data(), first.data()};
@@ -253,11 +253,11 @@ TEST(PyTorch, optimizers_agree_over_many_updates_with_a_schedule_and_clipping) {
                 out.push_back(flat);
                 outputs.push_back(second.data());
             }
-            run(OpKind::update_parameters, {flat, check_desc, control_desc}, out,
-                {gradient.data(), &check, &control}, outputs);
-            run(OpKind::commit_step, {result_desc(), check_desc},
-                {control_desc, with({sizeof(StepProgress)}, Layout::plain, DType::u8)}, {&result, &check},
-                {&control, &progress});
+            update(OpKind::update_parameters, {flat, check_desc, control_desc}, out,
+                   {gradient.data(), &check, &control}, outputs);
+            update(OpKind::commit_step, {result_desc(), check_desc},
+                   {control_desc, with({sizeof(StepProgress)}, Layout::plain, DType::u8)}, {&result, &check},
+                   {&control, &progress});
         }
         // Twelve updates of float arithmetic in the same order: a few units in the last place.
         expect_close(Values(w.begin(), w.begin() + 40), c["w"], name, 2e-6);
