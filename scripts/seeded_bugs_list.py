@@ -14,6 +14,7 @@ CONVOLUTION = [("test_cuda_convolution", "*direct*")]
 INPUT = [("test_cuda_input", "*")]
 ELEMENTWISE = [("test_cuda_elementwise", "*")]
 AUGMENT = [("test_cuda_augment", "*crops*:*every_type*:*follow*")]
+MIX = [("test_cuda_mix", "MixBatch*")]
 CONFUSION = [("test_cuda_update", "Confusion.*")]
 OPTIMIZER = [("test_cuda_update", "*UpdateParameters*:*equal_bits*")]
 SCHEDULE = [("test_cuda_update", "*one_cycle*")]
@@ -81,6 +82,9 @@ bug("augment_filter", "kernels/augment.cu", AUGMENT, "race", "a barrier removed 
     "    __syncthreads();\n    const Taps* const row_ranges", "    const Taps* const row_ranges")
 bug("augment_between", "kernels/augment.cu", AUGMENT, "race", "a barrier removed between two passes of a filter",
     "    __syncthreads();\n\n    for (int i = t; i < rows * tile_columns", "    for (int i = t; i < rows * tile_columns")
+
+bug("mix_drawn", "kernels/mix.cu", MIX, "race", "a barrier removed between writing and reading",
+    "    __syncthreads();\n    const MixDraw first", "    const MixDraw first")
 
 # --- atomics, and one writer ---
 bug("atomic_made_plain", "kernels/gradients.cu", UPDATE, "race", "an atomic made plain",
@@ -182,6 +186,9 @@ bug("augment_luma_start", "kernels/augment.cu", AUGMENT, "no value", "a sum that
 bug("augment_last_column", "kernels/augment.cu", AUGMENT, "no value", "a missing mask of the last tile's columns",
     "        const int y = i / tile_columns, c = i % tile_columns;\n        if (c >= columns) continue;\n",
     "        const int y = i / tile_columns, c = i % tile_columns;\n")
+
+bug("mix_short_batch", "kernels/mix.cu", MIX, "wrong numbers", "partners that a short batch does not have",
+    "const int valid = *count < n ? *count : n;", "const int valid = n;")
 
 # --- values ---
 bug("dropout_numbers", "kernels/dropout.cu", HEAD, "wrong numbers", "neighbours that share their random numbers",
