@@ -20,10 +20,14 @@ namespace {
 
 constexpr std::uint64_t max_pickle_bytes = 16 << 20, max_note_bytes = 64;
 // Where the tensors come from something that Python can load, and that is trusted.
+// A whole module, or a dict with the weights inside, becomes what is written today.
 constexpr const char* convert =
-    "if you trust it, convert it: python -c \"import torch, safetensors.torch as s; s.save_file({k: "
-    "v.contiguous() "
-    "for k, v in torch.load('FILE', map_location='cpu').items()}, 'model.safetensors')\"";
+    "if you trust it, convert it: python -c \"import torch, safetensors.torch as s; m = torch.load('FILE', "
+    "map_location='cpu', weights_only=False); m = m.get('state_dict', m.get('model', m)) if isinstance(m, "
+    "dict) "
+    "else m; m = m.state_dict() if hasattr(m, 'state_dict') else m; s.save_file({k: v.contiguous().clone() "
+    "for "
+    "k, v in m.items() if torch.is_tensor(v)}, 'model.safetensors')\"";
 
 enum class Form { zip, legacy_pickle, legacy_tar, other };
 

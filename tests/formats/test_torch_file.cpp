@@ -95,6 +95,8 @@ TEST(TorchFile, refuses_what_is_not_a_state_dict_and_says_how_to_convert_it) {
     const std::string module = refusal(bytes_of(data("module.pth")));
     EXPECT_NE(module.find("torch.nn.modules.container.Sequential"), std::string::npos) << module;
     EXPECT_NE(module.find("safetensors"), std::string::npos) << module;
+    for (const char* part : {"weights_only=False", "m.state_dict()", "m.get('state_dict'"})
+        EXPECT_NE(module.find(part), std::string::npos) << "a recipe that does not work on it: " << module;
     const std::string legacy = refusal(bytes_of(data("legacy.pth")));
     EXPECT_NE(legacy.find("bare pickle"), std::string::npos) << legacy;
     EXPECT_NE(legacy.find("safetensors"), std::string::npos) << legacy;
