@@ -85,12 +85,12 @@ void check_tensors(const TensorFile& file, const ModelInfo& info) {
             !(info.trained_here() && is_training_state(tensor.name)))
             extra.push_back(printable(tensor.name));
     const std::string fix = "give a torchvision resnet18, resnet34 or resnet50";
-    if (!missing.empty())
-        refuse(file, fmt::format("it looks like {} but lacks {}", info.arch, first_names(missing)), fix);
-    if (!other_shape.empty())
-        refuse(file, fmt::format("it looks like {} but {}", info.arch, first_names(other_shape)), fix);
-    if (!extra.empty())
-        refuse(file, fmt::format("it looks like {} but also holds {}", info.arch, first_names(extra)), fix);
+    std::vector<std::string> faults;
+    if (!missing.empty()) faults.push_back("lacks " + first_names(missing));
+    if (!other_shape.empty()) faults.push_back("has other shapes: " + first_names(other_shape));
+    if (!extra.empty()) faults.push_back("also holds " + first_names(extra));
+    if (!faults.empty())
+        refuse(file, fmt::format("it looks like {} but {}", info.arch, fmt::join(faults, "; it ")), fix);
 }
 
 std::array<double, 3> triple_from(const std::map<std::string, std::string>& metadata, const std::string& key,
@@ -120,6 +120,9 @@ void read_checked(const TensorFile& file, const std::string& name, const std::ve
     for (float value : values)
         if (!std::isfinite(value))
             refuse(file, name + " holds a value that is not finite", "the training that wrote it diverged");
+    if (name.ends_with(".running_var") &&
+        std::any_of(values.begin(), values.end(), [](float v) { return v < 0; }))
+        refuse(file, name + " holds a variance below 0", "give a file that was not changed");
 }
 
 HostTensor read_tensor(const TensorFile& file, const std::string& name,

@@ -187,6 +187,42 @@ TEST(Learner, a_file_with_other_metadata_is_understood_or_refused) {
     }
 }
 
+TEST(Learner, a_file_of_other_tensors_is_refused_with_all_that_is_wrong) {
+    const TemporaryFolder folder;
+    Learner(tiny_dataset(), tiny_options()).save(folder / "model.safetensors");
+    const SafetensorsFile file(folder / "model.safetensors");
+    std::map<std::string, std::vector<float>> values;
+    std::map<std::string, std::vector<std::int64_t>> shapes;
+    for (const TensorInfo& tensor : file.tensors())
+        if (tensor.type == StoredType::f32) {
+            values[tensor.name] = file.read_floats(tensor.name);
+            shapes[tensor.name] = tensor.shape;
+        }
+    const std::string path = folder / "changed.safetensors";
+    const auto refusal = [&] {
+        std::vector<TensorSource> sources;
+        for (const auto& [name, shape] : shapes)
+            sources.push_back(float_tensor(name, shape, values.at(name)));
+        write_safetensors(path, sources, {});
+        try {
+            const Model model(path, {.size = 32});
+        } catch (const Error& error) {
+            return error.exit_code() == 4 ? std::string(error.what()) : "another exit code";
+        }
+        return std::string();
+    };
+    EXPECT_EQ(refusal(), "");
+    values["bn1.running_var"].back() = -1;  // its root would make every answer NaN
+    EXPECT_NE(refusal().find("bn1.running_var holds a variance below 0"), std::string::npos) << refusal();
+    shapes["bn1.running_var"] = {1, static_cast<std::int64_t>(values["bn1.running_var"].size())};
+    shapes.erase("layer1.0.bn1.bias");
+    shapes["more"] = {1};
+    values["more"] = {0};
+    for (const char* part :
+         {"lacks layer1.0.bn1.bias", "has other shapes: bn1.running_var is [1,", "also holds more"})
+        EXPECT_NE(refusal().find(part), std::string::npos) << part << " in " << refusal();
+}
+
 TEST(Learner, with_an_average_the_plain_names_hold_what_was_evaluated) {
     const TemporaryFolder folder;
     TrainOptions options = tiny_options();
