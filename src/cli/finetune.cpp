@@ -35,6 +35,7 @@ class FineTune final : public TrainingVerb {
             // vision_learner(…).fit_one_cycle(6, 1e-2)
             o.freeze = "body";
             o.max_lr = 1e-2;
+            o.policy = "onecycle:fastai";
             return o;
         }
         o.policy = "fine-tune";

@@ -96,7 +96,7 @@ TEST_F(Finetune, one_cycle_only_is_one_frozen_stage_at_a_hundredth) {
     EXPECT_EQ(config["max_lr"], 1e-2);
     EXPECT_EQ(config["freeze"], "body");
     EXPECT_EQ(config["freeze_epochs"], 0);
-    EXPECT_EQ(config["policy"], "onecycle");
+    EXPECT_EQ(config["policy"], "onecycle:fastai") << "its fit_one_cycle, step by step";
     EXPECT_EQ(lines_of(place_->read("story/steps.csv")).size(), 13u);
 }
 
