@@ -40,6 +40,10 @@ struct ModelInfo {
 // are missing, extra or of a wrong shape.
 ModelInfo read_model_info(const std::string& model);
 
+// Reads all weights of a model, a tensor at a time. Throws Error (model) for a file that is damaged, does not fit any network
+// or holds values that none can have.
+void check_model(const std::string& model);
+
 // Whether `dataset` is, file for file, what this model was trained from.
 bool trained_on(const ModelInfo& info, const Dataset& dataset);
 

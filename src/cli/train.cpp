@@ -13,6 +13,7 @@
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
+#include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 #include "onecycle/training_report.h"
 
@@ -58,6 +59,8 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         prepare(arguments, console, options_);
         options_ = resolved(options_);
         check_out(out_);
+        // Before memory is taken for a training.
+        if (options_.init != "random") check_model(options_.init);
     } else {
         check_resume(arguments);
     }

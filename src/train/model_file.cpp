@@ -201,6 +201,15 @@ ModelInfo read_model_info(const std::string& model) {
     return describe_model(*open_tensor_file(resolve_model(model)));
 }
 
+void check_model(const std::string& model) {
+    const auto file = open_tensor_file(resolve_model(model));
+    const ModelInfo info = describe_model(*file);
+    file->verify();
+    std::vector<float> values;
+    for (const auto& [name, shape] : named_shapes(network_of(info, info.stem == Stem::small ? 32 : 224)))
+        read_checked(*file, name, shape, values);
+}
+
 bool trained_on(const ModelInfo& info, const Dataset& dataset) {
     const auto recorded = info.metadata.find("dataset");
     return recorded != info.metadata.end() && recorded->second == digest(dataset);

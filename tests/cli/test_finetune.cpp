@@ -107,6 +107,17 @@ TEST_F(Finetune, a_policy_that_is_asked_for_holds_in_both_stages) {
     EXPECT_EQ(lines[7].substr(0, 8), "6,0.001,");
 }
 
+// Found later, after the images and with all memory of a training taken, it would cost half a gigabyte.
+TEST_F(Finetune, damaged_weights_are_found_before_anything_else) {
+    std::string bytes = place_->read("before/checkpoints/step-000006.safetensors");
+    bytes[bytes.size() / 2] ^= 1;
+    place_->write("damaged.safetensors", bytes);
+    const Outcome refused = finetune({"--init", "damaged.safetensors", "--valid", "nowhere"});
+    EXPECT_EQ(refused.code, 4) << refused.err;
+    EXPECT_NE(refused.err.find("does not match its digest"), std::string::npos) << refused.err;
+    EXPECT_EQ(refused.out, "");
+}
+
 TEST_F(Finetune, refuses_weights_of_another_network_with_4) {
     EXPECT_EQ(finetune({"--init", "before", "--arch", "resnet34"}).code, 4);
     EXPECT_EQ(finetune({"--init", "nowhere.pth"}).code, 4);
