@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
@@ -22,6 +23,12 @@ ProgramKey key_of(const ModelInfo& info, int batch) {
     std::copy(info.mean.begin(), info.mean.end(), key.mean.begin());
     std::copy(info.stddev.begin(), info.stddev.end(), key.stddev.begin());
     return key;
+}
+
+// Finite weights can be so large that what they compute is not.
+[[noreturn]] void refuse_overflow(const ModelInfo& info) {
+    throw Error(ErrorKind::model, "cannot use model", info.path, "what it computes is not finite",
+                "the training that wrote it diverged");
 }
 
 // Which class of the model each class of the folder is.
@@ -124,9 +131,11 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
                                         .cache_bytes = 0});
     // A file without names takes the folder's, whose order it has been matched with.
     const std::vector<std::string>& names = impl_->info.named ? impl_->info.classes : classes;
-    if (by_image)
-        return impl_->image_evaluator.pass->evaluate(loader, samples, names, options, impl_->options.stop);
-    return impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop);
+    Evaluation result =
+        by_image ? impl_->image_evaluator.pass->evaluate(loader, samples, names, options, impl_->options.stop)
+                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop);
+    if (!std::isfinite(result.loss)) refuse_overflow(impl_->info);
+    return result;
 }
 
 std::vector<Prediction> Model::predict(const std::vector<std::string>& files, int top) {
@@ -134,10 +143,15 @@ std::vector<Prediction> Model::predict(const std::vector<std::string>& files, in
         throw Error(ErrorKind::usage, "option not usable", fmt::format("--top {}", top),
                     "it must be 1 or more", "5 is the default");
     if (files.empty()) return {};
-    return impl_->prepare(impl_->predictor, files.size())
-        .pass->predict(files, impl_->info.classes, top,
-                       {impl_->info.size, impl_->info.crop_pct, worker_threads(impl_->options.threads),
-                        impl_->options.stop});
+    std::vector<Prediction> answers =
+        impl_->prepare(impl_->predictor, files.size())
+            .pass->predict(files, impl_->info.classes, top,
+                           {impl_->info.size, impl_->info.crop_pct, worker_threads(impl_->options.threads),
+                            impl_->options.stop});
+    for (const Prediction& answer : answers)
+        for (const auto& entry : answer.top)
+            if (!std::isfinite(entry.probability)) refuse_overflow(impl_->info);
+    return answers;
 }
 
 }  // namespace onecycle

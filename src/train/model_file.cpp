@@ -120,9 +120,8 @@ void read_checked(const TensorFile& file, const std::string& name, const std::ve
     for (float value : values)
         if (!std::isfinite(value))
             refuse(file, name + " holds a value that is not finite", "the training that wrote it diverged");
-    if (name.ends_with(".running_var") &&
-        std::any_of(values.begin(), values.end(), [](float v) { return v < 0; }))
-        refuse(file, name + " holds a variance below 0", "give a file that was not changed");
+    if (name.ends_with(".running_var") && std::ranges::any_of(values, [](float v) { return v < 0; }))
+        refuse(file, name + " holds a negative variance", "use another copy of the file");
 }
 
 HostTensor read_tensor(const TensorFile& file, const std::string& name,

@@ -30,7 +30,7 @@ ModelInfo with_options(ModelInfo info, const ModelOptions& options);
 Network network_of(const ModelInfo& info, int size);
 
 // Parameters and running statistics of `network`, all of them, stored as `prefix` + name. Throws
-// Error(model) for one that is missing, of another shape, or not finite.
+// Error(model) for one that is missing, of another shape, or not finite, and for a negative variance.
 std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
                                                const std::string& prefix = "");
 // All of them straight into a state, without a copy on the host. Throws likewise.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "onecycle/error.h"
 #include "onecycle/image.h"
@@ -55,25 +56,37 @@ class SmallModel : public ::testing::Test {
 
     // The same model with its classes, and with them the head's rows, in another order.
     static std::string reordered(const std::vector<std::size_t>& order) {
+        std::string list;
+        for (const std::size_t c : order)
+            list += (list.empty() ? "[\"" : ",\"") + tiny_dataset().classes[c] + "\"";
+        return changed(
+            "reordered",
+            [&](const std::string& name, std::vector<float>& values) {
+                const std::vector<float> plain = values;
+                const std::size_t row = plain.size() / order.size();
+                for (std::size_t c = 0; name.starts_with("fc.") && c < order.size(); ++c)
+                    std::copy_n(plain.begin() + static_cast<std::ptrdiff_t>(order[c] * row), row,
+                                values.begin() + static_cast<std::ptrdiff_t>(c * row));
+            },
+            list + "]");
+    }
+
+    // The same model with other values, and perhaps another list of classes.
+    static std::string changed(const std::string& title,
+                               const std::function<void(const std::string&, std::vector<float>&)>& change,
+                               const std::string& list = "") {
         const SafetensorsFile stored(file());
-        const auto& classes = tiny_dataset().classes;
         std::map<std::string, std::vector<float>> values;
         std::vector<TensorSource> sources;
         for (const TensorInfo& tensor : stored.tensors()) {
             if (tensor.type != StoredType::f32) continue;
-            std::vector<float> plain = stored.read_floats(tensor.name), moved = plain;
-            const std::size_t row = plain.size() / order.size();
-            for (std::size_t c = 0; tensor.name.starts_with("fc.") && c < order.size(); ++c)
-                std::copy_n(plain.begin() + static_cast<std::ptrdiff_t>(order[c] * row), row,
-                            moved.begin() + static_cast<std::ptrdiff_t>(c * row));
-            values[tensor.name] = moved;
+            values[tensor.name] = stored.read_floats(tensor.name);
+            change(tensor.name, values[tensor.name]);
             sources.push_back(float_tensor(tensor.name, tensor.shape, values[tensor.name]));
         }
-        std::string list;
-        for (const std::size_t c : order) list += (list.empty() ? "[\"" : ",\"") + classes[c] + "\"";
         auto metadata = stored.metadata();
-        metadata["classes"] = list + "]";
-        const std::string path = *folder_ / "reordered.safetensors";
+        if (!list.empty()) metadata["classes"] = list;
+        const std::string path = *folder_ / (title + ".safetensors");
         write_safetensors(path, sources, metadata);
         return path;
     }
@@ -182,6 +195,32 @@ TEST_F(SmallModel, the_same_classes_in_another_order_are_matched_by_name) {
     EXPECT_EQ(start(other, moved), start(file(), same));
     EXPECT_NE(moved.find("matched by name"), std::string::npos) << moved;
     EXPECT_EQ(same.find("head"), std::string::npos) << same;
+}
+
+TEST_F(SmallModel, finite_weights_without_a_finite_answer_are_refused) {
+    const std::vector<Sample> samples = all_samples(tiny_dataset());
+    const auto refused = [](const std::string& why, const std::function<void()>& use) {
+        try {
+            use();
+            ADD_FAILURE() << "accepted: " << why;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::model);
+            EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
+        }
+    };
+    const std::string negative = changed("negative", [](const std::string& name, std::vector<float>& values) {
+        if (name == "bn1.running_var") values.back() = -1;
+    });
+    refused("bn1.running_var holds a negative variance",
+            [&] { Model(negative, {}).predict({samples[0].path}, 1); });
+
+    const std::string huge = changed("huge", [](const std::string& name, std::vector<float>& values) {
+        if (name == "layer4.1.bn2.weight" || name == "fc.weight") std::ranges::fill(values, 3e38F);
+    });
+    Model model(huge, {.batch_size = 8});
+    refused("not finite", [&] { model.predict({samples[0].path}, 1); });
+    refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes); });
+    refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes, {.top_losses = 1}); });
 }
 
 TEST_F(SmallModel, other_classes_are_refused_with_the_difference) {
