@@ -82,18 +82,18 @@ __global__ void __launch_bounds__(draw_threads)
         const std::int64_t number =
             plan.order.number_of(control->update, control->micro, control->first_epoch);
         const std::int64_t sample = plan.order.sample_at(number, n);
-        const ResidentImage image = table[sample];
-        const ViewDraw draw =
+        const ResidentImage& image = shared_image[0] = table[sample];
+        labels[n] = image.label;
+        if (n == 0) *count = plan.order.batch;
+        if (plan.rule.strong) work.luma_sum[n] = 0;
+        // Straight to shared memory: kept in registers it would not fit beside what draws it.
+        shared_draw[0] =
             draw_view(plan.rule, image.width, image.height, plan.size,
                       RandomStream(plan.order.seed, RandomPurpose::augment, plan.order.epoch_of(number),
                                    static_cast<std::uint64_t>(sample)));
         work.views[n] = {image.offset, image.width,
-                         resample_vertical_first(image.width, image.height, plan.size, plan.size), draw};
-        if (plan.rule.strong) work.luma_sum[n] = 0;
-        labels[n] = image.label;
-        if (n == 0) *count = plan.order.batch;
-        shared_image[0] = image;
-        shared_draw[0] = draw;
+                         resample_vertical_first(image.width, image.height, plan.size, plan.size),
+                         shared_draw[0]};
     }
     __syncthreads();
     const ResidentImage image = shared_image[0];
