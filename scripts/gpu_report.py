@@ -57,7 +57,7 @@ class Page:
                   "## What was done\n\n",
                   table(("stage", "", "seconds", ""),
                         [(n, r["state"], r["seconds"], r["why"]) for n, r in self.stages.items()]),
-                  self.steps(), self.profiles(), self.find(), self.cold_start(), self.deterministic(), self.photographs(),
+                  self.steps(), self.profiles(), self.plans(), self.find(), self.cold_start(), self.deterministic(), self.photographs(),
                   self.left_out()]
         return "".join(parts)
 
@@ -92,6 +92,15 @@ class Page:
                 text += f" Own kernels on tensors above the cache: median {100 * share:.0f} % of the copy."
             text += "\n\n" + kernel_table(profile) + "Convolutions, by the plan that was chosen:\n\n" + plan_table(profile)
         return text
+
+    def plans(self):
+        rows = []
+        for key, search in self.data("plans that were timed").get("searches", {}).items():
+            best = min(search, key=lambda timed: timed["milliseconds"])
+            first, fastest = (timed["milliseconds"] * 1e3 for timed in (search[0], best))
+            rows.append((key, len(search), f"{first:.1f}", f"{fastest:.1f}", f"{first / fastest:.2f}", best["plan"]))
+        return "## What the search for plans was worth\n\nMedians, second-level cache cold.\n\n" + table(
+            ("convolution", "plans", "cuDNN's first, µs", "fastest, µs", "gain", "fastest plan"), rows) if rows else ""
 
     def find(self):
         f, peer = self.data("range test"), self.peer("find ")

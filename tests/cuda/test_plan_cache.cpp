@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
@@ -28,20 +29,29 @@ class PlanCacheTest : public ::testing::Test {
 TEST_F(PlanCacheTest, gives_back_what_was_added_and_keeps_what_others_added) {
     const PlanCache cache((folder_ / "new" / "folder" / "plans.json").string());
     EXPECT_EQ(cache.find("a"), std::nullopt);
-    cache.add("a", "engine 1:");
-    PlanCache((folder_ / "new" / "folder" / "plans.json").string()).add("b", "engine 2: 3=4");
+    cache.add("a", {{"engine 1:", 1}});
+    PlanCache((folder_ / "new" / "folder" / "plans.json").string()).add("b", {{"engine 2: 3=4", 1}});
     EXPECT_EQ(cache.find("a"), "engine 1:");
     EXPECT_EQ(cache.find("b"), "engine 2: 3=4");
-    cache.add("a", "engine 5:");
-    EXPECT_EQ(cache.find("a"), "engine 5:");
+    cache.add("a", {{"engine 1:", 0.5}, {"engine 5:", 0.25}, {"engine 7:", 0.375}});
+    EXPECT_EQ(cache.find("a"), "engine 5:") << "the fastest";
+}
+
+TEST_F(PlanCacheTest, keeps_what_was_timed_in_its_order) {
+    PlanCache(path()).add("a", {{"engine 1:", 0.5}, {"engine 5:", 0.25}});
+    std::ifstream file(path());
+    const nlohmann::json searches = nlohmann::json::parse(file)["searches"];
+    EXPECT_EQ(searches.dump(),
+              R"({"a":[{"milliseconds":0.5,"plan":"engine 1:"},{"milliseconds":0.25,"plan":"engine 5:"}]})");
 }
 
 TEST_F(PlanCacheTest, a_damaged_file_is_an_empty_cache_and_is_written_anew) {
     const PlanCache cache(path());
-    for (const char* damaged : {"", "{", "[]", "{\"plans\": 3}", "{\"plans\": {\"a\": 7}}", "\xff\xfe"}) {
+    for (const char* damaged :
+         {"", "{", "[]", "{\"plans\": 3}", "{\"plans\": {\"a\": 7}}", "{\"searches\": 3}", "\xff\xfe"}) {
         write(damaged);
         EXPECT_EQ(cache.find("a"), std::nullopt) << damaged;
-        cache.add("a", "engine 1:");
+        cache.add("a", {{"engine 1:", 1}});
         EXPECT_EQ(cache.find("a"), "engine 1:") << damaged;
     }
 }
@@ -49,10 +59,10 @@ TEST_F(PlanCacheTest, a_damaged_file_is_an_empty_cache_and_is_written_anew) {
 TEST_F(PlanCacheTest, a_cache_that_cannot_be_written_is_no_error) {
     write("a file where a folder should be");
     const PlanCache cache(path() + "/plans.json");
-    cache.add("a", "engine 1:");
+    cache.add("a", {{"engine 1:", 1}});
     EXPECT_EQ(cache.find("a"), std::nullopt);
     const PlanCache none("");
-    none.add("a", "engine 1:");
+    none.add("a", {{"engine 1:", 1}});
     EXPECT_EQ(none.find("a"), std::nullopt);
 }
 

@@ -107,6 +107,16 @@ class GpuCheck(unittest.TestCase):
         self.assertIn("No number here says anything about a GPU",
                       gpu_check.Page(gpu_check.Results(self.out).stages, "emulated").text())
 
+    def test_the_page_says_what_the_search_for_plans_was_worth(self):
+        kept = self.out / "cache" / "onecycle" / "cudnn-plans.json"
+        kept.parent.mkdir(parents=True)
+        search = [{"plan": "engine 1:", "milliseconds": 0.03}, {"plan": "engine 5:", "milliseconds": 0.02}]
+        kept.write_text(json.dumps({"plans": {"conv a": "engine 5:"}, "searches": {"conv a": search}}))
+        found = gpu_check.plans_stage(self.machine())
+        self.check(self.stage("plans that were timed", found))
+        page = gpu_check.Page(gpu_check.Results(self.out).stages, "cuda").text()
+        self.assertIn("| conv a | 2 | 30.0 | 20.0 | 1.50 | engine 5: |", page)
+
     def test_results_are_replaced_as_a_whole(self):
         self.check(self.stage("a", {}))
         json.loads((self.out / "results.json").read_text())

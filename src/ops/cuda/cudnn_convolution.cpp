@@ -168,31 +168,36 @@ std::vector<Choice> choices_of(const cudnn::Finder& finder, const ConvolutionPro
     return choices;
 }
 
+struct Search {
+    std::optional<Choice> best;
+    std::vector<TimedPlan> timed;  // those that ran
+};
+
 // The fastest choice; where there is no memory to time them in, the first one.
-std::optional<Choice> search(const std::vector<Choice>& choices, const ConvolutionProblem& problem,
-                             bool& timed) {
-    if (choices.empty()) return std::nullopt;
+Search search(const std::vector<Choice>& choices, const ConvolutionProblem& problem) {
+    Search found;
+    if (choices.empty()) return found;
     std::optional<Stopwatch> stopwatch;
     try {
         stopwatch.emplace(problem);
     } catch (const Error&) {
         cudaGetLastError();  // no memory: not the next call's error
-        return choices.front();
+        found.best = choices.front();
+        return found;
     }
-    std::optional<std::size_t> best;
     double best_time = 1e30;
-    for (std::size_t i = 0; i < choices.size(); ++i) {
+    for (const Choice& choice : choices) {
         try {
-            const double time = stopwatch->time(choices[i].plan, best_time);
+            const double time = stopwatch->time(choice.plan, best_time);
+            found.timed.push_back({to_string(choice.engine), time});
             if (time >= best_time) continue;
             best_time = time;
-            best = i;
+            found.best = choice;
         } catch (const Error&) {  // this engine fails here
             cudaGetLastError();
         }
     }
-    timed = best.has_value();
-    return best ? std::optional(choices[*best]) : std::nullopt;
+    return found;
 }
 
 // What a plan depends on: the GPU and the library, and the convolution.
@@ -232,9 +237,9 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
         const std::string key = machine + ", " + convolution;
         if (!choice) take(cache.find(key));
         if (!choice) {
-            bool timed = false;
-            choice = search(choices_of(finder, problem, context), problem, timed);
-            if (timed) cache.add(key, to_string(choice->engine));
+            Search found = search(choices_of(finder, problem, context), problem);
+            if (!found.timed.empty()) cache.add(key, found.timed);
+            choice = std::move(found.best);
         }
     }
     if (context.plans) context.plans->use(machine, convolution, choice ? to_string(choice->engine) : direct);

@@ -3,12 +3,19 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace onecycle {
 
-// A JSON file of keys and values, {"plans": {key: value}}. A cache: a file that is missing, damaged or cannot be
-// written costs a search, never an error. Several processes may use one; the last writer's additions are kept with
-// those that it read.
+struct TimedPlan {
+    std::string plan;
+    double milliseconds;
+};
+
+// A JSON file: {"plans": {key: the fastest plan}, "searches": {key: [{"plan", "milliseconds"}, …]}}; the searches are
+// for people who want to know what a choice was worth. A cache: a file that is missing, damaged or cannot be written
+// costs a search, never an error. Several processes may use one; the last writer's additions are kept with those that
+// it read.
 class PlanCache {
   public:
     explicit PlanCache(std::string path) : path_(std::move(path)) {}
@@ -18,7 +25,8 @@ class PlanCache {
     static std::string default_path();
 
     std::optional<std::string> find(const std::string& key) const;
-    void add(const std::string& key, const std::string& value) const;
+    // Keeps the fastest of `search`, which holds one at least, in the order in which cuDNN suggested them.
+    void add(const std::string& key, const std::vector<TimedPlan>& search) const;
 
   private:
     std::string path_;
