@@ -74,3 +74,12 @@ function(onecycle_add_test name)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
         ENVIRONMENT_MODIFICATION CUDA_VISIBLE_DEVICES=set:-1)
 endfunction()
+
+# The cases of test NAME that match PATTERN, which train on the emulated device and take their time, become a slow test
+# of their own, NAME_emulated.
+function(onecycle_emulated_apart name pattern)
+    add_test(NAME ${name}_emulated COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-${pattern}")
+    set_tests_properties(${name}_emulated PROPERTIES ENVIRONMENT "GTEST_FILTER=${pattern}" LABELS slow
+        ENVIRONMENT_MODIFICATION CUDA_VISIBLE_DEVICES=set:-1)
+endfunction()

@@ -36,45 +36,47 @@ void expect_rounded_copies(const State& state) {
         }
 }
 
-TEST(Average, follows_weights_and_statistics_for_ten_updates_and_evaluations_read_it) {
-    for (const char* device : {"cpu", "emulated"}) {
-        SCOPED_TRACE(device);
-        TrainOptions options = tiny_options();
-        options.device = device;
-        options.batch_size = 4;
-        options.ema = decay;
-        LearnerCore core(tiny_dataset(), options, {});
-        auto expected = in_double(core.state.weights());
-        begin_updates(core.state, make_schedule(policy_options(core.options, 0.02, 5)), 0, 10);
-        ASSERT_EQ(core.start_batches(core.step, core.train_loader(), 0, 10), 0);
-        for (std::int64_t update = 1; update <= 10; ++update) {
-            run_updates(core.state, core.step, core.train_loader(), update,
-                        [](const RingEntry&) { return true; });
-            for (auto& [name, now] : in_double(core.state.weights()))
-                for (std::size_t k = 0; k < now.size(); ++k)
-                    expected[name][k] = decay * expected[name][k] + (1 - decay) * now[k];
-        }
-        const auto average = core.state.weights(true), weights = core.state.weights();
-        for (const auto& [name, tensor] : average) {
-            double largest = 0;
-            for (const double x : expected[name]) largest = std::max(largest, std::abs(x));
-            for (std::size_t k = 0; k < tensor.values.size(); ++k)
-                ASSERT_NEAR(static_cast<double>(tensor.values[k]), expected[name][k], 2e-6 * largest)
-                    << name << ' ' << k;
-            EXPECT_NE(tensor.values, weights.at(name).values) << name;
-        }
-        if (core.engine.compute == DType::bf16) expect_rounded_copies(core.state);
+class Average : public ::testing::TestWithParam<const char*> {};
 
-        // What is evaluated is what a training with these for its weights would evaluate.
-        const double loss = core.evaluator.totals(core.valid_loader(), {}).loss;
-        options.ema = 0;
-        LearnerCore plain(tiny_dataset(), options, {});
-        plain.state.set_weights(average);
-        EXPECT_EQ(plain.evaluator.totals(plain.valid_loader(), {}).loss, loss);
-        plain.state.set_weights(weights);
-        EXPECT_NE(plain.evaluator.totals(plain.valid_loader(), {}).loss, loss);
+TEST_P(Average, follows_weights_and_statistics_for_ten_updates_and_evaluations_read_it) {
+    TrainOptions options = tiny_options();
+    options.device = GetParam();
+    options.batch_size = 4;
+    options.ema = decay;
+    LearnerCore core(tiny_dataset(), options, {});
+    auto expected = in_double(core.state.weights());
+    begin_updates(core.state, make_schedule(policy_options(core.options, 0.02, 5)), 0, 10);
+    ASSERT_EQ(core.start_batches(core.step, core.train_loader(), 0, 10), 0);
+    for (std::int64_t update = 1; update <= 10; ++update) {
+        run_updates(core.state, core.step, core.train_loader(), update,
+                    [](const RingEntry&) { return true; });
+        for (auto& [name, now] : in_double(core.state.weights()))
+            for (std::size_t k = 0; k < now.size(); ++k)
+                expected[name][k] = decay * expected[name][k] + (1 - decay) * now[k];
     }
+    const auto average = core.state.weights(true), weights = core.state.weights();
+    for (const auto& [name, tensor] : average) {
+        double largest = 0;
+        for (const double x : expected[name]) largest = std::max(largest, std::abs(x));
+        for (std::size_t k = 0; k < tensor.values.size(); ++k)
+            ASSERT_NEAR(static_cast<double>(tensor.values[k]), expected[name][k], 2e-6 * largest)
+                << name << ' ' << k;
+        EXPECT_NE(tensor.values, weights.at(name).values) << name;
+    }
+    if (core.engine.compute == DType::bf16) expect_rounded_copies(core.state);
+
+    // What is evaluated is what a training with these for its weights would evaluate.
+    const double loss = core.evaluator.totals(core.valid_loader(), {}).loss;
+    options.ema = 0;
+    LearnerCore plain(tiny_dataset(), options, {});
+    plain.state.set_weights(average);
+    EXPECT_EQ(plain.evaluator.totals(plain.valid_loader(), {}).loss, loss);
+    plain.state.set_weights(weights);
+    EXPECT_NE(plain.evaluator.totals(plain.valid_loader(), {}).loss, loss);
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, Average, ::testing::Values("cpu", "emulated"),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace onecycle

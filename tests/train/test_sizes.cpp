@@ -63,14 +63,18 @@ std::string digest_by_hand(const TrainOptions& options) {
     return second.state.digest();
 }
 
-TEST(Sizes, train_as_two_learners_do_one_after_the_other) {
-    for (const TrainOptions& options : {progressive("cpu"), progressive("emulated")}) {
-        Learner learner(tiny_dataset(), options);
-        EXPECT_TRUE(learner.fit().finished());
-        EXPECT_EQ(learner.options().input, options.device == "cpu" ? "stream" : "resident");
-        EXPECT_EQ(learner.state_digest(), digest_by_hand(options)) << options.device;
-    }
+class SizesOn : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(SizesOn, train_as_two_learners_do_one_after_the_other) {
+    const TrainOptions options = progressive(GetParam());
+    Learner learner(tiny_dataset(), options);
+    EXPECT_TRUE(learner.fit().finished());
+    EXPECT_EQ(learner.options().input, options.device == "cpu" ? "stream" : "resident");
+    EXPECT_EQ(learner.state_digest(), digest_by_hand(options));
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, SizesOn, ::testing::Values("cpu", "emulated"),
+                         [](const auto& test) { return test.param; });
 
 TEST(Sizes, each_epoch_is_evaluated_at_its_own_and_the_range_test_sees_the_first) {
     const TrainOptions options = progressive("cpu");
@@ -123,7 +127,7 @@ TEST(Sizes, a_file_says_the_size_that_its_weights_were_trained_for) {
 }
 
 // Without random crops the device keeps the images as one size needs them.
-TEST(Sizes, resumed_before_at_and_after_the_border_end_as_if_never_stopped) {
+TEST(Sizes, resumed_before_at_and_after_the_border_end_as_if_never_stopped_emulated) {
     const TemporaryFolder folder;
     TrainOptions options = progressive("emulated", AugmentPolicy::flip);
     options.checkpoint_every = 1;  // no step is launched ahead: each stop is where it is asked for
@@ -146,7 +150,7 @@ TEST(Sizes, resumed_before_at_and_after_the_border_end_as_if_never_stopped) {
     }
 }
 
-TEST(Sizes, leave_no_memory_of_the_first_behind) {
+TEST(Sizes, leave_no_memory_of_the_first_behind_emulated) {
     const TrainOptions options = progressive("emulated", AugmentPolicy::flip);
     std::size_t expected = 0;
     {
