@@ -12,27 +12,17 @@ DIR: image folders with train/ and val/ (or test/). CIFAR-10 is cut to the first
 class. Needs the standard library only; PyTorch and fastai run in the interpreter given by --python. The output is
 written after every training, and trainings that are in it are not run again. With --table it only prints.
 """
-import argparse
 import json
 import os
 import statistics
-import subprocess
 import tempfile
 
-from study_auto_lr import run, subset
+from runs import Kept, arguments, run, script, subset
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = {
     "flowers": ["--arch", "resnet34", "--size", 64, "--batch-size", 64, "--epochs", 6],
     "cifar": ["--arch", "resnet18", "--size", 32, "--batch-size", 64, "--epochs", 4],
 }
-
-
-def script(python, name, *arguments):
-    done = subprocess.run([python, os.path.join(HERE, name), *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
 
 
 def summary(result):
@@ -104,20 +94,11 @@ def table(cells):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="build/onecycle")
-    parser.add_argument("--flowers")
-    parser.add_argument("--cifar")
+    parser = arguments(__doc__)
     parser.add_argument("--python", default="python3")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", action="store_true", help="print what is in --out already")
     args = parser.parse_args()
-    cells = json.load(open(args.out)) if os.path.exists(args.out) else {}
-
-    def save():
-        with open(args.out, "w") as file:
-            json.dump(cells, file, indent=1)
+    cells = Kept(args.out)
 
     if not args.table:
         with tempfile.TemporaryDirectory() as work:
@@ -125,7 +106,7 @@ def main():
             plan = [(part, seed, name, data) for part in ("beside PyTorch", "lowest", "fastai") for seed in range(args.seeds)
                     for name, data in (("flowers", args.flowers), ("cifar", cifar))]
             for part, seed, name, data in plan:
-                trainings(args, part, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), save)
+                trainings(args, part, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), cells.save)
                 print(f"{part}: {name} seed {seed} done", flush=True)
     print(table(cells))
 

@@ -12,38 +12,15 @@ DIR: image folders with train/ and val/ (or test/). Only the standard library is
 after every cell, and cells that are in it already are not run again: without data folders the table of what is there
 is printed, the stored curves analysed anew by the binary.
 """
-import argparse
-import json
 import math
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 
+from runs import Kept, arguments, run, subset
+
 GRID = [1e-3, 3e-3, 1e-2, 2e-2, 4e-2, 1e-1, 3e-1]
-
-
-def run(binary, *arguments):
-    done = subprocess.run([binary, *map(str, arguments), "--json", "--quiet"], capture_output=True, text=True)
-    if done.returncode == 6:  # diverged: the worst that can happen
-        return None
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, arguments))}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
-
-
-def subset(source, target, per_class):
-    """A folder of links to the first images of each class; per_class = {"train": n, "val": m}."""
-    for side, count in per_class.items():
-        folder = next(os.path.join(source, s) for s in ([side, "test"] if side == "val" else [side])
-                      if os.path.isdir(os.path.join(source, s)))
-        for name in sorted(os.listdir(folder)):
-            os.makedirs(os.path.join(target, side, name), exist_ok=True)
-            for image in sorted(os.listdir(os.path.join(folder, name)))[:count]:
-                os.symlink(os.path.abspath(os.path.join(folder, name, image)),
-                           os.path.join(target, side, name, image))
-    return target
 
 
 def candidates(find):
@@ -95,15 +72,10 @@ def table(binary, cells):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="build/onecycle")
-    parser.add_argument("--flowers")
-    parser.add_argument("--cifar")
-    parser.add_argument("--out", required=True)
+    parser = arguments(__doc__)
     parser.add_argument("--arch", default="resnet18")
-    parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
-    cells = json.load(open(args.out)) if os.path.exists(args.out) else {}
+    cells = Kept(args.out)
     if not args.flowers or not args.cifar:
         return print(table(args.binary, cells))
     with tempfile.TemporaryDirectory() as work:
@@ -138,8 +110,7 @@ def main():
                         accuracies.append((rate, last["accuracy"] if last else 0.0))
                     keep = ("suggestion", "auto_lr", "lowest", "rules", "edge", "stopped", "reason", "lr", "loss")
                     cells[key] = {"find": {k: find.get(k) for k in keep}, "losses": losses, "accuracies": accuracies}
-                    with open(args.out, "w") as file:
-                        json.dump(cells, file, indent=1)
+                    cells.save()
                     print(f"{key}: {time.time() - began:.0f} s, suggestion {find['suggestion']}, "
                           f"losses {[round(loss, 3) for _, loss in losses]}", flush=True)
     print(table(args.binary, cells))

@@ -12,16 +12,12 @@ DIR: image folders with train/ and val/ (or test/). Needs the standard library o
 interpreter given by --python. --pretrained RUN takes a run that is there instead. The output is written after every
 training, and trainings that are in it are not run again. With --table it only prints.
 """
-import argparse
-import json
 import os
 import statistics
-import subprocess
 import tempfile
 
-from study_auto_lr import run, subset
+from runs import Kept, arguments, run, script, subset
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 IMAGES = ["--arch", "resnet18", "--size", 64, "--batch-size", 64]
 PRETRAINING = [*IMAGES, "--epochs", 8, "--max-lr", 0.05]
 FREEZE_EPOCHS, EPOCHS, USUAL_RATE = 1, 6, 2e-3  # fastai's default
@@ -47,12 +43,8 @@ def trainings(args, data, weights, seed, work, cell, save):
     ours("finetune", "finetune", "--init", weights, *stages)
     ours("finetune 2e-3", "finetune", "--init", weights, *stages, "--max-lr", USUAL_RATE)
     if "fastai 2e-3" not in cell:
-        command = [args.python, os.path.join(HERE, "fastai_fine_tune.py"), "--data", data, "--init", weights, *IMAGES,
-                   *stages, "--lr", USUAL_RATE, "--seed", seed]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"fastai_fine_tune.py: {done.stderr.strip()}")
-        cell["fastai 2e-3"] = of(json.loads(done.stdout))
+        cell["fastai 2e-3"] = of(script(args.python, "fastai_fine_tune.py", "--data", data, "--init", weights, *IMAGES,
+                                        *stages, "--lr", USUAL_RATE, "--seed", seed))
         save()
 
 
@@ -72,21 +64,12 @@ def table(cells):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="build/onecycle")
-    parser.add_argument("--flowers")
-    parser.add_argument("--cifar")
+    parser = arguments(__doc__)
     parser.add_argument("--pretrained", help="the run of the pretraining, if it is there")
     parser.add_argument("--python", default="python3")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", action="store_true", help="print what is in --out already")
     args = parser.parse_args()
-    results = json.load(open(args.out)) if os.path.exists(args.out) else {}
-
-    def save():
-        with open(args.out, "w") as file:
-            json.dump(results, file, indent=1)
+    results = Kept(args.out)
 
     if not args.table:
         with tempfile.TemporaryDirectory() as work:
@@ -95,7 +78,7 @@ def main():
                 run(args.binary, "train", args.cifar, *PRETRAINING, "--out", pretrained)
             if "pretrained" not in results:
                 results["pretrained"] = run(args.binary, "eval", args.cifar, "--model", pretrained)["accuracy"]
-                save()
+                results.save()
             weights = os.path.join(work, "pretrained.safetensors")
             run(args.binary, "export", pretrained, "--to", weights)
             runs = os.path.join(work, "runs")
@@ -105,7 +88,7 @@ def main():
                     args.flowers, os.path.join(work, "subset"), {"train": per_class, "val": None})
                 for seed in range(args.seeds):
                     cell = results.setdefault(f"{name}, seed {seed}", {})
-                    trainings(args, data, weights, seed, runs, cell, save)
+                    trainings(args, data, weights, seed, runs, cell, results.save)
                     print(f"{name}, seed {seed}: done", flush=True)
     cells = {k: v for k, v in results.items() if k != "pretrained"}
     print(f"pretrained on CIFAR-10: {100 * results['pretrained']:.1f} % of its test images\n\n{table(cells)}")
