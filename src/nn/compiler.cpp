@@ -63,7 +63,7 @@ int ProgramBuilder::add_buffer(const std::string& name, const TensorDesc& desc, 
 
 int ProgramBuilder::activation(const std::string& name, const Layer& layer) {
     return add_buffer(name, TensorDesc({program.key.batch, layer.shape[0], layer.shape[1], layer.shape[2]},
-                                       Layout::plain, layout.compute));
+                                       Layout::any, layout.compute));
 }
 
 int ProgramBuilder::control() {

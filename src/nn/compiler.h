@@ -43,7 +43,8 @@ class ProgramBuilder {
 
     int add_buffer(const std::string& name, const TensorDesc& desc, Space space = Space::arena,
                    std::size_t offset = 0);
-    int activation(const std::string& name, const Layer& layer);  // [batch, C, H, W], layout any
+    // [batch, C, H, W], in the layout that the operation chooses which writes it.
+    int activation(const std::string& name, const Layer& layer);
     int vector(const std::string& name, std::int64_t channels);
 
     int control();  // the state's StepControl
@@ -88,6 +89,7 @@ class ProgramBuilder {
 };
 
 void add_forward(ProgramBuilder& builder);
+int add_input(ProgramBuilder& builder, const Layer& layer);  // the buffer of what the network reads
 void add_loss(ProgramBuilder& builder);
 void add_backward(ProgramBuilder& builder);
 void add_update(ProgramBuilder& builder);

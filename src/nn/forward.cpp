@@ -88,106 +88,13 @@ class Forward {
     }
 
     void lower_input(int i) {
-        const Layer& l = layer(i);
-        Program& program = builder_.program;
-        const std::int64_t batch = program.key.batch;
-        if (program.key.resident && training()) return lower_resident_input(i, *program.key.resident);
-        const TensorDesc images({batch, l.shape[1], l.shape[2], l.shape[0]}, Layout::plain, DType::u8);
-        const int slots = program.key.input_slots;
-        OpDesc desc{.kind = slots ? OpKind::take_batch : OpKind::normalize_images};
-        desc.mean = program.key.mean;
-        desc.stddev = program.key.stddev;
-        const int x = free_activation("input", l);
-        if (slots) {
-            desc.accumulation = program.key.optimizer.accumulate;
-            const BatchLayout layout(images.bytes(), static_cast<std::size_t>(batch));
-            const int all = builder_.add_buffer(
-                "slots",
-                TensorDesc({slots, static_cast<std::int64_t>(layout.bytes)}, Layout::plain, DType::u8),
-                Space::input);
-            program.input_bytes = program.buffers[static_cast<std::size_t>(all)].bytes;
-            program.labels = builder_.add_buffer("labels", TensorDesc({batch}, Layout::plain, DType::i32));
-            program.count = builder_.add_buffer("count", TensorDesc({1}, Layout::plain, DType::i32));
-            builder_.add_step("take batch", Phase::forward, desc, {all, builder_.control()},
-                              {x, program.labels, program.count});
-        } else {
-            program.images = builder_.add_buffer("images", images, Space::input, 0);
-            program.input_bytes = images.bytes();
-            builder_.add_step("normalize", Phase::forward, desc, {program.images}, {x});
-            if (program.key.mode != Mode::predict) {
-                program.labels = host_buffer("labels", batch);
-                program.count = host_buffer("count", 1);
-            }
-        }
-        finish_input(i, x);
-    }
-
-    // Of i32, behind the images that the host hands over.
-    int host_buffer(const std::string& name, std::int64_t n) {
-        Program& program = builder_.program;
-        program.input_bytes = (program.input_bytes + 63) / 64 * 64;
-        const int buffer = builder_.add_buffer(name, TensorDesc({n}, Layout::plain, DType::i32), Space::input,
-                                               program.input_bytes);
-        program.input_bytes += static_cast<std::size_t>(n) * 4;
-        return buffer;
-    }
-
-    // The batch is in x, labels and count.
-    void finish_input(int i, int x) {
-        Program& program = builder_.program;
-        values_[static_cast<std::size_t>(i)] = x;
+        values_[static_cast<std::size_t>(i)] = add_input(builder_, layer(i));
         done_[static_cast<std::size_t>(i)] = true;
-        if (!training() || program.key.mixup + program.key.cutmix == 0) return;
-        const std::int64_t batch = program.key.batch;
-        builder_.labels2 = builder_.add_buffer("labels2", TensorDesc({batch}, Layout::plain, DType::i32));
-        builder_.label_weight = builder_.add_buffer("label_weight", {batch});
-        OpDesc desc{.kind = OpKind::mix_batch};
-        desc.mixup = program.key.mixup;
-        desc.cutmix = program.key.cutmix;
-        desc.seed = program.key.seed;
-        builder_.add_step("mix", Phase::forward, desc, {x, program.labels, program.count, builder_.control()},
-                          {x, builder_.labels2, builder_.label_weight});
-    }
-
-    void lower_resident_input(int i, const ResidentInput& resident) {
-        Program& program = builder_.program;
-        const std::int64_t batch = program.key.batch;
-        const auto bytes = [&](const std::string& name, std::size_t n, std::size_t offset) {
-            const TensorDesc desc({static_cast<std::int64_t>(n)}, Layout::plain, DType::u8);
-            return builder_.add_buffer(name, desc, Space::input, offset);
-        };
-        const int table = bytes("table", resident.table_bytes(), 0);
-        const int pixels =
-            bytes("pixels", static_cast<std::size_t>(resident.pixel_bytes), resident.pixels_at());
-        program.input_bytes = resident.bytes();
-        program.labels = builder_.add_buffer("labels", TensorDesc({batch}, Layout::plain, DType::i32));
-        program.count = builder_.add_buffer("count", TensorDesc({1}, Layout::plain, DType::i32));
-        OpDesc desc{.kind = OpKind::augment_images};
-        desc.mean = program.key.mean;
-        desc.stddev = program.key.stddev;
-        desc.order = {.seed = resident.seed,
-                      .purpose = resident.order,
-                      .samples = resident.samples,
-                      .batch = program.key.batch,
-                      .batches_per_update = program.key.optimizer.accumulate};
-        desc.view = resident.view;
-        desc.largest_crop = resident.largest_crop;
-        const int x = free_activation("input", layer(i));
-        builder_.add_step("augment", Phase::forward, desc, {table, pixels, builder_.control()},
-                          {x, program.labels, program.count});
-        finish_input(i, x);
-    }
-
-    // An activation whose layout the operation chooses.
-    int free_activation(const std::string& name, const Layer& l) {
-        const int buffer = builder_.activation(name, l);
-        builder_.program.buffers[static_cast<std::size_t>(buffer)].desc.layout = Layout::any;
-        return buffer;
     }
 
     void lower_conv2d(int i) {
         const Layer& l = layer(i);
-        const int x = value(l.inputs[0]), y = free_activation(l.name, l);
+        const int x = value(l.inputs[0]), y = builder_.activation(l.name, l);
         OpDesc desc{.kind = OpKind::conv2d, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
         builder_.add_step(l.name, Phase::forward, desc, {x, builder_.parameter(l.parameters[0])}, {y});
         finish(i, y, {.x = x});
@@ -425,48 +332,6 @@ class Forward {
 
 void add_forward(ProgramBuilder& builder) {
     Forward(builder).run();
-}
-
-void add_loss(ProgramBuilder& builder) {
-    Program& program = builder.program;
-    const std::int64_t batch = program.key.batch, classes = builder.network.classes();
-    if (program.key.mode == Mode::predict) {
-        program.probabilities = builder.add_buffer("probabilities", {batch, classes});
-        builder.add_step("softmax", Phase::loss, {.kind = OpKind::softmax}, {builder.logits},
-                         {program.probabilities});
-        return;
-    }
-    program.result =
-        builder.add_buffer("result", TensorDesc({sizeof(BatchResult)}, Layout::plain, DType::u8));
-    OpDesc desc{.kind = OpKind::softmax_cross_entropy,
-                .label_smoothing = program.key.label_smoothing,
-                .class_weights = program.key.class_weights,
-                .gradient = program.key.mode == Mode::train,
-                .label_pairs = builder.labels2 >= 0,
-                .loss_scale = program.key.mode == Mode::train && builder.layout.compute == DType::f16};
-    std::vector<int> inputs = {builder.logits, program.labels, program.count}, outputs = {program.result};
-    if (desc.class_weights) {
-        program.class_weights = builder.add_buffer("class_weights", {classes}, Space::constant);
-        inputs.push_back(program.class_weights);
-    }
-    if (desc.loss_scale) inputs.push_back(builder.control());
-    if (desc.label_pairs) inputs.insert(inputs.end(), {builder.labels2, builder.label_weight});
-    if (desc.gradient) {
-        builder.logits_gradient =
-            builder.add_buffer("grad " + builder.name(builder.logits),
-                               TensorDesc({batch, classes}, Layout::plain, builder.layout.compute));
-        outputs.push_back(builder.logits_gradient);
-    }
-    builder.add_step("cross_entropy", Phase::loss, desc, inputs, outputs);
-    if (program.key.mode == Mode::evaluate) {
-        builder.add_step("add_metrics", Phase::loss, {.kind = OpKind::add_metrics}, {program.result},
-                         {builder.control()});
-        if (!program.key.confusion) return;
-        program.counts = builder.add_buffer(
-            "counts", TensorDesc({classes, classes}, Layout::plain, DType::i32), Space::counts);
-        builder.add_step("confusion", Phase::loss, {.kind = OpKind::confusion},
-                         {builder.logits, program.labels, program.count}, {program.counts});
-    }
 }
 
 }  // namespace onecycle
