@@ -1,6 +1,6 @@
 // What every kernel source includes: CUDA's words, 16-byte vectors, reductions, and the one way to launch.
 // nvcc compiles the sources for the GPU, in namespace onecycle::cuda; g++ compiles the same sources for the
-// emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated. Both live in one binary.
+// emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated.
 //
 // The rules that make this work: kernels are launched by launch(), shared memory comes from ONECYCLE_SHARED
 // and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are core/half.h's, there are no float atomics, and no inline
@@ -15,19 +15,16 @@
 #include <utility>
 
 #include "core/half.h"
+#include "device/cuda/runtime.h"
 
 #if defined(ONECYCLE_EMULATED)
-#include "device/emulated/runtime.h"
 #include "device/emulated/words.h"
-#define ONECYCLE_CUDA emulated
 #else
 #include <cooperative_groups.h>
-#include <cuda_runtime.h>
 #if __has_include(<nvtx3/nvToolsExt.h>)
 #include <nvtx3/nvToolsExt.h>  // header only; does nothing until a profiler is there
 #define ONECYCLE_NVTX
 #endif
-#define ONECYCLE_CUDA cuda
 #define ONECYCLE_SHARED(type, name, count) __shared__ type name[count]
 // One array of bytes for a whole file: CUDA gives them one address and must see one type.
 #define ONECYCLE_DYNAMIC_SHARED(type, name)                          \
@@ -110,11 +107,6 @@ struct LaunchShape {
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
     return (a + b - 1) / b;
 }
-
-// Throws Error(device) naming what failed.
-void check(cudaError_t error, const char* what);
-// Notes a call of the CUDA runtime (device/cuda/calls.h).
-void count_call(const char* function);
 
 // What a profiler shows around the host's side of a launch.
 struct ProfilerRange {

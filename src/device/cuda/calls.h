@@ -2,8 +2,8 @@
 // cudaGraphLaunch, and no call that waits. Kernels' launches count themselves (kernels/cuda.h).
 #pragma once
 
+#include "device/cuda/runtime.h"
 #include "device/device.h"
-#include "kernels/cuda.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

@@ -1,8 +1,8 @@
 // A CUDA stream as the layers above see it.
 #pragma once
 
+#include "device/cuda/runtime.h"
 #include "device/device.h"
-#include "kernels/cuda.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
