@@ -1,6 +1,7 @@
 #include "kernels/augment.h"
 
 #include "core/resample.h"
+#include "kernels/normalize.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -111,31 +112,6 @@ __global__ void __launch_bounds__(draw_threads)
         const Taps taps = resample_weights(axis, output, weights);
         for (int k = taps.count; k < plan.taps; ++k) weights[k] = 0;
         work.ranges[at] = taps;
-    }
-}
-
-// One pixel of what the network reads.
-template <typename T, int stored>
-__device__ __forceinline__ void store_normalized(T* x,  // [pixels, stored]
-                                                 std::int64_t pixel, const std::uint8_t* rgb,
-                                                 const Normalization& n) {
-    T out[stored];
-#pragma unroll
-    for (int c = 0; c < stored; ++c) out[c] = from_float<T>(0.0f);
-#pragma unroll
-    for (int c = 0; c < 3; ++c)
-        out[c] = from_float<T>((static_cast<float>(rgb[c]) / 255.0f - n.mean[c]) / n.stddev[c]);
-    if constexpr (stored % Vec<T>::size == 0) {
-#pragma unroll
-        for (int c = 0; c < stored; c += Vec<T>::size) {
-            Vec<T> vector;
-#pragma unroll
-            for (int k = 0; k < Vec<T>::size; ++k) vector.v[k] = out[c + k];
-            store_vec(x + stored * pixel + c, vector);
-        }
-    } else {
-#pragma unroll
-        for (int c = 0; c < stored; ++c) x[stored * pixel + c] = out[c];
     }
 }
 

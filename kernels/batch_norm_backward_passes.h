@@ -16,7 +16,7 @@ namespace onecycle::ONECYCLE_CUDA {
 //   stored               the first pass writes g to `g_out`, the second reads it there
 //   Loaded               what a row's g is made of
 //   load<V>(row, at)     loads it; at = row * C + channel
-//   add<V>(loaded, g)    makes g of it, masks of its own included
+//   make<V>(loaded, g)   makes g of it, masks of its own included
 template <typename T, int V, typename Source, int tensors>
 struct Backward {
     using First = Backward;

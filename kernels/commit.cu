@@ -9,15 +9,17 @@ namespace {
 
 constexpr int threads = 64;  // load the schedule; one of them does the rest
 
-// Bytes: about 64 of them go over the bus to `progress`, in host memory, and nothing is read from there.
+// commit() of ops/step_rules.h. Bytes: about 64 of them go over the bus to `progress`, in host memory, and nothing is
+// read from there.
 __global__ void __launch_bounds__(threads)
-    commit_kernel(StepControl* control, StepProgress* progress, const BatchResult* __restrict__ result,
-                  const GradientCheck* __restrict__ check, bool summed, bool scaled) {
+    commit_step_kernel(StepControl* control, StepProgress* progress, const BatchResult* __restrict__ result,
+                       const GradientCheck* __restrict__ check, bool summed, bool scaled) {
     const ScheduleValue now = block_schedule(*control);
     if (threadIdx.x == 0)
         commit(*control, *progress, *result, *check, now, summed, scaled, [] { __threadfence_system(); });
 }
 
+// add_to_sums() of ops/step_rules.h: about 100 bytes.
 __global__ void add_metrics_kernel(StepControl* control, const BatchResult* __restrict__ result, bool micro) {
     add_to_sums(*control, *result);
     if (micro) ++control->micro;
@@ -27,7 +29,7 @@ __global__ void add_metrics_kernel(StepControl* control, const BatchResult* __re
 
 void commit_step(StepControl* control, StepProgress* progress, const BatchResult* result,
                  const GradientCheck* check, bool summed, bool scaled, cudaStream_t stream) {
-    launch("commit_step", commit_kernel, {1, threads}, stream, control, progress, result, check, summed,
+    launch("commit_step", commit_step_kernel, {1, threads}, stream, control, progress, result, check, summed,
            scaled);
 }
 

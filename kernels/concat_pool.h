@@ -15,6 +15,7 @@ struct ConcatPoolShape {
 template <typename T>
 void concat_pool(T* y, std::int32_t* index, const T* x, const ConcatPoolShape& shape, cudaStream_t stream);
 
+// dx = the share of the mean's gradient, and the maximum's where index says. dy [images,2 channels], the maximum first.
 template <typename T>
 void concat_pool_backward(T* dx, const T* dy, const std::int32_t* index, const ConcatPoolShape& shape,
                           cudaStream_t stream);

@@ -14,10 +14,10 @@ constexpr int threads = 256, rows_of_block = threads / warp_lanes;
 // first of the largest, where a NaN counts as the largest in place 0 and as the smallest elsewhere. Sums of integers
 // do not depend on their order, so atomics are exact. Bytes moved: the logits once.
 __global__ void __launch_bounds__(threads)
-    confusion_kernel(std::int32_t* __restrict__ counts,        // [C,C]
-                     const float* __restrict__ logits,         // [N,C]
-                     const std::int32_t* __restrict__ labels,  // [N]
-                     const std::int32_t* __restrict__ count, std::int64_t n, std::int64_t classes) {
+    count_confusion_kernel(std::int32_t* __restrict__ counts,        // [C,C]
+                           const float* __restrict__ logits,         // [N,C]
+                           const std::int32_t* __restrict__ labels,  // [N]
+                           const std::int32_t* __restrict__ count, std::int64_t n, std::int64_t classes) {
     const std::int64_t valid = *count < n ? *count : n;
     const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * rows_of_block + threadIdx.x / warp_lanes;
     if (row >= valid) return;  // all lanes of the warp
@@ -52,8 +52,9 @@ __global__ void __launch_bounds__(threads)
 
 void count_confusion(std::int32_t* counts, const float* logits, const std::int32_t* labels,
                      const std::int32_t* count, std::int64_t n, std::int64_t classes, cudaStream_t stream) {
-    launch("count_confusion", confusion_kernel, {static_cast<unsigned>(divide_up(n, rows_of_block)), threads},
-           stream, counts, logits, labels, count, n, classes);
+    launch("count_confusion", count_confusion_kernel,
+           {static_cast<unsigned>(divide_up(n, rows_of_block)), threads}, stream, counts, logits, labels,
+           count, n, classes);
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA

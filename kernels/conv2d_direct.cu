@@ -39,6 +39,7 @@ __global__ void __launch_bounds__(threads)
 
 // for n, iy, ix, c: dx[n][iy][ix][c] = (dx +) sum over ky, kx, o of dy[n][oy][ox][o] * w[o][ky][kx][c] where
 // oy*stride - padding + ky = iy, and ox alike. One element a thread, as above; neighbours read neighbours of w.
+// Bytes moved from memory: dy, w, dx about once each, as above.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     conv2d_direct_backward_data_kernel(T* __restrict__ dx,        // [n,h,w,c]
@@ -70,7 +71,8 @@ constexpr int slices = threads / warp_lanes;
 
 // for o, ky, kx, c: dw[o][ky][kx][c] = sum over n, oy, ox of dy[n][oy][ox][o] * x[n][iy][ix][c]. A block has one
 // (o, ky, kx) and 32 channels, so that a warp reads 32 neighbours of x; its 8 warps take every eighth pixel, and
-// their sums are added in the order of the warps.
+// their sums are added in the order of the warps. Bytes moved: dw once; x and dy again for every tap and, of x, output
+// channel, from the caches while they fit.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     conv2d_direct_backward_weights_kernel(T* __restrict__ dw,        // [o,kernel,kernel,c]

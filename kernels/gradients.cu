@@ -22,11 +22,11 @@ __device__ __forceinline__ void for_quads(const FlatSegment& segment, int piece,
 // sum twice (first: once), the mean once. No restrict: the mean may replace the gradients.
 template <typename Half>
 __global__ void __launch_bounds__(threads)
-    accumulate_kernel(float* sum,                  // [flat]
-                      float* mean,                 // [flat], or null
-                      const float* gradients,      // [flat]
-                      const Half* half_gradients,  // [flat]
-                      bool first, float count, const __grid_constant__ FlatTable table) {
+    accumulate_gradients_kernel(float* sum,                  // [flat]
+                                float* mean,                 // [flat], or null
+                                const float* gradients,      // [flat]
+                                const Half* half_gradients,  // [flat]
+                                bool first, float count, const __grid_constant__ FlatTable table) {
     const int piece = static_cast<int>(blockIdx.x);
     const FlatSegment& segment = table.segment[segment_of(table, piece)];
     for_quads(segment, piece, [&](FlatQuad quad) {
@@ -65,11 +65,12 @@ __global__ void __launch_bounds__(threads) squares_kernel(double* __restrict__ s
     if (threadIdx.x == 0) sums[piece] = sum;
 }
 
-// One block adds the pieces up in a fixed order and judges. The minimum of integers has no order.
+// check = judge_gradients(sum of the pieces, the first parameter with one that is not finite, ...), see ops/step_rules.h.
+// One block adds the pieces up in a fixed order; the minimum of integers has no order. Bytes moved: 8 a piece.
 __global__ void __launch_bounds__(last_threads)
-    judge_kernel(GradientCheck* __restrict__ check, const double* __restrict__ sums,  // [pieces]
-                 const BatchResult* __restrict__ result, const StepControl* __restrict__ control,
-                 double clip_norm, bool scaled, const __grid_constant__ FlatTable table) {
+    judge_gradients_kernel(GradientCheck* __restrict__ check, const double* __restrict__ sums,  // [pieces]
+                           const BatchResult* __restrict__ result, const StepControl* __restrict__ control,
+                           double clip_norm, bool scaled, const __grid_constant__ FlatTable table) {
     constexpr std::int32_t none = 0x7FFFFFFF;
     ONECYCLE_SHARED(std::int32_t, first_bad, 1);
     if (threadIdx.x == 0) first_bad[0] = none;
@@ -96,7 +97,7 @@ template <typename Half>
 void accumulate_gradients(float* sum, float* mean, const float* gradients, const Half* half_gradients,
                           bool first, float count, const FlatTable& table, cudaStream_t stream) {
     if (table.pieces == 0) return;
-    launch("accumulate_gradients", accumulate_kernel<Half>, block_a_piece(table), stream, sum, mean,
+    launch("accumulate_gradients", accumulate_gradients_kernel<Half>, block_a_piece(table), stream, sum, mean,
            gradients, half_gradients, first, count, table);
 }
 
@@ -107,7 +108,7 @@ void check_gradients(GradientCheck* check, double* sums, const float* gradients,
     if (table.pieces > 0)
         launch("squares", squares_kernel<Half>, block_a_piece(table), stream, sums, gradients, half_gradients,
                table);
-    launch("judge_gradients", judge_kernel, {1, last_threads}, stream, check, sums, result, control,
+    launch("judge_gradients", judge_gradients_kernel, {1, last_threads}, stream, check, sums, result, control,
            clip_norm, scaled, table);
 }
 

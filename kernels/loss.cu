@@ -58,14 +58,14 @@ __device__ float largest_of(const float* x, std::int64_t classes) {
 // L2 cost less than a kernel more.
 template <typename T>
 __global__ void __launch_bounds__(most_threads)
-    cross_entropy_kernel(RowResult* __restrict__ rows,             // [N]
-                         T* __restrict__ dlogits,                  // [N,C], or null
-                         const float* __restrict__ logits,         // [N,C]
-                         const std::int32_t* __restrict__ labels,  // [N]
-                         const std::int32_t* __restrict__ count,   // [1]
-                         const float* __restrict__ class_weights,  // [C], or null
-                         const StepControl* __restrict__ control,  // or null
-                         LabelPairs pairs, float smoothing, std::int64_t n, std::int64_t classes) {
+    softmax_cross_entropy_kernel(RowResult* __restrict__ rows,             // [N]
+                                 T* __restrict__ dlogits,                  // [N,C], or null
+                                 const float* __restrict__ logits,         // [N,C]
+                                 const std::int32_t* __restrict__ labels,  // [N]
+                                 const std::int32_t* __restrict__ count,   // [1]
+                                 const float* __restrict__ class_weights,  // [C], or null
+                                 const StepControl* __restrict__ control,  // or null
+                                 LabelPairs pairs, float smoothing, std::int64_t n, std::int64_t classes) {
     const std::int64_t row = blockIdx.x, valid = *count < n ? *count : n;
     const float* const x = logits + row * classes;
     T* const gradient = dlogits ? dlogits + row * classes : nullptr;
@@ -154,8 +154,8 @@ void softmax_cross_entropy(BatchResult* result, T* dlogits, RowResult* rows, con
                            const std::int32_t* labels, const std::int32_t* count, const float* class_weights,
                            const StepControl* control, const LabelPairs& pairs, float label_smoothing,
                            std::int64_t n, std::int64_t classes, cudaStream_t stream) {
-    launch("softmax_cross_entropy", cross_entropy_kernel<T>, block_a_row(n, classes), stream, rows, dlogits,
-           logits, labels, count, class_weights, control, pairs, label_smoothing, n, classes);
+    launch("softmax_cross_entropy", softmax_cross_entropy_kernel<T>, block_a_row(n, classes), stream, rows,
+           dlogits, logits, labels, count, class_weights, control, pairs, label_smoothing, n, classes);
     launch("sum_rows", sum_rows_kernel, {1, most_threads}, stream, result, rows, count, n);
 }
 

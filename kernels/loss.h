@@ -26,6 +26,7 @@ void softmax_cross_entropy(BatchResult* result, T* dlogits, RowResult* rows, con
                            const StepControl* control, const LabelPairs& pairs, float label_smoothing,
                            std::int64_t n, std::int64_t classes, cudaStream_t stream);
 
+// probabilities = exp(logits) / sum of exp(logits), a row each.
 void softmax(float* probabilities, const float* logits, std::int64_t n, std::int64_t classes,
              cudaStream_t stream);
 

@@ -21,19 +21,21 @@ __device__ Box box_of(const MixDraw& draw, int channels) {
 
 // Plain-loop equivalent, for i < n with j = *count - 1 - i and draw = rule.draw(...) of i:
 //   labels2[i] = labels[j], weight[i] = draw.weight;      for each pixel p and channel c:
-//   x[i][p][c] = draw.cut ? (p in draw.box ? x[j][p][c] : x[i][p][c]) : draw.weight x[i][p][c] + (1 - draw.weight) x[j][p][c]
-// with the x of before. (Zhang et al. 2018, Yun et al. 2019; see ops/mix_rules.h.) Bytes: x read and written once, under
-// cutmix only the vectors that a box touches. A thread holds the same elements of both images of a pair, so they change in
-// place; a block has a part of one pair, and draws for it: 20 rounds of Philox, and nothing is kept in memory. The rule
-// with its tables travels in the kernel's arguments, as flat.h's table does.
+//   x[i][p][c] = draw.cut ? (p in draw.box ? x[j][p][c] : x[i][p][c])
+//                         : draw.weight x[i][p][c] + (1 - draw.weight) x[j][p][c]
+// with the x of before. (Zhang et al. 2018, Yun et al. 2019; see ops/mix_rules.h.) Bytes: x read and written once,
+// under cutmix only the vectors that a box touches. A thread holds the same elements of both images of a pair, so they
+// change in place; a block has a part of one pair, and draws for it: 20 rounds of Philox, and nothing is kept in
+// memory. The rule with its tables travels in the kernel's arguments, as flat.h's table does.
 template <typename T>
-__global__ void __launch_bounds__(threads) mix_kernel(T* __restrict__ x,                   // [n, height, row]
-                                                      std::int32_t* __restrict__ labels2,  // [n]
-                                                      float* __restrict__ weight,          // [n]
-                                                      const std::int32_t* __restrict__ labels,  // [n]
-                                                      const std::int32_t* __restrict__ count,   // [1]
-                                                      const StepControl* __restrict__ control, MixRule rule,
-                                                      int n, int height, int width, int channels, int parts) {
+__global__ void __launch_bounds__(threads)
+    mix_batch_kernel(T* __restrict__ x,                        // [n, height, row]
+                     std::int32_t* __restrict__ labels2,       // [n]
+                     float* __restrict__ weight,               // [n]
+                     const std::int32_t* __restrict__ labels,  // [n]
+                     const std::int32_t* __restrict__ count,   // [1]
+                     const StepControl* __restrict__ control, MixRule rule, int n, int height, int width,
+                     int channels, int parts) {
     constexpr int size = Vec<T>::size;
     ONECYCLE_SHARED(MixDraw, draws, 2);
     const int pair = static_cast<int>(blockIdx.x) / parts, part = static_cast<int>(blockIdx.x) % parts,
@@ -105,8 +107,8 @@ void mix_batch(T* x, std::int32_t* labels2, float* weight, const std::int32_t* l
                int height, int width, int channels, cudaStream_t stream) {
     const std::int64_t vectors = divide_up(std::int64_t{height} * width * channels, Vec<T>::size),
                        parts = divide_up(vectors, threads * vectors_a_thread), pairs = divide_up(n, 2);
-    launch("mix_batch", mix_kernel<T>, {static_cast<unsigned>(pairs * parts), threads}, stream, x, labels2,
-           weight, labels, count, control, rule, static_cast<int>(n), height, width, channels,
+    launch("mix_batch", mix_batch_kernel<T>, {static_cast<unsigned>(pairs * parts), threads}, stream, x,
+           labels2, weight, labels, count, control, rule, static_cast<int>(n), height, width, channels,
            static_cast<int>(parts));
 }
 

@@ -52,21 +52,21 @@ __device__ __attribute__((noinline)) double bias_correction(double beta, double 
 
 // update_element for every element of every trained parameter. Bytes moved an element: gradient 4 (16-bit: 2),
 // weight and moment 8 each, Adam's second moment 8, 16-bit copy 2: SGD 20, Adam 28, with and without halves; a moving
-// average 8 more, its 16-bit copy 2. It is updated here, where the new weight is at hand: a pass of its own would read that again.
-// As many blocks as fit at once: each evaluates the schedule and the parameters' scalars once (into shared memory,
+// average 8 more, its 16-bit copy 2. It is updated here, where the new weight is at hand: a pass of its own would read
+// that again. As many blocks as fit at once: each evaluates the schedule and the parameters' scalars once (into shared memory,
 // in double) and then goes on to streams of 16 bytes a thread.
 template <Rule rule, typename Half>
 __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
-    update_kernel(float* __restrict__ parameters,           // [flat]
-                  float* __restrict__ moment1,              // [flat]
-                  float* __restrict__ moment2,              // [flat], Adam only
-                  Half* __restrict__ half_parameters,       // [flat]
-                  float* __restrict__ average,              // [flat], or null
-                  Half* __restrict__ half_average,          // [flat]
-                  const float* __restrict__ gradients,      // [flat]
-                  const Half* __restrict__ half_gradients,  // [flat]
-                  const GradientCheck* __restrict__ check, const StepControl* __restrict__ control,
-                  OptimizerOptions options, const __grid_constant__ FlatTable table) {
+    update_parameters_kernel(float* __restrict__ parameters,           // [flat]
+                             float* __restrict__ moment1,              // [flat]
+                             float* __restrict__ moment2,              // [flat], Adam only
+                             Half* __restrict__ half_parameters,       // [flat]
+                             float* __restrict__ average,              // [flat], or null
+                             Half* __restrict__ half_average,          // [flat]
+                             const float* __restrict__ gradients,      // [flat]
+                             const Half* __restrict__ half_gradients,  // [flat]
+                             const GradientCheck* __restrict__ check, const StepControl* __restrict__ control,
+                             OptimizerOptions options, const __grid_constant__ FlatTable table) {
     if (!check->apply) return;
     ONECYCLE_SHARED(StepScalars, step_scalars, 1);
     ONECYCLE_SHARED(double, correction, 1);
@@ -144,9 +144,9 @@ void update_parameters(float* parameters, float* moment1, float* moment2, Half* 
                        const OptimizerOptions& options, const FlatTable& table, int multiprocessors,
                        cudaStream_t stream) {
     if (table.pieces == 0) return;
-    auto* const kernel = options.kind != OptimizerKind::sgd ? update_kernel<Rule::adam, Half>
-                         : options.nesterov                 ? update_kernel<Rule::nesterov, Half>
-                                                            : update_kernel<Rule::sgd, Half>;
+    auto* const kernel = options.kind != OptimizerKind::sgd ? update_parameters_kernel<Rule::adam, Half>
+                         : options.nesterov                 ? update_parameters_kernel<Rule::nesterov, Half>
+                                                            : update_parameters_kernel<Rule::sgd, Half>;
     const int resident = multiprocessors * blocks_per_multiprocessor;
     launch("update_parameters", kernel,
            {static_cast<unsigned>(table.pieces < resident ? table.pieces : resident), threads}, stream,

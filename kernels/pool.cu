@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(tile_threads, 2)
     }
 }
 
-// Bytes: dx once.
+// dx[n][p][c] = dy[n][c] / pixels. Bytes: dx once, dy from the cache.
 template <typename T, typename U, int V>
 __global__ void __launch_bounds__(tile_threads, 4)
     global_average_pool_backward_kernel(T* __restrict__ dx,        // [N,pixels,C]
