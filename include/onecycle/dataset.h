@@ -76,7 +76,4 @@ std::vector<std::int64_t> class_counts(const std::vector<Sample>& samples, std::
 // wherever the folder lies. A checkpoint keeps it.
 std::string digest(const Dataset& dataset);
 
-// The files among `samples` that probe_image refuses, sorted by path. Reads every file whole.
-std::vector<BadImage> check_images(const std::vector<Sample>& samples, int threads);
-
 }  // namespace onecycle

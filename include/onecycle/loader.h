@@ -52,7 +52,6 @@ class Loader {
     Loader& operator=(const Loader&) = delete;
 
     std::int64_t batches_per_epoch() const noexcept;
-    std::int64_t sample_count() const noexcept;
 
     // Begins to make the batches of steps first .. last - 1. Stops what was under way; the cache stays.
     // All batches must have been given back.

@@ -85,7 +85,7 @@ class RandomStream {
     PhiloxBlock block_{};
 };
 
-// Standard normal by Box-Muller; uses two draws. Host only: used for initial weights and demo data.
+// Standard normal by Box-Muller; uses two draws. Host only: for demo data.
 double normal(RandomStream& stream);
 
 // The element at position `position` of a keyed random permutation of 0 .. n-1: a six-round Feistel

@@ -322,9 +322,4 @@ std::string digest(const Dataset& dataset) {
     return hex;
 }
 
-std::vector<BadImage> check_images(const std::vector<Sample>& samples, int threads) {
-    std::vector<Sample> measured = samples;
-    return check_and_measure(measured, threads);
-}
-
 }  // namespace onecycle

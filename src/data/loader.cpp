@@ -233,9 +233,6 @@ Loader::~Loader() {
 std::int64_t Loader::batches_per_epoch() const noexcept {
     return work_->batches_per_epoch();
 }
-std::int64_t Loader::sample_count() const noexcept {
-    return work_->sample_count();
-}
 
 void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     stop();

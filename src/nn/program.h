@@ -103,8 +103,8 @@ struct Program {
     std::vector<ProgramStep> steps;
     std::vector<std::unique_ptr<Op>> ops;  // one a step
     std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
-    // Buffers the host deals with. -1 where the mode has none. The first three are the program's own with input_slots and
-    // `resident`.
+    // Buffers the host deals with. -1 where the mode has none. With input_slots and `resident` there are no images, and
+    // labels and count are the program's own.
     int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1,
         counts = -1;
     std::size_t input_bytes = 0;  // of Space::input
@@ -149,9 +149,9 @@ class Runnable {
     // Any buffer in plain order; for tests and fault-finding, valid until its memory is used again.
     std::vector<float> read(int buffer) const;
 
+  private:
     std::byte* address(int buffer) const;
 
-  private:
     Program* program_;
     State* state_;
     DeviceMemory* arena_;

@@ -172,13 +172,4 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
     });
 }
 
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
-    return api("cudaGraphGetNodes", [&](Context& c) {
-        if (!c.graphs.count(graph)) return cudaErrorInvalidValue;
-        if (nodes) return cudaErrorNotSupported;
-        *count = graph->nodes.size();
-        return cudaSuccess;
-    });
-}
-
 }  // namespace onecycle::emulated

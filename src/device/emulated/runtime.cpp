@@ -23,9 +23,6 @@ constexpr ErrorText error_texts[] = {
     ONECYCLE_ERROR(cudaErrorInvalidValue, "invalid argument"),
     ONECYCLE_ERROR(cudaErrorMemoryAllocation, "out of memory"),
     ONECYCLE_ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument"),
-    ONECYCLE_ERROR(cudaErrorInsufficientDriver,
-                   "CUDA driver version is insufficient for CUDA runtime version"),
-    ONECYCLE_ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected"),
     ONECYCLE_ERROR(cudaErrorInvalidDevice, "invalid device ordinal"),
     ONECYCLE_ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle"),
     ONECYCLE_ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
@@ -127,13 +124,6 @@ cudaError_t destroy(std::set<T*>& live, T* handle) {
 }  // namespace
 
 // --- device ---
-
-cudaError_t cudaGetDeviceCount(int* count) {
-    return api("cudaGetDeviceCount", [&](Context&) {
-        *count = 1;
-        return cudaSuccess;
-    });
-}
 
 cudaError_t cudaSetDevice(int device) {
     return api("cudaSetDevice", [&](Context&) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });

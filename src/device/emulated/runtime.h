@@ -3,8 +3,9 @@
 // What CUDA leaves open goes the worst way here: work runs only when somebody waits for it or asks after it
 // (after it: the first answer is "not yet"), or when very much is waiting; work between which nothing orders runs
 // in a random order (set_schedule_seed). A host that only looks at mapped memory waits for ever, as it may where a
-// driver holds launches back until somebody asks: ask with cudaStreamQuery, which also tells of failures. Host memory is staged as CUDA stages it: pageable memory may be changed
-// when a copy from it returns, pinned memory only when the copy is done.
+// driver holds launches back until somebody asks: ask with cudaStreamQuery, which also tells of failures. Host memory
+// is staged as CUDA stages it: pageable memory may be changed when a copy from it returns, pinned memory only when the
+// copy is done.
 //
 // Stricter than CUDA: streams are all non-blocking; captures are thread-local, and forbid every call that waits
 // or allocates; two cooperative grids in one graph must be ordered, since both at once may never end.
@@ -28,8 +29,6 @@ enum cudaError_t : int {
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
-    cudaErrorInsufficientDriver = 35,
-    cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorIllegalState = 401,
@@ -78,16 +77,13 @@ struct StreamState;
 struct EventState;
 struct GraphState;
 struct GraphExecState;
-struct GraphNodeState;
 using cudaStream_t = StreamState*;  // null: the legacy default stream, which no other stream waits for
 using cudaEvent_t = EventState*;
 using cudaGraph_t = GraphState*;
 using cudaGraphExec_t = GraphExecState*;
-using cudaGraphNode_t = GraphNodeState*;
 using cudaHostFn_t = void (*)(void*);
 
 // --- device ---
-cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
@@ -131,7 +127,6 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count);  // nodes: null
 
 // --- kernels ---
 // cudaLaunchKernel and cudaLaunchCooperativeKernel: `body` runs once for each thread.

@@ -31,7 +31,6 @@ inline void __syncthreads(Site site = Site::current()) {
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, Site site = Site::current()) {
     exchange(Exchange::sync, mask, 0, self->lane, site);
 }
-inline void __threadfence() {}
 inline void __threadfence_system() {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -89,39 +88,11 @@ T atomicMin(T* address, std::type_identity_t<T> value) {
     }
     return old;
 }
-template <typename T>
-T atomicMax(T* address, std::type_identity_t<T> value) {
-    T old = __atomic_load_n(address, __ATOMIC_SEQ_CST);
-    while (old < value &&
-           !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-    }
-    return old;
-}
-
-template <typename T>
-T __ldg(const T* address) {
-    return *address;
-}
-inline float rsqrtf(float x) {
-    return 1.0f / std::sqrt(x);
-}
-inline int __popc(unsigned x) {
-    return __builtin_popcount(x);
-}
-inline int __ffs(int x) {
-    return __builtin_ffs(x);
-}
 
 using ::expf;
-using ::logf;
+using ::fmaf;
+using ::fmaxf;
 using ::sqrtf;
-using std::exp;
-using std::fabs;
-using std::fma;
-using std::fmaxf;
-using std::fminf;
-using std::isfinite;
-using std::log;
 using std::pow;
 using std::sqrt;
 
