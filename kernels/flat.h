@@ -8,7 +8,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// One parameter that is trained. Offsets in flat buffers are multiples of 128 elements.
+// One parameter that is trained. Offsets in flat buffers are multiples of 128 elements (ops.h: segment_alignment).
 struct FlatSegment {
     std::uint32_t offset128;   // where it begins, in 128 elements
     std::uint32_t elements;    // without padding

@@ -14,8 +14,6 @@ namespace onecycle {
 
 namespace {
 
-constexpr std::int64_t segment_alignment = 128;  // elements
-
 // Weights of matrix products: kept in 16 bits, too, where programs compute so.
 bool multiplies(ParameterRole role) {
     return role == ParameterRole::conv_weight || role == ParameterRole::linear_weight;

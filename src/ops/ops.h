@@ -53,11 +53,11 @@
 // So are linear's operands; only the classifier's y, the logits, is f32.
 //
 // dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
-// dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The mask
-// is a function of the update, never of how often or on what a step runs; nothing is kept for the backward pass.
+// dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The
+// mask is a function of the update, never of how often or on what a step runs; nothing is kept for the backward pass.
 //
-// softmax_cross_entropy of mixed samples (label_pairs): with weight w of its label, a sample's loss, and likewise its weight
-// under class weights, is w times that of label plus 1 - w times that of label2. Whether the answer is right is
+// softmax_cross_entropy of mixed samples (label_pairs): with weight w of its label, a sample's loss, and likewise its
+// weight under class weights, is w times that of label plus 1 - w times that of label2. Whether the answer is right is
 // judged by the heavier of the two, of equal ones the first.
 //
 // The update, on flat buffers (see state.h):
@@ -72,14 +72,15 @@
 //   commit_step                   result, check                     -> control (in place), progress
 //   add_metrics                   result                            -> control (in place)
 //
-// With optimizer.average_decay d both have an average of what they change: average += (1 - d) (new - average). So what is
-// frozen keeps an average that is equal to the bit.
+// With optimizer.average_decay d the two updates keep an average of what they change: average += (1 - d) (new - average).
+// So what is frozen keeps an average that is equal to the bit.
 //
 // [control] of the loss is there with loss_scale; half_gradients and half_parameters where the program has them.
 //
-// 16-bit programs keep convolution weights twice: parameters are f32, half_parameters the copies that the convolutions read,
-// at the same element offsets (the average alike, for evaluation); their gradients come in 16 bits, in half_gradients.
-// With accumulation the sum is f32, and the operations after it see no half_gradients.
+// 16-bit programs keep the weights of convolutions and linear layers twice: parameters are f32, half_parameters the
+// copies that these layers read, at the same element offsets (the average alike, for evaluation). The gradients of
+// convolutions come in 16 bits, in half_gradients. With accumulation the sum is f32, and the operations after it see no
+// half_gradients.
 //
 // take_batch lets the host hand batches over ahead of the steps that use them: micro batch m of update u lies in slot
 // (u * accumulation + m) % S, as BatchLayout says, and the device's own counters choose the slot, so a step that
@@ -162,9 +163,12 @@ struct BatchLayout {
           bytes((count + sizeof(std::int32_t) + 255) / 256 * 256) {}
 };
 
-// What one segment of the flat parameter buffer is: one tensor, padded to 128 elements.
+// Tensors in flat buffers begin at multiples of so many elements.
+inline constexpr std::int64_t segment_alignment = 128;
+
+// What one segment of the flat parameter buffer is: one tensor, padded to segment_alignment.
 struct ParameterSegment {
-    std::int64_t offset = 0;    // elements, a multiple of 128
+    std::int64_t offset = 0;    // elements
     std::int64_t elements = 0;  // without padding
     double lr_multiplier = 1;
     float decay_multiplier = 1;  // 0 for batch norm and biases

@@ -9,8 +9,6 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-inline constexpr std::int64_t segment_alignment = 128;
-
 // The parameters that are trained, in pieces of so many elements. `elements` is the length of the flat buffers.
 // Flags of 16-bit copies and gradients stay only where the operation has these operands.
 inline FlatTable flat_table(const OpDesc& desc, std::int64_t elements, std::int64_t piece_elements,
