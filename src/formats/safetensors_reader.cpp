@@ -4,7 +4,6 @@
 #include "core/digest.h"
 #include "core/file.h"
 #include "formats/malformed.h"
-#include "formats/refuse.h"
 #include "formats/safetensors_header.h"
 #include "onecycle/safetensors.h"
 

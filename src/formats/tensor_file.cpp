@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "formats/refuse.h"
+#include "formats/malformed.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
 

@@ -10,7 +10,6 @@
 #include "core/file.h"
 #include "formats/malformed.h"
 #include "formats/pickle.h"
-#include "formats/refuse.h"
 #include "formats/safetensors_header.h"
 #include "formats/zip.h"
 #include "onecycle/torch_file.h"
