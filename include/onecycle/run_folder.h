@@ -90,7 +90,8 @@ class RunFolder {
     RunFolder(RunFolder&&) noexcept;
 
     const std::string& path() const;
-    std::string file(const std::string& name) const;  // path of a file inside
+    std::string file(const std::string& name) const;       // path of a file inside
+    std::string checkpoint_file(std::int64_t step) const;  // of the checkpoint after `step` updates
 
     // A small file, written atomically: config.json, find/find.csv, … Directories are made as needed.
     void write(const std::string& name, const std::string& text);

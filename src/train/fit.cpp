@@ -1,16 +1,16 @@
+// A training, from its beginning or from a checkpoint to its end: stages, epochs, evaluations, logs, checkpoints.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
-#include <string_view>
 
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/advice.h"
 #include "train/checkpoint_writer.h"
 #include "train/learner_core.h"
+#include "train/log_rows.h"
 #include "train/model_file.h"
 #include "train/options_record.h"
 
@@ -18,45 +18,12 @@ namespace onecycle {
 
 namespace {
 
-constexpr const char* metrics_header = "epoch,train_loss,valid_loss,accuracy,lr,images_per_second,seconds";
 constexpr std::int64_t small_evaluation = 1000;  // images; below, the interval is told
 
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-std::string metrics_row(const EpochReport& r) {
-    return fmt::format("{},{},{},{},{},{:.1f},{:.2f}", r.epoch, r.train_loss, r.valid_loss, r.accuracy, r.lr,
-                       r.images_per_second, r.seconds);
-}
-
-// The rows of metrics.csv.
-std::vector<EpochReport> parse_metrics(std::string_view text) {
-    std::vector<EpochReport> rows;
-    for (std::size_t at = text.find('\n') + 1; at < text.size();) {
-        double cells[7] = {};
-        const char* const end = text.data() + text.size();
-        const char* cell = text.data() + at;
-        for (double& value : cells) {
-            cell = std::from_chars(cell, end, value).ptr;
-            if (cell != end) ++cell;
-        }
-        at = static_cast<std::size_t>(cell - text.data());
-        rows.push_back({.epoch = static_cast<std::int64_t>(cells[0]),
-                        .train_loss = cells[1],
-                        .valid_loss = cells[2],
-                        .accuracy = cells[3],
-                        .lr = cells[4],
-                        .images_per_second = cells[5],
-                        .seconds = cells[6]});
-    }
-    return rows;
-}
-
-std::string checkpoint_path(const RunFolder& run, std::int64_t step) {
-    return fmt::format("{}/checkpoints/step-{:06}.safetensors", run.path(), step);
 }
 
 // One call of fit(). Everything that a resume must know of the past is `step_`, `epoch_` and what follows.
@@ -108,7 +75,7 @@ class Fit {
     void begin() {
         if (run_) {
             write_config();
-            run_->steps_log(steps_header()).keep_below(0);
+            run_->steps_log(steps_header(rate_groups())).keep_below(0);
             run_->metrics_log(metrics_header).keep_below(0);
         }
         enter_stage(0);
@@ -195,25 +162,11 @@ class Fit {
         stage_lr_ = *test.analysis.edge / 10;
     }
 
-    // steps.csv; with discriminative rates also the groups', the head's last.
-    bool has_group_rates() const {
-        return std::any_of(stages_.begin(), stages_.end(),
-                           [](const Stage& s) { return !s.group_rates.empty(); });
-    }
-    std::string steps_header() const {
-        std::string header = "step,lr,momentum,loss";
-        if (has_group_rates())
-            for (int g = 0; g < core_.network.groups(); ++g) header += fmt::format(",lr_{}", g);
-        return header;
-    }
-    std::string steps_row(const RingEntry& entry) const {
-        std::string row =
-            fmt::format("{},{},{},{}", entry.update, entry.learning_rate, entry.momentum, entry.loss);
-        if (!has_group_rates()) return row;
-        const std::vector<double>& rates = stages_[stage_].group_rates;
-        for (std::size_t g = 0; g < static_cast<std::size_t>(core_.network.groups()); ++g)
-            row += fmt::format(",{}", entry.learning_rate * (rates.empty() ? 1 : rates[g]));
-        return row;
+    // Groups of layers with a rate of their own, in some stage; else 0.
+    int rate_groups() const {
+        const bool any = std::any_of(stages_.begin(), stages_.end(),
+                                     [](const Stage& s) { return !s.group_rates.empty(); });
+        return any ? core_.network.groups() : 0;
     }
 
     void write_config() {
@@ -284,7 +237,7 @@ class Fit {
         result_.digest = file.digest();
         result_.checkpoint = checkpoint.path;
 
-        run_->steps_log(steps_header()).keep_below(step_);
+        run_->steps_log(steps_header(rate_groups())).keep_below(step_);
         run_->metrics_log(metrics_header).keep_below(epoch_);
         for (EpochReport& row : parse_metrics(run_->read("metrics.csv"))) {
             compare_with_best(row);
@@ -338,7 +291,9 @@ class Fit {
     }
 
     bool take(const RingEntry& entry) {
-        if (run_) run_->steps_log(steps_header()).append(steps_row(entry));
+        if (run_)
+            run_->steps_log(steps_header(rate_groups()))
+                .append(steps_row(entry, rate_groups(), stages_[stage_].group_rates));
         step_ = entry.update + 1;
         loss_sum_ += entry.loss;
         pace_.step_done();
@@ -473,7 +428,7 @@ class Fit {
     void settle(CheckpointWriter& writer) {
         writer.finish();
         if (!writer.step()) return;  // none since this fit began
-        result_.checkpoint = checkpoint_path(*run_, writer.step());
+        result_.checkpoint = run_->checkpoint_file(writer.step());
         result_.digest = writer.digest();
     }
 

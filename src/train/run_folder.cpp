@@ -274,6 +274,10 @@ std::string RunFolder::file(const std::string& name) const {
     return impl_->path + '/' + name;
 }
 
+std::string RunFolder::checkpoint_file(std::int64_t step) const {
+    return checkpoint_path(impl_->path, step);
+}
+
 void RunFolder::write(const std::string& name, const std::string& text) {
     make_directories(impl_->fs, parent_directory(file(name)));
     write_file_atomically(impl_->fs, file(name), text);

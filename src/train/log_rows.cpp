@@ -1,0 +1,50 @@
+#include "train/log_rows.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace onecycle {
+
+std::string steps_header(int groups) {
+    std::string header = "step,lr,momentum,loss";
+    for (int g = 0; g < groups; ++g) header += fmt::format(",lr_{}", g);
+    return header;
+}
+
+std::string steps_row(const RingEntry& entry, int groups, const std::vector<double>& group_rates) {
+    std::string row =
+        fmt::format("{},{},{},{}", entry.update, entry.learning_rate, entry.momentum, entry.loss);
+    for (std::size_t g = 0; g < static_cast<std::size_t>(groups); ++g)
+        row += fmt::format(",{}", entry.learning_rate * (group_rates.empty() ? 1 : group_rates[g]));
+    return row;
+}
+
+std::string metrics_row(const EpochReport& r) {
+    return fmt::format("{},{},{},{},{},{:.1f},{:.2f}", r.epoch, r.train_loss, r.valid_loss, r.accuracy, r.lr,
+                       r.images_per_second, r.seconds);
+}
+
+std::vector<EpochReport> parse_metrics(std::string_view text) {
+    std::vector<EpochReport> rows;
+    for (std::size_t at = text.find('\n') + 1; at < text.size();) {
+        double cells[7] = {};
+        const char* const end = text.data() + text.size();
+        const char* cell = text.data() + at;
+        for (double& value : cells) {
+            cell = std::from_chars(cell, end, value).ptr;
+            if (cell != end) ++cell;
+        }
+        at = static_cast<std::size_t>(cell - text.data());
+        rows.push_back({.epoch = static_cast<std::int64_t>(cells[0]),
+                        .train_loss = cells[1],
+                        .valid_loss = cells[2],
+                        .accuracy = cells[3],
+                        .lr = cells[4],
+                        .images_per_second = cells[5],
+                        .seconds = cells[6]});
+    }
+    return rows;
+}
+
+}  // namespace onecycle
