@@ -46,7 +46,7 @@ struct Evaluation {
 };
 
 struct EvaluateOptions {
-    int top_losses = 0;  // so many images with the highest losses are named
+    int top_losses = 0;  // so many images with the highest losses are named; 0 or more
     // Test-time augmentation: what counts is the mean of the probabilities of each image and its mirror image.
     bool tta = false;
 };

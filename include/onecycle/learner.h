@@ -121,10 +121,11 @@ class Learner {
     // TrainOptions::sizes, before any: the first). Throws Interrupted when stopped.
     Evaluation evaluate(const std::vector<Sample>& samples);
     Evaluation evaluate();  // the evaluation side
+    // One entry a file, in order; a file that cannot be read has `error`, the others are answered.
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
 
     // Writes the weights that count as a model file (no moments): torchvision's names, classes, conventions (the size
-    // is that of evaluate()).
+    // is that of evaluate()). A file that is there is replaced. Throws Error(io).
     void save(const std::string& path) const;
 
     // Digest of everything that training carries from one update to the next.

@@ -1,4 +1,5 @@
-// A trained classifier from a file: a checkpoint of ours, or any safetensors file with torchvision's names.
+// A trained classifier from a file: a checkpoint of ours, or a safetensors file or state dict of torch.save with
+// torchvision's or timm's names.
 #pragma once
 
 #include <array>
@@ -35,13 +36,13 @@ struct ModelInfo {
     bool trained_here() const { return metadata.count("onecycle.format") != 0; }
 };
 
-// `model`: a run folder (its best checkpoint), a checkpoint or another safetensors file.
+// `model`: a run folder (its best checkpoint), a checkpoint, or another file of weights (.safetensors, .pth).
 // Throws Error(model) when it is not there, damaged, or no ResNet that we know: names the first tensors that
 // are missing, extra or of a wrong shape.
 ModelInfo read_model_info(const std::string& model);
 
-// Reads all weights of a model, a tensor at a time. Throws Error (model) for a file that is damaged, does not fit any network
-// or holds values that none can have.
+// Reads all weights of a model, a tensor at a time. Throws Error(model) for a file that is damaged, does not fit any
+// network or holds values that none can have.
 void check_model(const std::string& model);
 
 // Whether `dataset` is, file for file, what this model was trained from.

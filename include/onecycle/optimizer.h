@@ -17,13 +17,14 @@ struct OptimizerOptions {
     bool nesterov = false;
     // Adam: beta1 is the schedule's momentum. Bias correction is 1 - beta1^t with the beta1 of this
     // update, as fastai and PyTorch do under one-cycle.
-    double beta2 = 0.99;
-    double epsilon = 1e-5;
-    double weight_decay = 1e-4;
+    double beta2 = 0.99;         // in [0, 1)
+    double epsilon = 1e-5;       // above 0
+    double weight_decay = 1e-4;  // 0 or more
     // Wrappers, each off by default.
-    double clip_norm = 0;      // > 0: gradients are scaled so that their global norm is at most this
-    int accumulate = 1;        // micro batches per update; the gradient is their mean
-    double average_decay = 0;  // > 0: an exponential moving average of the weights is kept and evaluated
+    double clip_norm = 0;  // > 0: gradients are scaled so that their global norm is at most this
+    int accumulate = 1;    // micro batches per update; the gradient is their mean
+    double average_decay =
+        0;  // > 0: below 1: an exponential moving average of the weights is kept and evaluated
 };
 
 }  // namespace onecycle

@@ -17,19 +17,20 @@ namespace onecycle {
 
 // A part of a training: so many epochs see images of this size.
 struct SizedEpochs {
-    int size = 0;  // pixels, square
-    std::int64_t epochs = 0;
+    int size = 0;             // pixels, square
+    std::int64_t epochs = 0;  // 1 or more
 };
 
 // Named as the command line's options (`batch_size` is --batch-size, `stddev` --std), with the same defaults.
-// A member left empty takes the default that depends on others; resolved() fills those in.
+// A member left empty takes the default that depends on others; resolved() fills those in. check() refuses values out
+// of the ranges that stand here.
 struct TrainOptions {
     // The images.
-    std::string data{};   // the folder
-    std::string valid{};  // the evaluation side's folder; empty: found in `data`, or split from it
-    double valid_fraction = 0.2;
+    std::string data{};           // the folder
+    std::string valid{};          // the evaluation side's folder; empty: found in `data`, or split from it
+    double valid_fraction = 0.2;  // of each class, when the split is automatic; in (0, 1)
     BadImages bad_images = BadImages::skip;
-    double max_bad = 0.05;
+    double max_bad = 0.05;  // a larger fraction of bad files is an error; in [0, 1]
 
     // The network.
     std::string arch = "resnet34";  // resnet18, resnet34, resnet50
@@ -37,45 +38,47 @@ struct TrainOptions {
     bool zero_init_residual = false;
     std::string init = "random";  // or a torchvision-named file; a head of another size is replaced
     Head head = Head::linear;     // `finetune`: fastai
-    double dropout = 0.5;         // of fastai's head, whose first layer has half of it
+    double dropout = 0.5;         // of fastai's head, whose first layer has half of it; in [0, 1)
 
     // What it sees.
-    int size = 224;  // pixels, square
+    int size = 224;  // pixels, square; 32 to 4096, with the small stem from 8
     // Progressive resizing: the parts of the training, whose epochs sum to `epochs`; `size` is the last part's. One
     // schedule runs over all. A stage before (`freeze_epochs`) sees the first part's size. Empty: all see `size`.
     std::vector<SizedEpochs> sizes{};
     AugmentPolicy augment = AugmentPolicy::standard;
-    double crop_pct = 0.875;
-    std::array<double, 3> mean{0.485, 0.456, 0.406};  // of red, green, blue in 0..1
-    std::array<double, 3> stddev{0.229, 0.224, 0.225};
+    double crop_pct = 0.875;                            // see evaluation_view(); in [least_crop_pct, 1]
+    std::array<double, 3> mean{0.485, 0.456, 0.406};    // of red, green, blue in 0..1
+    std::array<double, 3> stddev{0.229, 0.224, 0.225};  // above 0
 
     // How it learns.
-    int batch_size = 64;  // 2 or more
-    std::int64_t epochs = 6;
-    std::optional<double> max_lr{};  // empty: a range test finds it
-    std::string policy = "onecycle";
+    int batch_size = 64;                                    // 2 to 65536
+    std::int64_t epochs = 6;                                // 1 or more
+    std::optional<double> max_lr{};                         // above 0; empty: a range test finds it
+    std::string policy = "onecycle";                        // see policy.h, for its numbers too
     std::optional<double> pct_start{}, div{}, final_div{};  // empty: the policy's own
     std::optional<Anneal> anneal{};
     bool three_phase = false;
     std::optional<MomentumRange> momentum{};  // beta1 for Adam; empty: 0.85:0.95 with one-cycle, else 0.9
     OptimizerKind optimizer = OptimizerKind::sgd;
-    bool nesterov = false;
-    double beta2 = 0.99;
-    double eps = 1e-5;
-    std::optional<double> weight_decay{};  // empty: default_weight_decay()
-    bool decay_norm_and_bias = false;
-    double label_smoothing = 0;
-    double mixup = 0, cutmix = 0;  // alpha of each; 0: without it. With both, each image takes one of the two
+    bool nesterov = false;                 // sgd only, with a momentum above 0
+    double beta2 = 0.99;                   // in [0, 1)
+    double eps = 1e-5;                     // above 0
+    std::optional<double> weight_decay{};  // 0 or more; empty: default_weight_decay()
+    bool decay_norm_and_bias = false;      // weight decay for batch norms and biases, too
+    double label_smoothing = 0;            // in [0, 1)
+    // Alpha of each, up to 1000; 0: without it. With both, each image takes one of the two.
+    double mixup = 0, cutmix = 0;
     bool balanced_class_weights = false;  // --class-weights balanced: n / (classes * n_class)
     double clip_norm = 0;                 // above 0: the gradient's global norm is at most this
-    int accumulate = 1;                   // batches per update
-    double ema = 0;                       // above 0: decay of a moving average, which is then what counts
+    int accumulate = 1;                   // batches per update, 1 to 65536
+    double ema = 0;  // above 0: decay of a moving average, which is then what counts; below 1
 
-    // How it is fine-tuned, see train/stages.h.
+    // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at up to `max_lr`, then
+    // `epochs` with what `freeze` leaves free, at up to half of it. Groups of layers: see network.h.
     std::string freeze = "none";     // none, body, or layer1 to layer4: up to there
     bool freeze_bn = false;          // what is frozen keeps its batch norms' weights and statistics, too
     std::int64_t freeze_epochs = 0;  // of a stage before, with the body frozen; `finetune`: 1
-    double lr_mult = 1;              // the head's rate over that of the first layers; `finetune`: 100
+    double lr_mult = 1;  // the head's rate over that of the first layers, above 0; `finetune`: 100
     // A range test before the last stage may lower its rate. resolved() says so where `max_lr` is empty: a rate
     // that was given is used as it is.
     bool retest_lr = false;

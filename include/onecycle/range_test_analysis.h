@@ -16,8 +16,8 @@
 namespace onecycle {
 
 struct AnalysisOptions {
-    std::int64_t planned_steps =
-        0;                          // the steps the test was to take, which fastai's trim counts; 0: all rows
+    // The steps that the test was to take, which fastai's trim counts; 0: as many as there are rows.
+    std::int64_t planned_steps = 0;
     bool already_smoothed = false;  // the losses are a smoothed column: no further smoothing
 };
 

@@ -19,7 +19,8 @@ enum class StoredType { f64, f32, f16, bf16, i64, i32, u8, boolean };
 
 std::size_t size_of(StoredType type);  // bytes of one element
 const char* name_of(StoredType type);  // as in a safetensors file: "F32"
-void to_float(StoredType type, std::span<const std::byte> stored, std::span<float> out);  // rounds to nearest
+// stored: out.size() elements of this type. Rounds to nearest.
+void to_float(StoredType type, std::span<const std::byte> stored, std::span<float> out);
 
 struct TensorInfo {
     std::string name;
