@@ -65,33 +65,34 @@ constexpr InkColour inks[] = {
 };
 constexpr std::size_t series_inks = 6;
 
+std::string ink_styles(std::string_view InkColour::*shade) {
+    std::string out;
+    for (const InkColour& ink : inks)
+        out += fmt::format(
+            ".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0},.box.{0}{{fill:{1}}}\n",
+            ink.name, ink.*shade);
+    return out;
+}
+
 std::string style() {
-    std::string out =
-        "<style>\n"
-        "text{font-family:-apple-system,\"Segoe UI\",\"DejaVu "
-        "Sans\",Helvetica,Arial,sans-serif;font-size:13px;"
-        "fill:#57606a}\n"
-        ".title{font-size:18px;font-weight:600;fill:#1f2328}\n"
-        ".paper{fill:#ffffff}.grid{stroke:#d8dee4;stroke-width:1}.frame{stroke:#8c959f;stroke-width:1}\n"
-        ".line{fill:none;stroke-width:2.4;stroke-linejoin:round;stroke-linecap:round}\n"
-        ".d1{stroke-dasharray:10 7}.d2{stroke-dasharray:1 6}.d3{stroke-dasharray:14 6 1 6}"
-        ".d4{stroke-dasharray:5 9}.d5{stroke-dasharray:22 10}\n"
-        ".dots{stroke:none;fill-opacity:.38}.band{stroke:none;fill-opacity:.13}\n"
-        ".mark{stroke:#ffffff;stroke-width:1.6}.vertical{fill:none;stroke-width:1.6;stroke-dasharray:5 4}\n";
-    for (const InkColour& ink : inks)
-        out += fmt::format(
-            ".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0},.box.{0}{{fill:{1}}}\n",
-            ink.name, ink.light);
-    out +=
-        "@media (prefers-color-scheme:dark){\n"
-        "text{fill:#9198a1}.title{fill:#f0f6fc}\n"
-        ".paper{fill:#0d1117}.grid{stroke:#262c36}.frame{stroke:#656c76}\n"
-        ".band{fill-opacity:.2}.mark{stroke:#0d1117}\n";
-    for (const InkColour& ink : inks)
-        out += fmt::format(
-            ".line.{0},.vertical.{0}{{stroke:{1}}}.dots.{0},.mark.{0},.band.{0},.box.{0}{{fill:{1}}}\n",
-            ink.name, ink.dark);
-    return out + "}\n</style>\n";
+    return "<style>\n"
+           "text{font-family:-apple-system,\"Segoe UI\",\"DejaVu "
+           "Sans\",Helvetica,Arial,sans-serif;font-size:13px;"
+           "fill:#57606a}\n"
+           ".title{font-size:18px;font-weight:600;fill:#1f2328}\n"
+           ".paper{fill:#ffffff}.grid{stroke:#d8dee4;stroke-width:1}.frame{stroke:#8c959f;stroke-width:1}\n"
+           ".line{fill:none;stroke-width:2.4;stroke-linejoin:round;stroke-linecap:round}\n"
+           ".d1{stroke-dasharray:10 7}.d2{stroke-dasharray:1 6}.d3{stroke-dasharray:14 6 1 6}"
+           ".d4{stroke-dasharray:5 9}.d5{stroke-dasharray:22 10}\n"
+           ".dots{stroke:none;fill-opacity:.38}.band{stroke:none;fill-opacity:.13}\n"
+           ".mark{stroke:#ffffff;stroke-width:1.6}.vertical{fill:none;stroke-width:1.6;stroke-dasharray:5 "
+           "4}\n" +
+           ink_styles(&InkColour::light) +
+           "@media (prefers-color-scheme:dark){\n"
+           "text{fill:#9198a1}.title{fill:#f0f6fc}\n"
+           ".paper{fill:#0d1117}.grid{stroke:#262c36}.frame{stroke:#656c76}\n"
+           ".band{fill-opacity:.2}.mark{stroke:#0d1117}\n" +
+           ink_styles(&InkColour::dark) + "}\n</style>\n";
 }
 
 std::string symbol(double x, double y, Shape shape, std::string_view ink) {
