@@ -1,3 +1,4 @@
+// The CPU as a device: work is done when it is put on a stream, and a step is a list that is run in order.
 #include <omp.h>
 #include <sys/mman.h>
 

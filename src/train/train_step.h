@@ -68,9 +68,9 @@ struct LoopEnd {
     std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
 };
 
-// Launches updates until `last` are done in all, each from the loader's next batches (unless the step
-// finds them on the device), and hands every entry
-// of the loss ring to `take`, in order; false from it ends the loop after what is already launched.
+// Launches updates until `last` are done in all, each from the loader's next batches (unless the step finds them on
+// the device), and hands every entry of the loss ring to `take`, in order; false from it ends the loop after what is
+// already launched.
 // No step may be under way before, and none is after.
 // The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is from memory that
 // both see; one call waits, at the end.
