@@ -1,16 +1,13 @@
 // Max pooling and global average pooling on the emulator.
 #include <cmath>
-#include <limits>
 
 #include "cuda/batch_norm.h"
 #include "onecycle/rng.h"
+#include "ops/max_pool_values.h"
 
 namespace onecycle::testing {
 
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 Values integers(const TensorDesc& t, std::uint32_t seed) {
     RandomStream random(42, RandomPurpose::demo_data, seed, 0);
@@ -52,33 +49,10 @@ TEST(CudaPool, of_maxima_is_exact_on_integers_forward_and_backward) {
 }
 
 TEST(CudaPool, takes_the_first_maximum_and_lets_nan_win) {
-    OpDesc d{.kind = OpKind::max_pool, .kernel = 2, .stride = 2};
     for (DType type : float_types)
-        for (const std::int64_t channels : {1, 8}) {
-            const TensorDesc x = activation({1, channels, 2, 10}, type),
-                             y = activation({1, channels, 1, 5}, type),
-                             index = activation({1, channels, 1, 5}, DType::u8);
-            d.inputs = {x};
-            d.outputs = {y, index};
-            const Values rows[2] = {{3, 3, nan, 1, 2, nan, -infinity, -infinity, 0, 5},
-                                    {3, 3, 7, 9, nan, 4, -infinity, -infinity, 5, infinity}};
-            Values values;
-            for (std::int64_t c = 0; c < channels; ++c)
-                for (const Values& row : rows) values.insert(values.end(), row.begin(), row.end());
-            const Outcome outcome = run_op(d, {values}, emulated_machine());
-            for (std::int64_t c = 0; c < channels; ++c) {
-                const double* out = outcome.outputs[0].data() + 5 * c;
-                const double* place = outcome.outputs[1].data() + 5 * c;
-                EXPECT_EQ(out[0], 3);
-                EXPECT_EQ(place[0], 0);
-                EXPECT_TRUE(std::isnan(out[1]));
-                EXPECT_TRUE(std::isnan(out[2]));
-                EXPECT_EQ(out[3], -infinity);
-                EXPECT_EQ(place[3], 0);
-                EXPECT_EQ(out[4], infinity);
-                EXPECT_EQ(place[4], 3);
-            }
-        }
+        for (const std::int64_t channels : {1, 8})
+            expect_first_maximum_and_nan_win(activation({1, channels, 2, 10}, type),
+                                             activation({1, channels, 1, 5}, type), emulated_machine());
 }
 
 TEST(CudaPool, of_averages_agrees_with_the_reference_and_is_exact_on_integers) {

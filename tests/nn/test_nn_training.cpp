@@ -5,12 +5,14 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "nn/expect_change.h"
 #include "nn/training.h"
 
 namespace onecycle {
 namespace {
 
 using nlohmann::json;
+using testing::expect_change;
 using testing::Session;
 
 json load(const std::string& variant) {
@@ -37,20 +39,6 @@ ProgramKey key_of(const json& reference) {
     key.optimizer.accumulate = o.at("accumulate");
     key.optimizer.average_decay = o.at("average_decay");
     return key;
-}
-
-// Rows [name, sum, norm, dot, [samples], tolerance] of how far each tensor moved.
-void expect_change(const json& rows, const std::map<std::string, HostTensor>& before,
-                   const std::map<std::string, HostTensor>& after) {
-    for (const json& row : rows) {
-        const std::string name = row[0];
-        const std::vector<float>& values = after.at(name).values;
-        reference::Summary want{row[1], row[2], row[3], {}};
-        for (std::size_t j = 0; j < want.samples.size(); ++j) want.samples[j] = row[4][j];
-        const reference::Summary got =
-            reference::summarize(name, values.data(), values.size(), before.at(name).values.data());
-        EXPECT_LE(reference::difference(got, want, values.size()), row[5].get<double>()) << name;
-    }
 }
 
 struct Variant {

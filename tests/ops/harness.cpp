@@ -3,35 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <map>
-#include <new>
 
 #include "core/half.h"
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<std::size_t> allocations{0}, allocated_bytes{0};
-
-}  // namespace
-
-// Every allocation of the process comes by here, those of the libraries too.
-void* operator new(std::size_t bytes) {
-    if (counting) {
-        ++allocations;
-        allocated_bytes += bytes;
-    }
-    if (void* p = std::malloc(bytes ? bytes : 1)) return p;
-    throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept {
-    std::free(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-    std::free(p);
-}
+#include "count_allocations.h"
 
 namespace onecycle::testing {
 
@@ -166,13 +141,10 @@ Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Mach
     for (std::size_t i = 0; i < out.size(); ++i)
         outcome.outputs.push_back(load_values(made.desc.outputs[i], first[i].data()));
 
-    allocations = allocated_bytes = 0;
-    counting = true;
+    start_counting_allocations();
     launchable->launch();
     device.synchronize();
-    counting = false;
-    outcome.allocations = allocations;
-    outcome.allocated_bytes = allocated_bytes;
+    outcome.allocations = stop_counting_allocations();
     outcome.repeats = read_outputs() == first;
     outcome.redzones_intact =
         std::all_of(buffers.begin(), buffers.end(), [](const WatchedBuffer& b) { return b.intact(); });

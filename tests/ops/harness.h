@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "count_allocations.h"
 #include "ops/control.h"
 #include "ops/ops.h"
 
@@ -30,7 +31,7 @@ struct Outcome {
     OpDesc desc;  // with layouts decided
     std::string implementation;
     int reorders = 0;
-    std::size_t allocations = 0, allocated_bytes = 0;  // during the second run
+    Allocations allocations;  // during the second run
     bool redzones_intact = false;
     bool repeats = false;  // the second run gave the same bits
 };

@@ -50,9 +50,9 @@ TEST_P(EveryOp, agrees_with_the_reference_and_keeps_within_its_memory) {
     for (const TensorDesc& t : outcome.desc.outputs) EXPECT_NE(t.layout, Layout::any);
     // oneDNN keeps a small table of arguments for each call; our own code allocates nothing.
     if (calls_onednn(test.desc.kind))
-        EXPECT_LE(outcome.allocated_bytes, 64u * 1024);
+        EXPECT_LE(outcome.allocations.bytes, 64u * 1024);
     else
-        EXPECT_EQ(outcome.allocations, 0u);
+        EXPECT_EQ(outcome.allocations.count, 0u);
 }
 
 TEST_P(EveryOp, is_exact_on_small_integers) {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "ops/harness.h"
+#include "ops/max_pool_values.h"
 
 namespace onecycle::testing {
 
@@ -14,32 +14,12 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 TEST(MaxPool, takes_the_first_maximum_and_lets_nan_win) {
-    OpDesc d{.kind = OpKind::max_pool, .kernel = 2, .stride = 2};
     for (const std::int64_t channels : {1, 8, 16}) {
         const Layout layout = channels == 1   ? Layout::plain
                               : channels == 8 ? Layout::nChw8c
                                               : Layout::nChw16c;
-        const TensorDesc x({1, channels, 2, 10}, layout), y({1, channels, 1, 5}, layout);
-        d.inputs = {x};
-        d.outputs = {y, TensorDesc({1, channels, 1, 5}, layout, DType::u8)};
-        const Values rows[2] = {{3, 3, nan, 1, 2, nan, -infinity, -infinity, 0, 5},
-                                {3, 3, 7, 9, nan, 4, -infinity, -infinity, 5, infinity}};
-        Values values;
-        for (std::int64_t c = 0; c < channels; ++c)
-            for (const Values& row : rows) values.insert(values.end(), row.begin(), row.end());
-        const Outcome outcome = run_op(d, {values});
-        for (std::int64_t c = 0; c < channels; ++c) {
-            const double* out = outcome.outputs[0].data() + 5 * c;
-            const double* place = outcome.outputs[1].data() + 5 * c;
-            EXPECT_EQ(out[0], 3);
-            EXPECT_EQ(place[0], 0);
-            EXPECT_TRUE(std::isnan(out[1]));
-            EXPECT_TRUE(std::isnan(out[2]));
-            EXPECT_EQ(out[3], -infinity);
-            EXPECT_EQ(place[3], 0);
-            EXPECT_EQ(out[4], infinity);
-            EXPECT_EQ(place[4], 3);
-        }
+        expect_first_maximum_and_nan_win(TensorDesc({1, channels, 2, 10}, layout),
+                                         TensorDesc({1, channels, 1, 5}, layout), cpu_machine(2));
     }
 }
 

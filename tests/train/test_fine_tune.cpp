@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "nn/expect_change.h"
 #include "nn/training.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
@@ -18,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using testing::expect_change;
 using testing::read_text;
 using testing::TemporaryFolder;
 using testing::tiny_dataset;
@@ -74,20 +76,6 @@ TEST(FineTune, rates_and_momenta_of_every_group_at_every_step_are_fastais) {
             }
         }
         EXPECT_EQ(row, reference.at("lr").size());
-    }
-}
-
-// Rows [name, sum, norm, dot, [samples], tolerance] of how far each tensor moved.
-void expect_change(const json& rows, const std::map<std::string, HostTensor>& before,
-                   const std::map<std::string, HostTensor>& after) {
-    for (const json& row : rows) {
-        const std::string name = row[0];
-        const std::vector<float>& values = after.at(name).values;
-        reference::Summary want{row[1], row[2], row[3], {}};
-        for (std::size_t j = 0; j < want.samples.size(); ++j) want.samples[j] = row[4][j];
-        const reference::Summary got =
-            reference::summarize(name, values.data(), values.size(), before.at(name).values.data());
-        EXPECT_LE(reference::difference(got, want, values.size()), row[5].get<double>()) << name;
     }
 }
 

@@ -1,4 +1,4 @@
-#include "nn/count_allocations.h"
+#include "count_allocations.h"
 
 #include <atomic>
 #include <cstdlib>
@@ -7,13 +7,16 @@
 
 namespace {
 
-std::atomic<std::size_t> counted_from{std::numeric_limits<std::size_t>::max()};
-std::atomic<std::size_t> allocations{0};
+constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
+std::atomic<std::size_t> counted_from{never}, counted{0}, counted_bytes{0};
 
 }  // namespace
 
 void* operator new(std::size_t bytes) {
-    if (bytes >= counted_from) ++allocations;
+    if (bytes >= counted_from) {
+        ++counted;
+        counted_bytes += bytes;
+    }
     if (void* memory = std::malloc(bytes ? bytes : 1)) return memory;
     throw std::bad_alloc();
 }
@@ -27,13 +30,13 @@ void operator delete(void* memory, std::size_t) noexcept {
 namespace onecycle::testing {
 
 void start_counting_allocations(std::size_t from_bytes) {
-    allocations = 0;
+    counted = counted_bytes = 0;
     counted_from = from_bytes;
 }
 
-std::size_t stop_counting_allocations() {
-    counted_from = std::numeric_limits<std::size_t>::max();
-    return allocations;
+Allocations stop_counting_allocations() {
+    counted_from = never;
+    return {counted, counted_bytes};
 }
 
 }  // namespace onecycle::testing
