@@ -6,7 +6,6 @@
 #include <omp.h>
 
 #include <dnnl.hpp>
-#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>

@@ -9,7 +9,6 @@
 #include <numbers>
 #include <string>
 #include <system_error>
-#include <vector>
 
 #include "onecycle/error.h"
 #include "onecycle/image.h"

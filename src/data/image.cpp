@@ -11,7 +11,6 @@
 #include <new>
 #include <string_view>
 #include <system_error>
-#include <utility>
 
 #include "data/codecs.h"
 

@@ -1,7 +1,6 @@
 // The walk over a PNG's chunks (W3C PNG specification): order, CRCs, legal headers, and no bombs.
 #include <zlib.h>
 
-#include <algorithm>
 #include <string_view>
 
 #include "data/codecs.h"

@@ -2,7 +2,6 @@
 #include <omp.h>
 #include <sys/mman.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "core/digest.h"
 #include "core/file.h"

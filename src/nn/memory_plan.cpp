@@ -1,7 +1,6 @@
 #include "nn/memory_plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "nn/dependencies.h"
 

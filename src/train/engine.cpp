@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <thread>
-#include <utility>
 
 #include "device/cuda/machine.h"
 #include "onecycle/error.h"

@@ -1,4 +1,3 @@
-#include <algorithm>
 
 #include "cuda/cuda.h"
 #include "device/emulated/block.h"

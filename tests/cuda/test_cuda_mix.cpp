@@ -2,7 +2,6 @@
 #include "ops/mix_rules.h"
 
 #include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "cuda/cuda.h"

@@ -1,5 +1,4 @@
 // Max pooling and global average pooling on the emulator.
-#include <cmath>
 
 #include "cuda/batch_norm.h"
 #include "onecycle/rng.h"

@@ -1,8 +1,6 @@
 // Images as a device keeps them: what is planned is what is made.
 #include <gtest/gtest.h>
 
-#include <set>
-
 #include "data/files.h"
 #include "data/resident_images.h"
 

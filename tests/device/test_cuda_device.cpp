@@ -1,8 +1,6 @@
 // The CUDA device, on the emulator: what it promises of steps, copies, memory and calls.
 #include <gtest/gtest.h>
 
-#include <cstring>
-#include <functional>
 #include <string>
 #include <vector>
 

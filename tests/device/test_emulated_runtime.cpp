@@ -1,6 +1,5 @@
 // The rules of the CUDA runtime that the emulated one keeps. Each test fails if its rule is dropped.
 #include <atomic>
-#include <thread>
 #include <vector>
 
 #include "device/emulated_runtime.h"

@@ -2,10 +2,8 @@
 // one pass. Built where ONECYCLE_SHADOW_MEMORY is on; this file is compiled as kernels are.
 #include <gtest/gtest.h>
 
-#include <array>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "device/emulated/checker.h"
 #include "kernels/cuda.h"

@@ -1,7 +1,6 @@
 // What torch.save wrote is read as torch reads it; what is damaged or forged is refused in one line.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "core/file.h"

@@ -1,6 +1,5 @@
 #include "ops/cases.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "onecycle/rng.h"

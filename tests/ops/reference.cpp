@@ -1,7 +1,6 @@
 #include "ops/reference.h"
 
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 
 #include "onecycle/rng.h"

@@ -2,7 +2,6 @@
 // run of it promises.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "nn/expect_change.h"

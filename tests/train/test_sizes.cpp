@@ -1,8 +1,6 @@
 // Progressive resizing: one training whose images grow. Against the same done by hand with a learner for each size.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "device/emulated/memory.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"

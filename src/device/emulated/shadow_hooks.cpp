@@ -1,7 +1,6 @@
 // Kernels are compiled with -fsanitize=thread, which puts a call before every access to memory. These are the
 // functions that it calls; the sanitizer's own library is not linked.
 #include <cstddef>
-#include <cstdint>
 
 #include "device/emulated/shadow.h"
 

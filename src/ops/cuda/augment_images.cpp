@@ -2,7 +2,6 @@
 #include "kernels/augment.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/resample.h"
 #include "ops/cuda/make.h"
