@@ -1,5 +1,5 @@
 // The CUDA device: memory, copies, and steps captured as graphs. Written once; compiled for the GPU, and for the
-// emulator (kernels/cuda.h).
+// emulator (device/cuda/runtime.h).
 #include "device/device.h"
 
 #include <algorithm>
