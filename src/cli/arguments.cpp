@@ -100,7 +100,12 @@ void Arguments::number(const std::string& name, std::optional<double>& target, c
 }
 
 void Arguments::flag(const std::string& name, bool& target, const std::string& help) {
-    app_->add_flag(name, target, help)->group(group_);  // takes `--name=false` too
+    const auto check = [name](const std::string& text) {
+        if (text == "true" || text == "false") return std::string();  // `--name=false`: against a --config
+        throw Error(ErrorKind::usage, "bad option", name + "=" + text, "it takes no value",
+                    "leave the value out");
+    };
+    app_->add_flag(name, target, help)->check(check)->group(group_);
 }
 
 bool Arguments::given(const std::string& name) const {

@@ -176,12 +176,6 @@ int run(const std::vector<std::string>& words) {
         const std::string text = mismatch.what();
         refuse("bad option", text.substr(0, text.find(':')), "it needs exactly one value",
                "give one after it");
-    } catch (const CLI::ConversionError& error) {
-        // "Could not convert: --flag = word": only flags are converted there.
-        const std::string text = error.what();
-        const std::size_t name = text.find("--");
-        refuse("bad option", name == std::string::npos ? text : text.substr(name), "it takes no value",
-               "leave the value out");
     } catch (const CLI::ParseError& error) {
         refuse("bad command line", chosen() ? chosen()->get_name() : "onecycle", error.what(),
                "--help shows the form");

@@ -154,7 +154,9 @@ TEST_F(BadInput, an_option_without_its_value_or_unknown_is_refused_by_name) {
                                "--out", "--resume", "--config"})
         check({2, option, {"train", "data", option}});
     for (const char* flag : {"--nesterov", "--three-phase", "--json", "--quiet"})
-        check({2, flag, {"train", "data", std::string(flag) + "=banana"}});
+        for (const char* value : {"banana", "7", "0", "yes"})
+            check({2, std::string(flag) + "=" + value, {"train", "data", std::string(flag) + "=" + value}});
+    check({2, "--tta=7", {"eval", "data", "--model", "x", "--tta=7"}});
     check({2, "--epoch", {"train", "data", "--epoch", "3"}});
     check({2, "did you mean --epochs", {"train", "data", "--epoch", "3"}});
     check({2, "--max_lr", {"train", "data", "--max_lr=1"}});
