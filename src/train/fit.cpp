@@ -162,9 +162,10 @@ class Fit {
         stage_lr_ = *test.analysis.edge / 10;
     }
 
-    // Groups of layers with a rate of their own, in some stage; else 0.
+    // Groups of layers whose rates are told: of a training from someone's weights, and where they differ; else 0.
     int rate_groups() const {
-        const bool any = std::any_of(stages_.begin(), stages_.end(),
+        const bool any = core_.options.init != "random" ||
+                         std::any_of(stages_.begin(), stages_.end(),
                                      [](const Stage& s) { return !s.group_rates.empty(); });
         return any ? core_.network.groups() : 0;
     }

@@ -97,7 +97,27 @@ TEST_F(Finetune, one_cycle_only_is_one_frozen_stage_at_a_hundredth) {
     EXPECT_EQ(config["freeze"], "body");
     EXPECT_EQ(config["freeze_epochs"], 0);
     EXPECT_EQ(config["policy"], "onecycle:fastai") << "its fit_one_cycle, step by step";
-    EXPECT_EQ(lines_of(place_->read("story/steps.csv")).size(), 13u);
+    const auto lines = lines_of(place_->read("story/steps.csv"));
+    ASSERT_EQ(lines.size(), 13u);
+    EXPECT_EQ(lines[0], "step,lr,momentum,loss,lr_0,lr_1,lr_2") << "equal here, and told all the same";
+    EXPECT_EQ(lines[1].substr(0, 9), "0,0.0004,");
+    EXPECT_TRUE(lines[1].ends_with(",0.0004,0.0004,0.0004")) << lines[1];
+}
+
+TEST_F(Finetune, one_cycle_only_is_heard_beside_a_config_and_refused_by_a_run_that_has_its_plan) {
+    ASSERT_EQ(finetune({"--init", "before", "--out", "staged"}).code, 0);
+    const Outcome again =
+        place_->run({"finetune", "--config", "staged/config.json", "--one-cycle-only", "--out", "flat"});
+    ASSERT_EQ(again.code, 0) << again.err;
+    const json config = json::parse(place_->read("flat/config.json"));
+    EXPECT_EQ(config["policy"], "onecycle:fastai");
+    EXPECT_EQ(config["max_lr"], 1e-2);
+    EXPECT_EQ(config["freeze"], "body");
+    EXPECT_EQ(config["freeze_epochs"], 0);
+    EXPECT_EQ(config["epochs"], 1) << "the config's";
+    const Outcome resumed = place_->run({"finetune", "--resume", "staged", "--one-cycle-only"});
+    EXPECT_EQ(resumed.code, 2);
+    EXPECT_NE(resumed.err.find("--one-cycle-only"), std::string::npos) << resumed.err;
 }
 
 TEST_F(Finetune, a_policy_that_is_asked_for_holds_in_both_stages) {
