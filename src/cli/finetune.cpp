@@ -14,8 +14,6 @@ namespace onecycle::cli {
 
 namespace {
 
-constexpr const char* one_cycle_only = "--one-cycle-only";
-
 // What torchvision publishes: names carry the first digits of the files' SHA-256.
 struct Published {
     const char *arch, *file;
@@ -29,19 +27,22 @@ class FineTune final : public TrainingVerb {
     FineTune() : TrainingVerb("finetune") {}
 
   private:
-    TrainOptions defaults(const std::vector<std::string>& words) const override {
+    TrainOptions defaults() const override {
         TrainOptions o{.head = Head::fastai, .optimizer = OptimizerKind::adamw};
-        if (std::find(words.begin(), words.end(), one_cycle_only) != words.end()) {
-            // vision_learner(…).fit_one_cycle(6, 1e-2)
-            o.freeze = "body";
-            o.max_lr = 1e-2;
-            o.policy = "onecycle:fastai";
-            return o;
-        }
         o.policy = "fine-tune";
         o.freeze_epochs = 1;
         o.lr_mult = 100;
         return o;
+    }
+
+    // vision_learner(…).fit_one_cycle(6, 1e-2)
+    void change_defaults(const std::vector<std::string>& words, TrainOptions& o) const override {
+        if (!early_flag(words, one_cycle_only)) return;
+        choose_policy(o, "onecycle:fastai");
+        o.max_lr = 1e-2;
+        o.freeze = "body";
+        o.freeze_epochs = 0;
+        o.lr_mult = 1;
     }
 
     void declare_own(Arguments& a) override {
@@ -70,7 +71,7 @@ class FineTune final : public TrainingVerb {
             "  https://download.pytorch.org/models/{}\n"
             "The file's SHA-256 begins with {}. With it, type:\n"
             "  onecycle finetune {} --init {}",
-            known.arch, file, file.substr(file.find('-') + 1, 8), printable(o.data), file));
+            known.arch, file, file.substr(file.find('-') + 1, 8), pasted(o.data), file));
         throw Error(ErrorKind::usage, "missing option", "--init", "finetune starts from trained weights",
                     "--init " + file);
     }

@@ -19,9 +19,6 @@
 
 namespace onecycle::cli {
 
-namespace {
-
-// A path as a shell takes it, to be pasted.
 std::string pasted(const std::string& path) {
     const auto plain = [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -35,13 +32,12 @@ std::string pasted(const std::string& path) {
     return quoted + "'";
 }
 
-}  // namespace
-
 void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) {
     const std::string resumed = early_value(words, "--resume");
     options_ = !resumed.empty()                         ? options_of_run(resumed)
-               : early_value(words, "--config").empty() ? defaults(words)
+               : early_value(words, "--config").empty() ? defaults()
                                                         : default_training_options(words);
+    if (resumed.empty()) change_defaults(words, options_);
     before_ = options_;
     a.positional("DATA", options_.data, "the folder of images");
     declare_training_options(a, options_);
@@ -86,7 +82,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
 }
 
 void TrainingVerb::check_resume(const Arguments& arguments) {
-    for (const char* option : {"--out", "--config"})
+    for (const char* option : {"--out", "--config", one_cycle_only})
         if (arguments.given(option))
             throw Error(ErrorKind::usage, "cannot resume", option, "the run has its own", "leave it out");
     options_ = resolved(options_);

@@ -10,6 +10,11 @@
 
 namespace onecycle::cli {
 
+inline constexpr const char* one_cycle_only = "--one-cycle-only";  // of finetune
+
+// A path as a shell takes it, to be pasted.
+std::string pasted(const std::string& path);
+
 class TrainingVerb : public Verb {
   public:
     explicit TrainingVerb(std::string name) : name_(std::move(name)) {}
@@ -19,7 +24,9 @@ class TrainingVerb : public Verb {
 
   protected:
     // The defaults where neither a run nor a --config gives them.
-    virtual TrainOptions defaults(const std::vector<std::string>&) const { return {}; }
+    virtual TrainOptions defaults() const { return {}; }
+    // What the options of this verb alone make of a new run's defaults.
+    virtual void change_defaults(const std::vector<std::string>&, TrainOptions&) const {}
     // Options of this verb alone, declared after those that all share.
     virtual void declare_own(Arguments&) {}
     // Before a new run begins: checks and completes the options.

@@ -26,7 +26,7 @@ std::string shown(const std::optional<MomentumRange>& momentum) {
 // The numbers of another policy, which --config may have given, are not this one's. (Options are set in the
 // order of their declaration: those of the command line come after this.)
 template <class O>
-void choose_policy(O& o, const std::string& policy) {
+void change_policy(O& o, const std::string& policy) {
     if (policy == o.policy) return;
     o.policy = policy;
     o.pct_start.reset();
@@ -48,7 +48,7 @@ void declare_schedule(Arguments& a, O& o) {
             std::string(std::is_same_v<O, TrainOptions>
                             ? "; fine-tune: fastai's fine_tune, by stages (its default)"
                             : ""),
-        [&o](const std::string& text) { choose_policy(o, text); });
+        [&o](const std::string& text) { change_policy(o, text); });
     a.value("--momentum", "LO:HI", shown(o.momentum),
             "momentum, or beta1 of Adam; cycles with one-cycle, one number stays",
             [&o](const std::string& text) { o.momentum = parse_momentum(text); });
@@ -209,6 +209,15 @@ std::string early_value(const std::vector<std::string>& words, const std::string
     return value;
 }
 
+bool early_flag(const std::vector<std::string>& words, const std::string& name) {
+    bool value = false;
+    for (const std::string& word : words) {
+        if (word == name || word == name + "=true") value = true;
+        if (word == name + "=false") value = false;
+    }
+    return value;
+}
+
 TrainOptions default_training_options(const std::vector<std::string>& words) {
     const std::string config = early_value(words, "--config");
     if (config.empty()) return {};
@@ -237,6 +246,10 @@ void declare_training_options(Arguments& arguments, TrainOptions& options) {
     declare_stages(arguments, options);
     declare_images(arguments, options);
     declare_running(arguments, options);
+}
+
+void choose_policy(TrainOptions& options, const std::string& policy) {
+    change_policy(options, policy);
 }
 
 void settle_sizes(const Arguments& arguments, TrainOptions& o) {

@@ -15,6 +15,12 @@ namespace onecycle::cli {
 // change the defaults of others.
 std::string early_value(const std::vector<std::string>& words, const std::string& name);
 
+// Whether the last `--name`, `--name=true` or `--name=false` among `words` says yes; no where there is none.
+bool early_flag(const std::vector<std::string>& words, const std::string& name);
+
+// Another policy; the numbers of the one before do not stay.
+void choose_policy(TrainOptions& options, const std::string& policy);
+
 // The defaults: the library's, or those of --config FILE (a run's config.json) among `words`.
 TrainOptions default_training_options(const std::vector<std::string>& words);
 

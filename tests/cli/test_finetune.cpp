@@ -52,6 +52,9 @@ TEST_F(Finetune, without_init_says_where_weights_are_and_what_to_type) {
     EXPECT_FALSE(std::filesystem::exists(*place_ / "runs"));
     EXPECT_NE(place_->run({"finetune", "data", "--arch", "resnet18"}).err.find("resnet18-f37072fd.pth"),
               std::string::npos);
+    const Outcome spaced = place_->run({"finetune", "it's mine/photos"});
+    EXPECT_NE(spaced.err.find(R"(onecycle finetune 'it'\''s mine/photos' --init)"), std::string::npos)
+        << "to be pasted into a shell: " << spaced.err;
 }
 
 TEST_F(Finetune, takes_network_and_conventions_from_the_file_and_runs_both_stages) {
