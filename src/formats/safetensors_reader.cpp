@@ -15,8 +15,9 @@ std::string read_header(const InputFile& file) {
     if (file.size() < sizeof length) refuse_model(file.path(), "it is too short to be a safetensors file");
     file.read_at(std::as_writable_bytes(std::span(&length, 1)), 0);
     if (length > max_header_bytes || length > file.size() - sizeof length) {
-        refuse_model(file.path(), "it is no safetensors file, or cut short: its header would be " +
-                                      std::to_string(length) + " bytes long");
+        refuse_model(file.path(),
+                     "it is neither a safetensors file nor one of torch.save, or it is cut short",
+                     "give a whole file of one of the two");
     }
     std::string text(length, '\0');
     file.read_at(std::as_writable_bytes(std::span(text)), sizeof length);
