@@ -83,11 +83,13 @@ std::string sha256(const InputFile& file, std::size_t digits) {
     return text.substr(0, digits);
 }
 
-// The digits in the name of a file that torchvision published; empty in any other name.
+// The digits in the name of a file that torchvision published; empty in any other name. Who dates a file means no hash.
 std::string published_hash(const std::string& path) {
-    static const std::regex name("(^|.*/)(wide_)?resnet[0-9]+(_2)?-([0-9a-f]{8})\\.pth");
+    static const std::regex name("(^|.*/)(wide_)?resnet[0-9]+(_2)?-([0-9a-f]{8})\\.pth"),
+        date("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])");
     std::smatch match;
-    return std::regex_match(path, match, name) ? match[4].str() : "";
+    if (!std::regex_match(path, match, name) || std::regex_match(match[4].str(), date)) return "";
+    return match[4].str();
 }
 
 }  // namespace
@@ -98,6 +100,7 @@ struct TorchFile::Impl {
     std::vector<PickledTensor> tensors;
     std::vector<std::size_t> record_of;  // of each tensor
     mutable std::vector<bool> checked;   // records whose CRC was found right
+    mutable bool name_checked = false;   // and found to be the file's
     std::string folder;
 
     Impl(FileSystem& fs, const std::string& path) : file(fs, path, ErrorKind::model) {}
@@ -226,13 +229,18 @@ void TorchFile::verify() const {
     } catch (const Malformed& malformed) {
         refuse_model(path(), malformed.what());
     }
+    verify_name();
+}
+
+void TorchFile::verify_name() const {
     const std::string expected = published_hash(path());
-    if (expected.empty()) return;
+    if (expected.empty() || impl_->name_checked) return;
     const std::string found = sha256(impl_->file, expected.size());
     if (found != expected)
         refuse_model(path(),
                      "its SHA-256 begins with " + found + ", not with " + expected + " as its name says",
                      "download it again");
+    impl_->name_checked = true;
 }
 
 void TorchFile::read(std::size_t index, std::span<std::byte> out) const {

@@ -177,6 +177,7 @@ ModelInfo describe_model(const TensorFile& file) {
     info.stem = conv1.shape[2] == 3 ? Stem::small : Stem::imagenet;
     info.class_count = static_cast<int>(fc.shape[0]);
     check_tensors(file, info);
+    file.verify_name();  // after what is known at once
 
     if (const auto format = info.metadata.find(format_key);
         format != info.metadata.end() && format->second != format_version)
@@ -188,6 +189,9 @@ ModelInfo describe_model(const TensorFile& file) {
         refuse(file,
                fmt::format("it names {} classes but its head has {}", info.classes.size(), info.class_count),
                "give a file that was not changed");
+    const std::set<std::string> different(info.classes.begin(), info.classes.end());
+    if (different.size() != info.classes.size())
+        refuse(file, "it names a class twice", "give a file that was not changed");
     info.named = !info.classes.empty();
     if (!info.named)
         for (int i = 0; i < info.class_count; ++i) info.classes.push_back(std::to_string(i));

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <functional>
 
+#include "core/file.h"
+#include "formats/torch_builder.h"
 #include "onecycle/error.h"
 #include "onecycle/image.h"
 #include "onecycle/model.h"
@@ -89,6 +91,39 @@ class SmallModel : public ::testing::Test {
         const std::string path = *folder_ / (title + ".safetensors");
         write_safetensors(path, sources, metadata);
         return path;
+    }
+
+    // The same model as torch.save would write it.
+    static std::string as_torch_file(const std::string& name) {
+        const SafetensorsFile stored(file());
+        test::Zip zip{{{"archive/data.pkl", ""}, {"archive/version", "3\n"}}};
+        std::vector<std::pair<std::string, std::string>> items;
+        for (const TensorInfo& tensor : stored.tensors()) {
+            if (tensor.type != StoredType::f32) continue;
+            std::vector<std::int64_t> strides(tensor.shape.size(), 1);
+            for (std::size_t d = strides.size(); d-- > 1;) strides[d - 1] = strides[d] * tensor.shape[d];
+            const std::string key = std::to_string(items.size());
+            const auto elements = static_cast<std::int64_t>(tensor.bytes / sizeof(float));
+            items.emplace_back(tensor.name, test::view(test::storage("FloatStorage", key, elements), 0,
+                                                       tensor.shape, strides));
+            std::string bytes(tensor.bytes, '\0');
+            stored.read(tensor.name, std::as_writable_bytes(std::span(bytes)));
+            zip.records.push_back({"archive/data/" + key, std::move(bytes)});
+        }
+        zip.records[0].bytes = test::whole(test::dictionary(items));
+        const std::string path = *folder_ / name;
+        write_file_atomically(posix_file_system(), path, zip.bytes());
+        return path;
+    }
+
+    static void refused(const std::string& why, const std::function<void()>& use) {
+        try {
+            use();
+            ADD_FAILURE() << "accepted: " << why;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::model);
+            EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
+        }
     }
 
     static inline TemporaryFolder* folder_ = nullptr;
@@ -199,15 +234,6 @@ TEST_F(SmallModel, the_same_classes_in_another_order_are_matched_by_name) {
 
 TEST_F(SmallModel, finite_weights_without_a_finite_answer_are_refused) {
     const std::vector<Sample> samples = all_samples(tiny_dataset());
-    const auto refused = [](const std::string& why, const std::function<void()>& use) {
-        try {
-            use();
-            ADD_FAILURE() << "accepted: " << why;
-        } catch (const Error& error) {
-            EXPECT_EQ(error.kind(), ErrorKind::model);
-            EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();
-        }
-    };
     const std::string negative = changed("negative", [](const std::string& name, std::vector<float>& values) {
         if (name == "bn1.running_var") values.back() = -1;
     });
@@ -221,6 +247,21 @@ TEST_F(SmallModel, finite_weights_without_a_finite_answer_are_refused) {
     refused("not finite", [&] { model.predict({samples[0].path}, 1); });
     refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes); });
     refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes, {.top_losses = 1}); });
+}
+
+TEST_F(SmallModel, a_list_that_names_a_class_twice_is_refused) {
+    const std::string twice = changed(
+        "twice", [](const auto&, auto&) {}, R"(["a","b","a"])");
+    refused("names a class twice", [&] { Model{twice}; });
+}
+
+// Whoever uses it, not only a training that starts from it.
+TEST_F(SmallModel, a_file_that_is_not_the_one_that_torchvision_named_so_is_refused) {
+    const std::vector<std::string> image = {all_samples(tiny_dataset())[0].path};
+    EXPECT_EQ(Model(as_torch_file("resnet18-20251125.pth")).predict(image, 1)[0].error, "") << "a date";
+    const std::string other = as_torch_file("resnet18-deadbeef.pth");
+    refused("not with deadbeef as its name says", [&] { Model{other}; });
+    refused("not with deadbeef as its name says", [&] { read_model_info(other); });
 }
 
 TEST_F(SmallModel, other_classes_are_refused_with_the_difference) {
