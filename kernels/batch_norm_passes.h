@@ -62,15 +62,21 @@ struct PassNames {
     const char *reduce, *finish, *apply, *one_grid = "";
 };
 
-template <typename Pass>
-void run_three_kernels(const PassNames& names, const Pass& pass, cudaStream_t stream) {
-    using First = typename Pass::First;
-    const First& first = pass;
+// The first two kernels.
+template <typename First>
+void run_reduction(const PassNames& names, const First& first, cudaStream_t stream) {
     const auto finish_blocks = divide_up(first.finish_channels(), tile_threads / warp_lanes);
     launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
-    LaunchShape finish = tile_grid(static_cast<int>(finish_blocks)), apply = tile_grid(pass.apply_tiles());
-    finish.early = apply.early = true;
+    LaunchShape finish = tile_grid(static_cast<int>(finish_blocks));
+    finish.early = true;
     launch(names.finish, finish_kernel<First>, finish, stream, first);
+}
+
+template <typename Pass>
+void run_three_kernels(const PassNames& names, const Pass& pass, cudaStream_t stream) {
+    run_reduction<typename Pass::First>(names, pass, stream);
+    LaunchShape apply = tile_grid(pass.apply_tiles());
+    apply.early = true;
     launch(names.apply, apply_kernel<Pass>, apply, stream, pass);
 }
 

@@ -1,0 +1,315 @@
+// A ladder of five kernels, to be read from top to bottom. All five do the same work: batch norm's statistics of a
+// tensor x [rows, channels], for each channel c
+//
+//     for r in rows:  sum += x[r][c],  squares += x[r][c]^2
+//     mean[c] = sum / rows,  variance[c] = squares / rows - mean[c]^2
+//
+// A row is one pixel of one image, its channels side by side in memory (NHWC). That is two additions and a product
+// a number: next to nothing. The least time is the time to read x once, and the whole art is to read at full speed.
+//
+// The words of CUDA that are needed:
+//   A kernel is a function that many threads run at once. blockDim threads are a block; threadIdx and blockIdx
+//   tell a thread which one it is. launch(name, kernel, {blocks, threads in a block}, stream, arguments...).
+//   A GPU has some hundred multiprocessors. Each holds up to 2048 threads and works on those whose
+//   numbers have arrived: memory takes half a microsecond to answer, and only many reads under way hide that.
+//   32 neighbouring threads are a warp. They read together, and memory answers in pieces of 32 bytes.
+//   Threads of one block share a small fast memory (ONECYCLE_SHARED) and wait for each other at __syncthreads().
+//   Blocks run in any order and do not wait for each other: what needs all of them is a kernel of its own.
+#include "bench/ladder/ladder.h"
+#include "device/cuda/stream.h"
+#include "kernels/batch_norm_passes.h"
+
+namespace onecycle::ONECYCLE_CUDA {
+
+namespace {
+
+constexpr int threads = 256;  // of a block
+constexpr int warps = threads / warp_lanes;
+
+__device__ void store_statistics(float* mean, float* variance, int c, float sum, float squares,
+                                 std::int64_t rows) {
+    const float n = static_cast<float>(rows), m = sum / n;
+    mean[c] = m;
+    variance[c] = fmaxf(squares / n - m * m, 0.0f);  // rounding may have made it negative
+}
+
+// --- 1. A thread a channel ---
+//
+// The plain loop, as it stands; only the loop over channels has become threads. Right, and hopeless: 64 channels
+// are 64 threads, where the GPU has room for 270,000. One multiprocessor works, waits half a microsecond for a few
+// numbers, adds them, and waits again. All others stand by.
+// Bytes: x once.
+
+template <typename T>
+__global__ void __launch_bounds__(threads) thread_a_channel_kernel(float* mean,              // [C]
+                                                                   float* variance,          // [C]
+                                                                   const T* __restrict__ x,  // [rows, C]
+                                                                   std::int64_t rows, int channels) {
+    const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (c >= channels) return;
+    float sum = 0, squares = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+        const float value = to_float(x[r * channels + c]);
+        sum += value;
+        squares += value * value;
+    }
+    store_statistics(mean, variance, c, sum, squares, rows);
+}
+
+template <typename T>
+void thread_a_channel(const ladder::Task& t, cudaStream_t stream) {
+    const auto blocks = static_cast<unsigned>(divide_up(t.channels, threads));
+    launch("thread_a_channel", thread_a_channel_kernel<T>, {blocks, threads}, stream, t.mean, t.variance,
+           static_cast<const T*>(t.x), t.rows, t.channels);
+}
+
+// --- 2. A block a channel ---
+//
+// 256 threads share a channel: thread t takes rows t, t + 256, ..., and block_sum() adds up what they found, in an
+// order that is always the same. So there are 256 times as many reads under way. But now a warp reads 32
+// rows of one channel, which lie far apart. Memory answers each read with 32 bytes, of which 2 (bf16) or 4 (float) are
+// wanted. The rest belongs to neighbouring channels: other blocks want it, at another time.
+// Bytes: x once is asked for; 32 / sizeof(T) times x goes through the caches, and from memory what they could not keep.
+
+template <typename T>
+__global__ void __launch_bounds__(threads) block_a_channel_kernel(float* mean,              // [C]
+                                                                  float* variance,          // [C]
+                                                                  const T* __restrict__ x,  // [rows, C]
+                                                                  std::int64_t rows, int channels) {
+    const int c = static_cast<int>(blockIdx.x);
+    float sum = 0, squares = 0;
+    for (std::int64_t r = threadIdx.x; r < rows; r += threads) {
+        const float value = to_float(x[r * channels + c]);
+        sum += value;
+        squares += value * value;
+    }
+    sum = block_sum(sum);
+    squares = block_sum(squares);
+    if (threadIdx.x == 0) store_statistics(mean, variance, c, sum, squares, rows);
+}
+
+template <typename T>
+void block_a_channel(const ladder::Task& t, cudaStream_t stream) {
+    launch("block_a_channel", block_a_channel_kernel<T>, {static_cast<unsigned>(t.channels), threads}, stream,
+           t.mean, t.variance, static_cast<const T*>(t.x), t.rows, t.channels);
+}
+
+// --- 3. Tiles, and a second kernel ---
+//
+// Neighbouring threads take neighbouring channels, so what a warp reads lies together: every byte that memory sends
+// is wanted ("coalesced"). A block is a tile of 32 channels; its 8 warps walk down 1024 rows, a slot, in turns.
+// However many rows there are, there are blocks for all multiprocessors. The price: a channel is now
+// spread over many blocks. They could add to one number in memory (atomicAdd), but then the order of additions, and with it
+// the last digits, would differ from run to run. So each block writes its two sums to a place of its own, and
+// a second kernel adds these up, slot after slot. It is kernel 2 again: its strided reads do no harm to
+// so few numbers.
+// Bytes: x once, and 8 bytes a channel and slot, written and read.
+
+constexpr int slot_rows = 1024;
+
+std::int64_t slots_of(std::int64_t rows) {
+    return divide_up(rows, slot_rows);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(threads) tile_sums_kernel(float* slots,             // [slots, 2, C]
+                                                            const T* __restrict__ x,  // [rows, C]
+                                                            std::int64_t rows, int channels, int chunks) {
+    const int lane = static_cast<int>(threadIdx.x) % warp_lanes,
+              warp = static_cast<int>(threadIdx.x) / warp_lanes;
+    const int slot = static_cast<int>(blockIdx.x) / chunks,
+              c = static_cast<int>(blockIdx.x) % chunks * warp_lanes + lane;
+    const std::int64_t begin = std::int64_t{slot} * slot_rows,
+                       end = begin + slot_rows < rows ? begin + slot_rows : rows;
+    float sum = 0, squares = 0;
+    if (c < channels)
+        for (std::int64_t r = begin + warp; r < end; r += warps) {
+            const float value = to_float(x[r * channels + c]);
+            sum += value;
+            squares += value * value;
+        }
+    ONECYCLE_SHARED(float, shared, 2 * threads);
+    shared[threadIdx.x] = sum;
+    shared[threads + threadIdx.x] = squares;
+    __syncthreads();
+    if (warp > 0 || c >= channels) return;
+    for (int other = 1; other < warps; ++other) {
+        sum += shared[other * warp_lanes + lane];
+        squares += shared[threads + other * warp_lanes + lane];
+    }
+    float* const to = slots + std::int64_t{slot} * 2 * channels + c;
+    to[0] = sum;
+    to[channels] = squares;
+}
+
+__global__ void __launch_bounds__(threads) add_slots_kernel(float* mean,         // [C]
+                                                            float* variance,     // [C]
+                                                            const float* slots,  // [count, 2, C]
+                                                            int count, std::int64_t rows, int channels) {
+    const int c = static_cast<int>(blockIdx.x);
+    float sum = 0, squares = 0;
+    for (int slot = static_cast<int>(threadIdx.x); slot < count; slot += threads) {
+        const float* const from = slots + std::int64_t{slot} * 2 * channels + c;
+        sum += from[0];
+        squares += from[channels];
+    }
+    sum = block_sum(sum);
+    squares = block_sum(squares);
+    if (threadIdx.x == 0) store_statistics(mean, variance, c, sum, squares, rows);
+}
+
+void add_slots(const ladder::Task& t, cudaStream_t stream) {
+    launch("add_slots", add_slots_kernel, {static_cast<unsigned>(t.channels), threads}, stream, t.mean,
+           t.variance, static_cast<const float*>(t.workspace), static_cast<int>(slots_of(t.rows)), t.rows,
+           t.channels);
+}
+
+template <typename T>
+void tiles(const ladder::Task& t, cudaStream_t stream) {
+    const std::int64_t chunks = divide_up(t.channels, warp_lanes);
+    launch("tile_sums", tile_sums_kernel<T>, {static_cast<unsigned>(slots_of(t.rows) * chunks), threads},
+           stream, static_cast<float*>(t.workspace), static_cast<const T*>(t.x), t.rows, t.channels,
+           static_cast<int>(chunks));
+    add_slots(t, stream);
+}
+
+// --- 4. Sixteen bytes a thread, four rows at once ---
+//
+// Kernel 3 wastes no bytes, but it asks for them in small coins: a thread reads 2 or 4 bytes, waits, and adds. To keep a
+// memory of 4 TB/s busy that answers after half a microsecond, some 2 MB must be under way at any time: 16
+// KB a multiprocessor. So a thread takes 16 bytes by one instruction (Vec: 8 channels in bf16, 4 in float), and asks
+// for four rows before it adds the first. Eight threads side by side read 128 bytes of a row, and a block 32 rows at
+// once. Channels that do not fill 16 bytes are left to kernel 3.
+// Bytes: as kernel 3.
+
+template <typename T>
+__global__ void __launch_bounds__(threads) vector_sums_kernel(float* slots,             // [slots, 2, C]
+                                                              const T* __restrict__ x,  // [rows, C]
+                                                              std::int64_t rows, int channels, int chunks) {
+    constexpr int size = Vec<T>::size, width = 8, columns = width * size, lines = threads / width,
+                  in_flight = 4;
+    const int column = static_cast<int>(threadIdx.x) % width * size,
+              line = static_cast<int>(threadIdx.x) / width;
+    const int slot = static_cast<int>(blockIdx.x) / chunks,
+              first = static_cast<int>(blockIdx.x) % chunks * columns;
+    const std::int64_t begin = std::int64_t{slot} * slot_rows,
+                       end = begin + slot_rows < rows ? begin + slot_rows : rows;
+    float sum[size] = {}, squares[size] = {};
+    const auto add = [&](const Vec<T>& values) {
+#pragma unroll
+        for (int k = 0; k < size; ++k) {
+            const float value = to_float(values.v[k]);
+            sum[k] += value;
+            squares[k] += value * value;
+        }
+    };
+    if (first + column < channels) {
+        const T* const from = x + first + column;
+        std::int64_t r = begin + line;
+        for (; r + (in_flight - 1) * lines < end; r += in_flight * lines) {
+            Vec<T> loaded[in_flight];
+#pragma unroll
+            for (int u = 0; u < in_flight; ++u) loaded[u] = load_vec(from + (r + u * lines) * channels);
+#pragma unroll
+            for (int u = 0; u < in_flight; ++u) add(loaded[u]);
+        }
+        for (; r < end; r += lines) add(load_vec(from + r * channels));
+    }
+    ONECYCLE_SHARED(float, shared, 2 * lines * columns);
+#pragma unroll
+    for (int k = 0; k < size; ++k) {
+        shared[line * columns + column + k] = sum[k];
+        shared[(lines + line) * columns + column + k] = squares[k];
+    }
+    __syncthreads();
+    const int mine = static_cast<int>(threadIdx.x);  // a column from here on
+    if (mine >= columns || first + mine >= channels) return;
+    float column_sum = 0, column_squares = 0;
+    for (int other = 0; other < lines; ++other) {
+        column_sum += shared[other * columns + mine];
+        column_squares += shared[(lines + other) * columns + mine];
+    }
+    float* const to = slots + std::int64_t{slot} * 2 * channels + first + mine;
+    to[0] = column_sum;
+    to[channels] = column_squares;
+}
+
+template <typename T>
+void vectors(const ladder::Task& t, cudaStream_t stream) {
+    if (t.channels % Vec<T>::size != 0) return tiles<T>(t, stream);
+    const std::int64_t chunks = divide_up(t.channels, 8 * Vec<T>::size);
+    launch("vector_sums", vector_sums_kernel<T>, {static_cast<unsigned>(slots_of(t.rows) * chunks), threads},
+           stream, static_cast<float*>(t.workspace), static_cast<const T*>(t.x), t.rows, t.channels,
+           static_cast<int>(chunks));
+    add_slots(t, stream);
+}
+
+// --- 5. What the project ships ---
+//
+// Kernel 4 is fast and wrong. Where the mean is 100 times the deviation, sum of squares / rows and mean^2 agree in their
+// first four digits; their difference, the variance, has only the last three of a float's seven. (Kernel 1 is worse yet: its
+// one sum grows so large that each number added loses digits. Short sums, added up at the end, are better sums.)
+// The cure costs no byte. A thread adds up x - its first x, which is small, and at once makes of it its own mean and m2,
+// the sum of squared deviations from that mean. Two such pairs become one without any large numbers being subtracted
+// (Chan, Golub, LeVeque 1979; combine_moments). The last step is done in double.
+//
+// Two smaller things: the tile follows the channels, so that few channels do not leave threads idle, and slots are as
+// long as makes 528 tiles, four for each of 132 multiprocessors: all run at once and end together.
+//
+// This is no copy: Statistics, in kernels/batch_norm_passes.h, is the first half of every batch norm here. Next to read:
+// its reduce(), then for_rows() and TileSums in kernels/channel_tiles.h.
+// Bytes: x once, and 8 bytes a channel and slot, written and read.
+
+template <typename T>
+void shipped(const ladder::Task& t, cudaStream_t stream) {
+    with_vector<T>(t.channels, [&]<int V>() {
+        Statistics<T, V> pass{};
+        pass.tiles = channel_tiles(t.rows, t.channels, V);
+        pass.tensors = 1;
+        pass.x[0] = static_cast<const T*>(t.x);
+        pass.mean[0] = t.mean;
+        pass.variance[0] = t.variance;
+        pass.slots = static_cast<float*>(t.workspace);
+        run_reduction({"batch_norm_statistics", "batch_norm_finish", ""}, pass, stream);
+    });
+}
+
+// --- The list ---
+
+std::size_t no_bytes(std::int64_t, int) {
+    return 0;
+}
+std::size_t slot_bytes(std::int64_t rows, int channels) {
+    return sizeof(float) * 2 * static_cast<std::size_t>(slots_of(rows) * channels);
+}
+template <typename T>
+std::size_t shipped_bytes(std::int64_t rows, int channels) {
+    return batch_norm_workspace<T>(rows, channels, 1);
+}
+
+template <void (*launcher)(const ladder::Task&, cudaStream_t)>
+void run(const ladder::Task& task, Stream& stream) {
+    launcher(task, handle(stream));
+}
+
+template <typename T>
+std::vector<ladder::Rung> rungs() {
+    return {{"1 thread a channel", no_bytes, run<thread_a_channel<T>>},
+            {"2 block a channel", no_bytes, run<block_a_channel<T>>},
+            {"3 tiles", slot_bytes, run<tiles<T>>},
+            {"4 vectors", slot_bytes, run<vectors<T>>},
+            {"5 shipped", shipped_bytes<T>, run<shipped<T>>}};
+}
+
+}  // namespace
+
+}  // namespace onecycle::ONECYCLE_CUDA
+
+#if defined(ONECYCLE_EMULATED)
+#define ONECYCLE_RUNGS rungs_on_emulator
+#else
+#define ONECYCLE_RUNGS rungs_on_gpu
+#endif
+std::vector<onecycle::ladder::Rung> onecycle::ladder::ONECYCLE_RUNGS(DType type) {
+    return type == DType::bf16 ? ONECYCLE_CUDA::rungs<bf16>() : ONECYCLE_CUDA::rungs<float>();
+}
