@@ -57,8 +57,8 @@ class Page:
                   "## What was done\n\n",
                   table(("stage", "", "seconds", ""),
                         [(n, r["state"], r["seconds"], r["why"]) for n, r in self.stages.items()]),
-                  self.steps(), self.profiles(), self.plans(), self.find(), self.cold_start(), self.deterministic(), self.photographs(),
-                  self.left_out()]
+                  self.steps(), self.profiles(), self.plans(), self.find(), self.cold_start(), self.deterministic(),
+                  self.ladder(), self.photographs(), self.left_out()]
         return "".join(parts)
 
     def steps(self):
@@ -121,6 +121,10 @@ class Page:
     def deterministic(self):
         rows = [(name, f"{r['images_per_second']:.0f}") for name, r in self.data("deterministic plans").items()]
         return "## Deterministic plans\n\n" + table(("", "images/s"), rows) if rows else ""
+
+    def ladder(self):
+        text = self.data("ladder").get("text")
+        return f"## The ladder of kernels\n\n{text.strip()}\n\n" if text else ""
 
     def photographs(self):
         p, peer = self.data("photographs"), self.peer("folder ")

@@ -148,6 +148,17 @@ class GpuCheck(unittest.TestCase):
                 else:
                     self.assertRaises(gpu_check.Failure, stage, self.machine())
 
+    def test_the_page_shows_the_ladder_and_a_wrong_rung_fails(self):
+        for place in ("bench/ladder/bench_ladder", "bench_ladder"):  # where it is built, and in an archive's bin/
+            self.script(place, "echo \"on $2\"", "echo '| 5 shipped | 25.0 |'")
+            data = gpu_check.ladder_stage(self.machine("--device", "emulated"))
+            page = gpu_check.Page({"ladder": {"state": "ok", "seconds": 1, "why": "", "data": data}}, "cuda").text()
+            self.assertIn("## The ladder of kernels\n\non emulated\n| 5 shipped | 25.0 |\n", page)
+            self.script(place, "echo 'error: a rung is wrong: 3 tiles' >&2", "exit 1")
+            with self.assertRaises(gpu_check.Failure) as failure:
+                gpu_check.ladder_stage(self.machine())
+            self.assertIn("3 tiles", str(failure.exception))
+
     def test_an_archive_holds_programs_their_libraries_and_the_script(self):
         shutil.copy2(shutil.which("ls"), self.out / "onecycle")
         archive = self.out / "carried.tar.xz"
