@@ -9,7 +9,6 @@
 #include <chrono>
 #include <fstream>
 #include <sstream>
-#include <stdexcept>
 #include <thread>
 
 namespace onecycle::test {
@@ -17,12 +16,6 @@ namespace onecycle::test {
 namespace fs = std::filesystem;
 
 namespace {
-
-fs::path new_folder() {
-    std::string name = (fs::temp_directory_path() / "onecycle-test-XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("cannot make a folder for the test");
-    return name;
-}
 
 std::string contents(const fs::path& file) {
     std::ifstream stream(file, std::ios::binary);
@@ -32,14 +25,6 @@ std::string contents(const fs::path& file) {
 }
 
 }  // namespace
-
-Workplace::Workplace() : folder_(new_folder()), streams_(new_folder()) {}
-
-Workplace::~Workplace() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-    fs::remove_all(streams_, ignored);
-}
 
 pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams,
                        const std::string& input) const {
@@ -55,7 +40,7 @@ pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams,
     if (::dup2(::open(err.c_str(), flags, 0600), STDERR_FILENO) < 0) ::_exit(125);
     if (!streams)
         for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(stream);
-    if (::chdir(folder_.c_str()) != 0) ::_exit(125);
+    if (::chdir(path().c_str()) != 0) ::_exit(125);
     ::execv(ONECYCLE_BINARY, argv.data());
     ::_exit(126);
 }
@@ -105,8 +90,8 @@ std::string Workplace::read(const std::string& name) const {
 
 std::vector<std::string> Workplace::listing() const {
     std::vector<std::string> paths;
-    for (const auto& entry : fs::recursive_directory_iterator(folder_))
-        paths.push_back(entry.path().lexically_relative(folder_).string());
+    for (const auto& entry : fs::recursive_directory_iterator(path()))
+        paths.push_back(entry.path().lexically_relative(path()).string());
     std::sort(paths.begin(), paths.end());
     return paths;
 }

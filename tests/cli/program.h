@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "temporary_folder.h"
+
 namespace onecycle::test {
 
 struct Outcome {
@@ -17,11 +19,8 @@ struct Outcome {
 // A folder of its own for each test, deleted afterwards; programs run in it.
 class Workplace {
   public:
-    Workplace();
-    ~Workplace();
-
     std::filesystem::path operator/(const std::string& name) const { return folder_ / name; }
-    const std::filesystem::path& path() const { return folder_; }
+    const std::filesystem::path& path() const { return folder_.path(); }
 
     Outcome run(const std::vector<std::string>& arguments) const;
 
@@ -45,7 +44,8 @@ class Workplace {
                 const std::string& input = "/dev/null") const;
     Outcome finish(pid_t child) const;
 
-    std::filesystem::path folder_, streams_;
+    // On the disk: a test trains many times.
+    const TemporaryFolder folder_{std::filesystem::temp_directory_path()}, streams_;
 };
 
 }  // namespace onecycle::test

@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +7,7 @@
 
 #include "core/file.h"
 #include "core/simulated_file_system.h"
+#include "temporary_folder.h"
 
 namespace onecycle {
 namespace {
@@ -106,15 +106,9 @@ TEST(AtomicWrite, a_power_loss_at_any_call_leaves_the_old_or_the_new_file) {
 
 class OnDisk : public testing::Test {
   protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "onecycle-file-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-
     FileSystem& fs_ = posix_file_system();
-    std::string folder_;
+    const test::TemporaryFolder temporary_;
+    const std::string folder_ = temporary_.path();
 };
 
 TEST_F(OnDisk, what_is_written_is_read_and_nothing_else_stays) {

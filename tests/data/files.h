@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "onecycle/image.h"
+#include "temporary_folder.h"
 
 namespace onecycle::test {
 
@@ -49,21 +49,5 @@ inline Image expected(const std::string& name) {
     image.rgb.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
     return image;
 }
-
-class TemporaryFolder {
-  public:
-    TemporaryFolder() {
-        std::string name = (fs::temp_directory_path() / "onecycle-XXXXXX").native();
-        path_ = ::mkdtemp(name.data());
-    }
-    ~TemporaryFolder() { fs::remove_all(path_); }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    const fs::path& path() const { return path_; }
-    fs::path operator/(const std::string& name) const { return path_ / name; }
-
-  private:
-    fs::path path_;
-};
 
 }  // namespace onecycle::test

@@ -1,7 +1,6 @@
 #include "onecycle/run_folder.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,6 +8,7 @@
 #include "core/file.h"
 #include "core/simulated_file_system.h"
 #include "onecycle/error.h"
+#include "temporary_folder.h"
 
 namespace onecycle {
 namespace {
@@ -264,13 +264,6 @@ TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part) {
 
 class OnDisk : public testing::Test {
   protected:
-    void SetUp() override {
-        std::string pattern = testing::TempDir() + "onecycle-run-XXXXXX";
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-
     template <class Action>
     void expect_error(ErrorKind kind, const std::string& words, Action action) {
         try {
@@ -282,7 +275,8 @@ class OnDisk : public testing::Test {
         }
     }
 
-    std::string folder_;
+    const test::TemporaryFolder temporary_;
+    const std::string folder_ = temporary_.path();
 };
 
 TEST_F(OnDisk, automatic_names_are_numbered) {

@@ -1,8 +1,6 @@
 // A training that takes a second: a few demo images of 32 pixels, a ResNet18.
 #pragma once
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -11,31 +9,11 @@
 #include "onecycle/demo_data.h"
 #include "onecycle/learner.h"
 #include "onecycle/run_folder.h"
+#include "temporary_folder.h"
 
 namespace onecycle::testing {
 
-// In memory where the system has that: checkpoints are 90 MB.
-class TemporaryFolder {
-  public:
-    TemporaryFolder() {
-        const std::filesystem::path memory = "/dev/shm";
-        const auto base = access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
-        std::string path = (base / "onecycle-test-XXXXXX").string();
-        if (!mkdtemp(path.data())) throw std::runtime_error("no temporary folder");
-        path_ = path;
-    }
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
-  private:
-    std::string path_;
-};
+using test::TemporaryFolder;
 
 // 3 classes of 12 images: 30 to train on, 6 to evaluate on. Made once in a test program.
 inline const std::string& tiny_images() {
