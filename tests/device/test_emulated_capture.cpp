@@ -179,6 +179,20 @@ TEST_F(EmulatedCapture, two_cooperative_grids_at_once_are_refused) {
     EXPECT_EQ(cudaGraphInstantiate(&exec, graph), cudaErrorNotSupported);
 }
 
+TEST_F(EmulatedCapture, branches_of_several_priorities_are_refused_unless_they_keep_them) {
+    ASSERT_EQ(cudaStreamDestroy(b), cudaSuccess);
+    ASSERT_EQ(cudaStreamCreateWithPriority(&b, cudaStreamNonBlocking, -1), cudaSuccess);
+    begin();
+    fork();
+    add(1, a);
+    add(1, b);
+    join();
+    ASSERT_EQ(end(), cudaSuccess);
+    EXPECT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaErrorNotSupported);
+    EXPECT_EQ(cudaGraphInstantiate(&exec, graph, 16), cudaErrorInvalidValue);
+    EXPECT_EQ(cudaGraphInstantiate(&exec, graph, cudaGraphInstantiateFlagUseNodePriority), cudaSuccess);
+}
+
 }  // namespace
 
 }  // namespace onecycle::emulated

@@ -70,7 +70,8 @@ class Capture {
         ONECYCLE_CALL_CUDA(cudaStreamEndCapture, main_, &captured);
         const Graph graph(captured);
         cudaGraphExec_t exec = nullptr;
-        ONECYCLE_CALL_CUDA(cudaGraphInstantiate, &exec, graph.get(), 0ull);
+        // Else every branch would run at the priority of the stream that the graph is launched into.
+        ONECYCLE_CALL_CUDA(cudaGraphInstantiate, &exec, graph.get(), cudaGraphInstantiateFlagUseNodePriority);
         return GraphExec(exec);
     }
 

@@ -48,7 +48,7 @@ cudaError_t Context::issue(StreamState& s, Action action, Claim claim, bool coop
     if (s.capture) {
         if (s.capture->invalid) return cudaErrorStreamCaptureInvalidated;
         s.capture->nodes.push_back(
-            {std::move(action), {s.tips.begin(), s.tips.end()}, std::move(claim), cooperative});
+            {std::move(action), {s.tips.begin(), s.tips.end()}, std::move(claim), cooperative, s.priority});
         s.tips = {s.capture->nodes.size() - 1};
         return cudaSuccess;
     }

@@ -30,6 +30,7 @@ struct CapturedNode {
     std::vector<std::size_t> after;  // earlier nodes of the graph
     Claim claim;                     // to memory
     bool cooperative = false;
+    int priority = 0;  // its stream's
 };
 
 using Tips = std::set<std::size_t>;  // the nodes after which the next one comes
@@ -45,6 +46,7 @@ struct StreamState {
     NodePtr last;                      // of the work issued
     std::shared_ptr<Capture> capture;  // it is part of, if any
     Tips tips;
+    int priority = 0;
 };
 
 struct EventState {

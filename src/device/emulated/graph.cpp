@@ -37,6 +37,11 @@ bool cooperative_grids_are_ordered(const std::vector<CapturedNode>& nodes) {
     return true;
 }
 
+bool have_one_priority(const std::vector<CapturedNode>& nodes) {
+    return std::all_of(nodes.begin(), nodes.end(),
+                       [&](const CapturedNode& node) { return node.priority == nodes.front().priority; });
+}
+
 // Why two nodes that touch the same memory must not run in any order; "" if all is well.
 std::string conflict(const std::vector<CapturedNode>& nodes) {
     if (!checker::watches()) return "";
@@ -127,10 +132,12 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     });
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {
     return api("cudaGraphInstantiate", [&](Context& c) {
         if (!c.graphs.count(graph)) return cudaErrorInvalidValue;
+        if (flags != 0 && flags != cudaGraphInstantiateFlagUseNodePriority) return cudaErrorInvalidValue;
         if (!cooperative_grids_are_ordered(graph->nodes)) return cudaErrorNotSupported;
+        if (flags == 0 && !have_one_priority(graph->nodes)) return cudaErrorNotSupported;
         if (const std::string why = conflict(graph->nodes); !why.empty()) return c.fail(why);
         *exec = *c.execs.insert(new GraphExecState{graph->nodes, nullptr}).first;
         return cudaSuccess;

@@ -267,10 +267,11 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 
 // --- streams and events ---
 
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
     return api("cudaStreamCreateWithPriority", [&](Context& c) {
         if (flags != cudaStreamNonBlocking) return cudaErrorNotSupported;
         *stream = *c.streams.insert(new StreamState).first;
+        (*stream)->priority = priority;
         return cudaSuccess;
     });
 }

@@ -8,7 +8,9 @@
 // copy is done.
 //
 // Stricter than CUDA: streams are all non-blocking; captures are thread-local, and forbid every call that waits
-// or allocates; two cooperative grids in one graph must be ordered, since both at once may never end.
+// or allocates; two cooperative grids in one graph must be ordered, since both at once may never end; work captured
+// from streams of different priorities must keep them (cudaGraphInstantiateFlagUseNodePriority): without the flag
+// all of a graph runs at the priority of the stream that it is launched into.
 // An exception that leaves a kernel is cudaErrorLaunchFailure; cudaGetErrorString then says what it said.
 #pragma once
 
@@ -67,6 +69,7 @@ enum cudaDeviceAttr : int {
 inline constexpr unsigned cudaHostAllocMapped = 2;
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
+inline constexpr unsigned long long cudaGraphInstantiateFlagUseNodePriority = 8;
 
 struct cudaDeviceProp {
     char name[256];
