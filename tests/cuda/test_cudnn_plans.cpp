@@ -126,6 +126,37 @@ TEST(CudnnPlans, every_convolution_of_the_networks_has_a_deterministic_plan_unde
     if (const char* to = std::getenv("ONECYCLE_WRITE_CUDNN_PLANS")) std::ofstream(to) << table.str();
 }
 
+// As of cuBLAS: a sum that is rounded to 16 bits on its way is not what the documents promise.
+TEST(CudnnPlans, that_add_16_bit_products_up_in_16_bits_are_not_used) {
+    std::optional<cudnn::Library> library;
+    try {
+        library.emplace();
+    } catch (const Error& error) {
+        GTEST_SKIP() << error.what();
+    }
+    const cudnn::Target target(*library, h200);
+    for (const DType type : {DType::bf16, DType::f16}) {
+        const ConvolutionProblem problem{.pass = Pass::backward_weights,
+                                         .type = type,
+                                         .output_type = type,
+                                         .n = 64,
+                                         .h = 14,
+                                         .w = 14,
+                                         .c = 256,
+                                         .o = 256,
+                                         .kernel = 3,
+                                         .padding = 1};
+        int found = 0, used = 0;
+        for (const cudnn::Candidate& candidate : cudnn::Finder(target, problem).candidates())
+            if (candidate.rounds_sums) {
+                ++found;
+                used += cudnn::allowed(candidate, type, false, true);
+            }
+        EXPECT_GT(found, 0) << "cuDNN has such engines: " << name_of(type);
+        EXPECT_EQ(used, 0) << name_of(type);
+    }
+}
+
 TEST(CudnnPlans, a_choice_of_engine_is_kept_as_text_and_made_again) {
     const cudnn::EngineChoice choice{32, {{2, 3}, {13, -1}}};
     EXPECT_EQ(cudnn::to_string(choice), "engine 32: 2=3 13=-1");

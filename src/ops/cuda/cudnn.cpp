@@ -259,6 +259,7 @@ Candidate describe(const Descriptor& configuration) {
     for (const auto note : engine->get<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
                                                                     CUDNN_NUMERICAL_NOTE_TYPE_COUNT)) {
         if (note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) c.deterministic = false;
+        if (note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) c.rounds_sums = true;
         if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)
             c.tensor_cores = true;
     }
@@ -321,7 +322,7 @@ std::optional<EngineChoice> engine_choice(const std::string& text) {
 }
 
 bool allowed(const Candidate& candidate, DType type, bool deterministic, bool tf32) {
-    if (deterministic && !candidate.deterministic) return false;
+    if (candidate.rounds_sums || (deterministic && !candidate.deterministic)) return false;
     return type != DType::f32 || tf32 || !candidate.tensor_cores;
 }
 

@@ -65,10 +65,11 @@ struct Candidate {
     EngineChoice choice;
     bool deterministic = true;
     bool tensor_cores = false;  // or inputs of less precision than given: f32 becomes TF32
+    bool rounds_sums = false;   // partial sums of 16-bit products are added up in less than f32
     bool compiled_at_run_time = false;
 };
 
-// May this candidate be used, for inputs of this type? f32 is TF32 only where allowed.
+// May this candidate be used, for inputs of this type? f32 is TF32 only where allowed; sums are f32 always.
 bool allowed(const Candidate& candidate, DType type, bool deterministic, bool tf32);
 
 class Plan {
