@@ -10,6 +10,7 @@
 #include "device/cuda/library.h"
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
+#include "ops/cuda/library_call.h"
 
 namespace onecycle {
 
@@ -125,6 +126,7 @@ PlannedProduct plan_matrix_product(const ConvolutionProblem& problem, const Cont
                                        cudaStream_t stream) {
                 const Functions& f = handle->functions;
                 const float one = 1, zero = 0;
+                const LibraryCall call;
                 check_cublas(f, f.set_stream(handle->raw, stream), "cublasSetStream");
                 check_cublas(f, f.set_workspace(handle->raw, workspace, workspace_bytes),
                              "cublasSetWorkspace");

@@ -8,6 +8,7 @@
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
 #include "ops/cuda/cudnn.h"
+#include "ops/cuda/library_call.h"
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
 
@@ -20,10 +21,20 @@ struct Choice {
     cudnn::Plan plan;
 };
 
+// What a plan depends on beside the convolution: the GPU and the library.
+std::string machine_name(const std::string& version) {
+    int device = 0;
+    cudaDeviceProp properties;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    return std::string(properties.name) + ", cuDNN " + version;
+}
+
 // cuDNN and its handle.
 struct Session {
     cudnn::Library library;
     cudnn::Target target{library};
+    std::string machine = machine_name(library.version());  // asking takes the driver a while
 };
 
 // Shared by all operations that live.
@@ -200,14 +211,6 @@ Search search(const std::vector<Choice>& choices, const ConvolutionProblem& prob
     return found;
 }
 
-// What a plan depends on: the GPU and the library, and the convolution.
-std::string machine_name(const std::string& version) {
-    int device = 0;
-    cudaDeviceProp properties;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-    return std::string(properties.name) + ", cuDNN " + version;
-}
 std::string convolution_name(const ConvolutionProblem& problem, const Context& context) {
     return to_string(problem) + (context.tf32 && problem.type == DType::f32 ? ", tf32" : "") +
            (context.deterministic ? "" : ", any order");
@@ -220,8 +223,7 @@ constexpr const char* direct = "direct";  // our own kernel, in a plan book
 PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context& context) {
     const std::shared_ptr<const Session> on = session();
     const cudnn::Finder finder(on->target, problem);
-    const std::string machine = machine_name(on->library.version()),
-                      convolution = convolution_name(problem, context);
+    const std::string &machine = on->machine, convolution = convolution_name(problem, context);
 
     std::optional<Choice> choice;
     const auto take = [&](const std::optional<std::string>& kept) {
@@ -247,6 +249,7 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
     return {"cudnn " + to_string(choice->engine), choice->plan.workspace(),
             [on, plan = std::move(choice->plan)](const void* first, const void* second, void* out,
                                                  void* workspace, cudaStream_t stream) {
+                const LibraryCall call;
                 plan.run(first, second, out, workspace, stream);
             }};
 }
