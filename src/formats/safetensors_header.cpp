@@ -20,18 +20,21 @@ std::string quoted(const std::string& name) {
     return "'" + name + "'";
 }
 
-// What json::parse does not look at, in a pass before it that builds nothing: nlohmann keeps the last of two equal keys, and
+// Of all objects, and of all lists and objects. A tensor has four names and at most sixteen values.
+constexpr std::size_t max_names = 5 * max_tensors, max_values = 16 * max_tensors;
+
+// What json::parse does not look at, in a pass before it that builds nothing: how much it would build, and nlohmann keeps the last of two equal keys, and
 // two readers that disagree on which counts are a trap. (Its parser with a callback could tell, in a time that grows with
 // the square of the number of tensors.)
 class StrictKeys : public nlohmann::json_sax<json> {
   public:
-    bool null() override { return true; }
-    bool boolean(bool) override { return true; }
-    bool number_integer(number_integer_t) override { return true; }
-    bool number_unsigned(number_unsigned_t) override { return true; }
-    bool number_float(number_float_t, const string_t&) override { return true; }
-    bool string(string_t&) override { return true; }
-    bool binary(binary_t&) override { return true; }
+    bool null() override { return value(); }
+    bool boolean(bool) override { return value(); }
+    bool number_integer(number_integer_t) override { return value(); }
+    bool number_unsigned(number_unsigned_t) override { return value(); }
+    bool number_float(number_float_t, const string_t&) override { return value(); }
+    bool string(string_t&) override { return value(); }
+    bool binary(binary_t&) override { return value(); }
     bool start_object(std::size_t) override {
         open();
         keys_.emplace_back();
@@ -55,6 +58,7 @@ class StrictKeys : public nlohmann::json_sax<json> {
         if (!keys_.back().insert(name).second) refuse("the header has the name " + quoted(name) + " twice");
         if (keys_.size() == 1 && keys_.back().size() > max_tensors)
             refuse("the header names too many tensors");
+        if (++names_ > max_names) refuse("the header has too many names");
         return true;
     }
     bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
@@ -64,9 +68,15 @@ class StrictKeys : public nlohmann::json_sax<json> {
   private:
     void open() {
         if (++depth_ > 4) refuse("the header is nested too deeply");
+        value();
+    }
+    bool value() {
+        if (++values_ > max_values) refuse("the header has too many values");
+        return true;
     }
     std::vector<std::set<std::string>> keys_;  // of the objects that are open
     int depth_ = 0;
+    std::size_t names_ = 0, values_ = 0;
 };
 
 json parse_strictly(std::string_view text) {

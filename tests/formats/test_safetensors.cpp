@@ -154,6 +154,30 @@ TEST(Safetensors, a_hundred_thousand_names_are_read_and_one_more_is_refused) {
     }
 }
 
+// Each would become a node of a tree, of a hundred bytes, or sixteen bytes of a list that doubles as it grows.
+TEST(Safetensors, names_and_values_are_counted_before_they_are_kept) {
+    const auto refusal = [](const std::string& header) -> std::string {
+        SimulatedFileSystem fs;
+        put_header(fs, header, 0);
+        try {
+            SafetensorsFile("file", fs);
+        } catch (const Error& error) {
+            return error.what();
+        }
+        return "";
+    };
+    std::string entries;
+    for (int i = 0; i < 500'000; ++i) entries += "\"" + std::to_string(i) + R"(":"",)";
+    entries.pop_back();
+    EXPECT_NE(refusal(R"({"__metadata__":{)" + entries + "}}").find("too many names"), std::string::npos);
+    std::string list;
+    for (int i = 0; i < 1'600'000; ++i) list += "1,";
+    list.pop_back();
+    EXPECT_NE(refusal(R"({"a":{"dtype":"F32","data_offsets":[0,0],"shape":[)" + list + "]}}")
+                  .find("too many values"),
+              std::string::npos);
+}
+
 TEST(Safetensors, malformed_headers_are_refused_with_the_reason) {
     const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
     const std::string deep = std::string(100'000, '[');
