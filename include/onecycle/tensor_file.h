@@ -49,7 +49,7 @@ class TensorFile {
     std::vector<float> read_floats(const std::string& name) const;
     void read_floats(const std::string& name, std::vector<float>& out) const;  // memory that is used again
 
-    // Reads everything once and checks every checksum, that in the file's name too. Throws as read().
+    // Checks every checksum, that in the file's name too, reading what they cover once. Throws as read().
     virtual void verify() const = 0;
 
     // Checks that the file is the one that its name promises, where a name does: see TorchFile. Throws as read().

@@ -9,6 +9,7 @@
 #include "onecycle/run_folder.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
+#include "train/model_file.h"
 
 namespace onecycle::cli {
 
@@ -41,7 +42,7 @@ FileInfo inspect(const std::string& path) {
     info.tensors = file->tensors();
     if (const auto* ours = dynamic_cast<const SafetensorsFile*>(file.get())) info.digest = ours->digest();
     try {
-        info.model = read_model_info(path);
+        info.model = describe_model(*file);
         if (info.kind.empty()) info.kind = info.model->trained_here() ? "checkpoint" : "model";
     } catch (const Error& error) {
         if (info.kind.empty())
