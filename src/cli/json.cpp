@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "train/model_file.h"
+
 namespace onecycle::cli {
 
 namespace {
@@ -105,7 +107,7 @@ std::int64_t FileInfo::parameters() const {
     std::int64_t count = 0;
     for (const TensorInfo& tensor : tensors) {
         const bool weights = tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias");
-        if (weights && !tensor.name.starts_with("onecycle.")) {
+        if (weights && !is_training_state(tensor.name)) {
             std::int64_t elements = 1;
             for (const std::int64_t side : tensor.shape) elements *= side;
             count += elements;

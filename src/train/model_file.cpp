@@ -44,12 +44,6 @@ std::map<std::string, std::vector<std::int64_t>> named_shapes(const Network& net
     return shapes;
 }
 
-bool is_training_state(const std::string& name) {
-    for (const char* prefix : {"momentum.", "first_moment.", "second_moment.", training_prefix})
-        if (name.rfind(prefix, 0) == 0) return true;
-    return false;
-}
-
 // The last layer's weight: its rows are the classes.
 const char* classifier_of(Head head) {
     return head == Head::fastai ? "head.fc2.weight" : "fc.weight";
@@ -150,6 +144,12 @@ void read_conventions(const TensorFile& file, ModelInfo& info) {
 }
 
 }  // namespace
+
+bool is_training_state(const std::string& name) {
+    for (const char* prefix : {"momentum.", "first_moment.", "second_moment.", training_prefix})
+        if (name.rfind(prefix, 0) == 0) return true;
+    return false;
+}
 
 std::string to_text(double value) {
     return fmt::format("{}", value);

@@ -20,6 +20,9 @@ inline constexpr const char* format_key = "onecycle.format";
 inline constexpr const char* format_version = "1";
 inline constexpr const char* training_prefix = "training.";
 
+// Whether a tensor of a file of ours is there only for the training to go on.
+bool is_training_state(const std::string& name);
+
 // Throws Error(model): see read_model_info().
 ModelInfo describe_model(const TensorFile& file);
 

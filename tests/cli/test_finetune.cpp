@@ -89,6 +89,8 @@ TEST_F(Finetune, takes_network_and_conventions_from_the_file_and_runs_both_stage
     EXPECT_EQ(place_->run({"eval", "data", "--model", "after"}).code, 0);
     const Outcome info = place_->run({"info", "after", "--json"});
     EXPECT_NE(info.out.find("head.fc2.weight"), std::string::npos);
+    EXPECT_EQ(json::parse(info.out)["parameters"], 11'697'728)
+        << "the network's, without the moments beside them";
 }
 
 TEST_F(Finetune, one_cycle_only_is_one_frozen_stage_at_a_hundredth) {
