@@ -185,6 +185,8 @@ ModelInfo describe_model(const TensorFile& file) {
                "use that version, or a newer one");
     if (const auto classes = info.metadata.find("classes"); classes != info.metadata.end())
         info.classes = from_json_list(classes->second);
+    if (info.trained_here() && info.classes.empty())
+        refuse(file, "its list of classes is not readable", "give a file that was not changed");
     if (!info.classes.empty() && info.classes.size() != static_cast<std::size_t>(info.class_count))
         refuse(file,
                fmt::format("it names {} classes but its head has {}", info.classes.size(), info.class_count),

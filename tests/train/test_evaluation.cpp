@@ -249,7 +249,12 @@ TEST_F(SmallModel, finite_weights_without_a_finite_answer_are_refused) {
     refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes, {.top_losses = 1}); });
 }
 
-TEST_F(SmallModel, a_list_that_names_a_class_twice_is_refused) {
+TEST_F(SmallModel, a_list_that_names_a_class_twice_or_is_none_is_refused) {
+    for (const char* none : {"[1,2,3]", "{}", "daisy,rose"}) {
+        const std::string unreadable = changed(
+            "unreadable", [](const auto&, auto&) {}, none);
+        refused("its list of classes is not readable", [&] { Model{unreadable}; });
+    }
     const std::string twice = changed(
         "twice", [](const auto&, auto&) {}, R"(["a","b","a"])");
     refused("names a class twice", [&] { Model{twice}; });
