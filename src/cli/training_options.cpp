@@ -40,7 +40,9 @@ void change_policy(O& o, const std::string& policy) {
 template <class O>
 void declare_schedule(Arguments& a, O& o) {
     a.group("Schedule");
-    a.whole("--epochs", o.epochs, "passes over the training images");
+    a.whole("--epochs", o.epochs,
+            std::string("passes over the training images") +
+                (std::is_same_v<O, TrainOptions> ? ", after those of --freeze-epochs" : ""));
     a.value(
         "--policy", "NAME", o.policy,
         "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
@@ -101,7 +103,9 @@ void declare_network(Arguments& a, TrainOptions& o) {
             [&o](const std::string& text) { o.stem = parse_stem(text); });
     a.flag("--zero-init-residual", o.zero_init_residual, "each residual branch starts at zero");
     a.text("--init", "FILE", o.init,
-           "start from the weights in a file with torchvision's names: .pth or .safetensors");
+           "start from the weights in a file with torchvision's names: .pth or .safetensors. finetune needs "
+           "one, "
+           "and takes --arch, --stem, --mean and --std from it where they are not given");
     a.value("--head", "NAME", to_string(o.head),
             "linear: torchvision's; fastai: maximum and average pooling, norms, dropout and a hidden layer "
             "of 512",
