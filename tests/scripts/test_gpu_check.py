@@ -117,6 +117,17 @@ class GpuCheck(unittest.TestCase):
         page = gpu_check.Page(gpu_check.Results(self.out).stages, "cuda").text()
         self.assertIn("| conv a | 2 | 30.0 | 20.0 | 1.50 | engine 5: |", page)
 
+    def test_a_step_that_cannot_be_captured_is_tried_piece_by_piece(self):
+        self.script("onecycle", 'case "$*" in *--no-graph*) echo \'{"whole_step": {}}\';; *) echo "error: capture" >&2; exit 7;; esac')
+        with self.assertRaises(gpu_check.Failure) as failure:
+            gpu_check.step_stage("224:256", "bf16")(self.machine())
+        self.assertEqual(str(failure.exception), "error: capture; with --no-graph it runs")
+        self.assertEqual(failure.exception.data, {"without_graph": {"whole_step": {}}})
+        self.script("onecycle", 'echo "error: $*" >&2; exit 7')
+        with self.assertRaises(gpu_check.Failure) as failure:
+            gpu_check.step_stage("224:256", "bf16")(self.machine())
+        self.assertIn("; with --no-graph: error: ", str(failure.exception))
+
     def test_results_are_replaced_as_a_whole(self):
         self.check(self.stage("a", {}))
         json.loads((self.out / "results.json").read_text())

@@ -166,17 +166,16 @@ std::optional<Choice> usable(const cudnn::Finder& finder, const cudnn::EngineCho
 // far in front are.
 constexpr std::size_t compiled_tries = 4;
 
-std::vector<Choice> choices_of(const cudnn::Finder& finder, const ConvolutionProblem& problem,
-                               const Context& context) {
-    std::vector<Choice> choices;
+// Those that may be used, as cuDNN orders them, the best first.
+std::vector<cudnn::EngineChoice> engines_of(const cudnn::Finder& finder, const ConvolutionProblem& problem,
+                                            const Context& context) {
+    std::vector<cudnn::EngineChoice> engines;
     const std::vector<cudnn::Candidate> candidates = finder.candidates();
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-        if (candidates[i].compiled_at_run_time && i >= compiled_tries) continue;
-        if (!cudnn::allowed(candidates[i], problem.type, context.deterministic, context.tf32)) continue;
-        if (std::optional<Choice> choice = usable(finder, candidates[i].choice))
-            choices.push_back(std::move(*choice));
-    }
-    return choices;
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+        if ((!candidates[i].compiled_at_run_time || i < compiled_tries) &&
+            cudnn::allowed(candidates[i], problem.type, context.deterministic, context.tf32))
+            engines.push_back(candidates[i].choice);
+    return engines;
 }
 
 struct Search {
@@ -188,27 +187,31 @@ struct Search {
 // with other knobs, and a network has as many convolutions.
 constexpr std::size_t most_timed = 10;
 
-// The fastest choice; where there is no memory to time them in, the first one.
-Search search(const std::vector<Choice>& choices, const ConvolutionProblem& problem) {
+// The fastest plan; where there is no memory to time them in, the first one.
+Search search(const cudnn::Finder& finder, const std::vector<cudnn::EngineChoice>& engines,
+              const ConvolutionProblem& problem) {
     Search found;
-    if (choices.empty()) return found;
     std::optional<Stopwatch> stopwatch;
     try {
         stopwatch.emplace(problem);
     } catch (const Error&) {
         cudaGetLastError();  // no memory: not the next call's error
-        found.best = choices.front();
-        return found;
     }
     double best_time = 1e30;
-    for (const Choice& choice : choices) {
+    for (const cudnn::EngineChoice& engine : engines) {
         if (found.timed.size() == most_timed) break;
+        std::optional<Choice> choice = usable(finder, engine);
+        if (!choice) continue;
+        if (!stopwatch) {
+            found.best = std::move(choice);
+            break;
+        }
         try {
-            const double time = stopwatch->time(choice.plan, best_time);
-            found.timed.push_back({to_string(choice.engine), time});
+            const double time = stopwatch->time(choice->plan, best_time);
+            found.timed.push_back({to_string(engine), time});
             if (time >= best_time) continue;
             best_time = time;
-            found.best = choice;
+            found.best = std::move(choice);
         } catch (const Error&) {  // this engine fails here
             cudaGetLastError();
         }
@@ -244,7 +247,7 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
         const std::string key = machine + ", " + convolution;
         if (!choice) take(cache.find(key));
         if (!choice) {
-            Search found = search(choices_of(finder, problem, context), problem);
+            Search found = search(finder, engines_of(finder, problem, context), problem);
             if (!found.timed.empty()) cache.add(key, found.timed);
             choice = std::move(found.best);
         }
