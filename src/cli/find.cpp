@@ -11,6 +11,7 @@
 #include "onecycle/error.h"
 #include "onecycle/find_report.h"
 #include "onecycle/learner.h"
+#include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 
 namespace onecycle::cli {
@@ -76,6 +77,8 @@ class Find : public Verb {
                         "leave it out");
         require_data(options_.data, "find");
         check_out(out_);
+        // Before memory is taken for a training.
+        if (options_.init != "random") check_model(options_.init);
         const SignalGuard guard;
         const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
         TrainingView view(console);

@@ -137,10 +137,13 @@ TEST_F(Finetune, damaged_weights_are_found_before_anything_else) {
     std::string bytes = place_->read("before/checkpoints/step-000006.safetensors");
     bytes[bytes.size() / 2] ^= 1;
     place_->write("damaged.safetensors", bytes);
-    const Outcome refused = finetune({"--init", "damaged.safetensors", "--valid", "nowhere"});
-    EXPECT_EQ(refused.code, 4) << refused.err;
-    EXPECT_NE(refused.err.find("does not match its digest"), std::string::npos) << refused.err;
-    EXPECT_EQ(refused.out, "");
+    for (const char* verb : {"finetune", "train", "find"}) {
+        const Outcome refused =
+            place_->run({verb, "data", "--init", "damaged.safetensors", "--valid", "nowhere"});
+        EXPECT_EQ(refused.code, 4) << verb << refused.err;
+        EXPECT_NE(refused.err.find("does not match its digest"), std::string::npos) << refused.err;
+        EXPECT_EQ(refused.out, "");
+    }
 }
 
 TEST_F(Finetune, refuses_weights_of_another_network_with_4) {
