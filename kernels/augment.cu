@@ -87,11 +87,11 @@ __global__ void __launch_bounds__(draw_threads)
         labels[n] = image.label;
         if (n == 0) *count = plan.order.batch;
         if (plan.rule.strong) work.luma_sum[n] = 0;
-        // Straight to shared memory: kept in registers it would not fit beside what draws it.
-        shared_draw[0] =
+        const ViewDraw draw =
             draw_view(plan.rule, image.width, image.height, plan.size,
                       RandomStream(plan.order.seed, RandomPurpose::augment, plan.order.epoch_of(number),
                                    static_cast<std::uint64_t>(sample)));
+        shared_draw[0] = draw;  // and from there on: kept in registers it would not fit beside what draws it
         work.views[n] = {image.offset, image.width,
                          resample_vertical_first(image.width, image.height, plan.size, plan.size),
                          shared_draw[0]};
