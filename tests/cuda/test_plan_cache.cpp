@@ -1,12 +1,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
+#include "temporary_folder.h"
 
 namespace onecycle::testing {
 
@@ -14,23 +14,17 @@ namespace {
 
 class PlanCacheTest : public ::testing::Test {
   protected:
-    PlanCacheTest() {
-        std::string name = (std::filesystem::temp_directory_path() / "onecycle-XXXXXX").string();
-        folder_ = mkdtemp(name.data());
-    }
-    ~PlanCacheTest() override { std::filesystem::remove_all(folder_); }
-
     void write(const std::string& text) const { std::ofstream(path()) << text; }
-    std::string path() const { return (folder_ / "plans.json").string(); }
+    std::string path() const { return folder_ / "plans.json"; }
 
-    std::filesystem::path folder_;
+    test::TemporaryFolder folder_;
 };
 
 TEST_F(PlanCacheTest, gives_back_what_was_added_and_keeps_what_others_added) {
-    const PlanCache cache((folder_ / "new" / "folder" / "plans.json").string());
+    const PlanCache cache(folder_ / "new/folder/plans.json");
     EXPECT_EQ(cache.find("a"), std::nullopt);
     cache.add("a", {{"engine 1:", 1}});
-    PlanCache((folder_ / "new" / "folder" / "plans.json").string()).add("b", {{"engine 2: 3=4", 1}});
+    PlanCache(folder_ / "new/folder/plans.json").add("b", {{"engine 2: 3=4", 1}});
     EXPECT_EQ(cache.find("a"), "engine 1:");
     EXPECT_EQ(cache.find("b"), "engine 2: 3=4");
     cache.add("a", {{"engine 1:", 0.5}, {"engine 5:", 0.25}, {"engine 7:", 0.375}});
