@@ -19,6 +19,9 @@ struct AnalysisOptions {
     // The steps that the test was to take, which fastai's trim counts; 0: as many as there are rows.
     std::int64_t planned_steps = 0;
     bool already_smoothed = false;  // the losses are a smoothed column: no further smoothing
+    // What networks like this one bear as the maximum of one cycle, known before the test (usual_max_lr()); empty:
+    // nothing is known, and the curve speaks alone.
+    std::optional<double> usual_lr{};
 };
 
 // A learning rate and the stretch of rates around it whose descent is at least 70 % as steep.
@@ -35,12 +38,17 @@ struct RangeTestAnalysis {
     std::vector<double> lr, loss, smoothed;  // equal lengths; `loss` as given, `smoothed` always finite
     std::optional<Suggestion> suggestion;    // the steepest descent left of the lowest point
     std::string reason;                      // why there is no suggestion; else empty
-    std::optional<double> auto_lr;  // the maximum for one-cycle; there exactly when the suggestion is
-    std::optional<double> lowest;   // the rate at the minimum of the smoothed curve
-    std::optional<double> edge;     // the first rate at which the loss has clearly risen again
-    double lowest_loss = 0;         // the smoothed loss at `lowest`
-    double sigma = 0;               // noise of one batch loss, standard deviation
-    double resolution = 0;          // differences of smoothed losses below this are noise
+    // The maximum for one cycle, with two digits; there exactly when the suggestion is. In decades it lies between what
+    // the curve says and what is usual, nearer to the one that is surer.
+    std::optional<double> auto_lr;
+    std::optional<double> curve_lr;  // what the curve says alone; there exactly when the suggestion is
+    std::optional<double> usual_lr;  // as given
+    double curve_weight = 0;         // of curve_lr in auto_lr, 0 to 1
+    std::optional<double> lowest;    // the rate at the minimum of the smoothed curve
+    std::optional<double> edge;      // the first rate at which the loss has clearly risen again
+    double lowest_loss = 0;          // the smoothed loss at `lowest`
+    double sigma = 0;                // noise of one batch loss, standard deviation
+    double resolution = 0;           // differences of smoothed losses below this are noise
     FastaiRules fastai;
 };
 

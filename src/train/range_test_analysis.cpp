@@ -9,6 +9,7 @@
 #include <span>
 
 #include "onecycle/error.h"
+#include "train/descent_fit.h"
 
 namespace onecycle {
 
@@ -16,14 +17,18 @@ namespace {
 
 using Column = std::vector<double>;
 
-constexpr std::size_t start_rows = 10;         // whose median is the loss at the start
-constexpr std::size_t median_rows = 7;         // of the running median
-constexpr std::size_t fewest_rows = 10;        // below this nothing is suggested
-constexpr double gaussian_decades = 0.32;      // standard deviation
-constexpr double nearly_as_steep = 0.7;        // of the range of good rates
-constexpr double highest_above_steepest = 32;  // of the maximum for one-cycle
-constexpr double cap_above_start = 0.1;        // relative
-constexpr double flat = 1e-6;                  // relative: a drop below this is rounding
+constexpr std::size_t start_rows = 10;     // whose median is the loss at the start
+constexpr std::size_t median_rows = 7;     // of the running median
+constexpr std::size_t fewest_rows = 10;    // below this nothing is suggested
+constexpr double gaussian_decades = 0.32;  // standard deviation
+constexpr double nearly_as_steep = 0.7;    // of the range of good rates
+constexpr double cap_above_start = 0.1;    // relative
+constexpr double flat = 1e-6;              // relative: a drop below this is rounding
+// A fall counts when it lowers the sum of squared errors by so many times the variance of one batch. Noise alone, with
+// or without a rise at its end, gets there once in a hundred curves; a fall of three deviations nearly always.
+constexpr double evidence_needed = 18;
+constexpr double evidence_of_slope =
+    6;  // so many deviations of its noise make a slope worth to be taken by itself
 
 // Of a non-empty set; reorders it. The mean of the middle two for an even number.
 double median(std::span<double> values) {
@@ -63,6 +68,13 @@ Column capped(const Column& loss, double cap) {
     Column out = loss;
     for (double& value : out)
         if (!(value < cap) || !std::isfinite(value)) value = cap;
+    return out;
+}
+
+Column finite(const Column& loss) {
+    Column out = loss;
+    for (double& value : out)
+        if (!std::isfinite(value)) value = HUGE_VAL;
     return out;
 }
 
@@ -116,26 +128,66 @@ double batch_noise(const Column& loss, std::size_t end) {
     return differences.empty() ? 0 : median(differences) / (0.6745 * std::sqrt(6.0));
 }
 
-// Half-way, in decades, from the lowest point to the edge: that is where one-cycle's short peak was best. Never more
-// than 1.5 decades above the steepest point, for a curve can stay at its bottom long after the steps have
-// become too large. Without an edge, half-way from the steepest point to the lowest.
-double one_cycle_maximum(const RangeTestAnalysis& a) {
-    const double steepest = a.suggestion->lr;
-    if (!a.edge) return std::sqrt(steepest * *a.lowest);
-    return std::min(std::sqrt(*a.lowest * *a.edge), highest_above_steepest * steepest);
+// The rows before the loss leaves for good: no running median after them is back at the level of the start.
+std::size_t rows_before_leaving(const Column& medians, double level, double noise) {
+    std::size_t rows = medians.size();
+    while (rows > fewest_rows && !(medians[rows - 1] <= level + 1.5 * noise)) --rows;
+    return rows;
 }
 
-// The steepest point at or before `bottom`. A noisy flat stretch can fall as steeply as the true descent for a
-// moment: of the local steepest points that the noise of a slope cannot tell apart, the last one counts.
-std::size_t steepest_point(const Column& slopes, std::size_t bottom, double slope_noise) {
-    const auto end = slopes.begin() + static_cast<std::ptrdiff_t>(bottom) + 1;
-    auto steepest = static_cast<std::size_t>(std::min_element(slopes.begin(), end) - slopes.begin());
-    const double as_steep = std::min(slopes[steepest] + slope_noise, nearly_as_steep * slopes[steepest]);
-    for (std::size_t i = steepest + 1; i <= bottom; ++i) {
-        const bool local = slopes[i] <= slopes[i - 1] && (i == bottom || slopes[i] <= slopes[i + 1]);
-        if (local && slopes[i] <= as_steep) steepest = i;
+// One descent and one rise through the rows before the loss leaves. Single losses further from the level, or below the
+// lowest median, than four deviations count as that far.
+DescentFit descent_in(const Column& x, const Column& loss, const Column& medians, double level,
+                      double noise) {
+    const std::size_t rows = rows_before_leaving(medians, level, noise);
+    const auto end = medians.begin() + static_cast<std::ptrdiff_t>(rows);
+    const double lowest = std::min(*std::min_element(medians.begin(), end), level);
+    Column usable;
+    for (std::size_t i = 0; i < rows; ++i)
+        usable.push_back(
+            std::clamp(std::isfinite(loss[i]) ? loss[i] : HUGE_VAL, lowest - 4 * noise, level + 4 * noise));
+    return fit_descent(std::span(x).first(rows), usable, noise);
+}
+
+std::size_t steepest_between(const Column& slopes, std::size_t from, std::size_t to) {
+    const auto begin = slopes.begin();
+    return static_cast<std::size_t>(std::min_element(begin + static_cast<std::ptrdiff_t>(from),
+                                                     begin + static_cast<std::ptrdiff_t>(to) + 1) -
+                                    begin);
+}
+
+// The steepest point at or before `bottom`. Where the noise of a slope is not far below the steepest one, a wiggle of a
+// flat part can look as steep as the descent: then the steepest point of the descent that all rows together show.
+std::size_t steepest_point(const Column& x, const Column& slopes, std::size_t bottom, double slope_noise,
+                           const DescentFit& fit) {
+    const std::size_t anywhere = steepest_between(slopes, 0, bottom);
+    if (-slopes[anywhere] > evidence_of_slope * slope_noise) return anywhere;
+    const auto right = std::lower_bound(x.begin(), x.end(), fit.centre);
+    return std::min(static_cast<std::size_t>(right - x.begin()), x.size() - 1);
+}
+
+// What the curve alone says of one cycle's maximum: half-way, in decades, from the lowest point to the edge, for the
+// short peak bears more than the steepest descent. Without an edge, half-way from the steepest point to the lowest.
+double one_cycle_maximum(const RangeTestAnalysis& a) {
+    if (!a.edge) return std::sqrt(a.suggestion->lr * *a.lowest);
+    return std::sqrt(*a.lowest * *a.edge);
+}
+
+double two_digits(double value) {
+    const double unit = std::pow(10, std::floor(std::log10(value)) - 1);
+    return std::stod(fmt::format("{:.1e}", std::round(value / unit) * unit));
+}
+
+// See RangeTestAnalysis::auto_lr.
+void choose_auto(RangeTestAnalysis& a) {
+    a.curve_lr = one_cycle_maximum(a);
+    if (!a.usual_lr) {
+        a.curve_weight = 1;
+        a.auto_lr = two_digits(*a.curve_lr);
+        return;
     }
-    return steepest;
+    a.curve_weight = 0.3;
+    a.auto_lr = two_digits(std::pow(*a.curve_lr, a.curve_weight) * std::pow(*a.usual_lr, 1 - a.curve_weight));
 }
 
 }  // namespace
@@ -148,6 +200,7 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     a.lr = lr;
     a.loss = loss;
     a.smoothed.assign(n, 0);
+    a.usual_lr = options.usual_lr;
     const std::int64_t planned =
         options.planned_steps > 0 ? options.planned_steps : static_cast<std::int64_t>(n);
     a.fastai = fastai_rules(lr, options.already_smoothed ? loss : fastai_smooth(loss), planned);
@@ -170,18 +223,19 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
         static_cast<std::size_t>(std::min_element(a.smoothed.begin(), a.smoothed.end()) - a.smoothed.begin());
     a.lowest = lr[bottom];
     a.lowest_loss = a.smoothed[bottom];
-    a.sigma = batch_noise(loss, std::min(n, std::max(bottom + 1, start_rows)));
     const double effective_rows =
         2 * std::sqrt(std::numbers::pi) * deviation / spacing;  // 14 in 8 decades of 100
     // The level at the start from as many rows as the window holds, so that both ends are equally sure; of a
     // short curve from its first quarter, before the descent.
     const auto level_rows =
         static_cast<std::size_t>(std::clamp(static_cast<double>(n) / 4, 1.0, effective_rows));
-    a.resolution = std::max(3 * a.sigma * std::sqrt(1 / static_cast<double>(level_rows) + 1 / effective_rows),
-                            flat * std::abs(*start));
     const double level =
         std::accumulate(usable.begin(), usable.begin() + static_cast<std::ptrdiff_t>(level_rows), 0.0) /
         static_cast<double>(level_rows);
+    const Column all_medians = running_median(finite(loss));
+    a.sigma = batch_noise(loss, rows_before_leaving(all_medians, level, batch_noise(loss, n)));
+    a.resolution = std::max(3 * a.sigma * std::sqrt(1 / static_cast<double>(level_rows) + 1 / effective_rows),
+                            flat * std::abs(*start));
     const double drop = level - a.lowest_loss;
     if (n < fewest_rows) {
         a.reason = fmt::format("no clear descent: {} {} too few; {}", n, n == 1 ? "point is" : "points are",
@@ -190,7 +244,9 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
                                    : fmt::format("take {} or more", fewest_rows));
         return a;
     }
-    if (drop <= a.resolution) {
+    const DescentFit fit = descent_in(x, loss, all_medians, level, a.sigma);
+    if (std::min(drop, fit.drop) <= flat * std::abs(*start) ||
+        fit.gain < evidence_needed * a.sigma * a.sigma) {
         a.reason = fmt::format(
             "no clear descent: the loss fell by {:.2g} at most, and from one batch to the next it jumps by "
             "about "
@@ -202,21 +258,16 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
         if (medians[i] > a.lowest_loss + drop / 2) a.edge = lr[i];
 
     const Column slopes = slope(x, a.smoothed);
-    // The deviation of the difference of two slopes behind a Gaussian window; 1.25 is what the running median costs.
+    // The deviation of a slope behind a Gaussian window; 1.25 is what the running median costs.
     const double slope_noise =
-        1.25 * std::numbers::sqrt2 * a.sigma *
-        std::sqrt(spacing / (4 * std::sqrt(std::numbers::pi) * std::pow(deviation, 3)));
-    const std::size_t steepest = steepest_point(slopes, bottom, slope_noise);
-    if (slopes[steepest] >= 0) {
-        a.reason = "no clear descent: the loss only rises";
-        return a;
-    }
+        1.25 * a.sigma * std::sqrt(spacing / (4 * std::sqrt(std::numbers::pi) * std::pow(deviation, 3)));
+    const std::size_t steepest = steepest_point(x, slopes, bottom, slope_noise, fit);
     const auto steep_enough = [&](std::size_t i) { return slopes[i] <= nearly_as_steep * slopes[steepest]; };
     std::size_t low = steepest, high = steepest;
     while (low > 0 && steep_enough(low - 1)) --low;
-    while (high < bottom && steep_enough(high + 1)) ++high;
+    while (high + 1 < n && steep_enough(high + 1)) ++high;
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
-    a.auto_lr = one_cycle_maximum(a);
+    choose_auto(a);
     return a;
 }
 
