@@ -2,16 +2,21 @@
 
     python3 tests/scripts/test_write_tables.py
 """
+import contextlib
+import io
 import json
 import math
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+import markdown_table  # noqa: E402
+import write_tables  # noqa: E402
 
 
 class WriteTables(unittest.TestCase):
@@ -22,15 +27,25 @@ class WriteTables(unittest.TestCase):
         (self.tree / "docs").mkdir()
         for page in ("README.md", "docs/results.md", "docs/transfer.md"):
             shutil.copyfile(ROOT / page, self.tree / page)
-        ignored = shutil.ignore_patterns("*.csv", "*.md", "ladder", "__pycache__")
-        shutil.copytree(ROOT / "bench", self.tree / "bench", ignore=ignored)
+        shutil.copytree(ROOT / "bench/results", self.tree / "results", ignore=shutil.ignore_patterns("*.csv", "*.md"))
+        for module, name, place in ((write_tables, "ROOT", self.tree), (markdown_table, "HERE", str(self.tree))):
+            patched = unittest.mock.patch.object(module, name, place)
+            patched.start()
+            self.addCleanup(patched.stop)
         self.page = self.tree / "docs/results.md"
         self.call()
 
     def call(self, *words):
-        self.done = subprocess.run([sys.executable, "-B", self.tree / "bench/write_tables.py", *words],
-                                   capture_output=True, text=True)
-        return self.done.returncode
+        """The exit code; what was printed is kept."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = write_tables.main(words)
+            except SystemExit as error:
+                code = 1
+                print(error, file=err)
+        self.out, self.err = out.getvalue(), err.getvalue()
+        return code
 
     def replace(self, old, new):
         text = self.page.read_text()
@@ -39,11 +54,11 @@ class WriteTables(unittest.TestCase):
 
     def assertFails(self, *pieces):
         self.assertEqual(self.call("--check"), 1)
-        error = self.done.stderr.splitlines()
+        error = self.err.splitlines()
         self.assertEqual(len(error), 1, error)
         self.assertRegex(error[0], "^error: .+: .+: .+; fix: .+")
         for piece in pieces:
-            self.assertIn(piece, self.done.stdout + error[0])
+            self.assertIn(piece, self.out + error[0])
 
     def line(self, *cells):
         """The rest of the page's first row that begins with these cells."""
@@ -65,12 +80,13 @@ class WriteTables(unittest.TestCase):
         before = self.page.read_bytes()
         self.replace("| flowers | onecycle | 3 | ", "| flowers | onecycle | 9 | ")
         self.assertFails("docs/results.md: accuracy", "run bench/write_tables.py")
+        self.assertNotEqual(self.page.read_bytes(), before, "a check changes nothing")
         self.assertEqual(self.call(), 0)
         self.assertEqual(self.page.read_bytes(), before)
         self.assertEqual(self.call("--check"), 0)
 
     def test_a_result_that_changed_is_found_and_written(self):
-        path = self.tree / "bench/results/speed.json"
+        path = self.tree / "results/speed.json"
         speed = json.loads(path.read_text())
         speed["cases"][0]["onecycle"] = 1234.56
         path.write_text(json.dumps(speed))
@@ -80,7 +96,7 @@ class WriteTables(unittest.TestCase):
         self.assertIn("**1234.6 images/s**", (self.tree / "README.md").read_text())
 
     def test_a_training_that_diverged_has_no_loss(self):
-        path = self.tree / "bench/results/accuracy.json"
+        path = self.tree / "results/accuracy.json"
         cells = json.loads(path.read_text())
         cells["flowers seed 0"]["lowest, lagging"].update(accuracy=0.0, valid_loss=None)
         path.write_text(json.dumps(cells))
