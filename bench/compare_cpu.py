@@ -29,8 +29,8 @@ def output_of(command):
 
 
 def ours(o, arch, size, batch):
-    text = output_of([o.onecycle, "profile", "--device", "cpu", "--json", "--arch", arch, "--size", size, "--batch-size", batch,
-                      "--steps", str(o.steps), "--threads", str(o.threads), "--limits", "1,1"])
+    text = output_of([o.onecycle, "profile", "--device", "cpu", "--json", "--arch", arch, "--size", size,
+                      "--batch-size", batch, "--steps", str(o.steps), "--threads", str(o.threads), "--limits", "1,1"])
     return json.loads(text)["whole_step"]["images_per_second"]
 
 

@@ -89,8 +89,8 @@ def batch(labels, data, by_columns=False, count=None):
     dtype = (b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R" + b"(K\x03" + text(b"|") + b"NNN"
              + integer(-1) + integer(-1) + b"K\x00tb")
     array = (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R"
-             + b"(K\x01" + integer(count or len(labels)) + integer(3072) + b"\x86" + dtype + (b"\x88" if by_columns else b"\x89")
-             + text(data) + b"tb")
+             + b"(K\x01" + integer(count or len(labels)) + integer(3072) + b"\x86" + dtype
+             + (b"\x88" if by_columns else b"\x89") + text(data) + b"tb")
     listed = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
     return b"\x80\x02}(" + text(b"labels") + listed + text(b"data") + array + b"u."
 
@@ -285,7 +285,9 @@ class FetchData(unittest.TestCase):
         self.assertNothing("cifar10")
 
     def test_labels_without_images_and_images_without_labels_are_damage(self):
-        for wrong in (batch([3, 3], rows(20)), batch([3, 3], rows(20), count=1), batch([3], rows(20, 40)), batch([10], rows(20)), b"", b"\x80\x02}."):
+        wrong_batches = (batch([3, 3], rows(20)), batch([3, 3], rows(20), count=1), batch([3], rows(20, 40)),
+                         batch([10], rows(20)), b"", b"\x80\x02}.")
+        for wrong in wrong_batches:
             archive = self.cifar(data_batch_2=wrong)
             self.like("cifar10", archive)
             self.assertFails(self.call("--only", "cifar10", "--cifar", archive), 3, "damaged archive", str(archive))
