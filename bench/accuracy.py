@@ -14,9 +14,9 @@ written after every training, and trainings that are in it are not run again. Wi
 """
 import json
 import os
-import statistics
 import tempfile
 
+from markdown_table import TRAININGS, number, results, table, training_rows
 from runs import Kept, arguments, run, script, subset
 
 RECIPES = {
@@ -63,34 +63,31 @@ def trainings(args, part, name, data, seed, work, cell, save):
     save()
 
 
-def table(cells):
-    def mean(rows):
-        spread = f" ± {100 * statistics.stdev(rows):.1f}" if len(rows) > 1 else ""
-        return f"{100 * statistics.fmean(rows):.1f}{spread} %"
+RULES = ("valley", "slide", "minimum", "steep")
+LOWEST = ("lowest, centred", "lowest, lagging")
 
-    lines = ["| data | trained with | seeds | rate | accuracy | validation loss |", "|---|---|---|---|---|---|"]
+
+def tables(cells=None):
+    """The tables of the pages, by name; cells: what --out holds, by default bench/results/accuracy.json."""
+    cells = cells or results("accuracy")
+    compared, lowest, found, rules = [], [], [], []
     for name in RECIPES:
-        for key in ("onecycle", "pytorch", "lowest, centred", "lowest, lagging"):
-            rows = [c[key] for n, c in cells.items() if n.startswith(name) and key in c]
-            if not rows:
-                continue
-            losses = [r["valid_loss"] for r in rows if r["valid_loss"] is not None]
-            rates = ", ".join("%.2g" % r["max_lr"] for r in rows)
-            lines.append(f"| {name} | {key} | {len(rows)} | {rates} | "
-                         f"{mean([r['accuracy'] for r in rows])} | {statistics.fmean(losses):.3f} |")
-    lines += ["", "| data | seed | steepest (low-high) | auto | lowest | edge | fastai valley | slide | minimum | steep |",
-              "|---|---|---|---|---|---|---|---|---|---|"]
-    for name, c in cells.items():
-        if "find" not in c or "fastai" not in c:
-            continue
-        f, s = c["find"], c["find"]["suggestion"]
-        number = lambda x: "-" if x is None else f"{x:.2g}"
-        data, seed = name.split(" seed ")
-        steepest = f"{number(s['lr'])} ({number(s['low'])}-{number(s['high'])})" if s else "-"
-        lines.append(f"| {data} | {seed} | {steepest} | " + " | ".join(
-            [number(f["auto_lr"]), number(f["lowest"]), number(f["edge"])] +
-            [number(c["fastai"][k]) for k in ("valley", "slide", "minimum", "steep")]) + " |")
-    return "\n".join(lines)
+        of = [cell for key, cell in cells.items() if key.startswith(name + " ")]
+        compared += [[name, *row] for row in training_rows(of, ("onecycle", "pytorch"))]
+        lowest += [[name, *row] for row in training_rows(of, ("onecycle", *LOWEST))]
+    for key, cell in cells.items():
+        data, seed = key.split(" seed ")
+        if "find" in cell:
+            find, s = cell["find"], cell["find"]["suggestion"]
+            steepest = f"{number(s['lr'])} ({number(s['low'])}-{number(s['high'])})" if s else "-"
+            found.append([data, seed, steepest, *(number(find[k]) for k in ("auto_lr", "lowest", "edge"))])
+        for curve, answers in (("ours", cell.get("find", {}).get("rules")), ("fastai's own", cell.get("fastai"))):
+            if answers:
+                rules.append([data, seed, curve, *(number(answers[rule]) for rule in RULES)])
+    return {"accuracy": table(f"data | {TRAININGS}", compared),
+            "rate-found": table("data | seed | steepest (low-high) | auto | lowest | edge", found),
+            "fastai-rules": table("data | seed | curve | " + " | ".join(RULES), rules),
+            "lowest": table(f"data | {TRAININGS}", lowest)}
 
 
 def main():
@@ -108,7 +105,7 @@ def main():
             for part, seed, name, data in plan:
                 trainings(args, part, name, data, seed, work, cells.setdefault(f"{name} seed {seed}", {}), cells.save)
                 print(f"{part}: {name} seed {seed} done", flush=True)
-    print(table(cells))
+    print("\n\n".join(tables(cells).values()))
 
 
 if __name__ == "__main__":

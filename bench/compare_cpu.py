@@ -1,7 +1,7 @@
 """Bare training steps, ours and PyTorch's, in turns: a Markdown table of images per second and their ratio.
 
     scripts/build
-    python bench/compare_cpu.py --rounds 3 resnet34:64:64 resnet34:224:16
+    python bench/compare_cpu.py --rounds 3 --out bench/results/speed.json resnet34:64:64 resnet34:224:16
 
 A case is arch:size:batch. Each round runs onecycle, then PyTorch in the memory layout that was faster in a
 first trial; every run is the median of its steps, the table shows the median of the rounds. Other work on the
@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 
+from markdown_table import results, table
+
 HERE = pathlib.Path(__file__).parent
 LAYOUTS = ("contiguous", "channels_last")
 
@@ -27,8 +29,8 @@ def output_of(command):
 
 
 def ours(o, arch, size, batch):
-    text = output_of([o.onecycle, "profile", "--device", "cpu", "--json", "--arch", arch, "--size", size, "--batch-size", batch,
-                      "--steps", str(o.steps), "--threads", str(o.threads), "--limits", "1,1"])
+    text = output_of([o.onecycle, "profile", "--device", "cpu", "--json", "--arch", arch, "--size", size,
+                      "--batch-size", batch, "--steps", str(o.steps), "--threads", str(o.threads), "--limits", "1,1"])
     return json.loads(text)["whole_step"]["images_per_second"]
 
 
@@ -46,6 +48,15 @@ def processor():
     return platform.processor()
 
 
+def tables(measured=None):
+    """The table of the page, by name; measured: what --out holds, by default bench/results/speed.json."""
+    cases = (measured or results("speed"))["cases"]
+    rows = [[c["network"], c["px"], c["batch"], f"{c['onecycle']:.1f}", f"{c['pytorch']:.1f}", c["layout"],
+             f"{c['ratio']:.2f}", f"{c['least_ratio']:.2f} to {c['greatest_ratio']:.2f}"] for c in cases]
+    header = "network | px | batch | onecycle | PyTorch | its layout | ratio | ratios of the rounds"
+    return {"speed": table(header, rows)}
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("cases", nargs="+", metavar="arch:size:batch")
@@ -53,8 +64,9 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--steps", type=int, default=7, help="timed steps of a run")
     p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--out", help="what was measured, as JSON")
     o = p.parse_args()
-    rows, tool = [], ""
+    cases, tool = [], ""
     for case in o.cases:
         arch, size, batch = case.split(":")
         layout = max(LAYOUTS, key=lambda name: pytorchs(o, arch, size, batch, name)[0])
@@ -65,12 +77,16 @@ def main():
             b.append(speed)
             print(f"{case}: onecycle {a[-1]:.1f}, PyTorch {speed:.1f} ({layout})", file=sys.stderr, flush=True)
         ratios = [x / y for x, y in zip(a, b)]
-        rows.append(f"| {arch} | {size} | {batch} | {statistics.median(a):.1f} | {statistics.median(b):.1f} | {layout} | "
-                    f"{statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
-    print(f"{processor()}, {o.threads} threads; {tool}; medians of {o.rounds} rounds, images/s of training steps.\n")
-    print("| network | px | batch | onecycle | PyTorch | its layout | ratio | ratios of the rounds |")
-    print("|---|---|---|---|---|---|---|---|")
-    print("\n".join(rows))
+        cases.append({"network": arch, "px": int(size), "batch": int(batch), "layout": layout,
+                      "onecycle": statistics.median(a), "pytorch": statistics.median(b),
+                      "ratio": statistics.median(ratios), "least_ratio": min(ratios), "greatest_ratio": max(ratios)})
+    measured = {"machine": processor(), "threads": o.threads, "pytorch": tool, "rounds": o.rounds, "steps": o.steps,
+                "unit": "images per second of training steps, medians of the rounds", "cases": cases}
+    if o.out:
+        pathlib.Path(o.out).write_text(json.dumps(measured, indent=1) + "\n")
+    print(f"{measured['machine']}, {o.threads} threads; {tool}; {o.rounds} rounds; {measured['unit']}.\n")
+    print(tables(measured)["speed"])
 
 
-main()
+if __name__ == "__main__":
+    main()

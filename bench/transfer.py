@@ -13,9 +13,9 @@ interpreter given by --python. --pretrained RUN takes a run that is there instea
 training, and trainings that are in it are not run again. With --table it only prints.
 """
 import os
-import statistics
 import tempfile
 
+from markdown_table import TRAININGS, percent, results, table, training_rows
 from runs import Kept, arguments, run, script, subset
 
 IMAGES = ["--arch", "resnet18", "--size", 64, "--batch-size", 64]
@@ -48,19 +48,12 @@ def trainings(args, data, weights, seed, work, cell, save):
         save()
 
 
-def table(cells):
-    lines = ["| training images | trained | seeds | rate | accuracy | validation loss |", "|---|---|---|---|---|---|"]
-    for name in PER_CLASS:
-        for key in ROWS:
-            rows = [c[key] for n, c in cells.items() if n.startswith(name + ",") and key in c]
-            if not rows:
-                continue
-            share = [100 * r["accuracy"] for r in rows]
-            spread = f" ± {statistics.stdev(share):.1f}" if len(share) > 1 else ""
-            rates = ", ".join("%.2g" % r["max_lr"] for r in rows)
-            lines.append(f"| {name} | {key} | {len(rows)} | {rates} | {statistics.fmean(share):.1f}{spread} % | "
-                         f"{statistics.fmean(r['valid_loss'] for r in rows):.3f} |")
-    return "\n".join(lines)
+def tables(cells=None):
+    """The table of the page, by name; cells: what --out holds, by default bench/results/transfer.json."""
+    cells = cells or results("transfer")
+    rows = [[name, *row] for name in PER_CLASS
+            for row in training_rows([cell for key, cell in cells.items() if key.startswith(name + ",")], ROWS)]
+    return {"transfer": table("training images | " + TRAININGS.replace("trained with", "trained"), rows)}
 
 
 def main():
@@ -69,16 +62,16 @@ def main():
     parser.add_argument("--python", default="python3")
     parser.add_argument("--table", action="store_true", help="print what is in --out already")
     args = parser.parse_args()
-    results = Kept(args.out)
+    kept = Kept(args.out)
 
     if not args.table:
         with tempfile.TemporaryDirectory() as work:
             pretrained = args.pretrained or os.path.join(work, "pretrained")
             if not args.pretrained:
                 run(args.binary, "train", args.cifar, *PRETRAINING, "--out", pretrained)
-            if "pretrained" not in results:
-                results["pretrained"] = run(args.binary, "eval", args.cifar, "--model", pretrained)["accuracy"]
-                results.save()
+            if "pretrained" not in kept:
+                kept["pretrained"] = run(args.binary, "eval", args.cifar, "--model", pretrained)["accuracy"]
+                kept.save()
             weights = os.path.join(work, "pretrained.safetensors")
             run(args.binary, "export", pretrained, "--to", weights)
             runs = os.path.join(work, "runs")
@@ -87,11 +80,10 @@ def main():
                 data = args.flowers if per_class is None else subset(
                     args.flowers, os.path.join(work, "subset"), {"train": per_class, "val": None})
                 for seed in range(args.seeds):
-                    cell = results.setdefault(f"{name}, seed {seed}", {})
-                    trainings(args, data, weights, seed, runs, cell, results.save)
+                    cell = kept.setdefault(f"{name}, seed {seed}", {})
+                    trainings(args, data, weights, seed, runs, cell, kept.save)
                     print(f"{name}, seed {seed}: done", flush=True)
-    cells = {k: v for k, v in results.items() if k != "pretrained"}
-    print(f"pretrained on CIFAR-10: {100 * results['pretrained']:.1f} % of its test images\n\n{table(cells)}")
+    print(f"pretrained on CIFAR-10: {percent([kept['pretrained']])} of its test images\n\n{tables(kept)['transfer']}")
 
 
 if __name__ == "__main__":
