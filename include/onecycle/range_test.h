@@ -11,15 +11,13 @@
 
 namespace onecycle {
 
+// The defaults are what `--max-lr auto` does inside a training, too, so that both give the same answer.
 struct FindOptions {
     double start_lr = 1e-7;
     double end_lr = 10;
     std::int64_t steps = 100;
     Ramp ramp = Ramp::inclusive;
 };
-
-// What `--max-lr auto` does inside a training: the decades that teach something.
-inline constexpr FindOptions auto_find_options{.start_lr = 1e-5, .end_lr = 10, .steps = 75};
 
 enum class RangeTestStop {
     end,         // all steps taken
@@ -39,6 +37,8 @@ struct RangeTestResult {
     double passes = 0;    // over the training images
     double seconds = 0;
     int stage = 0;  // of a training; above 0: it only looked for the edge
+    // The training that was asked for has fewer updates than this test: it takes the usual rate and runs none.
+    bool outlasts_training = false;
     // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no trace.
     std::string digest_before{}, digest_after{};
 };

@@ -22,6 +22,7 @@ struct AnalysisOptions {
     // What networks like this one bear as the maximum of one cycle, known before the test (usual_max_lr()); empty:
     // nothing is known, and the curve speaks alone.
     std::optional<double> usual_lr{};
+    bool usual_alone = false;  // auto_lr is the usual rate, whatever the curve says
 };
 
 // A learning rate and the stretch of rates around it whose descent is at least 70 % as steep.
@@ -54,12 +55,17 @@ struct RangeTestAnalysis {
 
 // Smoothing, centred, so that nothing lags: losses are capped at 1.1 x the median of the first ten (what is
 // not finite counts as capped), then a running median of 7 rows, then a Gaussian of 0.32 decades (at least
-// two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate). Of descents that are
-// equally steep, as far as the noise lets one see, the one at the highest rate counts. The edge is the first
-// rate right of the minimum whose median of 7 lies above the minimum by half the drop. The drop must exceed
-// 3 sigma sqrt(1 / rows of the level at the start + 1 / effective width of the window), else there is no
-// suggestion. auto_lr = min(sqrt(lowest * edge), 32 * steepest), or sqrt(steepest * lowest) where the curve shows no
-// edge: chosen by the regret in validation loss (docs/results.md, bench/study_auto_lr.py).
+// two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate).
+//
+// There is a clear descent when one logistic fall, fitted together with a rise at the end, lowers the sum of squared
+// errors by 18 times the variance of one batch. The suggestion is the steepest point of the smoothed curve left of its
+// minimum where its slope is 6 deviations of a slope's noise or more, else the centre of that fall. The edge is the
+// first rate right of the minimum whose median of 7 lies above the minimum by half the drop.
+//
+// curve_lr = edge / 2, at most 32 x the steepest point where that is sure; sqrt(steepest * lowest) where the curve shows
+// no edge. auto_lr is the mean of curve_lr and usual_lr in decades, each weighed by its inverse variance: 0.2 decades
+// around what is usual, 0.3 around the curve, up to twice that where the descent is barely clear (docs/learning-rate.md,
+// docs/results.md, bench/study_auto_lr.py).
 // Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options = {});

@@ -13,6 +13,7 @@
 #include "train/log_rows.h"
 #include "train/model_file.h"
 #include "train/options_record.h"
+#include "train/usual_rate.h"
 
 namespace onecycle {
 
@@ -145,7 +146,8 @@ class Fit {
 
     // A trained head's curve is flat and then rises: there is no descent to find, but an edge to keep away from.
     void lower_rate() {
-        FindOptions options = auto_find_options;
+        const FindOptions options;
+        if (stages_[stage_].epochs * steps_per_epoch_ < options.steps) return;  // it would outlast the stage
         const double momentum = momentum_at_peak(stages_[stage_].policy);
         RangeTestResult test = run_range_test(core_, core_.step, core_.train_loader(), options, momentum);
         test.stage = static_cast<int>(stage_);
@@ -178,30 +180,30 @@ class Fit {
 
     // The rate of `--max-lr auto`.
     void search_max_lr() {
-        FindOptions options = auto_find_options;
-        const double momentum = momentum_at_peak(policy_options(core_.options, 1, steps_per_epoch_));
-        for (std::int64_t steps : {options.steps, std::int64_t{300}}) {
-            options.steps = steps;
-            const RangeTestResult test =
-                run_range_test(core_, core_.step, core_.train_loader(), options, momentum);
-            if (core_.observer.on_range_test) core_.observer.on_range_test(test);
-            if (test.stopped == RangeTestStop::signal) {
-                result_.signal = test.signal;
-                return;
-            }
-            max_lr_ = test.analysis.auto_lr;
-            if (max_lr_) {
-                core_.log(LogLevel::info,
-                          fmt::format("training with the learning rate {:.3g}, found in {} steps", *max_lr_,
-                                      test.loss.size()));
-                return;
-            }
-            core_.log(LogLevel::warning, fmt::format("the range test of {} steps gives no learning rate: {}",
-                                                     steps, test.analysis.reason));
+        const double usual = usual_max_lr(core_.options, core_.images_per_step());
+        if (outlasts_training(core_, {})) {
+            max_lr_ = usual;
+            core_.log(LogLevel::info,
+                      fmt::format(
+                          "training with up to {}, what is usual for {} in batches of {}: a range test of {} "
+                          "steps would outlast the {} steps of this training",
+                          *max_lr_, to_string(core_.options.optimizer), core_.images_per_step(),
+                          FindOptions{}.steps, steps_));
+            return;
         }
-        max_lr_ = core_.options.optimizer == OptimizerKind::sgd ? 1e-2 : 1e-3;
-        core_.log(LogLevel::warning, fmt::format("training with {}, the usual rate of {}", *max_lr_,
-                                                 to_string(core_.options.optimizer)));
+        const double momentum = momentum_at_peak(policy_options(core_.options, 1, steps_per_epoch_));
+        const RangeTestResult test = run_range_test(core_, core_.step, core_.train_loader(), {}, momentum);
+        if (core_.observer.on_range_test) core_.observer.on_range_test(test);
+        if (test.stopped == RangeTestStop::signal) {
+            result_.signal = test.signal;
+            return;
+        }
+        max_lr_ = test.analysis.auto_lr.value_or(usual);
+        core_.log(LogLevel::info,
+                  test.analysis.auto_lr
+                      ? fmt::format("training with up to {}, found in {} steps", *max_lr_, test.loss.size())
+                      : fmt::format("training with up to {}, what is usual for {} in batches of {}", *max_lr_,
+                                    to_string(core_.options.optimizer), core_.images_per_step()));
     }
 
     void resume(const CheckpointFile& checkpoint) {

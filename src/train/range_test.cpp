@@ -8,6 +8,7 @@
 #include "onecycle/error.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
+#include "train/usual_rate.h"
 
 namespace onecycle {
 
@@ -115,6 +116,10 @@ std::string to_string(SweepParameter parameter) {
                                                      : "batch-size";
 }
 
+bool outlasts_training(const LearnerCore& core, const FindOptions& options) {
+    return all_epochs(core.options) * core.steps_per_epoch() < options.steps;
+}
+
 RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
                                double momentum) {
     const auto start = std::chrono::steady_clock::now();
@@ -151,7 +156,11 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
     }
     result.digest_after = core.state.digest();
     result.passes = passes_of(static_cast<std::int64_t>(result.loss.size()));
-    result.analysis = analyse_range_test(result.lr, result.loss, {.planned_steps = options.steps});
+    result.outlasts_training = outlasts_training(core, options);
+    result.analysis = analyse_range_test(result.lr, result.loss,
+                                         {.planned_steps = options.steps,
+                                          .usual_lr = usual_max_lr(core.options, images_per_step),
+                                          .usual_alone = result.outlasts_training});
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
 }

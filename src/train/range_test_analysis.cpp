@@ -10,6 +10,7 @@
 
 #include "onecycle/error.h"
 #include "train/descent_fit.h"
+#include "train/rounding.h"
 
 namespace onecycle {
 
@@ -27,6 +28,10 @@ constexpr double flat = 1e-6;              // relative: a drop below this is rou
 // A fall counts when it lowers the sum of squared errors by so many times the variance of one batch. Noise alone, with
 // or without a rise at its end, gets there once in a hundred curves; a fall of three deviations nearly always.
 constexpr double evidence_needed = 18;
+// Standard deviations, in decades, of the best maximum of one cycle around what the clearest curve says, and around what
+// is usual: measured, docs/results.md.
+constexpr double curve_decades = 0.3, usual_decades = 0.2;
+constexpr double highest_above_steepest = 32;
 constexpr double evidence_of_slope =
     6;  // so many deviations of its noise make a slope worth to be taken by itself
 
@@ -149,44 +154,40 @@ DescentFit descent_in(const Column& x, const Column& loss, const Column& medians
     return fit_descent(std::span(x).first(rows), usable, noise);
 }
 
-std::size_t steepest_between(const Column& slopes, std::size_t from, std::size_t to) {
+std::size_t steepest_before(const Column& slopes, std::size_t bottom) {
     const auto begin = slopes.begin();
-    return static_cast<std::size_t>(std::min_element(begin + static_cast<std::ptrdiff_t>(from),
-                                                     begin + static_cast<std::ptrdiff_t>(to) + 1) -
+    return static_cast<std::size_t>(std::min_element(begin, begin + static_cast<std::ptrdiff_t>(bottom) + 1) -
                                     begin);
 }
 
-// The steepest point at or before `bottom`. Where the noise of a slope is not far below the steepest one, a wiggle of a
-// flat part can look as steep as the descent: then the steepest point of the descent that all rows together show.
-std::size_t steepest_point(const Column& x, const Column& slopes, std::size_t bottom, double slope_noise,
-                           const DescentFit& fit) {
-    const std::size_t anywhere = steepest_between(slopes, 0, bottom);
-    if (-slopes[anywhere] > evidence_of_slope * slope_noise) return anywhere;
+// The row where the descent that all rows together show is steepest.
+std::size_t row_of(const Column& x, const DescentFit& fit) {
     const auto right = std::lower_bound(x.begin(), x.end(), fit.centre);
     return std::min(static_cast<std::size_t>(right - x.begin()), x.size() - 1);
 }
 
-// What the curve alone says of one cycle's maximum: half-way, in decades, from the lowest point to the edge, for the
-// short peak bears more than the steepest descent. Without an edge, half-way from the steepest point to the lowest.
-double one_cycle_maximum(const RangeTestAnalysis& a) {
-    if (!a.edge) return std::sqrt(a.suggestion->lr * *a.lowest);
-    return std::sqrt(*a.lowest * *a.edge);
+// What the curve alone says of one cycle's maximum: half of the rate at which the loss is clearly up again, for the short
+// peak of one cycle bears more than the steepest descent. A curve can stay at its bottom long after the steps have
+// become too large: where the steepest point is beyond doubt, the answer is at most 1.5 decades above it. Without an
+// edge, half-way in decades from the steepest point to the lowest.
+double one_cycle_maximum(const RangeTestAnalysis& a, bool steepest_is_sure) {
+    const double steepest = a.suggestion->lr;
+    if (!a.edge) return std::sqrt(steepest * *a.lowest);
+    const double half = *a.edge / 2;
+    return steepest_is_sure ? std::min(half, highest_above_steepest * steepest) : half;
 }
 
-double two_digits(double value) {
-    const double unit = std::pow(10, std::floor(std::log10(value)) - 1);
-    return std::stod(fmt::format("{:.1e}", std::round(value / unit) * unit));
-}
-
-// See RangeTestAnalysis::auto_lr.
-void choose_auto(RangeTestAnalysis& a) {
-    a.curve_lr = one_cycle_maximum(a);
+// Both answers are uncertain; each counts by the inverse of its variance in decades.
+void choose_auto(RangeTestAnalysis& a, bool steepest_is_sure, double evidence, bool usual_alone) {
+    a.curve_lr = one_cycle_maximum(a, steepest_is_sure);
     if (!a.usual_lr) {
         a.curve_weight = 1;
         a.auto_lr = two_digits(*a.curve_lr);
         return;
     }
-    a.curve_weight = 0.3;
+    const double curve_deviation = curve_decades * (1 + evidence_needed / evidence);
+    const double curve = 1 / (curve_deviation * curve_deviation), usual = 1 / (usual_decades * usual_decades);
+    a.curve_weight = usual_alone ? 0 : curve / (curve + usual);
     a.auto_lr = two_digits(std::pow(*a.curve_lr, a.curve_weight) * std::pow(*a.usual_lr, 1 - a.curve_weight));
 }
 
@@ -261,13 +262,16 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     // The deviation of a slope behind a Gaussian window; 1.25 is what the running median costs.
     const double slope_noise =
         1.25 * a.sigma * std::sqrt(spacing / (4 * std::sqrt(std::numbers::pi) * std::pow(deviation, 3)));
-    const std::size_t steepest = steepest_point(x, slopes, bottom, slope_noise, fit);
+    // Where a slope's noise is not far below the steepest one, a wiggle of a flat part can look as steep as the descent.
+    std::size_t steepest = steepest_before(slopes, bottom);
+    const bool sure = -slopes[steepest] > evidence_of_slope * slope_noise;
+    if (!sure) steepest = row_of(x, fit);
     const auto steep_enough = [&](std::size_t i) { return slopes[i] <= nearly_as_steep * slopes[steepest]; };
     std::size_t low = steepest, high = steepest;
     while (low > 0 && steep_enough(low - 1)) --low;
     while (high + 1 < n && steep_enough(high + 1)) ++high;
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
-    choose_auto(a);
+    choose_auto(a, sure, a.sigma > 0 ? fit.gain / (a.sigma * a.sigma) : HUGE_VAL, options.usual_alone);
     return a;
 }
 
