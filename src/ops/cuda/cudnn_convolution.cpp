@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
-#include <random>
 #include <vector>
 
-#include "device/cuda/timing.h"
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
 #include "ops/cuda/cudnn.h"
@@ -16,6 +14,7 @@
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
 #include "ops/cuda/plan_search.h"
+#include "ops/cuda/plan_timer.h"
 
 namespace onecycle::cuda {
 
@@ -55,114 +54,15 @@ std::shared_ptr<const Session> session() {
     return found;
 }
 
-// Memory of the device for the time of a search.
-class Memory {
-  public:
-    explicit Memory(std::size_t bytes) : bytes_(std::max<std::size_t>(bytes, 16)) {
-        check(cudaMalloc(&data_, bytes_), "cudaMalloc");
-    }
-    ~Memory() { cudaFree(data_); }
-    Memory(const Memory&) = delete;
-    Memory& operator=(const Memory&) = delete;
-    void* data() const { return data_; }
-    std::size_t bytes() const { return bytes_; }
-
-  private:
-    std::size_t bytes_;
-    void* data_ = nullptr;
-};
-
-// Small numbers in [0.5, 1) with random signs and fractions: zeros would run faster than real numbers do.
-void fill(const Memory& memory, DType type, cudaStream_t stream) {
-    std::mt19937 random(1);
-    std::vector<std::uint32_t> words((1 << 20) / sizeof(std::uint32_t));
-    for (std::uint32_t& word : words) {
-        const std::uint32_t bits = random();
-        word = type == DType::f32    ? 0x3F000000u | (bits & 0x807FFFFFu)
-               : type == DType::bf16 ? 0x3F003F00u | (bits & 0x807F807Fu)
-                                     : 0x38003800u | (bits & 0x83FF83FFu);
-    }
-    const auto copy = [&](std::size_t at, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-        check(cudaMemcpyAsync(static_cast<std::byte*>(memory.data()) + at, from, bytes, kind, stream),
-              "cudaMemcpyAsync");
+// x, w and y of a problem in the order in which a plan takes them.
+std::vector<PlanTimer::Buffer> buffers_of(const ConvolutionProblem& p) {
+    const auto buffer = [&](std::int64_t elements) {
+        return PlanTimer::Buffer{p.type, static_cast<std::size_t>(elements) * size_of(p.type)};
     };
-    std::size_t filled = std::min(words.size() * sizeof(std::uint32_t), memory.bytes());
-    copy(0, words.data(), filled, cudaMemcpyHostToDevice);
-    for (std::size_t some; filled < memory.bytes(); filled += some) {
-        some = std::min(filled, memory.bytes() - filled);
-        copy(filled, memory.data(), some, cudaMemcpyDeviceToDevice);
-    }
-    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+    const auto x = buffer(p.x_elements()), w = buffer(p.w_elements()), y = buffer(p.y_elements());
+    if (p.pass == Pass::forward) return {x, w, y};
+    return p.pass == Pass::backward_data ? std::vector{y, w, x} : std::vector{y, x, w};
 }
-
-// Times plans of one problem on buffers of its own: the second-level cache is cold, medians count.
-class Stopwatch {
-  public:
-    explicit Stopwatch(const ConvolutionProblem& p)
-        : x_(bytes(p, p.x_elements())),
-          w_(bytes(p, p.w_elements())),
-          y_(bytes(p, p.y_elements())),
-          flushed_(flush_bytes()) {
-        first_ = p.pass == Pass::forward ? x_.data() : y_.data();
-        second_ = p.pass == Pass::backward_weights ? x_.data() : w_.data();
-        out_ = p.pass == Pass::forward ? y_.data() : p.pass == Pass::backward_data ? x_.data() : w_.data();
-        for (const Memory* memory : {&x_, &w_, &y_}) fill(*memory, p.type, stream_.get());
-    }
-    Stopwatch(const Stopwatch&) = delete;
-    Stopwatch& operator=(const Stopwatch&) = delete;
-
-    // Milliseconds; gives up early on a plan that takes more than three times `best`. Throws Error(device) when it
-    // does not run. The plan is part of a captured graph, as in a step, so that the host's time for the call does not
-    // count.
-    double time(const cudnn::Plan& plan, double best) {
-        const Memory workspace(plan.workspace());
-        const auto run = [&] { plan.run({first_, second_, out_}, workspace.data(), stream_.get()); };
-        run();  // loads its code, and shows whether it works
-        check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
-        const GraphExec graph = capture_graph(stream_.get(), [&] {
-            check(cudaMemsetAsync(flushed_.data(), 0, flushed_.bytes(), stream_.get()), "cudaMemsetAsync");
-            record_in_graph(begin_.get(), stream_.get());
-            {
-                const LibraryCall call;
-                run();
-            }
-            record_in_graph(end_.get(), stream_.get());
-        });
-        std::vector<double> times;
-        for (int i = 0; i < repetitions; ++i) {
-            check(cudaGraphLaunch(graph.get(), stream_.get()), "cudaGraphLaunch");
-            check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
-            times.push_back(1e3 * seconds_between(begin_.get(), end_.get()));
-            if (times.back() > 3 * best) break;
-        }
-        std::sort(times.begin(), times.end());
-        return times[times.size() / 2];
-    }
-
-    // Waits for what a plan that failed left behind. False: the error stays, nothing will work any more.
-    bool device_works() const {
-        cudaGetLastError();  // not the next call's error
-        return cudaStreamSynchronize(stream_.get()) == cudaSuccess;
-    }
-
-  private:
-    static constexpr int repetitions = 7;
-
-    static std::size_t bytes(const ConvolutionProblem& p, std::int64_t elements) {
-        return static_cast<std::size_t>(elements) * size_of(p.type);
-    }
-    static std::size_t flush_bytes() {
-        int cache = 0, device = 0;
-        check(cudaGetDevice(&device), "cudaGetDevice");
-        check(cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
-        return 2 * static_cast<std::size_t>(cache);
-    }
-
-    Memory x_, w_, y_, flushed_;
-    void *first_, *second_, *out_;
-    StreamHandle stream_ = make_stream(0);
-    Event begin_ = make_timing_event(), end_ = make_timing_event();
-};
 
 std::optional<Choice> usable(const cudnn::Finder& finder, const cudnn::EngineChoice& engine) {
     std::optional<cudnn::Plan> plan = finder.plan(engine);
@@ -198,19 +98,19 @@ std::optional<Choice> search(const cudnn::Finder& finder, const ConvolutionProbl
         engines.push_back(engine);
         names.push_back(to_string(engine));
     }
-    std::optional<Stopwatch> stopwatch;
+    std::optional<PlanTimer> timer;
     try {
-        stopwatch.emplace(problem);
+        timer.emplace(buffers_of(problem));
     } catch (const Error&) {
         cudaGetLastError();  // no memory: not the next call's error
     }
     PlanTrials trials;
-    if (stopwatch) {
+    if (timer) {
         trials.time = [&](std::size_t i, double best) -> std::optional<double> {
             const std::optional<Choice> choice = usable(finder, engines[i]);
-            return choice ? std::optional(stopwatch->time(choice->plan, best)) : std::nullopt;
+            return choice ? std::optional(timer->time(choice->plan, best)) : std::nullopt;
         };
-        trials.device_works = [&] { return stopwatch->device_works(); };
+        trials.device_works = [&] { return timer->device_works(); };
     } else {
         trials.most = 1;
         trials.time = [&](std::size_t i, double) {
@@ -224,7 +124,7 @@ std::optional<Choice> search(const cudnn::Finder& finder, const ConvolutionProbl
         cache.add_broken(key, lost.plan());
         throw;
     }
-    if (stopwatch && !found.timed.empty()) cache.add(key, found.timed);
+    if (timer && !found.timed.empty()) cache.add(key, found.timed);
     if ((found.failed > 0 || !found.best) && (!context.plans || context.plans->first_warning(convolution)))
         std::fprintf(stderr, "warning: cuDNN: %s: %s%s\n", convolution.c_str(),
                      found.failed == 0
