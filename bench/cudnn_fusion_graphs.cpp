@@ -63,7 +63,8 @@ class Builder {
         normalized = graph().virtual_pointwise(Pointwise::multiply, normalized, s.inverse_deviation);
         normalized = graph().virtual_pointwise(Pointwise::multiply, normalized, s.gamma);
         normalized = graph().virtual_pointwise(Pointwise::add, normalized, beta);
-        if (with_residual) normalized = graph().virtual_pointwise(Pointwise::add, normalized, input(this->x()));
+        if (with_residual)
+            normalized = graph().virtual_pointwise(Pointwise::add, normalized, input(this->x()));
         const Tensor masked = output(this->x());
         graph().pointwise(Pointwise::relu_backward, gradient, normalized, masked);
         for (Tensor* made : {&s.dgamma, &s.dbeta, &s.by_dy, &s.by_x, &s.rest})
@@ -176,9 +177,9 @@ Built build(const cudnn::Target& target, Kind kind, const Shape& shape, DType ty
 }
 
 std::vector<Shape> resnet34(std::int64_t n) {
-    return {{n, 64, 56, 64, 3, 1, 1, 1},    {n, 64, 56, 128, 3, 2, 1, 1},  {n, 128, 28, 128, 3, 1, 1, 1},
-            {n, 64, 56, 128, 1, 2, 0, 0},   {n, 128, 28, 256, 3, 2, 1, 1}, {n, 256, 14, 256, 3, 1, 1, 1},
-            {n, 128, 28, 256, 1, 2, 0, 0},  {n, 256, 14, 512, 3, 2, 1, 1}, {n, 512, 7, 512, 3, 1, 1, 1},
+    return {{n, 64, 56, 64, 3, 1, 1, 1},   {n, 64, 56, 128, 3, 2, 1, 1},  {n, 128, 28, 128, 3, 1, 1, 1},
+            {n, 64, 56, 128, 1, 2, 0, 0},  {n, 128, 28, 256, 3, 2, 1, 1}, {n, 256, 14, 256, 3, 1, 1, 1},
+            {n, 128, 28, 256, 1, 2, 0, 0}, {n, 256, 14, 512, 3, 2, 1, 1}, {n, 512, 7, 512, 3, 1, 1, 1},
             {n, 256, 14, 512, 1, 2, 0, 0}};
 }
 

@@ -41,12 +41,14 @@ std::vector<Case> cases() {
         for (const DType type : {DType::bf16, DType::f16})
             for (const Kind kind : {Kind::forward, Kind::weight_gradient}) {
                 all.push_back({kind, stem(n), type});
-                all.push_back({.kind = kind, .shape = stem_space_to_depth(n), .type = type, .space_to_depth = true});
+                all.push_back(
+                    {.kind = kind, .shape = stem_space_to_depth(n), .type = type, .space_to_depth = true});
             }
         for (const Shape& shape : resnet34(n)) {
-            for (const Kind kind : {Kind::forward, Kind::forward_sums, Kind::norm_forward_sums, Kind::data_gradient,
-                                    Kind::data_gradient_norm, Kind::data_gradient_add_norm, Kind::weight_gradient,
-                                    Kind::norm_weight_gradient})
+            for (const Kind kind :
+                 {Kind::forward, Kind::forward_sums, Kind::norm_forward_sums, Kind::data_gradient,
+                  Kind::data_gradient_norm, Kind::data_gradient_add_norm, Kind::weight_gradient,
+                  Kind::norm_weight_gradient})
                 all.push_back({kind, shape, DType::f16});
             all.push_back({Kind::forward, shape, DType::bf16});
             // Hopper's engine among those that are compiled at run time.
@@ -110,8 +112,8 @@ Offered offered(const cudnn::Finder& finder, const Case& c, bool with_compiled) 
 std::vector<cuda::PlanTimer::Buffer> buffers_of(const Built& built) {
     std::vector<cuda::PlanTimer::Buffer> buffers;
     for (const cudnn::Tensor& t : built.tensors)
-        buffers.push_back({t.type, size_of(t.type) * static_cast<std::size_t>(t.dims.n * t.dims.c * t.dims.h *
-                                                                             t.dims.w)});
+        buffers.push_back(
+            {t.type, size_of(t.type) * static_cast<std::size_t>(t.dims.n * t.dims.c * t.dims.h * t.dims.w)});
     return buffers;
 }
 
@@ -173,8 +175,8 @@ void measure(const cudnn::Target& target, const Case& c, double bytes_per_second
     line["microseconds"] = fastest;
     line["equal_bits"] = equal_bits(timer, *finder.plan(*cudnn::engine_choice(name)), built.outputs);
     if (c.kind == plain(c.kind)) plain_times[key(c.kind, c.shape, c.type)] = fastest;
-    const auto alone = plain_times.find(
-        key(plain(c.kind), c.space_to_depth ? stem(c.shape.n) : c.shape, c.type));
+    const auto alone =
+        plain_times.find(key(plain(c.kind), c.space_to_depth ? stem(c.shape.n) : c.shape, c.type));
     if (alone != plain_times.end())
         line["plain_microseconds"] =
             alone->second + 1e6 * bytes_beside(c.kind, c.shape, c.type) / bytes_per_second;
@@ -232,8 +234,8 @@ int main_of(int count, char** words) {
         char* end = nullptr;
         if (word == "--list") {
             only_list = true;
-        } else if (word == "--seconds" && i + 1 < count && (seconds = std::strtod(words[++i], &end), *end == 0) &&
-                   seconds > 0) {
+        } else if (word == "--seconds" && i + 1 < count &&
+                   (seconds = std::strtod(words[++i], &end), *end == 0) && seconds > 0) {
         } else {
             throw Error(ErrorKind::usage, "bad option", "bench_fusions", "it knows no " + std::string(word),
                         "use --list, or --seconds and a number above 0");

@@ -141,8 +141,7 @@ template <typename T>
 void batch_norm_pair(T* y, const NormOperands<T>& a, const NormOperands<T>& b, const BatchNormShape& shape,
                      void* workspace, cudaStream_t stream) {
     with_vector<T>(shape.channels, [&]<int V>() {
-        run_passes(pair_names, forward_pass<T, V, true>(y, a, b, shape, workspace), shape,
-                   stream);
+        run_passes(pair_names, forward_pass<T, V, true>(y, a, b, shape, workspace), shape, stream);
     });
 }
 

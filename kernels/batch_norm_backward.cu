@@ -80,8 +80,8 @@ void batch_norm_pair_backward(const NormGradient<T>& a, const NormGradient<T>& b
                               const T* y, const BatchNormShape& shape, void* workspace, cudaStream_t stream) {
     with_vector<T>(shape.channels, [&]<int V>() {
         run_passes(pair_names,
-                   backward_pass<T, V, Sum<T, true, false>, 2>({dy, dy2, y}, {a, b}, shape, workspace),
-                   shape, stream);
+                   backward_pass<T, V, Sum<T, true, false>, 2>({dy, dy2, y}, {a, b}, shape, workspace), shape,
+                   stream);
     });
 }
 

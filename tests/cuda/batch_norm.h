@@ -74,7 +74,9 @@ inline void expect_same_bits_however_launched(const OpDesc& desc, const std::vec
     for (const int most : {1, 0}) {
         emulated::limit_resident_blocks(most);
         const Machine machine = machine_of(true, 2);
-        const auto together = [&] { return machine.device->runtime_calls().of["cudaLaunchCooperativeKernel"]; };
+        const auto together = [&] {
+            return machine.device->runtime_calls().of["cudaLaunchCooperativeKernel"];
+        };
         const std::uint64_t before = together();
         expect_same(run_op(desc, inputs, machine), expected);
         EXPECT_EQ(together() > before, most > 0 && can_be_one_grid(desc.kind)) << most;

@@ -42,8 +42,8 @@ TEST_F(PlanCacheTest, keeps_what_was_timed_in_its_order) {
 TEST_F(PlanCacheTest, a_damaged_file_is_an_empty_cache_and_is_written_anew) {
     const PlanCache cache(path());
     for (const char* damaged :
-         {"", "{", "[]", "{\"version\": 2, \"plans\": 3}",
-          "{\"version\": 2, \"plans\": {\"a\": 7}}", "{\"version\": 2, \"searches\": 3}", "\xff\xfe"}) {
+         {"", "{", "[]", "{\"version\": 2, \"plans\": 3}", "{\"version\": 2, \"plans\": {\"a\": 7}}",
+          "{\"version\": 2, \"searches\": 3}", "\xff\xfe"}) {
         write(damaged);
         EXPECT_EQ(cache.find("a"), std::nullopt) << damaged;
         cache.add("a", {{"engine 1:", 1}});

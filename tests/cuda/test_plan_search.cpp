@@ -39,10 +39,11 @@ TEST(PlanSearch, keeps_the_order_of_cudnn_but_lets_other_engines_have_a_turn) {
 TEST(PlanSearch, takes_the_fastest_of_the_first_ten_that_run) {
     const auto plans = plans_of({{1, 6}, {2, 6}, {3, 30}});
     std::vector<std::size_t> tried;
-    const PlanSearch search = search_plans("a convolution", plans, trials([&](std::size_t i, double) {
-        tried.push_back(i);
-        return i == 3 ? std::nullopt : std::optional(i == 7 ? 1.0 : 5.0 - 0.01 * static_cast<double>(i));
-    }));
+    const PlanSearch search = search_plans(
+        "a convolution", plans, trials([&](std::size_t i, double) {
+            tried.push_back(i);
+            return i == 3 ? std::nullopt : std::optional(i == 7 ? 1.0 : 5.0 - 0.01 * static_cast<double>(i));
+        }));
     EXPECT_EQ(search.best, 7u);
     EXPECT_EQ(search.timed.size(), 10u);
     EXPECT_EQ(tried.size(), 11u) << "one could not be made";
@@ -59,13 +60,13 @@ TEST(PlanSearch, begins_no_further_plan_when_its_time_is_over) {
 }
 
 TEST(PlanSearch, a_plan_that_is_refused_gives_way_to_the_next) {
-    const PlanSearch search = search_plans("a convolution", plans_of({{1, 1}, {2, 1}, {3, 1}}),
-                                           trials([](std::size_t i, double) -> std::optional<double> {
-                                               if (i < 2)
-                                                   throw Error(ErrorKind::device, "cuDNN failed", "execute",
-                                                               "NOT_SUPPORTED");
-                                               return 1.0;
-                                           }));
+    const PlanSearch search =
+        search_plans("a convolution", plans_of({{1, 1}, {2, 1}, {3, 1}}),
+                     trials([](std::size_t i, double) -> std::optional<double> {
+                         if (i < 2)
+                             throw Error(ErrorKind::device, "cuDNN failed", "execute", "NOT_SUPPORTED");
+                         return 1.0;
+                     }));
     EXPECT_EQ(search.best, 2u);
     EXPECT_EQ(search.failed, 2u);
     EXPECT_NE(search.first_failure.find("engine 1: 2=0"), std::string::npos) << search.first_failure;
@@ -80,19 +81,21 @@ TEST(PlanSearch, a_plan_that_breaks_the_device_ends_the_search_and_is_named) {
     int begun = 0;
     const PlanTrials on_device{.time = [&](std::size_t i, double) -> std::optional<double> {
                                    ++begun;
-                                   check(launch_grid({1, 1, 0, false, "plan"},
-                                                     [i] {
-                                                         if (i == 1) throw std::runtime_error("illegal address");
-                                                     },
-                                                     stream),
+                                   check(launch_grid(
+                                             {1, 1, 0, false, "plan"},
+                                             [i] {
+                                                 if (i == 1) throw std::runtime_error("illegal address");
+                                             },
+                                             stream),
                                          "plan");
                                    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
                                    return 1.0;
                                },
-                               .device_works = [&] {
-                                   cudaGetLastError();
-                                   return cudaStreamSynchronize(stream) == cudaSuccess;
-                               }};
+                               .device_works =
+                                   [&] {
+                                       cudaGetLastError();
+                                       return cudaStreamSynchronize(stream) == cudaSuccess;
+                                   }};
     const auto plans = plans_of({{7, 1}, {8, 1}, {9, 1}});
     try {
         search_plans("forward bf16", plans, on_device);

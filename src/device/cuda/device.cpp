@@ -61,7 +61,8 @@ class Capture {
 
     GraphExec run() {
         // Without the flag every branch would run at the priority of the stream that the graph is launched into.
-        return capture_graph(main_, [&] { issue(); }, cudaGraphInstantiateFlagUseNodePriority);
+        return capture_graph(
+            main_, [&] { issue(); }, cudaGraphInstantiateFlagUseNodePriority);
     }
 
   private:

@@ -377,9 +377,9 @@ int resident_blocks(unsigned threads, std::size_t dynamic_shared) {
     constexpr unsigned most_threads = 2048, most_blocks = 32;
     constexpr std::size_t shared = std::size_t{228} << 10,
                           reserved = 1024;  // bytes, of all and for each block
-    return static_cast<int>(
-        std::min<std::size_t>({most_threads / std::max(threads, 1u), most_blocks,
-                               shared / (dynamic_shared + reserved), static_cast<std::size_t>(resident_limit.load())}));
+    return static_cast<int>(std::min<std::size_t>({most_threads / std::max(threads, 1u), most_blocks,
+                                                   shared / (dynamic_shared + reserved),
+                                                   static_cast<std::size_t>(resident_limit.load())}));
 }
 
 Launch check_launch(const Grid& g) {

@@ -126,12 +126,12 @@ std::optional<Choice> search(const cudnn::Finder& finder, const ConvolutionProbl
     }
     if (timer && !found.timed.empty()) cache.add(key, found.timed);
     if ((found.failed > 0 || !found.best) && (!context.plans || context.plans->first_warning(convolution)))
-        std::fprintf(stderr, "warning: cuDNN: %s: %s%s\n", convolution.c_str(),
-                     found.failed == 0
-                         ? "it has no plan"
-                         : fmt::format("{} of its plans did not run ({})", found.failed, found.first_failure)
-                               .c_str(),
-                     found.best ? "; another takes its place" : "; our own kernel takes its place, which is slow");
+        std::fprintf(
+            stderr, "warning: cuDNN: %s: %s%s\n", convolution.c_str(),
+            found.failed == 0
+                ? "it has no plan"
+                : fmt::format("{} of its plans did not run ({})", found.failed, found.first_failure).c_str(),
+            found.best ? "; another takes its place" : "; our own kernel takes its place, which is slow");
     return found.best ? usable(finder, engines[*found.best]) : std::nullopt;
 }
 

@@ -51,7 +51,7 @@ class Graph {
     // What batch norm's gradient needs of x and dy: dgamma, dbeta, and factors with which
     // dx = by_dy dy + by_x x + rest. All but x and dy are [1,c,1,1] f32.
     struct NormSums {
-        Tensor mean, inverse_deviation, gamma;              // given
+        Tensor mean, inverse_deviation, gamma;    // given
         Tensor dgamma, dbeta, by_dy, by_x, rest;  // made
     };
     void norm_backward_sums(const Tensor& x, const Tensor& dy, const NormSums& sums);

@@ -23,8 +23,8 @@ struct Context {
     // at the same time could each hold multiprocessors that the other waits for. Results do not depend on it.
     std::size_t one_grid_bytes = std::size_t{30} << 20;
     bool weight_gradient_branch = true;
-    bool early_start = false;           // kernels stand ready before the ones ahead of them end (kernels/cuda.h)
-    bool tf32 = false;                  // f32 products may round their inputs to TF32
+    bool early_start = false;  // kernels stand ready before the ones ahead of them end (kernels/cuda.h)
+    bool tf32 = false;         // f32 products may round their inputs to TF32
     std::shared_ptr<PlanBook> plans{};  // may be null
 };
 

@@ -23,7 +23,7 @@ struct PlanTrials {
 };
 
 struct PlanSearch {
-    std::vector<TimedPlan> timed;    // those that ran, in the order of the trials
+    std::vector<TimedPlan> timed;     // those that ran, in the order of the trials
     std::optional<std::size_t> best;  // of the plans
     std::size_t failed = 0;           // were made but did not run
     std::string first_failure;        // "engine 62: 2=4: why"
