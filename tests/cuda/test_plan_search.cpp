@@ -50,13 +50,19 @@ TEST(PlanSearch, takes_the_fastest_of_the_first_ten_that_run) {
     EXPECT_EQ(search.failed, 0u);
 }
 
-TEST(PlanSearch, begins_no_further_plan_when_its_time_is_over) {
-    PlanTrials slow = trials([](std::size_t, double) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        return 1.0;
+TEST(PlanSearch, begins_no_further_plan_when_its_time_is_over_and_one_has_run) {
+    int begun = 0;
+    PlanTrials slow = trials([&](std::size_t i, double) -> std::optional<double> {
+        ++begun;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return i == 0 ? std::nullopt : std::optional(1.0);
     });
-    slow.seconds = 0.03;
-    EXPECT_EQ(search_plans("a convolution", plans_of({{1, 5}, {2, 5}}), slow).timed.size(), 2u);
+    const auto plans = plans_of({{1, 5}, {2, 5}});
+    slow.seconds = 0;
+    EXPECT_EQ(search_plans("a convolution", plans, slow).best, 1u);
+    EXPECT_EQ(begun, 2);
+    slow.seconds = 3600;
+    EXPECT_EQ(search_plans("a convolution", plans, slow).timed.size(), 9u);
 }
 
 TEST(PlanSearch, a_plan_that_is_refused_gives_way_to_the_next) {
