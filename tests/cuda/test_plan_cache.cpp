@@ -125,6 +125,13 @@ TEST(PlanBook, says_in_one_line_which_plans_are_lost) {
     EXPECT_EQ(elsewhere.complaint().find('\n'), std::string::npos);
 }
 
+TEST(PlanBook, warns_of_a_convolution_once) {
+    PlanBook book;
+    EXPECT_TRUE(book.first_warning("conv a"));
+    EXPECT_TRUE(book.first_warning("conv b"));
+    EXPECT_FALSE(book.first_warning("conv a"));
+}
+
 TEST(PlanBook, a_damaged_record_prefers_nothing) {
     for (const char* record : {"", "{", "[]", "{}", "{\"machine\": 1, \"plans\": {\"a\": 7}}", "\xff"}) {
         PlanBook book;
