@@ -3,7 +3,6 @@
 set(ONECYCLE_CUDA AUTO CACHE STRING "Build for NVIDIA GPUs: AUTO (where the toolkit is), ON (stop without), OFF")
 set(ONECYCLE_CUDA_ARCHITECTURES "" CACHE STRING
     "GPUs to build for, as in CMAKE_CUDA_ARCHITECTURES; empty: those of this machine, or PTX and Hopper where none is")
-option(ONECYCLE_EARLY_START "Kernels stand ready while the one before runs (kernels/cuda.h); not yet run on a GPU" OFF)
 
 # Sets ONECYCLE_CUDA_MISSING; empty: CUDA can be built. ONECYCLE_CUDA_TOOLKIT: a toolkit is there.
 macro(onecycle_look_for_cuda)
@@ -21,8 +20,8 @@ macro(onecycle_look_for_cuda)
             set(ONECYCLE_CUDA_TOOLKIT TRUE)
             find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # cudnn9-dev
             find_path(CUBLAS_INCLUDE_DIR cublas_v2.h HINTS ${CUDAToolkit_INCLUDE_DIRS})     # libcublas-dev
-            if(CUDAToolkit_VERSION VERSION_LESS 12.0)  # C++20
-                set(ONECYCLE_CUDA_MISSING "nvcc ${CUDAToolkit_VERSION} is too old, 12.0 is needed")
+            if(CUDAToolkit_VERSION VERSION_LESS 12.1)  # kernels with more than 4 KB of arguments
+                set(ONECYCLE_CUDA_MISSING "nvcc ${CUDAToolkit_VERSION} is too old, 12.1 is needed")
             elseif(NOT CUDNN_INCLUDE_DIR)
                 set(ONECYCLE_CUDA_MISSING "the headers of cuDNN 9 (cudnn_backend.h) were not found")
             elseif(NOT CUBLAS_INCLUDE_DIR)

@@ -118,7 +118,7 @@ void batch_norm(T* y, const NormOperands<T>& norm, const T* residual, bool relu,
         auto pass = forward_pass<T, V, false>(y, norm, norm, shape, workspace);
         pass.residual = residual;
         pass.relu = relu;
-        run_passes(single_names, pass, shape.one_grid_blocks, stream);
+        run_passes(single_names, pass, shape, stream);
     });
 }
 
@@ -141,8 +141,7 @@ template <typename T>
 void batch_norm_pair(T* y, const NormOperands<T>& a, const NormOperands<T>& b, const BatchNormShape& shape,
                      void* workspace, cudaStream_t stream) {
     with_vector<T>(shape.channels, [&]<int V>() {
-        run_passes(pair_names, forward_pass<T, V, true>(y, a, b, shape, workspace), shape.one_grid_blocks,
-                   stream);
+        run_passes(pair_names, forward_pass<T, V, true>(y, a, b, shape, workspace), shape, stream);
     });
 }
 

@@ -10,10 +10,12 @@ namespace onecycle::ONECYCLE_CUDA {
 struct BatchNormShape {
     std::int64_t rows, channels;
     double epsilon;
-    // 0: a kernel for each pass. Else all passes in one cooperative grid of at most so many blocks, at most 2 a
-    // multiprocessor: right when what both passes read fits in L2. Two such grids must never run at the same
+    // 0: a kernel for each pass. Else all passes in one cooperative grid of as many blocks as so many multiprocessors
+    // hold at once: right when what both passes read fits in L2. Two such grids must never run at the same
     // time (branches of a graph): each could hold multiprocessors that the other waits for.
-    int one_grid_blocks = 0;
+    int one_grid_multiprocessors = 0;
+    bool early_start =
+        false;  // kernels of later passes stand ready before the earlier ones end (kernels/cuda.h)
 };
 
 // One batch norm's operands, forward.

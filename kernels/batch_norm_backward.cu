@@ -60,7 +60,7 @@ void batch_norm_backward(const NormGradient<T>& norm, const T* dy, const T* dy2,
         auto pass =
             backward_pass<T, V, Sum<T, false, false>, 1>({dy, dy2, nullptr}, {norm}, shape, workspace);
         pass.relu = relu;
-        run_passes(single_names, pass, shape.one_grid_blocks, stream);
+        run_passes(single_names, pass, shape, stream);
     });
 }
 
@@ -71,7 +71,7 @@ void batch_norm_residual_backward(const NormGradient<T>& norm, T* dresidual, con
     with_vector<T>(shape.channels, [&]<int V>() {
         auto pass = backward_pass<T, V, Sum<T, true, true>, 1>({dy, dy2, y}, {norm}, shape, workspace);
         pass.g_out = dresidual;
-        run_passes(residual_names, pass, shape.one_grid_blocks, stream);
+        run_passes(residual_names, pass, shape, stream);
     });
 }
 
@@ -80,8 +80,8 @@ void batch_norm_pair_backward(const NormGradient<T>& a, const NormGradient<T>& b
                               const T* y, const BatchNormShape& shape, void* workspace, cudaStream_t stream) {
     with_vector<T>(shape.channels, [&]<int V>() {
         run_passes(pair_names,
-                   backward_pass<T, V, Sum<T, true, false>, 2>({dy, dy2, y}, {a, b}, shape, workspace),
-                   shape.one_grid_blocks, stream);
+                   backward_pass<T, V, Sum<T, true, false>, 2>({dy, dy2, y}, {a, b}, shape, workspace), shape,
+                   stream);
     });
 }
 

@@ -11,7 +11,8 @@ namespace onecycle::ONECYCLE_CUDA {
 // a second pass by tiles that applies the result. A `Pass` has these three as members, and names its base `First`
 // that has the first two. They run as three kernels,
 // or, where what both passes read fits in L2, as one whose blocks meet in between: two launches less, the same
-// bits. 2 blocks a multiprocessor always fit, by __launch_bounds__; a grid that meets must not be larger.
+// bits. A grid that meets must fit at once. The GPU is asked how many blocks do: tools and modes that keep registers,
+// shared memory or multiprocessors for themselves leave less room than __launch_bounds__ promise.
 // `reduce_blocks`, `apply_blocks`: how many shall fit in the kernels of one pass, 4 or 2, so that the 528 tiles of a
 // large tensor are one or two whole waves.
 template <typename Pass>
@@ -64,28 +65,32 @@ struct PassNames {
 
 // The first two kernels.
 template <typename First>
-void run_reduction(const PassNames& names, const First& first, cudaStream_t stream) {
+void run_reduction(const PassNames& names, const First& first, bool early_start, cudaStream_t stream) {
     const auto finish_blocks = divide_up(first.finish_channels(), tile_threads / warp_lanes);
     launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
     LaunchShape finish = tile_grid(static_cast<int>(finish_blocks));
-    finish.early = true;
+    finish.early = early_start;
     launch(names.finish, finish_kernel<First>, finish, stream, first);
 }
 
 template <typename Pass>
-void run_three_kernels(const PassNames& names, const Pass& pass, cudaStream_t stream) {
-    run_reduction<typename Pass::First>(names, pass, stream);
+void run_three_kernels(const PassNames& names, const Pass& pass, bool early_start, cudaStream_t stream) {
+    run_reduction<typename Pass::First>(names, pass, early_start, stream);
     LaunchShape apply = tile_grid(pass.apply_tiles());
-    apply.early = true;
+    apply.early = early_start;
     launch(names.apply, apply_kernel<Pass>, apply, stream, pass);
 }
 
-// `one_grid_blocks` 0: three kernels; else one, of at most so many blocks.
+// One kernel where the shape says so and a block of it fits a multiprocessor, else three.
 template <typename Pass>
-void run_passes(const PassNames& names, const Pass& pass, int one_grid_blocks, cudaStream_t stream) {
-    if (one_grid_blocks == 0) return run_three_kernels(names, pass, stream);
+void run_passes(const PassNames& names, const Pass& pass, const BatchNormShape& norm, cudaStream_t stream) {
+    int fitting = 0;  // blocks
+    if (norm.one_grid_multiprocessors > 0)
+        fitting = norm.one_grid_multiprocessors *
+                  resident_blocks(names.one_grid, one_grid_kernel<Pass>, tile_threads);
+    if (fitting == 0) return run_three_kernels(names, pass, norm.early_start, stream);
     const int tiles = pass.reduce_tiles() > pass.apply_tiles() ? pass.reduce_tiles() : pass.apply_tiles();
-    LaunchShape shape = tile_grid(tiles < one_grid_blocks ? tiles : one_grid_blocks);
+    LaunchShape shape = tile_grid(tiles < fitting ? tiles : fitting);
     shape.cooperative = true;
     launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
 }

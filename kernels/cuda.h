@@ -85,14 +85,14 @@ __device__ T block_sum(T value) {
 
 // Programmatic dependent launch, from compute capability 9.0 on: the blocks of a kernel may stand ready while the
 // kernel before it in the stream, also ours, still runs. That one calls let_next_start(); this one touches no memory
-// of the device before wait_for_previous(). Only with the CMake option ONECYCLE_EARLY_START: not yet run on a GPU.
+// of the device before wait_for_previous(). Both do nothing in a launch that does not ask for it (LaunchShape).
 __device__ __forceinline__ void let_next_start() {
-#if defined(ONECYCLE_EARLY_START) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
     cudaTriggerProgrammaticLaunchCompletion();
 #endif
 }
 __device__ __forceinline__ void wait_for_previous() {
-#if defined(ONECYCLE_EARLY_START) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
     cudaGridDependencySynchronize();
 #endif
 }
@@ -101,7 +101,7 @@ struct LaunchShape {
     dim3 grid, block;
     std::size_t shared = 0;    // bytes of ONECYCLE_DYNAMIC_SHARED
     bool cooperative = false;  // the kernel calls sync_grid()
-    bool early = false;        // the kernel begins with wait_for_previous()
+    bool early = false;        // starts early: the kernel begins with wait_for_previous()
 };
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
@@ -127,16 +127,21 @@ struct ProfilerRange {
 #if !defined(ONECYCLE_EMULATED)
 // Whether the code of this kernel on this GPU has wait_for_previous(): PTX of an older architecture does not.
 inline bool starts_early(const void* kernel, const char* name) {
-#if defined(ONECYCLE_EARLY_START)
     cudaFuncAttributes attributes{};
     check(cudaFuncGetAttributes(&attributes, kernel), name);
     return attributes.ptxVersion >= 90;
-#else
-    static_cast<void>(kernel), static_cast<void>(name);
-    return false;
-#endif
 }
 #endif
+
+// How many blocks of so many threads a multiprocessor holds of a kernel at once; 0: it cannot run one. Without
+// ONECYCLE_DYNAMIC_SHARED.
+template <typename... Parameters>
+int resident_blocks(const char* name, void (*kernel)(Parameters...), int threads) {
+    int blocks = 0;
+    count_call("cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0), name);
+    return blocks;
+}
 
 // Puts a kernel on a stream. `name` stands in messages, profiles and NVTX ranges. Arguments are copied.
 template <typename... Parameters, typename... Arguments>

@@ -62,7 +62,10 @@ __device__ __forceinline__ void store_quad(T* to, const Quad<T>& value, int vali
         *reinterpret_cast<Quad<T>*>(to) = value;
         return;
     }
-    for (int k = 0; k < valid; ++k) to[k] = value.v[k];
+    // A loop of `valid` rounds would take its elements by a number that varies, which registers cannot.
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+        if (k < valid) to[k] = value.v[k];
 }
 
 // Part of the flat buffers: `at` is its first element. Four can be loaded when `valid` is above 0: that many are

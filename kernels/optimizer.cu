@@ -115,6 +115,7 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
         const Quad<float> g = load_gradient(segment, gradients, half_gradients, quad.at);
         Quad<float> w = load_quad(parameters + quad.at), m = load_quad(moment1 + quad.at), v{};
         if constexpr (rule == Rule::adam) v = load_quad(moment2 + quad.at);
+#pragma unroll
         for (int k = 0; k < 4; ++k) update_element<rule>(s, p, g.v[k], w.v[k], m.v[k], v.v[k]);
         store_quad(parameters + quad.at, w, quad.valid);
         store_quad(moment1 + quad.at, m, quad.valid);
@@ -122,14 +123,17 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
         Quad<float> a{};
         if (average) {
             a = load_quad(average + quad.at);
+#pragma unroll
             for (int k = 0; k < 4; ++k) a.v[k] += s.average_rest * (w.v[k] - a.v[k]);
             store_quad(average + quad.at, a, quad.valid);
         }
         if (!segment.half) continue;
         Quad<Half> copy;
+#pragma unroll
         for (int k = 0; k < 4; ++k) copy.v[k] = from_float<Half>(w.v[k]);
         store_quad(half_parameters + quad.at, copy, quad.valid);
         if (!average) continue;
+#pragma unroll
         for (int k = 0; k < 4; ++k) copy.v[k] = from_float<Half>(a.v[k]);
         store_quad(half_average + quad.at, copy, quad.valid);
     }

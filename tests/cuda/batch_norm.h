@@ -56,6 +56,11 @@ inline void expect_same(const Outcome& a, const Outcome& b) {
         EXPECT_EQ(a.outputs[i], b.outputs[i]) << "output " << i;
 }
 
+// The stem's pool runs three kernels always.
+inline bool can_be_one_grid(OpKind kind) {
+    return kind != OpKind::batch_norm_max_pool && kind != OpKind::batch_norm_max_pool_backward;
+}
+
 // Bits depend neither on the order of blocks, nor on how many run, nor on how the passes are launched.
 inline void expect_same_bits_however_launched(const OpDesc& desc, const std::vector<Values>& inputs) {
     const Outcome expected = run_op(desc, inputs, machine_of(false));
@@ -64,6 +69,19 @@ inline void expect_same_bits_however_launched(const OpDesc& desc, const std::vec
     expect_same(run_op(desc, inputs, machine_of(true, 1)), expected);
     expect_same(run_op(desc, inputs, machine_of(true, 5)), expected);
     emulated::set_schedule_seed(1);
+    if (on_gpu()) return;
+    // Where a grid that meets has little room it is smaller; where it has none there are three kernels.
+    for (const int most : {1, 0}) {
+        emulated::limit_resident_blocks(most);
+        const Machine machine = machine_of(true, 2);
+        const auto together = [&] {
+            return machine.device->runtime_calls().of["cudaLaunchCooperativeKernel"];
+        };
+        const std::uint64_t before = together();
+        expect_same(run_op(desc, inputs, machine), expected);
+        EXPECT_EQ(together() > before, most > 0 && can_be_one_grid(desc.kind)) << most;
+    }
+    emulated::limit_resident_blocks(emulated::no_limit_of_blocks);
 }
 
 // --- PyTorch's numbers (tests/reference/generate_layers.py) ---

@@ -12,21 +12,12 @@
 
 #include "onecycle/error.h"
 #include "ops/cuda/cudnn.h"
+#include "ops/h200_device_text.h"
 #include "ops/resnet_convolutions.h"
 
 namespace onecycle::testing {
 
 namespace {
-
-// Stands for an H200 in cuDNN's own words.
-constexpr const char* h200 =
-    R"({"maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536,)"
-    R"("multiProcessorCount":132,"warpSize":32,"maxSharedMemoryPerBlock":49152,)"
-    R"("maxSharedMemoryPerBlockOptin":232448,"reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536,)"
-    R"("maxCtasPerSM":32,"maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,"pciDeviceId":0,"isTccDriver":0,)"
-    R"("supportCoopLaunch":1,"smClockRateKHz":1980000,"memClockRateKHz":3201000,"l2CacheSize":62914560,)"
-    R"("deviceName":"NVIDIA H200","totalGlobalMem":150000000000,"deviceVer":900,"driverVer":13000,)"
-    R"("cudaDeviceId":0,"runtimeVer":13000,"isIntegrated":0})";
 
 struct Precision {
     const char* name;
@@ -106,7 +97,7 @@ TEST(CudnnPlans, every_convolution_of_the_networks_has_a_deterministic_plan_unde
     } catch (const Error& error) {
         GTEST_SKIP() << error.what();
     }
-    const cudnn::Target target(*library, h200);
+    const cudnn::Target target(*library, h200_device_text);
     std::ostringstream table;
     table << "# cuDNN " << library->version()
           << " for an H200 described by text: deterministic plans that finalise with at most "
@@ -126,6 +117,40 @@ TEST(CudnnPlans, every_convolution_of_the_networks_has_a_deterministic_plan_unde
     if (const char* to = std::getenv("ONECYCLE_WRITE_CUDNN_PLANS")) std::ofstream(to) << table.str();
 }
 
+// Engines come with knobs: tiles, clusters, splits. Without them all candidates of an engine are one.
+TEST(CudnnPlans, an_engine_is_offered_with_many_settings_of_its_knobs) {
+    std::optional<cudnn::Library> library;
+    try {
+        library.emplace();
+    } catch (const Error& error) {
+        GTEST_SKIP() << error.what();
+    }
+    const cudnn::Target target(*library, h200_device_text);
+    for (const Pass pass : {Pass::forward, Pass::backward_data, Pass::backward_weights}) {
+        const ConvolutionProblem problem{.pass = pass,
+                                         .type = DType::bf16,
+                                         .output_type = DType::bf16,
+                                         .n = 256,
+                                         .h = 56,
+                                         .w = 56,
+                                         .c = 64,
+                                         .o = 64,
+                                         .kernel = 3,
+                                         .padding = 1};
+        const auto candidates = cudnn::Finder(target, problem).candidates();
+        EXPECT_GE(candidates.size(), 20u) << to_string(problem);
+        std::map<std::int64_t, int> of_engine;
+        bool knobs = false;
+        for (const cudnn::Candidate& candidate : candidates) {
+            ++of_engine[candidate.choice.engine];
+            knobs = knobs || !candidate.choice.knobs.empty();
+        }
+        EXPECT_TRUE(knobs) << to_string(problem);
+        EXPECT_GT(std::ranges::max_element(of_engine, {}, [](const auto& e) { return e.second; })->second, 5)
+            << to_string(problem);
+    }
+}
+
 // As of cuBLAS: a sum that is rounded to 16 bits on its way is not what the documents promise.
 TEST(CudnnPlans, that_add_16_bit_products_up_in_16_bits_are_not_used) {
     std::optional<cudnn::Library> library;
@@ -134,7 +159,7 @@ TEST(CudnnPlans, that_add_16_bit_products_up_in_16_bits_are_not_used) {
     } catch (const Error& error) {
         GTEST_SKIP() << error.what();
     }
-    const cudnn::Target target(*library, h200);
+    const cudnn::Target target(*library, h200_device_text);
     for (const DType type : {DType::bf16, DType::f16}) {
         const ConvolutionProblem problem{.pass = Pass::backward_weights,
                                          .type = type,

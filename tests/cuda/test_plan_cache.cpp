@@ -42,11 +42,25 @@ TEST_F(PlanCacheTest, keeps_what_was_timed_in_its_order) {
 TEST_F(PlanCacheTest, a_damaged_file_is_an_empty_cache_and_is_written_anew) {
     const PlanCache cache(path());
     for (const char* damaged :
-         {"", "{", "[]", "{\"plans\": 3}", "{\"plans\": {\"a\": 7}}", "{\"searches\": 3}", "\xff\xfe"}) {
+         {"", "{", "[]", "{\"version\": 2, \"plans\": 3}", "{\"version\": 2, \"plans\": {\"a\": 7}}",
+          "{\"version\": 2, \"searches\": 3}", "\xff\xfe"}) {
         write(damaged);
         EXPECT_EQ(cache.find("a"), std::nullopt) << damaged;
         cache.add("a", {{"engine 1:", 1}});
         EXPECT_EQ(cache.find("a"), "engine 1:") << damaged;
+    }
+}
+
+TEST_F(PlanCacheTest, what_another_version_wrote_is_searched_for_again) {
+    const PlanCache cache(path());
+    for (const char* other : {R"({"plans": {"a": "engine 62:"}, "searches": {}})",
+                              R"({"version": 1, "plans": {"a": "engine 62:"}, "searches": {}})",
+                              R"({"version": "2", "plans": {"a": "engine 62:"}, "searches": {}})"}) {
+        write(other);
+        EXPECT_EQ(cache.find("a"), std::nullopt) << other;
+        cache.add("b", {{"engine 1:", 1}});
+        EXPECT_EQ(cache.find("a"), std::nullopt) << other;
+        EXPECT_EQ(cache.find("b"), "engine 1:") << other;
     }
 }
 
@@ -109,6 +123,13 @@ TEST(PlanBook, says_in_one_line_which_plans_are_lost) {
     EXPECT_NE(elsewhere.complaint().find("planned for H200, cuDNN 9.19.0, here is A100"), std::string::npos)
         << elsewhere.complaint();
     EXPECT_EQ(elsewhere.complaint().find('\n'), std::string::npos);
+}
+
+TEST(PlanBook, warns_of_a_convolution_once) {
+    PlanBook book;
+    EXPECT_TRUE(book.first_warning("conv a"));
+    EXPECT_TRUE(book.first_warning("conv b"));
+    EXPECT_FALSE(book.first_warning("conv a"));
 }
 
 TEST(PlanBook, a_damaged_record_prefers_nothing) {

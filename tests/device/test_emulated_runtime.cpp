@@ -251,6 +251,28 @@ TEST_F(EmulatedRuntime, a_bad_launch_is_refused_at_once_and_does_not_stick) {
     EXPECT_EQ(value_on_device(), 0);
 }
 
+TEST_F(EmulatedRuntime, a_cooperative_grid_must_fit_in_the_room_that_is_left) {
+    const auto fitting = [] {
+        int blocks = -1;
+        EXPECT_EQ(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, cooperative_kernel, 256, 0),
+                  cudaSuccess);
+        return blocks;
+    };
+    EXPECT_EQ(fitting(), 8);
+    limit_resident_blocks(1);
+    EXPECT_EQ(fitting(), 1);
+    const unsigned most = emulated_multiprocessors;
+    EXPECT_EQ(launch_grid({{most}, {256}, 0, true}, cooperative_kernel, a), cudaSuccess);
+    EXPECT_EQ(launch_grid({{most + 1}, {256}, 0, true}, cooperative_kernel, a),
+              cudaErrorCooperativeLaunchTooLarge);
+    limit_resident_blocks(0);
+    EXPECT_EQ(fitting(), 0);
+    EXPECT_EQ(launch_grid({{1}, {256}, 0, true}, cooperative_kernel, a), cudaErrorCooperativeLaunchTooLarge);
+    limit_resident_blocks(no_limit_of_blocks);
+    EXPECT_EQ(cudaGetLastError(), cudaErrorCooperativeLaunchTooLarge);
+    EXPECT_EQ(cudaStreamSynchronize(a), cudaSuccess);
+}
+
 TEST_F(EmulatedRuntime, handles_that_are_gone_are_refused) {
     cudaStreamDestroy(b);
     cudaEventDestroy(event);

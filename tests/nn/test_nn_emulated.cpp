@@ -1,17 +1,21 @@
 // Whole training steps on emulated CUDA: the device's promises, and 16-bit types beside f32.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "nn/state_copy.h"
 #include "nn/training.h"
+#include "onecycle/error.h"
 
 namespace onecycle {
 namespace {
 
 using testing::cpu_machine;
 using testing::emulated_machine;
+using testing::Machine;
 using testing::Session;
 using testing::training_key;
 
@@ -64,6 +68,62 @@ TEST(Emulated, a_step_is_one_graph_launch_and_waits_for_nothing) {
         EXPECT_EQ(count, name == "cudaGraphLaunch" ? steps : 0u) << name;
     }
     session.device->synchronize();
+}
+
+// --- switches of the environment ---
+
+class Switched {
+  public:
+    Switched(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+    ~Switched() { unsetenv(name_); }
+    Switched(const Switched&) = delete;
+    Switched& operator=(const Switched&) = delete;
+
+  private:
+    const char* name_;
+};
+
+std::uint64_t launched_together(Device& device) {
+    const RuntimeCalls calls = device.runtime_calls();
+    const auto found = calls.of.find("cudaLaunchCooperativeKernel");
+    return found == calls.of.end() ? 0 : found->second;
+}
+
+TEST(Emulated, every_combination_of_switches_gives_the_same_bits) {
+    std::string expected;
+    for (const char* branch : {"1", "0"})
+        for (const char* one_grid : {"1", "0"})
+            for (const char* early_start : {"0", "1"}) {
+                const Switched switches[] = {{"ONECYCLE_BRANCH", branch},
+                                             {"ONECYCLE_ONE_GRID", one_grid},
+                                             {"ONECYCLE_EARLY_START", early_start}};
+                Machine machine = emulated_machine(DType::bf16);
+                const std::uint64_t before = launched_together(*machine.device);
+                Session session(tiny, training_key(4), std::move(machine));
+                prepare(session);
+                const std::string digest = digest_after(session, 2);
+                if (expected.empty()) expected = digest;
+                EXPECT_EQ(digest, expected) << branch << one_grid << early_start;
+                EXPECT_EQ(launched_together(*session.device) > before, *one_grid == '1');
+                const bool branched = std::ranges::any_of(
+                    session.program.steps, [](const ProgramStep& step) { return step.branch == 1; });
+                EXPECT_EQ(branched, *branch == '1');
+            }
+}
+
+TEST(Emulated, a_switch_that_is_neither_on_nor_off_is_an_error_that_names_it) {
+    for (const char* name : {"ONECYCLE_BRANCH", "ONECYCLE_ONE_GRID", "ONECYCLE_EARLY_START"}) {
+        const Switched wrong(name, "yes");
+        try {
+            make_emulated_backend();
+            ADD_FAILURE() << name;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::usage);
+            EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+        }
+        const Switched unset(name, "");
+        EXPECT_NO_THROW(make_emulated_backend());
+    }
 }
 
 // The emulator runs a stream when somebody waits for it. Without a wait for the steps the copy arrives first; with

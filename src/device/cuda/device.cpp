@@ -11,6 +11,9 @@
 #include "device/cuda/staging.h"
 #include "device/cuda/stream.h"
 #include "onecycle/error.h"
+#if !defined(ONECYCLE_EMULATED)
+#include "device/cuda/timing.h"
+#endif
 
 namespace onecycle {
 
@@ -57,22 +60,9 @@ class Capture {
     }
 
     GraphExec run() {
-        ONECYCLE_CALL_CUDA(cudaStreamBeginCapture, main_, cudaStreamCaptureModeThreadLocal);
-        cudaGraph_t captured = nullptr;
-        try {
-            issue();
-        } catch (...) {  // the stream must not stay in capture
-            if (ONECYCLE_TRY_CUDA(cudaStreamEndCapture, main_, &captured) != cudaSuccess)
-                ONECYCLE_TRY_CUDA(cudaGetLastError);
-            const Graph unfinished(captured);
-            throw;
-        }
-        ONECYCLE_CALL_CUDA(cudaStreamEndCapture, main_, &captured);
-        const Graph graph(captured);
-        cudaGraphExec_t exec = nullptr;
-        // Else every branch would run at the priority of the stream that the graph is launched into.
-        ONECYCLE_CALL_CUDA(cudaGraphInstantiate, &exec, graph.get(), cudaGraphInstantiateFlagUseNodePriority);
-        return GraphExec(exec);
+        // Without the flag every branch would run at the priority of the stream that the graph is launched into.
+        return capture_graph(
+            main_, [&] { issue(); }, cudaGraphInstantiateFlagUseNodePriority);
     }
 
   private:
@@ -257,29 +247,25 @@ class Gpu final : public cuda::CudaDevice {
   public:
     using CudaDevice::CudaDevice;
 
-    // The host runs ahead, so that its own time does not count as long as the GPU has work.
+    // One graph of all pieces, with an event between any two: each runs once, as what changes the state must, and the
+    // host's time for the launches does not count.
     std::vector<double> seconds(const std::vector<std::function<void(Stream&)> >& pieces) override {
         using namespace cuda;
         const cudaStream_t main = handle(stream());
         std::vector<Event> marks;
-        const auto mark = [&] {
-            cudaEvent_t event = nullptr;
-            ONECYCLE_CALL_CUDA(cudaEventCreateWithFlags, &event, cudaEventDefault);
-            marks.emplace_back(event);
-            ONECYCLE_CALL_CUDA(cudaEventRecord, event, main);
-        };
-        mark();
-        for (const auto& piece : pieces) {
-            piece(stream());
-            mark();
-        }
+        for (std::size_t i = 0; i <= pieces.size(); ++i) marks.push_back(make_timing_event());
+        const GraphExec graph = capture_graph(main, [&] {
+            for (std::size_t i = 0; i < pieces.size(); ++i) {
+                record_in_graph(marks[i].get(), main);
+                pieces[i](stream());
+            }
+            record_in_graph(marks.back().get(), main);
+        });
+        ONECYCLE_CALL_CUDA(cudaGraphLaunch, graph.get(), main);
         synchronize();
         std::vector<double> times;
-        for (std::size_t i = 0; i < pieces.size(); ++i) {
-            float milliseconds = 0;
-            ONECYCLE_CALL_CUDA(cudaEventElapsedTime, &milliseconds, marks[i].get(), marks[i + 1].get());
-            times.push_back(static_cast<double>(milliseconds) / 1e3);
-        }
+        for (std::size_t i = 0; i < pieces.size(); ++i)
+            times.push_back(seconds_between(marks[i].get(), marks[i + 1].get()));
         return times;
     }
 };

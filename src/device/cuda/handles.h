@@ -43,6 +43,26 @@ inline Event make_event() {
     return Event(event);
 }
 
+// What `issue` puts on the stream, as a graph; `flags` as of cudaGraphInstantiate.
+template <typename Issue>
+GraphExec capture_graph(cudaStream_t stream, const Issue& issue, unsigned long long flags = 0) {
+    ONECYCLE_CALL_CUDA(cudaStreamBeginCapture, stream, cudaStreamCaptureModeThreadLocal);
+    cudaGraph_t captured = nullptr;
+    try {
+        issue();
+    } catch (...) {  // the stream must not stay in capture
+        if (ONECYCLE_TRY_CUDA(cudaStreamEndCapture, stream, &captured) != cudaSuccess)
+            ONECYCLE_TRY_CUDA(cudaGetLastError);
+        const Graph unfinished(captured);
+        throw;
+    }
+    ONECYCLE_CALL_CUDA(cudaStreamEndCapture, stream, &captured);
+    const Graph graph(captured);
+    cudaGraphExec_t exec = nullptr;
+    ONECYCLE_CALL_CUDA(cudaGraphInstantiate, &exec, graph.get(), flags);
+    return GraphExec(exec);
+}
+
 // No stream waits for the legacy default stream, nor does it wait for them.
 inline StreamHandle make_stream(int priority) {
     cudaStream_t stream = nullptr;

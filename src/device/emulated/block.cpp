@@ -25,6 +25,7 @@ namespace {
 constexpr unsigned lanes_of_warp = 32;
 
 std::atomic<std::uint64_t> schedule_seed{1}, choices{0};
+std::atomic<int> resident_limit{no_limit_of_blocks};
 
 enum class Wait : std::uint8_t { fresh, running, block, exchange, grid, ended };
 
@@ -368,12 +369,17 @@ std::uint64_t next_schedule_seed() {
     return seed ? seed + (++choices << 20) : 0;
 }
 
+void limit_resident_blocks(int most) {
+    resident_limit = most;
+}
+
 int resident_blocks(unsigned threads, std::size_t dynamic_shared) {
     constexpr unsigned most_threads = 2048, most_blocks = 32;
     constexpr std::size_t shared = std::size_t{228} << 10,
                           reserved = 1024;  // bytes, of all and for each block
-    return static_cast<int>(std::min<std::size_t>(
-        {most_threads / std::max(threads, 1u), most_blocks, shared / (dynamic_shared + reserved)}));
+    return static_cast<int>(std::min<std::size_t>({most_threads / std::max(threads, 1u), most_blocks,
+                                                   shared / (dynamic_shared + reserved),
+                                                   static_cast<std::size_t>(resident_limit.load())}));
 }
 
 Launch check_launch(const Grid& g) {

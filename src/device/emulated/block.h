@@ -54,6 +54,10 @@ struct Grid {
 // The multiprocessors of the emulated GPU, and how many blocks live on one at a time.
 inline constexpr int emulated_multiprocessors = 8;
 int resident_blocks(unsigned threads, std::size_t dynamic_shared);
+// From now on at most so many live on one, whatever they need: as where a tool takes registers, or another process
+// multiprocessors. 0: no cooperative grid fits.
+void limit_resident_blocks(int most);
+inline constexpr int no_limit_of_blocks = 1 << 30;
 
 enum class Launch { good, bad_shape, too_large_to_cooperate };
 Launch check_launch(const Grid& grid);

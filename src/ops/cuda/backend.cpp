@@ -1,6 +1,7 @@
 // The CUDA back end: which maker serves which kind.
 #include "onecycle/error.h"
 #include "ops/cuda/make.h"
+#include "ops/cuda/switches.h"
 
 namespace onecycle {
 
@@ -98,7 +99,7 @@ class CudaBackend final : public Backend {
 
     bool asynchronous() const override { return true; }
     bool resident_images() const override { return true; }
-    bool weight_gradient_branch() const override { return true; }
+    bool weight_gradient_branch() const override { return context_.weight_gradient_branch; }
 
     MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }
 
@@ -117,9 +118,21 @@ std::unique_ptr<Backend> make_backend(const Context& context) {
 
 }  // namespace ONECYCLE_CUDA
 
+namespace {
+
+ONECYCLE_CUDA::Context switched(ONECYCLE_CUDA::Context context) {
+    const Switches switches = read_switches();
+    if (!switches.one_grid) context.one_grid_bytes = 0;
+    context.weight_gradient_branch = switches.branch;
+    context.early_start = switches.early_start;
+    return context;
+}
+
+}  // namespace
+
 #if defined(ONECYCLE_EMULATED)
 std::unique_ptr<Backend> make_emulated_backend() {
-    return emulated::make_backend({.multiprocessors = emulated::emulated_multiprocessors});
+    return emulated::make_backend(switched({.multiprocessors = emulated::emulated_multiprocessors}));
 }
 #else
 std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
@@ -129,11 +142,11 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
     check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
           "cudaDeviceGetAttribute");
     check(cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
-    return make_backend({.multiprocessors = multiprocessors,
-                         .deterministic = math.deterministic,
-                         .one_grid_bytes = static_cast<std::size_t>(cache) / 2,
-                         .tf32 = math.tf32,
-                         .plans = math.plans});
+    return make_backend(switched({.multiprocessors = multiprocessors,
+                                  .deterministic = math.deterministic,
+                                  .one_grid_bytes = static_cast<std::size_t>(cache) / 2,
+                                  .tf32 = math.tf32,
+                                  .plans = math.plans}));
 }
 #endif
 

@@ -32,12 +32,13 @@ inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, 
     return {.rows = x.elements() / x[1],
             .channels = x[1],
             .epsilon = desc.epsilon,
-            .one_grid_blocks = one_grid ? 2 * context.multiprocessors : 0};
+            .one_grid_multiprocessors = one_grid ? context.multiprocessors : 0,
+            .early_start = context.early_start};
 }
 
 // What both passes read fits in L2, where the second one finds it.
 inline MadeOp with_passes(const BatchNormShape& shape, MadeOp made) {
-    made.second_pass_cached = shape.one_grid_blocks > 0;
+    made.second_pass_cached = shape.one_grid_multiprocessors > 0;
     return made;
 }
 

@@ -1,5 +1,5 @@
-// Convolutions by cuDNN 9's backend API, the only file that knows it. cuDNN is opened at run time. Plans can be
-// looked for on a GPU (with a handle) or for a GPU that is only described, in cuDNN's JSON.
+// Plans of cuDNN 9's backend API, for convolutions and for graphs of more (cudnn_graph.h). cuDNN is opened at run time.
+// Plans can be looked for on a GPU (with a handle) or for a GPU that is only described, in cuDNN's JSON.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,7 @@ inline constexpr std::size_t workspace_cap = std::size_t{256} << 20;
 
 struct Functions;  // cuDNN's, by pointers
 class Descriptor;
+class Graph;
 
 // The library. Throws Error(device) when it cannot be opened.
 class Library {
@@ -75,22 +76,24 @@ bool allowed(const Candidate& candidate, DType type, bool deterministic, bool tf
 class Plan {
   public:
     std::size_t workspace() const { return workspace_; }
-    // Puts the work on a cudaStream_t. Throws Error(device).
-    void run(const void* first, const void* second, void* out, void* workspace, void* stream) const;
+    // Puts the work on a cudaStream_t. `tensors`: the graph's, in their order; of a convolution both inputs in the order
+    // of ConvolutionProblem, then the output. Throws Error(device).
+    void run(const std::vector<void*>& tensors, void* workspace, void* stream) const;
 
   private:
     friend class Finder;
     Target target_;
-    Pass pass_;
+    std::vector<std::int64_t> ids_;  // of the tensors
     std::size_t workspace_ = 0;
     std::vector<std::shared_ptr<const Descriptor>> parts_;  // the plan is the last
 
-    Plan(const Target& target, Pass pass) : target_(target), pass_(pass) {}
+    Plan(const Target& target, const std::vector<std::int64_t>& ids) : target_(target), ids_(ids) {}
 };
 
-// Looks for plans of one convolution.
+// Looks for plans of one convolution, or of a graph.
 class Finder {
   public:
+    Finder(const Target& target, const Graph& graph);
     Finder(const Target& target, const ConvolutionProblem& problem);
 
     // cuDNN's suggestions, best first: heuristic A, then the fallback engines, each choice once.
@@ -100,7 +103,7 @@ class Finder {
 
   private:
     Target target_;
-    Pass pass_;
+    std::vector<std::int64_t> ids_;
     std::vector<std::shared_ptr<const Descriptor>> parts_;  // the operation graph is the last
 };
 

@@ -1,8 +1,10 @@
 // Which of cuDNN's plans computes a convolution: the one that was fastest on this GPU, from the cache on disk or
 // timed now; a plan that fails gives way to the next, at last to our own direct kernel.
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <mutex>
-#include <random>
 #include <vector>
 
 #include "onecycle/error.h"
@@ -11,6 +13,8 @@
 #include "ops/cuda/library_call.h"
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
+#include "ops/cuda/plan_search.h"
+#include "ops/cuda/plan_timer.h"
 
 namespace onecycle::cuda {
 
@@ -50,111 +54,15 @@ std::shared_ptr<const Session> session() {
     return found;
 }
 
-// Memory of the device for the time of a search.
-class Memory {
-  public:
-    explicit Memory(std::size_t bytes) : bytes_(std::max<std::size_t>(bytes, 16)) {
-        check(cudaMalloc(&data_, bytes_), "cudaMalloc");
-    }
-    ~Memory() { cudaFree(data_); }
-    Memory(const Memory&) = delete;
-    Memory& operator=(const Memory&) = delete;
-    void* data() const { return data_; }
-    std::size_t bytes() const { return bytes_; }
-
-  private:
-    std::size_t bytes_;
-    void* data_ = nullptr;
-};
-
-// Small numbers in [0.5, 1) with random signs and fractions: zeros would run faster than real numbers do.
-void fill(const Memory& memory, DType type, cudaStream_t stream) {
-    std::mt19937 random(1);
-    std::vector<std::uint32_t> words((1 << 20) / sizeof(std::uint32_t));
-    for (std::uint32_t& word : words) {
-        const std::uint32_t bits = random();
-        word = type == DType::f32    ? 0x3F000000u | (bits & 0x807FFFFFu)
-               : type == DType::bf16 ? 0x3F003F00u | (bits & 0x807F807Fu)
-                                     : 0x38003800u | (bits & 0x83FF83FFu);
-    }
-    const auto copy = [&](std::size_t at, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-        check(cudaMemcpyAsync(static_cast<std::byte*>(memory.data()) + at, from, bytes, kind, stream),
-              "cudaMemcpyAsync");
+// x, w and y of a problem in the order in which a plan takes them.
+std::vector<PlanTimer::Buffer> buffers_of(const ConvolutionProblem& p) {
+    const auto buffer = [&](std::int64_t elements) {
+        return PlanTimer::Buffer{p.type, static_cast<std::size_t>(elements) * size_of(p.type)};
     };
-    std::size_t filled = std::min(words.size() * sizeof(std::uint32_t), memory.bytes());
-    copy(0, words.data(), filled, cudaMemcpyHostToDevice);
-    for (std::size_t some; filled < memory.bytes(); filled += some) {
-        some = std::min(filled, memory.bytes() - filled);
-        copy(filled, memory.data(), some, cudaMemcpyDeviceToDevice);
-    }
-    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+    const auto x = buffer(p.x_elements()), w = buffer(p.w_elements()), y = buffer(p.y_elements());
+    if (p.pass == Pass::forward) return {x, w, y};
+    return p.pass == Pass::backward_data ? std::vector{y, w, x} : std::vector{y, x, w};
 }
-
-// Times plans of one problem on buffers of its own: the second-level cache is cold, medians count.
-class Stopwatch {
-  public:
-    explicit Stopwatch(const ConvolutionProblem& p)
-        : x_(bytes(p, p.x_elements())),
-          w_(bytes(p, p.w_elements())),
-          y_(bytes(p, p.y_elements())),
-          flushed_(flush_bytes()) {
-        first_ = p.pass == Pass::forward ? x_.data() : y_.data();
-        second_ = p.pass == Pass::backward_weights ? x_.data() : w_.data();
-        out_ = p.pass == Pass::forward ? y_.data() : p.pass == Pass::backward_data ? x_.data() : w_.data();
-        check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-        for (cudaEvent_t* event : {&begin_, &end_}) check(cudaEventCreate(event), "cudaEventCreate");
-        for (const Memory* memory : {&x_, &w_, &y_}) fill(*memory, p.type, stream_);
-    }
-    ~Stopwatch() {
-        cudaEventDestroy(begin_);
-        cudaEventDestroy(end_);
-        cudaStreamDestroy(stream_);
-    }
-    Stopwatch(const Stopwatch&) = delete;
-    Stopwatch& operator=(const Stopwatch&) = delete;
-
-    // Milliseconds; gives up early on a plan that takes more than three times `best`. Throws Error(device) when it
-    // does not run.
-    double time(const cudnn::Plan& plan, double best) {
-        const Memory workspace(plan.workspace());
-        run(plan, workspace);  // loads its code, and shows whether it works
-        std::vector<double> times;
-        for (int i = 0; i < repetitions; ++i) {
-            times.push_back(run(plan, workspace));
-            if (times.back() > 3 * best) break;
-        }
-        std::sort(times.begin(), times.end());
-        return times[times.size() / 2];
-    }
-
-  private:
-    static constexpr int repetitions = 7;
-
-    static std::size_t bytes(const ConvolutionProblem& p, std::int64_t elements) {
-        return static_cast<std::size_t>(elements) * size_of(p.type);
-    }
-    static std::size_t flush_bytes() {
-        int cache = 0, device = 0;
-        check(cudaGetDevice(&device), "cudaGetDevice");
-        check(cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
-        return 2 * static_cast<std::size_t>(cache);
-    }
-    double run(const cudnn::Plan& plan, const Memory& workspace) {
-        check(cudaMemsetAsync(flushed_.data(), 0, flushed_.bytes(), stream_), "cudaMemsetAsync");
-        check(cudaEventRecord(begin_, stream_), "cudaEventRecord");
-        plan.run(first_, second_, out_, workspace.data(), stream_);
-        check(cudaEventRecord(end_, stream_), "cudaEventRecord");
-        check(cudaEventSynchronize(end_), "cudaEventSynchronize");
-        float milliseconds = 0;
-        check(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
-        return static_cast<double>(milliseconds);
-    }
-
-    Memory x_, w_, y_, flushed_;
-    void *first_, *second_, *out_;
-    cudaStream_t stream_ = nullptr;
-    cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
 
 std::optional<Choice> usable(const cudnn::Finder& finder, const cudnn::EngineChoice& engine) {
     std::optional<cudnn::Plan> plan = finder.plan(engine);
@@ -178,45 +86,53 @@ std::vector<cudnn::EngineChoice> engines_of(const cudnn::Finder& finder, const C
     return engines;
 }
 
-struct Search {
-    std::optional<Choice> best;
-    std::vector<TimedPlan> timed;  // those that ran
-};
-
-// So many plans are timed, the first that run: PyTorch's number, too. cuDNN suggests some forty, most of them one engine
-// with other knobs, and a network has as many convolutions.
-constexpr std::size_t most_timed = 10;
-
-// The fastest plan; where there is no memory to time them in, the first one.
-Search search(const cudnn::Finder& finder, const std::vector<cudnn::EngineChoice>& engines,
-              const ConvolutionProblem& problem) {
-    Search found;
-    std::optional<Stopwatch> stopwatch;
+// The fastest plan; where there is no memory to time them in, the first one. Keeps what it found in the cache.
+std::optional<Choice> search(const cudnn::Finder& finder, const ConvolutionProblem& problem,
+                             const Context& context, const std::string& convolution, const PlanCache& cache,
+                             const std::string& key) {
+    const std::vector<std::string> broken = cache.broken(key);
+    std::vector<cudnn::EngineChoice> engines;
+    std::vector<std::string> names;
+    for (const cudnn::EngineChoice& engine : engines_of(finder, problem, context)) {
+        if (std::ranges::count(broken, to_string(engine))) continue;
+        engines.push_back(engine);
+        names.push_back(to_string(engine));
+    }
+    std::optional<PlanTimer> timer;
     try {
-        stopwatch.emplace(problem);
+        timer.emplace(buffers_of(problem));
     } catch (const Error&) {
         cudaGetLastError();  // no memory: not the next call's error
     }
-    double best_time = 1e30;
-    for (const cudnn::EngineChoice& engine : engines) {
-        if (found.timed.size() == most_timed) break;
-        std::optional<Choice> choice = usable(finder, engine);
-        if (!choice) continue;
-        if (!stopwatch) {
-            found.best = std::move(choice);
-            break;
-        }
-        try {
-            const double time = stopwatch->time(choice->plan, best_time);
-            found.timed.push_back({to_string(engine), time});
-            if (time >= best_time) continue;
-            best_time = time;
-            found.best = std::move(choice);
-        } catch (const Error&) {  // this engine fails here
-            cudaGetLastError();
-        }
+    PlanTrials trials;
+    if (timer) {
+        trials.time = [&](std::size_t i, double best) -> std::optional<double> {
+            const std::optional<Choice> choice = usable(finder, engines[i]);
+            return choice ? std::optional(timer->time(choice->plan, best)) : std::nullopt;
+        };
+        trials.device_works = [&] { return timer->device_works(); };
+    } else {
+        trials.most = 1;
+        trials.time = [&](std::size_t i, double) {
+            return usable(finder, engines[i]) ? std::optional(0.0) : std::nullopt;
+        };
     }
-    return found;
+    PlanSearch found;
+    try {
+        found = search_plans(convolution, names, trials);
+    } catch (const DeviceLost& lost) {
+        cache.add_broken(key, lost.plan());
+        throw;
+    }
+    if (timer && !found.timed.empty()) cache.add(key, found.timed);
+    if ((found.failed > 0 || !found.best) && (!context.plans || context.plans->first_warning(convolution)))
+        std::fprintf(
+            stderr, "warning: cuDNN: %s: %s%s\n", convolution.c_str(),
+            found.failed == 0
+                ? "it has no plan"
+                : fmt::format("{} of its plans did not run ({})", found.failed, found.first_failure).c_str(),
+            found.best ? "; another takes its place" : "; our own kernel takes its place, which is slow");
+    return found.best ? usable(finder, engines[*found.best]) : std::nullopt;
 }
 
 std::string convolution_name(const ConvolutionProblem& problem, const Context& context) {
@@ -246,11 +162,7 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
         const PlanCache cache(PlanCache::default_path());
         const std::string key = machine + ", " + convolution;
         if (!choice) take(cache.find(key));
-        if (!choice) {
-            Search found = search(finder, engines_of(finder, problem, context), problem);
-            if (!found.timed.empty()) cache.add(key, found.timed);
-            choice = std::move(found.best);
-        }
+        if (!choice) choice = search(finder, problem, context, convolution, cache, key);
     }
     if (context.plans) context.plans->use(machine, convolution, choice ? to_string(choice->engine) : direct);
     if (!choice) return plan_direct_convolution(problem);
@@ -258,7 +170,7 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
             [on, plan = std::move(choice->plan)](const void* first, const void* second, void* out,
                                                  void* workspace, cudaStream_t stream) {
                 const LibraryCall call;
-                plan.run(first, second, out, workspace, stream);
+                plan.run({const_cast<void*>(first), const_cast<void*>(second), out}, workspace, stream);
             }};
 }
 

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace onecycle {
@@ -17,6 +18,9 @@ class PlanBook {
     // For those who plan convolutions. `machine`: the GPU and the library, on which a plan depends.
     std::optional<std::string> preferred(const std::string& machine, const std::string& convolution) const;
     void use(const std::string& machine, const std::string& convolution, const std::string& plan);
+
+    // Whether this is the first call for this convolution: a warning is said once.
+    bool first_warning(const std::string& convolution) { return warned_.insert(convolution).second; }
 
     // What is in use, as JSON in one line; empty when nothing is.
     std::string text() const;
@@ -32,6 +36,7 @@ class PlanBook {
     static Plans parse(const std::string& record);
 
     Plans preferred_, used_;
+    std::set<std::string> warned_;
 };
 
 }  // namespace onecycle

@@ -12,17 +12,29 @@ namespace {
 
 using nlohmann::json;
 
-// The file, with both of its objects; they are empty when there is no such file or it is damaged.
+constexpr int version = 2;
+
+// The file, with all of its objects; they are empty when there is no such file, or it is damaged or of another
+// version.
 json read_cache(const std::string& path) {
     json file;
     try {
         file = json::parse(read_file(posix_file_system(), path), nullptr, false);
     } catch (const Error&) {
     }
-    if (!file.is_object()) file = json::object();
-    for (const char* part : {"plans", "searches"})
+    if (!file.is_object() || !file.contains("version") || file["version"] != version)
+        file = {{"version", version}};
+    for (const char* part : {"plans", "searches", "broken"})
         if (!file.contains(part) || !file[part].is_object()) file[part] = json::object();
     return file;
+}
+
+void write_cache(const std::string& path, const json& file) {
+    try {
+        make_directories(posix_file_system(), parent_directory(path));
+        write_file_atomically(posix_file_system(), path, file.dump(1) + "\n");
+    } catch (const Error&) {
+    }
 }
 
 }  // namespace
@@ -49,11 +61,27 @@ void PlanCache::add(const std::string& key, const std::vector<TimedPlan>& search
         timed.push_back({{"plan", plan}, {"milliseconds", milliseconds}});
     file["plans"][key] = std::ranges::min_element(search, {}, &TimedPlan::milliseconds)->plan;
     file["searches"][key] = timed;
-    try {
-        make_directories(posix_file_system(), parent_directory(path_));
-        write_file_atomically(posix_file_system(), path_, file.dump(1) + "\n");
-    } catch (const Error&) {
-    }
+    write_cache(path_, file);
+}
+
+std::vector<std::string> PlanCache::broken(const std::string& key) const {
+    std::vector<std::string> plans;
+    if (path_.empty()) return plans;
+    const json file = read_cache(path_);
+    const auto found = file["broken"].find(key);
+    if (found == file["broken"].end() || !found->is_array()) return plans;
+    for (const json& plan : *found)
+        if (plan.is_string()) plans.push_back(plan.get<std::string>());
+    return plans;
+}
+
+void PlanCache::add_broken(const std::string& key, const std::string& plan) const {
+    if (path_.empty()) return;
+    std::vector<std::string> plans = broken(key);
+    plans.push_back(plan);
+    json file = read_cache(path_);
+    file["broken"][key] = plans;
+    write_cache(path_, file);
 }
 
 }  // namespace onecycle

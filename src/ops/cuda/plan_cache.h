@@ -12,8 +12,9 @@ struct TimedPlan {
     double milliseconds;
 };
 
-// A JSON file: {"plans": {key: the fastest plan}, "searches": {key: [{"plan", "milliseconds"}, …]}}; the searches are
-// for people who want to know what a choice was worth. A cache: a file that is missing, damaged or cannot be written
+// A JSON file: {"version": 2, "plans": {key: the fastest plan}, "searches": {key: [{"plan", "milliseconds"}, …]}, "broken":
+// {key: [plan]}}; the searches are for people who want to know what a choice was worth. What another version wrote is not read: searches
+// of the first one saw engines without their knobs. A cache: a file that is missing, damaged or cannot be written
 // costs a search, never an error. Several processes may use one; the last writer's additions are kept with those that
 // it read.
 class PlanCache {
@@ -27,6 +28,10 @@ class PlanCache {
     std::optional<std::string> find(const std::string& key) const;
     // Keeps the fastest of `search`, which holds one at least, in the order in which cuDNN suggested them.
     void add(const std::string& key, const std::vector<TimedPlan>& search) const;
+
+    // Plans that broke the device and are not to be tried again.
+    std::vector<std::string> broken(const std::string& key) const;
+    void add_broken(const std::string& key, const std::string& plan) const;
 
   private:
     std::string path_;
