@@ -1,5 +1,11 @@
-"""The readable page of scripts/gpu_check, from the stages of its results.json."""
+"""The readable page of what was found, and the files that can be kept under bench/results/ as they are."""
+import json
+import re
 import statistics
+
+from decisions import decisions, peer_results
+from machine import ROOT
+from results import NO_TIME, RUNNING
 
 
 def table(head, rows):
@@ -36,30 +42,27 @@ def plan_table(profile):
 
 
 class Page:
-    def __init__(self, stages, device):
-        self.stages, self.device = stages, device
-        self.peers = {}  # PyTorch's results by name
-        for name in ("PyTorch steps", "range test in PyTorch", "photographs in PyTorch"):
-            self.peers.update((r["name"], r) for r in self.data(name).get("results", []))
-
-    def data(self, name):
-        return (self.stages.get(name) or {}).get("data") or {}
-
-    def peer(self, start):
-        return next((r for name, r in self.peers.items() if name.startswith(start) and "error" not in r), None)
+    def __init__(self, results):
+        self.results, self.stages, self.peers = results, results.stages, peer_results(results)
 
     def text(self):
-        parts = ["# GPU check\n\n"]
-        if self.device == "emulated":
-            parts.append("**Run on the emulator, at toy sizes, to try the script out. No number here says anything about a "
-                         "GPU.**\n\n")
-        parts += [f"```\n{self.data('machine').get('nvidia-smi') or 'no nvidia-smi'}\n```\n\n",
+        parts = [f"# {title(self.results)}\n\n"]
+        if self.results.device == "emulated":
+            parts.append("**A rehearsal on the emulator, at toy sizes. No number here says anything about a GPU.**\n\n")
+        parts += [self.head(), "## What follows from it\n\n",
+                  "".join(f"- {line}\n" for line in decisions(self.results)) or "Nothing yet.\n", "\n",
+                  self.steps(), self.profiles(), self.plans(), self.fusions(), self.ladder(), self.photographs(),
                   "## What was done\n\n",
                   table(("stage", "", "seconds", ""),
-                        [(n, r["state"], r["seconds"], r["why"]) for n, r in self.stages.items()]),
-                  self.steps(), self.profiles(), self.plans(), self.find(), self.cold_start(), self.deterministic(),
-                  self.ladder(), self.photographs(), self.left_out()]
+                        [(n, r["state"], r["seconds"], r["why"]) for n, r in self.stages.items()]), self.left_out()]
         return "".join(parts)
+
+    def head(self):
+        lines = [f"- {name}: {value}" for name, value in versions(self.results).items()]
+        calls = "".join(f"    {call['command']}  # {call['date']}\n" for call in self.results.calls)
+        warnings = [*self.results.warnings, *(f"{name} was not written: {why}"
+                                              for name, why in self.results.disk.trouble.items())]
+        return "\n".join([*lines, *(f"- **{warning}**" for warning in warnings)]) + f"\n\n{calls}\n"
 
     def steps(self):
         rows = []
@@ -77,13 +80,13 @@ class Page:
         text = "## Training steps, images/s\n\nsize:batch, synthetic images on the device.\n\n" + table(
             ("case", "onecycle", "PyTorch eager", "PyTorch best", "ratio", "calls a step", "that wait"), rows)
         failed = [(n, r["error"]) for n, r in self.peers.items() if "error" in r]
-        return text + ("PyTorch could not:\n\n" + table(("what", "why"), failed) if failed else "")
+        return (text if rows else "") + ("PyTorch could not:\n\n" + table(("what", "why"), failed) if failed else "")
 
     def profiles(self):
         text = ""
-        for case in ("224:256 bf16", "128:64 bf16"):
-            profile = self.data(f"step {case}")
-            if not profile:
+        for case in ("224:256 bf16", "128:64 bf16", "64:64 bf16", "224:256 fp16"):
+            profile = self.results.data(f"step {case}")
+            if "steps" not in profile:
                 continue
             limits, share = profile["limits"], profile.get("own_share_large")
             text += (f"## Where the time goes, {case}\n\nLimits: {limits['bytes_per_second'] / 1e9:.0f} GB/s, "
@@ -95,39 +98,27 @@ class Page:
 
     def plans(self):
         rows = []
-        for key, search in self.data("plans that were timed").get("searches", {}).items():
+        for key, search in self.results.searches.items():
             best = min(search, key=lambda timed: timed["milliseconds"])
             first, fastest = (timed["milliseconds"] * 1e3 for timed in (search[0], best))
             rows.append((key, len(search), f"{first:.1f}", f"{fastest:.1f}", f"{first / fastest:.2f}", best["plan"]))
         return "## What the search for plans was worth\n\nMedians, second-level cache cold.\n\n" + table(
             ("convolution", "plans", "cuDNN's first, µs", "fastest, µs", "gain", "fastest plan"), rows) if rows else ""
 
-    def find(self):
-        f, peer = self.data("range test"), self.peer("find ")
-        if not f:
-            return ""
-        text = (f"## Range test\n\n{f['steps']} steps: {f['seconds']:.2f} s; bare steps: {f['bare_seconds']:.2f} s; ratio "
-                f"{f['ratio']:.2f}. ")
-        text += "The state was put back bit for bit." if f["no_trace"] else "**The state was not put back.**"
-        if peer:
-            text += (f" A fastai-style loop in PyTorch: {peer['seconds']:.2f} s, its bare steps "
-                     f"{peer['bare_seconds']:.2f} s.")
-        return text + "\n\n"
-
-    def cold_start(self):
-        rows = [(name, f"{r['first_step_seconds']:.2f}") for name, r in self.data("cold start").items()]
-        return "## From nothing to the end of the first step\n\n" + table(("", "seconds"), rows) if rows else ""
-
-    def deterministic(self):
-        rows = [(name, f"{r['images_per_second']:.0f}") for name, r in self.data("deterministic plans").items()]
-        return "## Deterministic plans\n\n" + table(("", "images/s"), rows) if rows else ""
+    def fusions(self):
+        names = ("graph", "dtype", "n", "c", "h", "w", "k", "r", "stride", "engine", "plans", "microseconds",
+                 "plain_microseconds", "equal_bits", "error")
+        lines = self.results.data("fusions").get("lines", [])
+        rows = [tuple("" if line.get(k) is None else line[k] for k in names) for line in lines]
+        return "## Fused graphs\n\n" + table(names, rows) if rows else ""
 
     def ladder(self):
-        text = self.data("ladder").get("text")
+        text = self.results.data("ladder").get("text")
         return f"## The ladder of kernels\n\n{text.strip()}\n\n" if text else ""
 
     def photographs(self):
-        p, peer = self.data("photographs"), self.peer("folder ")
+        p = self.results.data("photographs")
+        peer = next((r for n, r in self.peers.items() if n.startswith("folder ") and "epochs" in r), None)
         if not p:
             return ""
         rates = [("onecycle", p["images_per_second"])]
@@ -137,5 +128,46 @@ class Page:
             ("", "images/s by epoch"), [(name, ", ".join(f"{v:.0f}" for v in values if v)) for name, values in rates])
 
     def left_out(self):
-        left = [f"{name}: {r['why']}" for name, r in self.stages.items() if r["state"] == "no time"]
+        left = [f"{name}: {r['why']}" for name, r in self.stages.items() if r["state"] in (NO_TIME, RUNNING)]
         return "## What did not fit\n\n" + ("\n".join(f"- {name}" for name in left) or "Nothing.") + "\n"
+
+
+def title(results):
+    gpu = results.data("machine").get("gpu")
+    first = results.calls[0]["date"][:10] if results.calls else ""
+    return f"onecycle on {'the emulator' if results.device == 'emulated' else gpu or 'a GPU'}, {first}"
+
+
+def versions(results):
+    """What it ran on and with, for people."""
+    machine = results.data("machine")
+    doctor = machine.get("doctor") or {}
+    found = {"commit": results.commit, "nvidia-smi": (machine.get("nvidia-smi") or "").replace("\n", "; ")}
+    for name, value in (doctor.get("libraries") or {}).items():
+        if name.lower().startswith(("cudnn", "cublas")):
+            found[name] = value
+    cuda = doctor.get("cuda") or {}
+    found.update({"CUDA of the driver": cuda.get("driver_cuda"), "CUDA of the toolkit": cuda.get("toolkit")})
+    found["PyTorch"] = next((r["tool"] for r in peer_results(results).values() if "tool" in r), None)
+    return {name: value for name, value in found.items() if value}
+
+
+def pages(results):
+    """What stands beside results.json after every stage."""
+    return {"report.md": kept(results, Page(results).text())}
+
+
+def keepsakes(results):
+    """The same for good: a page and its data, by date and GPU, as they may lie under bench/results/."""
+    gpu = "emulated" if results.device == "emulated" else results.data("machine").get("gpu", "unknown")
+    name = f"{results.calls[0]['date'][:10]}-gpu-{re.sub('[^a-z0-9]+', '-', gpu.lower()).strip('-')}"
+    data = {"calls": results.calls, "versions": versions(results), "decisions": decisions(results),
+            "searches": results.searches, "stages": results.stages}
+    return {f"{name}.md": kept(results, Page(results).text()), f"{name}.json": kept(results, json.dumps(data)) + "\n"}
+
+
+def kept(results, text):
+    """Without the places of the machine that it ran on."""
+    for place in (ROOT, results.disk.folder.resolve()):
+        text = text.replace(f"{place}/", "")
+    return text
