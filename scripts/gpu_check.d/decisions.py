@@ -23,9 +23,10 @@ def spread_of(values):
 
 def stopped(results):
     for name, stage in results.stages.items():
-        if (stage.get("data") or {}).get("goes_on_without"):
-            yield f"**a step does not run as it stands: everything was measured without the {stage['data']['goes_on_without']}**"
-        if stage.get("stops"):
+        data = stage.get("data") or {}
+        if "goes_on_without" in data:
+            yield f"**a step does not run as it stands: everything was measured without the {data['goes_on_without']}**"
+        if "stops" in data:
             yield f"**stopped at {name}: nothing after it would be worth anything**"
 
 
@@ -50,9 +51,9 @@ def checks(results):
             yield (f"{name}: {sum(r['passed'] for r in found)} cases passed in {len(found)} programs"
                    + (f", {len(failed)} failed" if failed else ""))
     for name in ("memcheck", "racecheck", "initcheck", "synccheck"):
-        found = results.data(name)
+        clean = [program for program, said in results.data(name).items() if said.startswith("0 ")]
         if results.state(name) == DONE:
-            yield f"{name}: nothing found in {len(found)} programs"
+            yield f"{name}: nothing found in {len(clean)} programs"
 
 
 def plans(results):
@@ -93,7 +94,8 @@ def switched(results):
         rounds = (stage.get("data") or {}).get("rounds")
         if rounds:
             for what, stands, other in COMPARED:
-                yield f"{what} at {name.split()[1]}: {verdict(rounds, stands, other)}"
+                if any(stands in r and other in r for r in rounds):
+                    yield f"{what} at {name.split()[1]}: {verdict(rounds, stands, other)}"
 
 
 def verdict(rounds, stands, other):
@@ -101,16 +103,16 @@ def verdict(rounds, stands, other):
     ratios = [r[other] / r[stands] for r in rounds
               if isinstance(r.get(other), float) and isinstance(r.get(stands), float)]
     if not ratios:
-        return "not measured: " + next((str(r[side]) for r in rounds for side in (stands, other) if side in r
-                                        and isinstance(r[side], str)), "no time")
+        return "not measured: " + next(r[side] for r in rounds for side in (stands, other)
+                                       if isinstance(r.get(side), str))
     middle, spread = median(ratios), spread_of(ratios)
     at = next(i for i in range(len(stands)) if stands[i] != other[i])
     better = other if middle < 1 else stands
     gain = abs(1 - middle) if middle < 1 else 1 - 1 / middle
-    if len(ratios) == 1:
-        return f"{on(better[at])}, {percent(gain)} faster in the only round, so noise is not known"
     if gain <= max(spread, LEAST):
         return f"no difference seen, {percent(gain)} against a spread of {percent(spread)}"
+    if len(ratios) == 1:
+        return f"{on(better[at])}, {percent(gain)} faster in the only round, so noise is not known"
     return f"{on(better[at])}, {percent(gain)} faster (spread {percent(spread)}, {len(ratios)} rounds)"
 
 

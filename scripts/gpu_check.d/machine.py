@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import time
 
 import children
@@ -13,13 +14,27 @@ from results import Failure, Skip
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def build_folder(given):
+    """Where the programs are: in an archive bin/, else what the presets build."""
+    if given:
+        return pathlib.Path(given)
+    places = [ROOT / "bin", ROOT / "build", ROOT / "build-ci"]
+    return next((p for p in places if (p / "onecycle").exists()), ROOT / "build")
+
+
+def find_program(build, name):
+    for path in (build / name, *build.glob(f"tests/*/{name}"), *build.glob(f"bench/**/{name}")):
+        if path.is_file():
+            return str(path)
+    raise Skip(f"{name} is not built")
+
+
 class Machine:
     def __init__(self, o, disk):
         self.o, self.disk, self.small, self.stopped = o, disk, o.rehearse, False
         self.device = "emulated" if self.small else "cuda"
         self.arch = "resnet18" if self.small else "resnet34"
-        self.build = pathlib.Path(o.build) if o.build else next(
-            (p for p in (ROOT / "bin", ROOT / "build", ROOT / "build-ci") if (p / "onecycle").exists()), ROOT / "build")
+        self.build = build_folder(o.build)
         self.detour = ([], {})  # options and variables without which a step does not run
         self.end = self.stage_end = time.monotonic() + o.budget
         self.known = {}  # what an earlier try of the stage under way found
@@ -62,10 +77,7 @@ class Machine:
         return {"LD_LIBRARY_PATH": ":".join(filter(None, (str(ROOT / "lib"), self.environment.get("LD_LIBRARY_PATH"))))}
 
     def program(self, name):
-        for path in (self.build / name, *self.build.glob(f"tests/*/{name}"), *self.build.glob(f"bench/**/{name}")):
-            if path.is_file():
-                return str(path)
-        raise Skip(f"{name} is not built")
+        return find_program(self.build, name)
 
     def tool(self, name):
         """A program of the machine's; in a rehearsal only what stands among the programs."""
@@ -89,16 +101,12 @@ class Machine:
         """(standard output, exit code, trouble) of a program; trouble is the last line that says what was wrong."""
         command = [str(word) for word in command]
         start = time.monotonic()
-        limit = max(0.5, min(limit * self.o.pace, self.left_of_stage()))
+        limit = max(0.5, min(limit, self.left_of_stage()))
         text, errors, code, stopped = children.run(command, {**self.environment, **(environment or {})}, limit, merge)
         seconds = time.monotonic() - start
         words = [f"{k}={v}" for k, v in (environment or {}).items() if k.startswith("ONECYCLE_")] + command
         self.disk.append("log.txt", f"\n$ {' '.join(words)}\n{text[-20000:]}{errors[-20000:]}[{code}, {seconds:.1f} s]\n")
-        said = (errors.strip() or text.strip()).splitlines()
-        trouble = (said[-1] if said else f"exit code {code}")[:300] if code else ""
-        if stopped:
-            trouble = f"stopped after {seconds:.0f} s" + (f"; last words: {said[-1][:200]}" if said else "")
-        return text, code, trouble
+        return text, code, trouble_of(code, seconds, stopped, text if merge else errors)
 
     def own(self, name, *words, limit=60.0, merge=False, environment=None):
         return self.run(self.program(name), *words, limit=limit, merge=merge,
@@ -122,6 +130,18 @@ class Machine:
 
     def case(self, case):
         return "32:2" if self.small else case
+
+
+def trouble_of(code, seconds, stopped, said):
+    """In one line what went wrong with a program; empty if nothing did."""
+    if not code:
+        return ""
+    lines = said.strip().splitlines()
+    last = lines[-1][:300] if lines else ""
+    if code > 0 and not stopped:
+        return last or f"exit code {code}"
+    how = f"stopped after {seconds:.0f} s" if stopped else f"died of {signal.Signals(-code).name}"
+    return how + (f"; last words: {last}" if last else "")
 
 
 def json_lines(text):

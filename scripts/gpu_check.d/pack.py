@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 
 from checks import GOLDENS, TESTS
-from machine import ROOT
+from machine import ROOT, build_folder, find_program
 from results import Skip
 
 LIMIT = 40 * 2**20  # bytes; what is carried to a machine is often limited, and the working tree may travel, too
@@ -18,11 +18,11 @@ FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 6, "dict
 PROGRAMS = ("onecycle", "bench_fusions", "cudnn_device_text", "bench_ladder", *TESTS, *GOLDENS)
 
 
-def pack(m, archive, commit):
+def pack(build, archive, commit):
     """Writes the archive; whether it is small enough to be carried."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch) / "gpu-check"
-        missing = fill_folder(m, folder)
+        missing = fill_folder(build_folder(build), folder)
         (folder / "COMMIT").write_text(commit + "\n")
         with lzma.open(archive, "w", filters=FILTERS) as compressed, tarfile.open(fileobj=compressed, mode="w") as tar:
             tar.add(folder, arcname="gpu-check")
@@ -37,14 +37,14 @@ def pack(m, archive, commit):
     return size <= LIMIT
 
 
-def fill_folder(m, folder):
+def fill_folder(build, folder):
     """The names of programs that are not there."""
     missing = []
     for part in ("bin", "lib", "scripts", "bench", "tests/cuda"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name in PROGRAMS:
         try:
-            program = m.program(name)
+            program = find_program(build, name)
         except Skip:
             missing.append(name)
             continue

@@ -40,7 +40,7 @@ def smoke(m):
         break
     found["memcheck"] = memcheck(m, m.program("onecycle"), *step_words(m, [] if "eager" in found else ["--no-graph"]))
     if "goes_on_without" not in found:
-        raise Stop(why, found)
+        raise Stop(why, {**found, "stops": True})
     raise Failure(f"{why}; goes on without: {found['goes_on_without']}", found)
 
 
@@ -99,26 +99,34 @@ def switches(case):
     def stage(m):
         compared = COMPARED[:1] if m.small else COMPARED
         sides = list(dict.fromkeys(side for _, a, b in compared for side in (a, b)))
+        sides = [s for s in sides if dict(zip(SWITCHES, s)).items() >= m.detour[1].items()]
         rounds = list(m.known.get("rounds", []))
-        for number in range(len(rounds), 1 if m.small else 3):
-            seconds = {}
+        number, broken = len(rounds), {}
+        while number < (1 if m.small else 3):
+            rounds.append({})
             for side in sides if number % 2 == 0 else reversed(sides):
-                if m.left_of_stage() < 4 * m.o.pace:
-                    raise Unfinished(f"time for {len(rounds)} of 3 rounds", {"rounds": rounds})
-                try:
-                    p = m.profile(case, "bf16", *KNOWN_LIMITS, steps=100, limit=15,
-                                  environment=dict(zip(SWITCHES, side)))
-                except Failure as failure:
-                    seconds[side] = str(failure)
+                if side in broken:
                     continue
-                seconds[side] = p["whole_step"]["seconds"]
-            rounds.append(seconds)
-        broken = sorted({f"{','.join(SWITCHES)}={','.join(side)}: {value}" for seconds in rounds
-                         for side, value in seconds.items() if isinstance(value, str)})
+                late = Unfinished(f"time for {number} of 3 rounds", {"rounds": [r for r in rounds if r]})
+                if m.left_of_stage() < 4:
+                    raise late
+                try:
+                    rounds[-1][side] = switched_step(m, case, side)
+                except Failure as failure:
+                    if m.left_of_stage() < 1:
+                        raise late from None
+                    rounds[-1][side] = broken[side] = str(failure)
+            number += 1
         if broken:
-            raise Failure("; ".join(broken)[:500], {"rounds": rounds})
+            said = (f"{' '.join('='.join(pair) for pair in zip(SWITCHES, side))}: {why}" for side, why in broken.items())
+            raise Failure("; ".join(said)[:500], {"rounds": rounds})
         return {"rounds": rounds}
     return stage
+
+
+def switched_step(m, case, side):
+    p = m.profile(case, "bf16", *KNOWN_LIMITS, steps=100, limit=15, environment=dict(zip(SWITCHES, side)))
+    return p["whole_step"]["seconds"]
 
 
 def cold_start(m):
@@ -136,13 +144,14 @@ def cold_start(m):
 def range_test(m):
     data, (size, batch) = m.scratch("demo-data"), m.case("128:64").split(":")
     if not any(data.iterdir()):
-        _, code, trouble = m.own("onecycle", "demo-data", data)
+        _, code, trouble = m.own("onecycle", "demo-data", data, *(("--images", 4, "--size", 32) if m.small else ()))
         if code:
             raise Failure(trouble)
     steps = 3 if m.small else 100
     out = m.scratch("find") / str(time.time_ns())
     f = m.onecycle("find", data, "--device", m.device, "--arch", m.arch, "--size", size, "--batch-size", batch,
-                   "--steps", steps, "--out", out, *m.detour[0], environment=m.detour[1])
+                   "--steps", steps, "--out", out, *(("--freeze", "body") if m.small else ()), *m.detour[0],
+                   environment=m.detour[1])
     bare = m.profile("128:64", "bf16", *KNOWN_LIMITS)["whole_step"]["seconds"] * steps
     found = {"steps": f["steps"], "seconds": f["seconds"], "bare_seconds": bare, "ratio": f["seconds"] / bare,
              "no_trace": f["state_digest_before"] == f["state_digest_after"]}
