@@ -7,8 +7,9 @@
         --modes eager                                             # to see that it runs
 
 Prints one JSON object a line, at once: after each block what is known so far, with `more_to_come`; the last line of a
-name counts. What --without names is not measured, and after --budget seconds nothing new is begun. Steps: ResNet34, channels_last, autocast with fp32 weights, label smoothing off, SGD with momentum,
-fused, its rate a tensor, images of random numbers that are on the GPU and already normalised. Modes:
+name counts. What --without names is not measured, and after --budget seconds nothing new is begun. Steps: ResNet34,
+channels_last, autocast with fp32 weights, label smoothing off, SGD with momentum, fused, its rate a tensor, images of
+random numbers that are on the GPU and already normalised. Modes:
     eager, compile (the default), reduce-overhead, max-autotune-no-cudagraphs: as torch.compile names them;
     graph: the compiled step, optimizer included, captured once as one CUDA graph and replayed on one batch.
 Times are medians of blocks of steps between two events, with no wait inside; `seconds_before` is what came before the
@@ -218,7 +219,8 @@ def main():
     start = time.perf_counter()
     torch.backends.cudnn.benchmark = True
     where = torch.cuda.get_device_name() if o.device == "cuda" else "cpu"
-    about = {"tool": f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}", "device": where, "arch": o.arch}
+    tool = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
+    about = {"tool": tool, "device": where, "arch": o.arch}
 
     def say(name, result):
         print(json.dumps({"name": name, **about, **result}), flush=True)

@@ -1,7 +1,7 @@
 """Programs that are run for a stage: each is a process group that ends with its time, and nothing of it stays.
 
-A process that was killed may have left others behind (a sanitizer its target, a compiler its workers), in whatever group.
-This process adopts such orphans (PR_SET_CHILD_SUBREAPER), so that they are found below it and ended, too.
+A process that was killed may have left others behind (a sanitizer its target, a compiler its workers), in whatever
+group. This process adopts such orphans (PR_SET_CHILD_SUBREAPER), so that they are found below it and ended, too.
 """
 import ctypes
 import os

@@ -9,8 +9,8 @@ FUSION_LEAST = 0.02  # kernels are timed once, so their spread is not known
 
 
 def decisions(results):
-    return [line for find in (stopped, failures, texts, checks, plans, drift, switched, peers, precisions, fused, range_test,
-                              cold_start) for line in find(results)]
+    found = (stopped, failures, texts, checks, plans, drift, switched, peers, precisions, fused, range_test, cold_start)
+    return [line for find in found for line in find(results)]
 
 
 def percent(share):
@@ -39,8 +39,9 @@ def failures(results):
 def texts(results):
     found = results.data("cuDNN's device text")
     if "differs" in found:
-        yield "cuDNN's text of the device: " + ("that of the tests" if not found["differs"] else "unlike that of the tests in " +
-              ", ".join(f"{key} ({tested} there, {here} here)" for key, (tested, here) in found["differs"].items()))
+        pairs = [f"{key} ({tested} there, {here} here)" for key, (tested, here) in found["differs"].items()]
+        yield "cuDNN's text of the device: " + (f"unlike that of the tests in {', '.join(pairs)}" if pairs else
+                                                "that of the tests")
 
 
 def checks(results):
@@ -62,14 +63,14 @@ def plans(results):
         if name.startswith("step ") and name.endswith("bf16") and "steps" in data:
             direct = [s for s in data["steps"] if s["implementation"] == "direct"]
             if direct and results.device != "emulated":
-                yield (f"**{name}: {len(direct)} convolutions ran on our own direct kernel, no plan of cuDNN's took them: "
-                       f"{', '.join(sorted({s['shape'] for s in direct}))[:300]}**")
+                yield (f"**{name}: {len(direct)} convolutions ran on our own direct kernel, no plan of cuDNN's took "
+                       f"them: {', '.join(sorted({s['shape'] for s in direct}))[:300]}**")
     searches = results.searches
     if searches:
         gains = [s[0]["milliseconds"] / min(p["milliseconds"] for p in s) for s in searches.values()]
-        yield (f"search for plans: {len(searches)} convolutions, {median(len(s) for s in searches.values()):.0f} plans timed "
-               f"for each; the fastest beats cuDNN's first by {percent(median(gains) - 1)} (median), "
-               f"{percent(max(gains) - 1)} at most")
+        timed = median(len(search) for search in searches.values())
+        yield (f"search for plans: {len(searches)} convolutions, {timed:.0f} plans timed for each; the fastest beats "
+               f"cuDNN's first by {percent(median(gains) - 1)} (median), {percent(max(gains) - 1)} at most")
 
 
 def rate(results, name):
@@ -86,7 +87,8 @@ def drift_of(results):
 def drift(results):
     found = drift_of(results)
     if found is not None:
-        yield f"the card's drift: the step at 224:256 was {percent(abs(found))} {'faster' if found > 0 else 'slower'} again later"
+        way = "faster" if found > 0 else "slower"
+        yield f"the card's drift: the step at 224:256 was {percent(abs(found))} {way} again later"
 
 
 def switched(results):
@@ -160,33 +162,34 @@ def fused(results):
     for line in results.data("fusions").get("lines", []):
         groups.setdefault((line.get("graph"), line.get("dtype")), []).append(line)
     for (graph, dtype), lines in groups.items():
-        best, broken = {}, [line for line in lines if line.get("error")]
-        for line in lines:
-            if not line.get("error") and line.get("microseconds") and line.get("plain_microseconds"):
-                shape = tuple(line.get(k) for k in ("n", "c", "h", "w", "k", "r", "stride"))
-                if shape not in best or line["microseconds"] < best[shape]["microseconds"]:
-                    best[shape] = line
+        timed = [line for line in lines if line.get("microseconds") and line.get("plain_microseconds")]
+        errors = [line["error"] for line in lines if line.get("error") and not line.get("microseconds")]
+        broken = [error for error in errors if "no time" not in error]
+        if timed and all(line["microseconds"] == line["plain_microseconds"] for line in timed):
+            continue  # the plain graph itself
         text = f"fuse ({graph}) in {dtype}: "
-        if not best:
-            yield text + "no" + (f", it does not run: {broken[0]['error']}" if broken else ", not measured")
+        if not timed:
+            if broken:
+                yield text + f"no, it does not run: {broken[0]}"
             continue
-        saved = [line["plain_microseconds"] - line["microseconds"] for line in best.values()]
-        share = median(1 - line["microseconds"] / line["plain_microseconds"] for line in best.values())
-        wins = sum(s > 0 for s in saved)
+        saved = median(line["plain_microseconds"] - line["microseconds"] for line in timed)
+        share = median(1 - line["microseconds"] / line["plain_microseconds"] for line in timed)
         if abs(share) < FUSION_LEAST:
             text += f"no difference seen, {percent(share)}"
         else:
-            text += f"{'yes' if share > 0 else 'no'}, {abs(median(saved)):.0f} µs a layer {'faster' if share > 0 else 'slower'}"
-        text += f" (median; faster in {wins} of {len(best)} shapes)"
-        unequal = sum(line.get("equal_bits") is False for line in best.values())
-        yield (text + (f"; **bits differ from run to run in {unequal}**" if unequal else "")
-               + (f"; {len(broken)} do not run: {broken[0]['error']}" if broken else ""))
+            says, way = ("yes", "faster") if share > 0 else ("no", "slower")
+            text += f"{says}, {abs(saved):.0f} µs a layer {way}"
+        wins = sum(line["microseconds"] < line["plain_microseconds"] for line in timed)
+        text += f" (median; faster in {wins} of {len(timed)} shapes)"
+        if unequal := sum(line.get("equal_bits") is False for line in timed):
+            text += f"; **bits differ from run to run in {unequal}**"
+        yield text + (f"; {len(broken)} do not run: {broken[0]}" if broken else "")
 
 
 def range_test(results):
     found = results.data("range test")
     if found:
-        peer = next((r for name, r in peer_results(results).items() if name.startswith("find ") and "seconds" in r), None)
+        peer = next((r for n, r in peer_results(results).items() if n.startswith("find ") and "seconds" in r), None)
         yield (f"range test: {found['seconds']:.2f} s, {found['ratio']:.2f} of its bare steps"
                + (f"; in PyTorch {peer['seconds']:.2f} s" if peer else ""))
 

@@ -105,7 +105,8 @@ class Machine:
         text, errors, code, stopped = children.run(command, {**self.environment, **(environment or {})}, limit, merge)
         seconds = time.monotonic() - start
         words = [f"{k}={v}" for k, v in (environment or {}).items() if k.startswith("ONECYCLE_")] + command
-        self.disk.append("log.txt", f"\n$ {' '.join(words)}\n{text[-20000:]}{errors[-20000:]}[{code}, {seconds:.1f} s]\n")
+        said = text[-20000:] + errors[-20000:]
+        self.disk.append("log.txt", f"\n$ {' '.join(words)}\n{said}[{code}, {seconds:.1f} s]\n")
         return text, code, trouble_of(code, seconds, stopped, text if merge else errors)
 
     def own(self, name, *words, limit=60.0, merge=False, environment=None):

@@ -1,4 +1,4 @@
-"""The archive for a machine where nothing is installed: programs without symbols, their libraries, and these scripts."""
+"""The archive for a machine where nothing is installed: programs without symbols, their libraries, these scripts."""
 import lzma
 import os
 import pathlib
@@ -8,13 +8,13 @@ import subprocess
 import tarfile
 import tempfile
 
-from checks import GOLDENS, TESTS
+from checks import CARRIED_TEXT, GOLDENS, TESTS, tested_device_text
 from machine import ROOT, build_folder, find_program
 from results import Skip
 
 LIMIT = 40 * 2**20  # bytes; what is carried to a machine is often limited, and the working tree may travel, too
 # The programs hold the same kernels, so the dictionary must reach from one to the next.
-FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 256 * 2**20}]
+FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 3, "dict_size": 256 * 2**20}]
 PROGRAMS = ("onecycle", "bench_fusions", "cudnn_device_text", "bench_ladder", *TESTS, *GOLDENS)
 
 
@@ -40,7 +40,7 @@ def pack(build, archive, commit):
 def fill_folder(build, folder):
     """The names of programs that are not there."""
     missing = []
-    for part in ("bin", "lib", "scripts", "bench", "tests/cuda"):
+    for part in ("bin", "lib", "scripts", "bench", "tests"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name in PROGRAMS:
         try:
@@ -55,7 +55,8 @@ def fill_folder(build, folder):
     shutil.copy2(ROOT / "scripts" / "gpu_check", folder / "scripts")
     shutil.copytree(ROOT / "scripts" / "gpu_check.d", folder / "scripts" / "gpu_check.d", dirs_exist_ok=True,
                     ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("bench/pytorch_gpu.py", "bench/pytorch_recipe.py", "tests/cuda/test_cudnn_plans.cpp"):
+    (folder / CARRIED_TEXT.relative_to(ROOT)).write_text(tested_device_text())
+    for name in ("bench/pytorch_gpu.py", "bench/pytorch_recipe.py"):
         shutil.copy2(ROOT / name, folder / name)
     shutil.copytree(ROOT / "tests" / "reference" / "data", folder / "tests" / "reference" / "data", dirs_exist_ok=True)
     return missing

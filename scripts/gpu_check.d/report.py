@@ -5,7 +5,7 @@ import statistics
 
 from decisions import decisions, peer_results
 from machine import ROOT
-from results import NO_TIME, RUNNING
+from results import NO_TIME, RUNNING, SKIPPED
 
 
 def table(head, rows):
@@ -39,6 +39,14 @@ def plan_table(profile):
         seconds = statistics.median(s["seconds"] for s in group)
         rows.append((*key, f"{seconds * 1e6:.1f}", f"{group[0]['flops'] / seconds / 1e12:.0f}"))
     return table(("pass", "shape", "plan", "µs", "TFLOP/s"), rows)
+
+
+FUSED = """## Fused graphs
+
+`plain_microseconds`: the fastest plain convolution, and what kernels of their own would move beside it at the speed of a
+copy that was timed here.
+
+"""
 
 
 class Page:
@@ -93,7 +101,8 @@ class Page:
                      f"{limits['flops_per_second'] / 1e12:.0f} TFLOP/s ({limits['source']}).")
             if share:
                 text += f" Own kernels on tensors above the cache: median {100 * share:.0f} % of the copy."
-            text += "\n\n" + kernel_table(profile) + "Convolutions, by the plan that was chosen:\n\n" + plan_table(profile)
+            text += "\n\n" + kernel_table(profile)
+            text += "Convolutions, by the plan that was chosen:\n\n" + plan_table(profile)
         return text
 
     def plans(self):
@@ -110,7 +119,7 @@ class Page:
                  "plain_microseconds", "equal_bits", "error")
         lines = self.results.data("fusions").get("lines", [])
         rows = [tuple("" if line.get(k) is None else line[k] for k in names) for line in lines]
-        return "## Fused graphs\n\n" + table(names, rows) if rows else ""
+        return FUSED + table(names, rows) if rows else ""
 
     def ladder(self):
         text = self.results.data("ladder").get("text")
@@ -128,8 +137,8 @@ class Page:
             ("", "images/s by epoch"), [(name, ", ".join(f"{v:.0f}" for v in values if v)) for name, values in rates])
 
     def left_out(self):
-        left = [f"{name}: {r['why']}" for name, r in self.stages.items() if r["state"] in (NO_TIME, RUNNING)]
-        return "## What did not fit\n\n" + ("\n".join(f"- {name}" for name in left) or "Nothing.") + "\n"
+        left = [f"- {name}: {r['why']}" for name, r in self.stages.items() if r["state"] in (NO_TIME, RUNNING, SKIPPED)]
+        return "## What did not fit or could not run here\n\n" + ("\n".join(left) or "Nothing.") + "\n"
 
 
 def title(results):

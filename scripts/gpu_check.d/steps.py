@@ -45,8 +45,8 @@ def smoke(m):
 
 
 def step_words(m, words):
-    return ["profile", "--device", m.device, "--arch", m.arch, "--size", 64, "--batch-size", 64, "--precision", "bf16", "--steps", 1,
-            *KNOWN_LIMITS, *words]
+    return ["profile", "--device", m.device, "--arch", m.arch, "--size", 64, "--batch-size", 64,
+            "--precision", "bf16", "--steps", 1, *KNOWN_LIMITS, *words]
 
 
 def small_step(m, words, variables, limit):
@@ -118,7 +118,7 @@ def switches(case):
                     rounds[-1][side] = broken[side] = str(failure)
             number += 1
         if broken:
-            said = (f"{' '.join('='.join(pair) for pair in zip(SWITCHES, side))}: {why}" for side, why in broken.items())
+            said = (" ".join(map("=".join, zip(SWITCHES, side))) + f": {why}" for side, why in broken.items())
             raise Failure("; ".join(said)[:500], {"rounds": rounds})
         return {"rounds": rounds}
     return stage
