@@ -23,7 +23,7 @@ SANITIZED = {"test_cuda_elementwise": "*", "test_cuda_input": "*", "test_cuda_au
              "test_cuda_batch_norm": "*", "test_cuda_head": "*"}
 
 CARRIED_TEXT = ROOT / "tests" / "h200_device_text.json"
-RAW_TEXT = r'R"\({"maxGridSize"(?:.|\n)*?})"'
+RAW_TEXT = r'R"\(\{"maxGridSize"(?:.|\n)*?\}\)"'
 
 
 def machine(m):
@@ -56,7 +56,7 @@ def device_text(m):
 
 
 def tested_device_text():
-    """The text that stands for an H200 in the tests: from their sources, or from the file that an archive has instead."""
+    """The text that stands for an H200 in the tests: from their sources, or from the file that an archive has."""
     if CARRIED_TEXT.exists():
         return CARRIED_TEXT.read_text()
     for source in sorted((ROOT / "tests").glob("*/*.*")):

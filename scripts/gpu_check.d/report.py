@@ -43,8 +43,8 @@ def plan_table(profile):
 
 FUSED = """## Fused graphs
 
-`plain_microseconds`: the fastest plain convolution, and what kernels of their own would move beside it at the speed of a
-copy that was timed here.
+`plain_microseconds`: the fastest plain convolution, and what kernels of their own would move beside it at the speed of
+a copy that was timed here.
 
 """
 
