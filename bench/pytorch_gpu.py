@@ -1,14 +1,15 @@
 """The training step in PyTorch on a GPU, given its best: what `onecycle profile --device cuda` is held against.
 
-    python bench/pytorch_gpu.py --out pytorch.jsonl --budget 150            # the whole grid, most telling first
-    python bench/pytorch_gpu.py --out pytorch.jsonl --only find             # a range test as fastai runs it
-    python bench/pytorch_gpu.py --out pytorch.jsonl --data photos           # a real folder, stock loader
-    python bench/pytorch_gpu.py --out try.jsonl --device cpu --arch resnet18 --precision fp32 --cases 32:4 --steps 2 \
-        --warm-up 1 --modes eager                                           # to see that it runs
+    python bench/pytorch_gpu.py --budget 150 > pytorch.jsonl      # the whole grid, most telling first
+    python bench/pytorch_gpu.py --only find                       # a range test as fastai runs it
+    python bench/pytorch_gpu.py --data photos                     # a real folder, stock loader
+    python bench/pytorch_gpu.py --device cpu --arch resnet18 --precision fp32 --cases 32:4 --steps 2 --warm-up 1 \
+        --modes eager                                             # to see that it runs
 
-Appends one JSON object a line; what is there already is not measured again, and after --budget seconds nothing
-new is begun. Steps: ResNet34, channels_last, autocast with fp32 weights, label smoothing off, SGD with momentum,
-fused, its rate a tensor, images of random numbers that are on the GPU and already normalised. Modes:
+Prints one JSON object a line, at once: after each block what is known so far, with `more_to_come`; the last line of a
+name counts. What --without names is not measured, and after --budget seconds nothing new is begun. Steps: ResNet34,
+channels_last, autocast with fp32 weights, label smoothing off, SGD with momentum, fused, its rate a tensor, images of
+random numbers that are on the GPU and already normalised. Modes:
     eager, compile (the default), reduce-overhead, max-autotune-no-cudagraphs: as torch.compile names them;
     graph: the compiled step, optimizer included, captured once as one CUDA graph and replayed on one batch.
 Times are medians of blocks of steps between two events, with no wait inside; `seconds_before` is what came before the
@@ -34,7 +35,6 @@ MODES = ("eager", "compile", "graph", "reduce-overhead", "max-autotune-no-cudagr
 
 def options():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    p.add_argument("--out", required=True, help="JSON lines, appended to")
     p.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try the script out")
     p.add_argument("--arch", choices=recipe.ARCHITECTURES, default="resnet34")
     p.add_argument("--cases", nargs="+", metavar="SIZE:BATCH", default=["224:256", "128:64", "224:64", "64:64"])
@@ -43,6 +43,7 @@ def options():
     p.add_argument("--steps", type=int, default=70, help="in a block")
     p.add_argument("--blocks", type=int, default=3)
     p.add_argument("--warm-up", type=int, default=30)
+    p.add_argument("--without", nargs="*", default=[], metavar="NAME", help="results that are known already")
     p.add_argument("--budget", type=float, default=math.inf, help="seconds after which nothing new is begun")
     p.add_argument("--only", choices=("steps", "find"), default="steps")
     p.add_argument("--data", help="train on this folder with ImageFolder and DataLoader instead")
@@ -138,9 +139,12 @@ def measure_steps(o, size, batch, precision, mode):
         step(i)
     wait(o.device)
     before = time.perf_counter() - start
-    times = [block_seconds(o.device, o.steps, step) for _ in range(o.blocks)]
-    seconds = statistics.median(times)
-    return {"seconds": seconds, "images_per_second": batch / seconds, "blocks": times, "seconds_before": before}
+    times = []
+    for block in range(o.blocks):
+        times.append(block_seconds(o.device, o.steps, step))
+        seconds = statistics.median(times)
+        yield {"seconds": seconds, "images_per_second": batch / seconds, "blocks": times, "seconds_before": before,
+               "more_to_come": block + 1 < o.blocks}
 
 
 def measure_find(o):
@@ -167,7 +171,7 @@ def measure_find(o):
         training.net.load_state_dict(state["model"])
         training.opt.load_state_dict(state["opt"])
     wait(o.device)
-    return {"seconds": time.perf_counter() - start, "bare_seconds": bare_seconds, "steps": len(losses)}
+    yield {"seconds": time.perf_counter() - start, "bare_seconds": bare_seconds, "steps": len(losses)}
 
 
 def measure_folder(o):
@@ -178,7 +182,7 @@ def measure_folder(o):
     start = time.perf_counter()
     training = Training(o, o.precision[0], "compile" if o.device == "cuda" else "eager", len(dataset.classes))
     first, epochs = None, []
-    for _ in range(o.epochs):
+    for epoch in range(o.epochs):
         begin, count = time.perf_counter(), 0
         for x, y in loader:
             x = x.to(o.device, memory_format=torch.channels_last, non_blocking=True)
@@ -189,8 +193,8 @@ def measure_folder(o):
                 first = time.perf_counter() - start
         wait(o.device)
         epochs.append(count / (time.perf_counter() - begin))
-    return {"seconds": time.perf_counter() - start, "images_per_second": epochs[-1], "epochs": epochs,
-            "first_step_seconds": first, "workers": o.workers}
+        yield {"seconds": time.perf_counter() - start, "images_per_second": epochs[-1], "epochs": epochs,
+               "first_step_seconds": first, "workers": o.workers, "more_to_come": epoch + 1 < o.epochs}
 
 
 def units(o):
@@ -214,24 +218,22 @@ def main():
     o = options()
     start = time.perf_counter()
     torch.backends.cudnn.benchmark = True
-    known = set()
-    if os.path.exists(o.out):
-        with open(o.out) as file:
-            known = {json.loads(line)["name"] for line in file}
     where = torch.cuda.get_device_name() if o.device == "cuda" else "cpu"
-    left = [(name, measure) for name, measure in units(o) if name not in known]
+    tool = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
+    about = {"tool": tool, "device": where, "arch": o.arch}
+
+    def say(name, result):
+        print(json.dumps({"name": name, **about, **result}), flush=True)
+    left = [(name, measure) for name, measure in units(o) if name not in o.without]
     for i, (name, measure) in enumerate(left):
         if time.perf_counter() - start > o.budget:
-            print(f"no time for {len(left) - i} of {len(left)}: {', '.join(n for n, _ in left[i:])}")
+            print(f"no time for {len(left) - i} of {len(left)}: {', '.join(n for n, _ in left[i:])}", file=sys.stderr)
             break
         try:
-            result = measure()
+            for result in measure():
+                say(name, result)
         except Exception as error:  # a mode that fails is a result, too
-            result = {"error": f"{type(error).__name__}: {error}"[:500]}
-        result = {"name": name, "tool": f"torch {torch.__version__}", "device": where, "arch": o.arch, **result}
-        with open(o.out, "a") as file:
-            file.write(json.dumps(result) + "\n")
-        print(name, result.get("error") or f"{result['seconds']:.4g} s", flush=True)
+            say(name, {"error": f"{type(error).__name__}: {error}"[:500]})
         if o.device == "cuda":
             torch.cuda.empty_cache()
     return 0
