@@ -111,8 +111,8 @@ class Learner {
     // Trains for options().epochs. With a run folder it writes config.json, steps.csv, metrics.csv and
     // checkpoints (at every epoch's end, and every `checkpoint_every` updates), and it continues from the
     // newest good checkpoint that the folder holds: bit for bit as if never interrupted.
-    // Without a rate it runs a range test first: 75 steps; once more with 300 when there is no clear descent;
-    // then 1e-2 (SGD) or 1e-3 (Adam), saying so.
+    // Without a rate it runs find() first and takes auto_lr; where the curve has no clear descent, or the whole training
+    // has fewer updates than that test, it takes the rate that is usual for such a training, saying so.
     // Throws Error(diverged) when the loss or a gradient is not finite: names the step and the tensor; the
     // last checkpoint stays. Throws Error(data) when the images are not those of the checkpoint.
     FitResult fit(const FitOptions& options = {});

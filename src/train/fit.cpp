@@ -180,7 +180,7 @@ class Fit {
 
     // The rate of `--max-lr auto`.
     void search_max_lr() {
-        const double usual = usual_max_lr(core_.options, core_.images_per_step());
+        const double usual = usual_max_lr(core_.options, core_.images_per_step(), core_.class_names.size());
         if (outlasts_training(core_, {})) {
             max_lr_ = usual;
             core_.log(LogLevel::info,
