@@ -19,14 +19,16 @@ def smoke(m):
     """One step launched piece by piece, then as a graph, then whether updates took effect."""
     m.detour = ([], {})
     found, bad = {}, []
-    for name, words in (("eager", ["--no-graph"]), ("graph", [])):
+    for name, words, limit in (("eager", ["--no-graph"], 70), ("graph", [], 40)):  # the first searches for plans
         try:
-            found[name] = effective(small_step(m, words, {}, 40))
+            found[name] = effective(small_step(m, words, {}, limit))
         except Failure as failure:
             bad.append(f"{name}: {failure}")
     if not bad:
         return found
     why = "; ".join(bad)
+    if "graph" in found:  # which is what all else needs
+        raise Failure(why, found)
     for left_out, words, variables in DETOURS:
         if left_out == "graph" and "eager" in found:
             way = found["eager"]
@@ -71,7 +73,7 @@ def step(case, precision="bf16"):
     """The step's time, and each of its operations'. The plans that the search timed are kept by results.py."""
     def stage(m):
         try:
-            p = m.profile(case, precision, limit=50)
+            p = m.profile(case, precision, limit=75)
         except Failure as failure:
             try:
                 pieces = m.profile(case, precision, "--no-graph", limit=25)

@@ -225,6 +225,12 @@ class Stages(InAFolder):
         found = steps.switches("64:64")(m)
         self.assertEqual({side for r in found["rounds"] for side in r}, {"100", "101"}, "not tried with it")
 
+    def test_a_step_that_runs_as_a_graph_needs_no_way_round(self):
+        self.script("onecycle", f"""case "$*" in *--no-graph*) ;; *) echo '{PROFILE}'; exit;; esac; exit 7""")
+        failure = self.fails(steps.smoke, self.machine())
+        self.assertNotIsInstance(failure, Stop)
+        self.assertNotIn("goes_on_without", failure.data)
+
     def test_a_step_that_never_runs_stops_the_call(self):
         self.script("onecycle", 'echo "error: no device" >&2; exit 7')
         self.assertIsInstance(self.fails(steps.smoke, self.machine()), Stop)
@@ -420,7 +426,7 @@ class WhatItTakesAlong(unittest.TestCase):
         self.assertEqual(gpu_check.options_of([]).budget, 420)
         for name, least, most, _ in gpu_check.STAGES:
             self.assertLess(least, most, name)
-            self.assertLessEqual(most, 130, name)
+            self.assertLessEqual(most, 150, name)
 
     def test_the_list_names_every_stage(self):
         said = subprocess.run([sys.executable, SCRIPT, "--list"], capture_output=True, text=True, check=True).stdout
