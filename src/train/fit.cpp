@@ -20,6 +20,7 @@ namespace onecycle {
 namespace {
 
 constexpr std::int64_t small_evaluation = 1000;  // images; below, the interval is told
+constexpr double most_for_tests = 0.15;          // of a training's updates
 
 using Clock = std::chrono::steady_clock;
 
@@ -147,7 +148,6 @@ class Fit {
     // A trained head's curve is flat and then rises: there is no descent to find, but an edge to keep away from.
     void lower_rate() {
         const FindOptions options;
-        if (stages_[stage_].epochs * steps_per_epoch_ < options.steps) return;  // it would outlast the stage
         const double momentum = momentum_at_peak(stages_[stage_].policy);
         RangeTestResult test = run_range_test(core_, core_.step, core_.train_loader(), options, momentum);
         test.stage = static_cast<int>(stage_);
@@ -180,6 +180,9 @@ class Fit {
 
     // The rate of `--max-lr auto`.
     void search_max_lr() {
+        // Two tests are worth at most so much of a training.
+        if (2 * FindOptions{}.steps > most_for_tests * static_cast<double>(steps_))
+            core_.options.retest_lr = false;
         const double usual = usual_max_lr(core_.options, core_.images_per_step(), core_.class_names.size());
         if (outlasts_training(core_, {})) {
             max_lr_ = usual;
