@@ -184,7 +184,7 @@ class Fit {
         if (2 * FindOptions{}.steps > most_for_tests * static_cast<double>(steps_))
             core_.options.retest_lr = false;
         const double usual = usual_max_lr(core_.options, core_.images_per_step(), core_.class_names.size());
-        if (outlasts_training(core_, {})) {
+        if (outlasts_training(core_)) {
             max_lr_ = usual;
             core_.log(LogLevel::info,
                       fmt::format(

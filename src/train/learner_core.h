@@ -88,8 +88,8 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
 RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
                                double momentum);
 
-// Whether the test takes more updates than the whole training.
-bool outlasts_training(const LearnerCore& core, const FindOptions& options);
+// Whether the test of `--max-lr auto` takes more updates than the whole training.
+bool outlasts_training(const LearnerCore& core);
 
 FitResult run_fit(LearnerCore& core, const FitOptions& options);
 

@@ -116,8 +116,8 @@ std::string to_string(SweepParameter parameter) {
                                                      : "batch-size";
 }
 
-bool outlasts_training(const LearnerCore& core, const FindOptions& options) {
-    return all_epochs(core.options) * core.steps_per_epoch() < options.steps;
+bool outlasts_training(const LearnerCore& core) {
+    return all_epochs(core.options) * core.steps_per_epoch() < FindOptions{}.steps;
 }
 
 RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
@@ -156,7 +156,7 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
     }
     result.digest_after = core.state.digest();
     result.passes = passes_of(static_cast<std::int64_t>(result.loss.size()));
-    result.outlasts_training = outlasts_training(core, options);
+    result.outlasts_training = outlasts_training(core);
     result.analysis =
         analyse_range_test(result.lr, result.loss,
                            {.planned_steps = options.steps,
