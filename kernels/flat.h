@@ -62,10 +62,10 @@ __device__ __forceinline__ void store_quad(T* to, const Quad<T>& value, int vali
         *reinterpret_cast<Quad<T>*>(to) = value;
         return;
     }
-    // A loop of `valid` rounds would take its elements by a number that varies, which registers cannot.
-#pragma unroll
-    for (int k = 0; k < 4; ++k)
-        if (k < valid) to[k] = value.v[k];
+    // Written out: a loop of `valid` rounds would take its elements by a number that varies, which registers cannot.
+    if (valid > 0) to[0] = value.v[0];
+    if (valid > 1) to[1] = value.v[1];
+    if (valid > 2) to[2] = value.v[2];
 }
 
 // Part of the flat buffers: `at` is its first element. Four can be loaded when `valid` is above 0: that many are
