@@ -60,5 +60,8 @@ class Kept(dict):
                 self.update(json.load(file))
 
     def save(self):
-        with open(self.path, "w") as file:
-            json.dump(self, file, indent=1)
+        """Writes a line a result, into a new file that takes the old one's place: a break leaves one of the two."""
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(result)}" for name, result in self.items())
+        with open(self.path + "~", "w") as file:
+            file.write("{\n" + lines + "\n}\n")
+        os.replace(self.path + "~", self.path)

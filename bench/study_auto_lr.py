@@ -1,125 +1,173 @@
 #!/usr/bin/env python3
-"""Which point of the range-test curve should `--max-lr auto` train with? Chosen by measured regret.
+"""Which rate should `--max-lr auto` train with? For many settings: what each rate of a grid leads to, and what `find` says.
 
-For each cell (data set, batch size, from scratch or from trained weights, seed) this runs one range test
-and one one-cycle training at each rate of a grid. A candidate's validation loss is read off the grid
-(linear in log10 of the rate); its regret is that loss minus the best of the grid. The rule with the lowest
-median regret wins; the worst case is shown beside it, because training too high costs more than too low.
+    bench/fetch_data data
+    python3 bench/study_auto_lr.py --binary build/onecycle --data data --out bench/results/auto_lr.json
 
-    python bench/study_auto_lr.py --binary build/onecycle --flowers DIR --cifar DIR --out bench/results/auto_lr.json
+Trains each setting of study_settings.py at half decades of the maximum of one cycle, until the best one lies within the
+grid, then again with other seeds around the best. Evaluates on images that took no part (study_data.py makes the
+folders, in data/study). Asks `onecycle find` for its rate, with the same options and seeds. study_regret.py makes the
+tables, draw_regret.py the picture.
 
-DIR: image folders with train/ and val/ (or test/). Only the standard library is used. The output is written
-after every cell, and cells that are in it already are not run again: without data folders the table of what is there
-is printed, the stored curves analysed anew by the binary.
+The results are written after each training; what is in them is not run again, so that a study that was stopped goes on.
+Needs the standard library, Debian's dataset-fashion-mnist, and Pillow for the pairs of signs.
 """
-import math
+import argparse
+import dataclasses
 import os
-import statistics
+import sys
 import tempfile
+import threading
 import time
 
-from runs import Kept, arguments, run, subset
+from runs import Kept, run
+from study_data import Sources
+from study_settings import PRETRAINED, SETTINGS, range_test, training, wanted
 
-GRID = [1e-3, 3e-3, 1e-2, 2e-2, 4e-2, 1e-1, 3e-1]
-
-
-def candidates(find):
-    s, rules = find["suggestion"], find["rules"]
-    out = {"lowest": find["lowest"], **{f"fastai {r}": rules[r] for r in ("valley", "slide", "minimum", "steep")}}
-    if s:
-        out["steepest"] = s["lr"]
-        out["high end of the range"] = s["high"]
-        if find["lowest"]:
-            out["sqrt(steepest*lowest)"] = math.sqrt(s["lr"] * find["lowest"])
-        if find["edge"]:
-            out["sqrt(steepest*edge)"] = math.sqrt(s["lr"] * find["edge"])
-            out["sqrt(lowest*edge)"] = math.sqrt(find["lowest"] * find["edge"])
-            out["the same, at most 32*steepest"] = min(out["sqrt(lowest*edge)"], 32 * s["lr"])
-    return {name: rate for name, rate in out.items() if rate}
+ANSWERS = ("auto_lr", "curve_lr", "usual_lr", "prior", "suggestion", "lowest", "edge", "rules")
+NO_CHECKPOINT_BEFORE_THE_END = ["--checkpoint-every", 1000000]
 
 
-def loss_at(rate, losses):
-    x, points = math.log10(rate), [(math.log10(r), loss) for r, loss in losses]
-    if x <= points[0][0]:
-        return points[0][1]
-    for (x0, y0), (x1, y1) in zip(points, points[1:]):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return points[-1][1]
+def six_digits(values):
+    return [None if value is None else float(f"{value:.6g}") for value in values]
 
 
-def analysed(binary, find):
-    """The answers of today's rules on a stored curve; fastai's stay: they know how many steps were planned."""
-    with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        file.write("lr,loss\n" + "".join(f"{lr},{loss}\n" for lr, loss in zip(find["lr"], find["loss"])))
-        file.flush()
-        fresh = run(binary, "find", "--from-csv", file.name)
-    return {**find, **{key: fresh[key] for key in ("suggestion", "lowest", "edge")}}
+class Study:
+    def __init__(self, args):
+        self.args = args
+        self.settings = [s for s in SETTINGS if s.name.startswith(tuple(args.only.split(",")))]
+        self.results = Kept(args.out)
+        self.work = os.path.join(args.data, "study")
+        self.sources = Sources(args.binary, args.data, args.fashion, self.work)
+        self.asked, self.taken, self.failed = set(), set(), set()
+        self.lock, self.making = threading.Lock(), threading.Lock()
+        for folder in ("data", "sources"):
+            os.makedirs(os.path.join(self.work, folder), exist_ok=True)
 
+    # --- what is run ---
 
-def table(binary, cells):
-    regrets = {}
-    for cell in cells.values():
-        best = min(loss for _, loss in cell["losses"])
-        for name, rate in candidates(analysed(binary, cell["find"])).items():
-            regrets.setdefault(name, []).append((loss_at(rate, cell["losses"]) - best, rate))
-    lines = ["| rule | median regret | worst regret | median rate | cells |", "|---|---|---|---|---|"]
-    for name, rows in sorted(regrets.items(), key=lambda item: statistics.median(r for r, _ in item[1])):
-        values = [r for r, _ in rows]
-        lines.append(f"| {name} | {statistics.median(values):.3f} | {max(values):.3f} | "
-                     f"{statistics.median(rate for _, rate in rows):.2g} | {len(values)} |")
-    return "\n".join(lines)
+    def run(self, *arguments):
+        return run(self.args.binary, *arguments, "--threads", 1)
+
+    def weights(self, name):
+        """The file of the network that fine-tuning starts from; trained at its first use."""
+        file = os.path.join(self.work, f"{name}.safetensors")
+        if not os.path.exists(file):
+            images = os.path.join(self.args.data, "cifar10" if name == "cifar" else name)
+            with tempfile.TemporaryDirectory() as folder:
+                out = os.path.join(folder, "run")
+                result = self.run("train", images, *PRETRAINED[name], *NO_CHECKPOINT_BEFORE_THE_END, "--out", out)
+                print(f"{name}: pretrained, accuracy {result['epochs'][-1]['accuracy']:.3f}", flush=True)
+                run(self.args.binary, "export", out, "--to", file)
+        return file
+
+    def made(self, setting):
+        """The setting's folder of images, and the weights that it starts from."""
+        with self.making:
+            return self.sources.folder(setting), self.weights(setting.init) if setting.init else None
+
+    def train(self, setting, rate, seed):
+        data, weights = self.made(setting)
+        verb, *options = training(setting, weights)
+        with tempfile.TemporaryDirectory() as folder:
+            result = self.run(verb, data, *options, *NO_CHECKPOINT_BEFORE_THE_END, "--max-lr", rate, "--seed", seed,
+                              "--out", os.path.join(folder, "run"))
+            if result is None:
+                return {"rate": rate, "seed": seed, "loss": None, "accuracy": 0.0, "n": 0}
+            end = self.run("eval", os.path.join(data, "test"), "--model", result["checkpoint"])
+        return {"rate": rate, "seed": seed, "loss": end["loss"], "accuracy": end["accuracy"], "n": end["n"]}
+
+    def find(self, setting, seed):
+        data, weights = self.made(setting)
+        verb, *options = range_test(setting, weights)
+        with tempfile.TemporaryDirectory() as folder:
+            answer = self.run(verb, data, *options, "--seed", seed, "--out", os.path.join(folder, "find"))
+        return {"seed": seed, **{name: answer.get(name) for name in ANSWERS},
+                "lr": six_digits(answer["lr"]), "loss": six_digits(answer["loss"])}
+
+    # --- what is next ---
+
+    def jobs(self, setting):
+        """What this setting wants next: (seed, rate), lower seeds first; a rate of None is a range test."""
+        cell = self.results.get(setting.name, {})
+        found = {answer["seed"] for answer in cell.get("found", [])}
+        for seed in range(self.args.seeds):
+            if seed not in found or self.args.again and (setting.name, seed) not in self.asked:
+                yield seed, None
+        if not self.args.find_only:
+            trained = {}
+            for result in cell.get("trained", []):
+                trained.setdefault(result["rate"], {})[result["seed"]] = result
+            seed, rates = wanted(setting, trained, self.args.seeds) or (0, [])
+            yield from ((seed, rate) for rate in rates)
+
+    def next(self):
+        """The next job of all settings, every setting with one seed before any with the next: (setting, seed, rate)."""
+        open_jobs = [(setting, *job) for setting in self.settings if setting.name not in self.failed
+                     for job in self.jobs(setting) if (setting.name, *job) not in self.taken]
+        return min(open_jobs, key=lambda job: job[1], default=None)
+
+    def keep(self, setting, seed, rate, result):
+        cell = self.results.setdefault(setting.name, {"setting": {}, "trained": [], "found": []})
+        cell["setting"] = dataclasses.asdict(setting)
+        if rate is None:
+            self.asked.add((setting.name, seed))
+            cell["found"] = sorted([answer for answer in cell["found"] if answer["seed"] != seed] + [result],
+                                   key=lambda answer: answer["seed"])
+        else:
+            cell["trained"].append(result)
+            cell["trained"].sort(key=lambda training: (training["rate"], training["seed"]))
+        self.results.save()
+
+    def work_on(self):
+        while True:
+            with self.lock:
+                job = self.next()
+                idle = not self.taken
+                if job:
+                    setting, seed, rate = job
+                    taken = (setting.name, seed, rate)
+                    self.taken.add(taken)
+            if not job:
+                if idle:
+                    return
+                time.sleep(1)  # what another worker ends with may want more
+                continue
+            result, began = None, time.time()
+            try:
+                result = self.find(setting, seed) if rate is None else self.train(setting, rate, seed)
+            except (Exception, SystemExit) as error:
+                print(f"{setting.name}: left out: {error}", file=sys.stderr, flush=True)
+            with self.lock:
+                self.taken.discard(taken)
+                if result is None:
+                    self.failed.add(setting.name)
+                    continue
+                self.keep(setting, seed, rate, result)
+            what = f"find {result['auto_lr']}" if rate is None else (
+                f"rate {rate:g} loss {result['loss']} accuracy {result['accuracy']:.3f}")
+            print(f"{setting.name} seed {seed}: {what}, {time.time() - began:.0f} s", flush=True)
 
 
 def main():
-    parser = arguments(__doc__)
-    parser.add_argument("--arch", default="resnet18")
-    args = parser.parse_args()
-    cells = Kept(args.out)
-    if not args.flowers or not args.cifar:
-        return print(table(args.binary, cells))
-    with tempfile.TemporaryDirectory() as work:
-        flowers = subset(args.flowers, os.path.join(work, "flowers"), {"train": 320, "val": 100})
-        cifar = subset(args.cifar, os.path.join(work, "cifar"), {"train": 192, "val": 100})
-        common = ["--arch", args.arch]
-        plan = [("flowers", flowers, 48, 32, 3), ("flowers", flowers, 48, 64, 3),
-                ("cifar", cifar, 32, 32, 3), ("cifar", cifar, 32, 64, 3)]
-        # Trained weights to start from: the other data set's network.
-        trained = os.path.join(work, "trained")
-        run(args.binary, "train", cifar, *common, "--size", 32, "--batch-size", 32, "--epochs", 6, "--max-lr", 0.01,
-            "--out", trained)
-        for seed in range(args.seeds):
-            for init in (None, trained):
-                for name, data, size, batch, epochs in plan:
-                    if init and (name, batch) != ("flowers", 32):
-                        continue
-                    key = f"{name} {size} px batch {batch} {'trained' if init else 'scratch'} seed {seed}"
-                    if key in cells:
-                        continue
-                    began = time.time()
-                    options = [*common, "--size", size, "--batch-size", batch, "--seed", seed,
-                               *(["--init", checkpoint_of(init)] if init else [])]
-                    find = run(args.binary, "find", data, *options, "--start-lr", 1e-5, "--steps", 75, "--out",
-                               os.path.join(work, key.replace(" ", "-") + "-find"))
-                    losses, accuracies = [], []
-                    for rate in GRID:
-                        result = run(args.binary, "train", data, *options, "--epochs", epochs, "--max-lr", rate, "--out",
-                                     os.path.join(work, f"{key.replace(' ', '-')}-{rate}"))
-                        last = result["epochs"][-1] if result else None
-                        losses.append((rate, last["valid_loss"] if last else 20.0))
-                        accuracies.append((rate, last["accuracy"] if last else 0.0))
-                    keep = ("suggestion", "auto_lr", "lowest", "rules", "edge", "stopped", "reason", "lr", "loss")
-                    cells[key] = {"find": {k: find.get(k) for k in keep}, "losses": losses, "accuracies": accuracies}
-                    cells.save()
-                    print(f"{key}: {time.time() - began:.0f} s, suggestion {find['suggestion']}, "
-                          f"losses {[round(loss, 3) for _, loss in losses]}", flush=True)
-    print(table(args.binary, cells))
-
-
-def checkpoint_of(folder):
-    checkpoints = os.path.join(folder, "checkpoints")
-    return os.path.join(checkpoints, sorted(os.listdir(checkpoints))[-1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default="build/onecycle")
+    parser.add_argument("--data", required=True, help="the folder that bench/fetch_data made")
+    parser.add_argument("--fashion", default="/usr/share/datasets/fashion-mnist", help="Fashion-MNIST's four files")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--only", default="", help="beginnings of settings' names, with commas between")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="commands at once, a thread each")
+    parser.add_argument("--find-only", action="store_true", help="train nothing, only ask `find`")
+    parser.add_argument("--again", action="store_true", help="ask `find` again where it has answered: a new rule")
+    study = Study(parser.parse_args())
+    workers = [threading.Thread(target=study.work_on) for _ in range(study.args.workers)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return 1 if study.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
