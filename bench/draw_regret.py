@@ -67,9 +67,11 @@ def row(rule, every, axis, middle):
              f'{html.escape(rule)}</text>']
     for (regret, chosen, name), offset in zip(dots, stacked([axis(regret) for regret, _, _ in dots])):
         lines.append(f'<circle class="{"chosen" if chosen else "aside"}" cx="{axis(regret):.1f}" '
-                     f'cy="{middle + offset:.1f}" r="{RADIUS}"><title>{html.escape(name)}: {regret:.1f}</title></circle>')
+                     f'cy="{middle + offset:.1f}" r="{RADIUS}">'
+                     f'<title>{html.escape(name)}: {regret:.1f}</title></circle>')
     lines.append(f'<path class="mean" d="M{axis(mean):.1f} {middle - 11}v22"/>')
-    lines.append(f'<text class="{"strong" if rule == AUTO else "value"}" x="{RIGHT + 24}" y="{middle + 4}">{mean:.1f}</text>')
+    lines.append(f'<text class="{"strong" if rule == AUTO else "value"}" x="{RIGHT + 24}" y="{middle + 4}">'
+                 f'{mean:.1f}</text>')
     return [*lines, "</g>"]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which rate should `--max-lr auto` train with? For many settings: what each rate of a grid leads to, and what `find` says.
+"""Which rate should `--max-lr auto` train with? For many settings: what the rates of a grid lead to, what `find` says.
 
     bench/fetch_data data
     python3 bench/study_auto_lr.py --binary build/onecycle --data data --out bench/results/auto_lr.json

@@ -3,8 +3,8 @@
 
     python3 bench/study_regret.py                  # prints the tables of bench/results/auto_lr.json
 
-Accuracy and loss of a setting at a rate: the mean over the seeds at each rate of the grid, between two of them linear in
-log10(rate), beyond the ends as at the end. The regret of a rule is what its rate loses against the best of the grid,
+Accuracy and loss of a setting at a rate: the mean over the seeds at each rate of the grid, between two of them linear
+in log10(rate), beyond the ends as at the end. The regret of a rule is what its rate loses against the best of the grid,
 in points of accuracy or in loss, and is the mean over the range tests of a setting (one a seed).
 """
 import math
@@ -170,8 +170,8 @@ def settings(every):
     rows = []
     for one in sorted(every, key=lambda one: (KINDS.index(kind(one.setting)), one.setting.name)):
         s = one.setting
-        rows.append([s.name, kind(s), described(s), CHOSEN if s.chosen_with else ASIDE, sum(len(seeds) for seeds in one.trained.values()),
-                     number(one.best_rate()), f"{max(accuracy for _, accuracy in one.accuracy):.1f} %",
+        rows.append([s.name, kind(s), described(s), CHOSEN if s.chosen_with else ASIDE,
+                     sum(len(seeds) for seeds in one.trained.values()), number(one.best_rate()), f"{max(accuracy for _, accuracy in one.accuracy):.1f} %",
                      *(number(one.rate(rule)) for rule in ("the usual rate alone", "the curve alone", AUTO)),
                      f"{one.regret(AUTO, 'accuracy'):.1f}", f"{one.regret(AUTO, 'loss'):.3f}"])
     return table("setting | kind | images and training | | runs | best rate | accuracy there | usual | curve | auto | "

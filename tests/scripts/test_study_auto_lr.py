@@ -1,4 +1,4 @@
-"""Promises of the study of learning rates, bench/study_*.py: what it trains, on which images, and what it makes of that.
+"""Promises of the study of learning rates, bench/study_*.py: what it trains, on which images, what it makes of it.
 
     python3 tests/scripts/test_study_auto_lr.py
 """
@@ -102,26 +102,28 @@ class Regret(unittest.TestCase):
                 for name in ("regret", "regret-sgd", "regret-adamw")}
         self.assertEqual(auto["regret-sgd"], "| **auto** | 15.0 / 15.0 / 30.0 | 0.0 / 0.0 / 0.0 | "
                                              "0.500 / 0.500 / 0.800 | 0.200 / 0.200 / 0.200 | 3 of 3 |")
-        self.assertEqual(auto["regret-adamw"], "| **auto** | 20.0 / 20.0 / 20.0 | – | 0.000 / 0.000 / 0.000 | – | 1 of 1 |")
+        self.assertEqual(auto["regret-adamw"], "| **auto** | 20.0 / 20.0 / 20.0 | – | "
+                                               "0.000 / 0.000 / 0.000 | – | 1 of 1 |")
         self.assertIn("| **auto** | 20.0 / 16.7 / 30.0 | 0.0 / 0.0 / 0.0 |", auto["regret"])
         self.assertIn("points of accuracy: chosen with (3) | points of accuracy: set aside (1)", made["regret"])
         self.assertEqual([line.split(" | ")[0] for line in made["regret-settings"].splitlines()[2:]],
                          ["| aside", "| c", "| sgd", "| adamw"])
 
     def test_picture_is_what_the_results_say(self):
-        with contextlib.redirect_stderr(io.StringIO()) as err, unittest.mock.patch.object(sys, "argv", ["x", "--check"]):
+        with (contextlib.redirect_stderr(io.StringIO()) as err,
+              unittest.mock.patch.object(sys, "argv", ["draw_regret.py", "--check"])):
             self.assertEqual(draw_regret.main(), 0, err.getvalue())
 
 
 class Trainings(unittest.TestCase):
     def test_go_on_until_the_best_rate_lies_within_the_grid_then_to_other_seeds(self):
-        best_at = lambda rate: lambda tried: {"accuracy": 0.5, "loss": abs(math.log(tried / rate))}  # noqa: E731
         for best, tried in ((0.01, [0.003, 0.01, 0.03]), (0.1, [0.003, 0.01, 0.03, 0.1, 0.3]),
                             (0.001, [3e-4, 0.001, 0.003, 0.01, 0.03])):
             trained = {}
             while (job := wanted(SGD, trained, 1)) is not None:
                 for rate in job[1]:
-                    trained.setdefault(rate, {})[job[0]] = {**best_at(best)(rate), "accuracy": -abs(math.log(rate / best))}
+                    away = abs(math.log(rate / best))
+                    trained.setdefault(rate, {})[job[0]] = {"loss": away, "accuracy": -away}
             self.assertEqual(sorted(trained), tried)
             self.assertEqual(wanted(SGD, trained, 3), (1, [rate for rate in tried if 0.29 < rate / best < 3.5]))
 
