@@ -70,7 +70,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
                                     : RunFolder::open(resume_, console.log());
     write_bad_images(run, dataset.bad, console);
-    view.store_tests_in(&run);
+    view.expect_tests(run, context_of(learner, dataset));
     const FitResult result = learner.fit({.run = &run});
     if (result.step > 0)
         run.write("training.svg",
