@@ -16,6 +16,7 @@
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 #include "onecycle/training_report.h"
+#include "report/text.h"
 
 namespace onecycle::cli {
 
@@ -101,8 +102,9 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
     }
     if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
         const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
-        console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {:.3g}.",
-                                             100 * best.accuracy, best.epoch + 1, result.max_lr)));
+        console.say(
+            console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
+                                     100 * best.accuracy, best.epoch + 1, short_number(result.max_lr, 3))));
     }
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
