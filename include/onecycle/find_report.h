@@ -41,11 +41,11 @@ struct FindContext {
     std::int64_t updates = 0;  // of the whole training; 0: not known
 };
 
-// Whether the training has fewer updates than the range test of `--max-lr auto`, which is then not run.
+// Whether the training has fewer updates than the range test of `--max-lr auto`, which is then not run: for
+// AnalysisOptions::usual_alone of a saved curve.
 bool shorter_than_test(const FindContext& context);
 
-// What `--max-lr auto` trains with: RangeTestAnalysis::auto_lr; the usual rate without one, or where the training is
-// too short for a test. Empty where nothing is usual either, and before a later stage.
+// What `--max-lr auto` trains with: RangeTestAnalysis::auto_lr, or the usual rate without one. Empty where nothing is usual either, and before a later stage.
 std::optional<double> rate_to_train_with(const RangeTestAnalysis& analysis, const FindContext& context);
 
 // find.csv: `lr,loss,smoothed,usual,updates`. The last two are the same in every row, and empty where not known.

@@ -166,10 +166,11 @@ class Find : public Verb {
     int analyse_file(Console& console) {
         if (!out_.empty()) check_out(out_);
         const LossCurve curve = read_curve_csv(from_csv_);
-        const auto analysis = analyse_range_test(
-            curve.lr, curve.loss,
-            {.planned_steps = 0, .already_smoothed = smoothed_, .usual_lr = curve.usual_lr});
         const FindContext context{.updates = curve.updates};
+        const auto analysis = analyse_range_test(curve.lr, curve.loss,
+                                                 {.already_smoothed = smoothed_,
+                                                  .usual_lr = curve.usual_lr,
+                                                  .usual_alone = shorter_than_test(context)});
         say_range_test(console, analysis, context);
         if (!out_.empty()) {
             RunFolder folder = RunFolder::create(out_, console.log());

@@ -36,7 +36,7 @@ Json numbers(const std::vector<double>& values) {
 // The members in find.json's order; `test` is null for a saved curve.
 Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test, const FindContext& context) {
     const std::optional<double> rate = rate_to_train_with(a, context);
-    const bool prior = rate && (!a.suggestion || (a.usual_lr && shorter_than_test(context)));
+    const bool prior = rate && a.curve_weight == 0;
     Json o;
     o["lr"] = numbers(a.lr);
     o["loss"] = numbers(a.loss);

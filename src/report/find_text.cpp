@@ -45,7 +45,6 @@ bool shorter_than_test(const FindContext& context) {
 
 std::optional<double> rate_to_train_with(const RangeTestAnalysis& a, const FindContext& context) {
     if (context.origin == Origin::stage) return std::nullopt;
-    if (a.usual_lr && shorter_than_test(context)) return a.usual_lr;
     return a.auto_lr ? a.auto_lr : a.usual_lr;
 }
 
@@ -76,7 +75,7 @@ std::vector<std::string> find_reasons(const RangeTestAnalysis& a, const FindCont
     if (!a.suggestion || context.origin == Origin::stage) return {};
     std::vector<std::string> lines;
     const double rate = *rate_to_train_with(a, context);
-    if (rate == *a.auto_lr) lines.push_back(mixture(a, context));
+    if (a.curve_weight > 0) lines.push_back(mixture(a, context));
     const Suggestion& s = *a.suggestion;
     lines.push_back(fmt::format(
         "The loss falls fastest at {} ({} to {} nearly as fast): there learning sets in. At {} it is lowest: "

@@ -5,14 +5,11 @@
 
 #include "onecycle/find_report.h"
 #include "report/text.h"
+#include "train/rounding.h"
 
 namespace onecycle {
 
 namespace {
-
-double two_digits(double rate) {
-    return std::stod(fmt::format("{:.1e}", rate));
-}
 
 // By more than the noise of both evaluations.
 bool clearly_better(const RateTrial& a, const RateTrial& b) {

@@ -9,6 +9,7 @@
 #include "train/advice.h"
 #include "train/learner_core.h"
 #include "train/restore.h"
+#include "train/rounding.h"
 #include "train/usual_rate.h"
 
 namespace onecycle {
@@ -19,11 +20,6 @@ namespace {
 // gets there, so the test neither sees nor disturbs what training will see; and it can use training's loader
 // with the images that are already decoded.
 constexpr std::uint32_t first_epoch = std::uint32_t{1} << 31;
-
-// Twelve digits: what follows is rounding, which makes 0.0009999999999999994 of 0.001.
-double twelve_digits(double value) {
-    return std::stod(fmt::format("{:.12g}", value));
-}
 
 // Reads the curve as it comes. The device knows when it is long enough: no update follows that one.
 class CurveReader {

@@ -91,19 +91,24 @@ TEST(FindFiles, the_csv_read_back_gives_the_same_analysis_to_the_last_bit) {
 
 TEST(FindFiles, a_saved_curve_gives_the_answer_of_the_run_that_saved_it) {
     const RangeTestAnalysis bare = range_test_around(-2.6, 0.05, 1).analysis;
+    const auto answer = [&](const std::vector<double>& loss, double usual, const FindContext& context) {
+        return analyse_range_test(bare.lr, loss,
+                                  {.usual_lr = usual, .usual_alone = shorter_than_test(context)});
+    };
     for (const double usual : {0.012, 0.1 / 3})
         for (const std::int64_t updates : {60, 600}) {
-            const auto a = analyse_range_test(bare.lr, bare.loss, {.usual_lr = usual});
             const FindContext context{.origin = FindContext::Origin::training, .updates = updates};
+            const RangeTestAnalysis a = answer(bare.loss, usual, context);
             const LossCurve curve = parse_curve_csv(find_csv(a, context), "find.csv");
             EXPECT_EQ(curve.usual_lr, usual);
             EXPECT_EQ(curve.updates, updates);
-            const auto again = analyse_range_test(curve.lr, curve.loss, {.usual_lr = curve.usual_lr});
+            const FindContext known{.updates = curve.updates};
             const json saved = json::parse(find_json(a, context)),
-                       read = json::parse(find_json(again, {.updates = curve.updates}));
+                       read = json::parse(find_json(answer(curve.loss, *curve.usual_lr, known), known));
             for (const char* field :
                  {"suggestion", "auto_lr", "prior", "curve_lr", "usual_lr", "lowest", "edge"})
                 EXPECT_EQ(saved[field], read[field]) << field;
+            EXPECT_EQ(saved["prior"].is_null(), updates == 600);
         }
 }
 

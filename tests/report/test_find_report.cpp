@@ -39,9 +39,9 @@ std::vector<SweepResult> sweep(const std::vector<double>& middles, double sigma)
 constexpr auto training = FindContext::Origin::training;
 
 // With what is usual, as a range test of a network has it.
-RangeTestAnalysis with_usual(double usual, double sigma = 0.02) {
-    const RangeTestAnalysis a = range_test_around(-2.6, sigma, 1).analysis;
-    return analyse_range_test(a.lr, a.loss, {.usual_lr = usual});
+RangeTestAnalysis with_usual(double usual, bool alone = false) {
+    const RangeTestAnalysis a = range_test_around(-2.6, 0.02, 1).analysis;
+    return analyse_range_test(a.lr, a.loss, {.usual_lr = usual, .usual_alone = alone});
 }
 
 std::string all_of(const RangeTestAnalysis& a, const FindContext& context) {
@@ -95,7 +95,7 @@ TEST(FindSentence, without_a_descent_it_tells_the_reason_and_which_rate_remains)
 }
 
 TEST(FindSentence, a_training_shorter_than_its_test_takes_what_is_usual) {
-    const RangeTestAnalysis a = with_usual(0.02);
+    const RangeTestAnalysis a = with_usual(0.02, true);
     const FindContext context{.origin = training, .updates = 60};
     EXPECT_TRUE(shorter_than_test(context));
     EXPECT_FALSE(shorter_than_test({.origin = training, .updates = 100}));
