@@ -26,10 +26,14 @@ std::string as_option(double rate, const FindContext& context) {
 // How the rate was mixed, where both had a say.
 std::string mixture(const RangeTestAnalysis& a, const FindContext& context) {
     if (!a.usual_lr) return "It comes from the curve alone.";
-    const long share = std::lround(100 * a.curve_weight);
+    const std::string curve = short_number(*a.curve_lr), usual = short_number(*a.usual_lr);
+    if (curve == usual)
+        return fmt::format(
+            "The curve alone says {}, and the same is {}.", curve,
+            context.origin == Origin::saved ? "called usual in the file" : usual_for_it(context));
     return fmt::format(
-        "It lies between {}, which the curve says alone and which counts for {} %, and {}, {}.",
-        short_number(*a.curve_lr), share, short_number(*a.usual_lr), usual_for_it(context));
+        "It lies between {}, which the curve says alone and which counts for {} %, and {}, {}.", curve,
+        std::lround(100 * a.curve_weight), usual, usual_for_it(context));
 }
 
 std::string capital(std::string text) {
