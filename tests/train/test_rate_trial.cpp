@@ -44,15 +44,17 @@ TEST(RateTrial, leaves_no_trace) {
 
 TEST(RateTrial, one_that_diverges_is_told_and_the_next_begins_afresh) {
     TrainOptions options = tiny_options();
-    options.policy = "constant";  // the trial is one cycle all the same
+    options.policy = "constant";  // the trial is one cycle all the same, at the momentum of that policy
     Learner learner(tiny_dataset(), options);
     const std::string before = learner.state_digest();
     const auto trials = learner.try_rates({1e30, 0.02}, {.updates = 6});
     EXPECT_FALSE(trials[0].accuracy || trials[0].valid_loss);
     EXPECT_EQ(trials[0].n, 0);
     EXPECT_EQ(learner.state_digest(), before);
-    Learner one_cycle(tiny_dataset(), tiny_options());
-    EXPECT_EQ(trials[1].valid_loss, one_cycle.try_rates({0.02}, {.updates = 6})[0].valid_loss);
+    TrainOptions one_cycle = tiny_options();
+    one_cycle.momentum = MomentumRange{0.9, 0.9};
+    Learner fresh(tiny_dataset(), one_cycle);
+    EXPECT_EQ(trials[1].valid_loss, fresh.try_rates({0.02}, {.updates = 6})[0].valid_loss);
 }
 
 TEST(RateTrial, a_signal_stops_it_without_a_trace) {
