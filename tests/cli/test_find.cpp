@@ -66,6 +66,30 @@ TEST_F(Find, a_saved_curve_gives_the_answer_of_the_run_that_saved_it) {
     }
 }
 
+TEST_F(Find, train_takes_the_rate_that_find_names_and_says_the_same) {
+    for (const char* epochs : {"2", "17"}) {  // 12 updates, for which no test is run, and 102
+        const std::string name = "story-" + std::string(epochs);
+        const Outcome found = run("find", {"--epochs", epochs, "--out", name + "-find", "--json"});
+        const Outcome trained = run("train", {"--epochs", epochs, "--out", name, "--json"});
+        ASSERT_EQ(found.code, 0) << found.err;
+        ASSERT_EQ(trained.code, 0) << trained.err;
+        const json object = json::parse(found.out);
+        const json rate = object["auto_lr"].is_null() ? object["prior"] : object["auto_lr"];
+        EXPECT_EQ(json::parse(trained.out)["max_lr"], rate);
+        EXPECT_EQ(json::parse(place_->read(name + "/config.json"))["max_lr"], rate);
+        EXPECT_TRUE(says(found.err, "--max-lr " + rate.dump())) << found.err;
+        if (name == "story-2") {
+            EXPECT_EQ(object["prior"], object["usual_lr"]);
+            EXPECT_TRUE(says(trained.err, "up to " + rate.dump())) << trained.err;
+            continue;
+        }
+        for (const char* file : {"/find.csv", "/find.svg"})
+            EXPECT_EQ(place_->read(name + "-find" + file), place_->read(name + "/find" + file));
+        const std::size_t plot = found.err.find("Range test: "), end = found.err.find("fastai's rules");
+        EXPECT_TRUE(says(trained.err, found.err.substr(plot, end - plot))) << trained.err;
+    }
+}
+
 // The rows are equal parts of a decade from 1e-7 on: 1e-3 is one of them, whatever its last bits say.
 TEST_F(Find, rates_are_written_without_the_digits_of_rounding) {
     const Outcome found = run("find", {"--steps", "81", "--out", "digits", "--json"});
