@@ -1,5 +1,6 @@
 // Finds the learning rate for a folder of images, trains with it, and saves the network:
 //     train FOLDER MODEL.safetensors
+#include <onecycle/find_report.h>
 #include <onecycle/learner.h>
 
 #include <cstdio>
@@ -26,12 +27,12 @@ int main(int argc, char** argv) {
         onecycle::Learner learner(dataset, options, observer);
 
         const onecycle::RangeTestResult test = learner.find();
-        if (test.analysis.suggestion)
-            std::printf("steepest descent at a rate of %.2g\n", test.analysis.suggestion->lr);
-        else
-            std::printf("no clear descent: %s\n", test.analysis.reason.c_str());
+        const onecycle::FindContext context{.origin = onecycle::FindContext::Origin::training,
+                                            .updates = options.epochs * learner.steps_per_epoch()};
+        std::printf("%s\n", onecycle::find_sentence(test.analysis, context).c_str());
 
-        learner.fit({.max_lr = test.analysis.auto_lr.value_or(0.01)});
+        // Empty: fit() decides, as it does where there is no clear descent.
+        learner.fit({.max_lr = onecycle::rate_to_train_with(test.analysis, context)});
         learner.save(argv[2]);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "error: %s\n", error.what());

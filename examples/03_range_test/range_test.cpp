@@ -12,9 +12,14 @@ int main(int argc, char** argv) {
     }
     try {
         const onecycle::LossCurve curve = onecycle::read_curve_csv(argv[1]);
-        const onecycle::RangeTestAnalysis analysis = onecycle::analyse_range_test(curve.lr, curve.loss);
-        std::printf("%s%s\n", onecycle::find_plot(analysis).c_str(),
-                    onecycle::find_sentence(analysis).c_str());
+        const onecycle::FindContext context{.updates = curve.updates};
+        const onecycle::RangeTestAnalysis analysis = onecycle::analyse_range_test(
+            curve.lr, curve.loss,
+            {.usual_lr = curve.usual_lr, .usual_alone = onecycle::shorter_than_test(context)});
+        std::printf("%s%s\n", onecycle::find_plot(analysis, context).c_str(),
+                    onecycle::find_sentence(analysis, context).c_str());
+        for (const std::string& line : onecycle::find_reasons(analysis, context))
+            std::printf("%s\n", line.c_str());
     } catch (const std::exception& error) {
         std::fprintf(stderr, "error: %s\n", error.what());
         return 1;

@@ -109,7 +109,9 @@ int main(int argc, char** argv) {
     }
     const LossCurve curve = range_test();
     const RangeTestAnalysis test = analyse_range_test(curve.lr, curve.loss, {.planned_steps = 100});
-    std::printf("%s\n%s\n\n", find_plot(test).c_str(), find_sentence(test).c_str());
+    std::printf("%s\n%s\n", find_plot(test).c_str(), find_sentence(test).c_str());
+    for (const std::string& line : find_reasons(test)) std::printf("%s\n", line.c_str());
+    std::printf("\n");
 
     double lowest = std::numeric_limits<double>::infinity(), lowest_rate = 0;
     std::vector<double> average = fastai_smooth(curve.loss);

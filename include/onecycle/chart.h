@@ -26,7 +26,7 @@ struct Ink {
     static std::string dashed_series(std::size_t i);  // the same, told apart where they lie on each other
 };
 
-enum class Shape { line, dots, disc, triangle, dash, band };
+enum class Shape { line, dots, disc, triangle, star, dash, band };
 
 struct LegendItem {
     Shape shape;

@@ -25,6 +25,7 @@
 #include "onecycle/model.h"
 #include "onecycle/options.h"
 #include "onecycle/range_test.h"
+#include "onecycle/rate_trial.h"
 
 namespace onecycle {
 
@@ -32,10 +33,10 @@ class RunFolder;
 
 // What is known after an update, a little late.
 struct StepReport {
-    enum class Activity { find, train };
+    enum class Activity { find, trial, train };
     Activity activity = Activity::train;
     std::int64_t step = 0, steps = 0;    // this update, counted from 0, and all that are planned
-    std::int64_t epoch = 0, epochs = 0;  // likewise; 0 of 0 in a range test
+    std::int64_t epoch = 0, epochs = 0;  // likewise; 0 of 0 but in a training
     double loss = 0;                     // mean batch loss before the update
     double smoothed_loss = 0;            // fastai's average (beta 0.98), for display
     double lr = 0, momentum = 0;         // as used
@@ -107,6 +108,12 @@ class Learner {
     // The range test from the same start for each value. Batch size changes the images per step with it.
     std::vector<SweepResult> sweep(SweepParameter parameter, const std::vector<double>& values,
                                    const FindOptions& options = {});
+
+    // Trains from the present state for a short one cycle up to each rate, evaluates, and puts everything back, also
+    // when it is stopped or an exception passes. Each sees the images that fit() begins with, in the same order.
+    // A trial that diverges is told in its result. Throws Error(data) when there is nothing to evaluate on, Error(usage)
+    // for a number of updates below 0, Interrupted when stopped.
+    std::vector<RateTrial> try_rates(const std::vector<double>& rates, const TrialOptions& options = {});
 
     // Trains for options().epochs. With a run folder it writes config.json, steps.csv, metrics.csv and
     // checkpoints (at every epoch's end, and every `checkpoint_every` updates), and it continues from the

@@ -1,7 +1,9 @@
 // onecycle find: the learning-rate range test, or the analysis of a saved curve.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
@@ -55,6 +57,11 @@ class Find : public Verb {
         a.value("--sweep", "NAME=V,V", "",
                 "repeat the test for each value of weight-decay, momentum or batch-size",
                 [this](const std::string& text) { sweep_ = parse_sweep(text); });
+        a.flag("--verify", verify_,
+               "afterwards train shortly, by one cycle, with a third of the rate, with it and with three "
+               "times it; nothing "
+               "is kept");
+        a.whole("--verify-steps", verify_steps_, "updates of each of them [two epochs, but 50 to 200]");
         a.text("--from-csv", "FILE", from_csv_,
                "analyse a saved curve (columns lr,loss) instead of running a test");
         a.flag("--smoothed", smoothed_, "the losses of --from-csv are already smoothed");
@@ -70,11 +77,21 @@ class Find : public Verb {
         if (!from_csv_.empty()) {
             refuse_beside_curve(!options_.data.empty(), options_.data);
             refuse_beside_curve(!sweep_.values.empty(), "--sweep");
+            refuse_beside_curve(verify_, "--verify");
             return analyse_file(console);
         }
         if (smoothed_)
             throw Error(ErrorKind::usage, "bad option", "--smoothed", "it speaks of the file of --from-csv",
                         "leave it out");
+        if (verify_ && !sweep_.values.empty())
+            throw Error(ErrorKind::usage, "bad option", "--verify with --sweep", "a sweep has several rates",
+                        "leave one of the two out");
+        if (verify_steps_ && !verify_)
+            throw Error(ErrorKind::usage, "bad option", "--verify-steps",
+                        "it speaks of the trainings of --verify", "give --verify too, or leave it out");
+        if (verify_steps_ && *verify_steps_ < 1)
+            throw Error(ErrorKind::usage, "bad option", fmt::format("--verify-steps {}", *verify_steps_),
+                        "it is below 1", "give a whole number of 1 or more");
         require_data(options_.data, "find");
         check_out(out_);
         // Before memory is taken for a training.
@@ -86,12 +103,11 @@ class Find : public Verb {
         for (const std::string& line : learner.describe()) console.say(line);
         if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
-        const RangeTestResult test = learner.find(find_);
+        FindContext context = context_of(learner, dataset);
+        if (!is_of_training(find_)) context.origin = FindContext::Origin::test;
+        RangeTestResult test = learner.find(find_);
         if (test.stopped == RangeTestStop::signal) return stopped(console);
-        RunFolder folder = make_out(out_, options_.data, "-find", console.log());
-        write_bad_images(folder, dataset.bad, console);
-        write_range_test(folder, "", test);
-        say_range_test(console, test.analysis);
+        say_range_test(console, test.analysis, context);
         if (test.passes > 1)
             console.say(fmt::format(
                 "The test passed {:.1f} times over the images: late losses look better than on new ones.",
@@ -101,8 +117,20 @@ class Find : public Verb {
                                     test.planned_steps,
                                     test.stopped == RangeTestStop::blow_up ? "had risen beyond doubt"
                                                                            : "was no longer a number"));
+        std::optional<std::vector<RateTrial>> trials;
+        if (verify_) {
+            try {
+                trials = verify(learner, rate_to_train_with(test.analysis, context), console);
+            } catch (const Interrupted&) {
+                return stopped(console);
+            }
+            test.digest_after = learner.state_digest();
+        }
+        RunFolder folder = make_out(out_, options_.data, "-find", console.log());
+        write_bad_images(folder, dataset.bad, console);
+        write_range_test(folder, "", test, context, trials);
         say_written(console, folder, "find");
-        if (console.json()) console.result(find_json(test));
+        if (console.json()) console.result(find_json(test, context, trials));
         return 0;
     }
 
@@ -114,20 +142,44 @@ class Find : public Verb {
                         "leave one of the two out");
     }
 
+    // The range test that `--max-lr auto` runs.
+    static bool is_of_training(const FindOptions& o) {
+        constexpr FindOptions own;
+        return o.start_lr == own.start_lr && o.end_lr == own.end_lr && o.steps == own.steps &&
+               o.ramp == own.ramp;
+    }
+
+    // Short trainings around the rate.
+    std::vector<RateTrial> verify(Learner& learner, const std::optional<double>& rate,
+                                  Console& console) const {
+        if (!rate) {
+            console.say("There is no rate to verify.");
+            return {};
+        }
+        const auto trials = learner.try_rates(trial_rates(*rate), {.updates = verify_steps_.value_or(0)});
+        std::string table = trial_table(*rate, trials);
+        table.pop_back();
+        console.say(table);
+        return trials;
+    }
+
     int analyse_file(Console& console) {
         if (!out_.empty()) check_out(out_);
         const LossCurve curve = read_curve_csv(from_csv_);
-        const auto analysis =
-            analyse_range_test(curve.lr, curve.loss, {.planned_steps = 0, .already_smoothed = smoothed_});
-        say_range_test(console, analysis);
+        const FindContext context{.updates = curve.updates};
+        const auto analysis = analyse_range_test(curve.lr, curve.loss,
+                                                 {.already_smoothed = smoothed_,
+                                                  .usual_lr = curve.usual_lr,
+                                                  .usual_alone = shorter_than_test(context)});
+        say_range_test(console, analysis, context);
         if (!out_.empty()) {
             RunFolder folder = RunFolder::create(out_, console.log());
-            folder.write("find.csv", find_csv(analysis));
-            folder.write("find.svg", find_svg(analysis));
-            folder.write("find.json", find_json(analysis));
+            folder.write("find.csv", find_csv(analysis, context));
+            folder.write("find.svg", find_svg(analysis, context));
+            folder.write("find.json", find_json(analysis, context));
             say_written(console, folder, "find");
         }
-        if (console.json()) console.result(find_json(analysis));
+        if (console.json()) console.result(find_json(analysis, context));
         return 0;
     }
 
@@ -139,14 +191,22 @@ class Find : public Verb {
         write_bad_images(folder, dataset.bad, console);
         for (const SweepResult& result : results)
             write_range_test(folder, fmt::format("{}={}/", to_string(sweep_.parameter), result.value),
-                             result.test);
+                             result.test, context_of_sweep(learner, dataset, result.value));
         folder.write("sweep.svg", sweep_svg(sweep_.parameter, results));
         folder.write("sweep.json", sweep_json(sweep_.parameter, results));
-        console.say(sweep_plot(sweep_.parameter, results));
+        console.say(sweep_plot(sweep_.parameter, results, std::min(console.width(), 120)));
         console.say(sweep_table(sweep_.parameter, results));
         say_written(console, folder, "sweep");
         if (console.json()) console.result(sweep_json(sweep_.parameter, results));
         return 0;
+    }
+
+    FindContext context_of_sweep(const Learner& learner, const Dataset& dataset, double value) const {
+        FindContext context = context_of(learner, dataset);
+        context.origin = FindContext::Origin::test;
+        context.updates = 0;  // a value may change it
+        context.subject += fmt::format(", {} {}", to_string(sweep_.parameter), value);
+        return context;
     }
 
     static void say_written(Console& console, const RunFolder& folder, const std::string& name) {
@@ -162,7 +222,8 @@ class Find : public Verb {
     FindOptions find_;
     Sweep sweep_;
     std::string from_csv_, out_;
-    bool smoothed_ = false;
+    bool smoothed_ = false, verify_ = false;
+    std::optional<int> verify_steps_;
 };
 
 }  // namespace

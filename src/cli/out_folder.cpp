@@ -40,11 +40,14 @@ void check_out_space(const std::string& out, std::uint64_t bytes) {
     RunFolder::check_space(out.empty() ? default_parent : out, bytes);
 }
 
+std::string data_name(const std::string& data) {
+    const auto folder = std::filesystem::absolute(data).lexically_normal();
+    return (folder.has_filename() ? folder.filename() : folder.parent_path().filename()).native();
+}
+
 RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log) {
     if (!out.empty()) return RunFolder::create(out, std::move(log));
-    const auto folder = std::filesystem::absolute(data).lexically_normal();
-    const auto name = folder.has_filename() ? folder.filename() : folder.parent_path().filename();
-    return RunFolder::create_numbered(default_parent, name.native() + ending, std::move(log));
+    return RunFolder::create_numbered(default_parent, data_name(data) + ending, std::move(log));
 }
 
 void write_bad_images(RunFolder& run, const std::vector<BadImage>& bad, Console& console) {

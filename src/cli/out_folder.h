@@ -21,6 +21,9 @@ void check_out(const std::string& out);
 // Refuses a disk that cannot take the `bytes` of the run's checkpoints.
 void check_out_space(const std::string& out, std::uint64_t bytes);
 
+// The name of DATA's folder.
+std::string data_name(const std::string& data);
+
 // Makes --out, or, when it was left out, runs/NAME + `ending` with NAME after DATA's folder.
 RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log);
 

@@ -16,6 +16,7 @@
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 #include "onecycle/training_report.h"
+#include "report/text.h"
 
 namespace onecycle::cli {
 
@@ -70,7 +71,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
                                     : RunFolder::open(resume_, console.log());
     write_bad_images(run, dataset.bad, console);
-    view.store_tests_in(&run);
+    view.expect_tests(run, context_of(learner, dataset));
     const FitResult result = learner.fit({.run = &run});
     if (result.step > 0)
         run.write("training.svg",
@@ -101,8 +102,9 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
     }
     if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
         const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
-        console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {:.3g}.",
-                                             100 * best.accuracy, best.epoch + 1, result.max_lr)));
+        console.say(
+            console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
+                                     100 * best.accuracy, best.epoch + 1, short_number(result.max_lr, 3))));
     }
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",

@@ -67,4 +67,12 @@ std::vector<double> decades(const std::vector<double>& values) {
     return out;
 }
 
+double height_at(const std::vector<double>& xs, const std::vector<double>& ys, double x) {
+    const auto right = std::lower_bound(xs.begin(), xs.end(), x);
+    if (right == xs.end() || (right == xs.begin() && *right > x)) return NAN;
+    const auto i = static_cast<std::size_t>(right - xs.begin());
+    if (i == 0) return ys[0];
+    return ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1]);
+}
+
 }  // namespace onecycle

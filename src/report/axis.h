@@ -20,4 +20,7 @@ std::vector<Tick> decade_ticks(double low, double high, int most, bool superscri
 // log10 of each.
 std::vector<double> decades(const std::vector<double>& values);
 
+// y at `x` on the line through the points, whose x rise; nan outside.
+double height_at(const std::vector<double>& xs, const std::vector<double>& ys, double x);
+
 }  // namespace onecycle

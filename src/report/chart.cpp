@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <numbers>
 #include <sstream>
 
 #include "report/axis.h"
@@ -98,6 +99,16 @@ std::string style() {
 std::string symbol(double x, double y, Shape shape, std::string_view ink) {
     if (shape == Shape::triangle)
         return fmt::format("<path class=\"mark {}\" d=\"M{} {}l7 -12h-14z\"/>\n", ink, at(x), at(y + 6));
+    if (shape == Shape::star) {
+        // Five points at a radius of 12, and as many between them at 5.
+        std::string path;
+        for (int i = 0; i < 10; ++i) {
+            const double radius = i % 2 ? 5 : 12, angle = i * std::numbers::pi / 5;
+            path += fmt::format("{}{} {}", i ? "L" : "M", at(x + radius * std::sin(angle)),
+                                at(y - radius * std::cos(angle)));
+        }
+        return fmt::format("<path class=\"mark {}\" d=\"{}z\"/>\n", ink, path);
+    }
     return fmt::format("<circle class=\"mark {}\" cx=\"{}\" cy=\"{}\" r=\"6\"/>\n", ink, at(x), at(y));
 }
 
@@ -242,6 +253,7 @@ void SvgPicture::legend(double top, const std::vector<LegendItem>& items) {
                 break;
             case Shape::disc:
             case Shape::triangle:
+            case Shape::star:
                 body_ += symbol(x + 11, y, item.shape, item.ink);
                 break;
         }

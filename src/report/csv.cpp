@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -49,12 +50,14 @@ std::optional<double> number(std::string_view cell) {
 
 }  // namespace
 
-CsvColumns read_csv(std::string_view text, const std::vector<std::string>& names, const std::string& where) {
+CsvColumns read_csv(std::string_view text, const std::vector<std::string>& names, const std::string& where,
+                    const std::vector<std::string>& optional) {
+    constexpr std::size_t nowhere = std::string_view::npos;
     constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
     if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
     CsvColumns out;
-    out.columns.resize(names.size());
-    std::vector<std::size_t> place;  // of each name among the cells; empty before the header row
+    out.columns.resize(names.size() + optional.size());
+    std::vector<std::size_t> place;  // of each column among the cells; empty before the header row
     for (std::size_t line = 1; !text.empty(); ++line) {
         const std::size_t end = text.find('\n');
         const std::string_view row = text.substr(0, end);
@@ -69,6 +72,11 @@ CsvColumns read_csv(std::string_view text, const std::vector<std::string>& names
                            fmt::format("begin the file with a row such as {}", fmt::join(names, ",")));
                 place.push_back(static_cast<std::size_t>(found - cells.begin()));
             }
+            for (const std::string& name : optional) {
+                const auto found = std::find(cells.begin(), cells.end(), name);
+                place.push_back(found == cells.end() ? nowhere
+                                                     : static_cast<std::size_t>(found - cells.begin()));
+            }
             continue;
         }
         for (std::size_t i = 0; i < names.size(); ++i) {
@@ -81,6 +89,8 @@ CsvColumns read_csv(std::string_view text, const std::vector<std::string>& names
                        "write numbers with a decimal point, nan or inf");
             out.columns[i].push_back(*value);
         }
+        for (std::size_t i = names.size(); i < place.size(); ++i)
+            out.columns[i].push_back(place[i] < cells.size() ? number(cells[place[i]]).value_or(NAN) : NAN);
         out.line.push_back(line);
     }
     if (place.empty())

@@ -1,6 +1,7 @@
 // What a range test is stored as: CSV and JSON.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* usual_column = "usual";
+constexpr const char* updates_column = "updates";
+
 Json number(double value) {
     return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
@@ -30,7 +34,9 @@ Json numbers(const std::vector<double>& values) {
 }
 
 // The members in find.json's order; `test` is null for a saved curve.
-Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test) {
+Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test, const FindContext& context) {
+    const std::optional<double> rate = rate_to_train_with(a, context);
+    const bool prior = rate && a.curve_weight == 0;
     Json o;
     o["lr"] = numbers(a.lr);
     o["loss"] = numbers(a.loss);
@@ -43,7 +49,11 @@ Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test) {
                            {"high", a.suggestion->high}};
     else
         o["reason"] = a.reason;
-    o["auto_lr"] = number(a.auto_lr);
+    o["auto_lr"] = a.suggestion ? number(rate) : Json(nullptr);
+    o["prior"] = prior ? number(rate) : Json(nullptr);
+    o["curve_lr"] = number(a.curve_lr);
+    o["curve_weight"] = a.curve_weight;
+    o["usual_lr"] = number(a.usual_lr);
     o["lowest"] = number(a.lowest);
     o["rules"] = {{"steepest", a.suggestion ? Json(a.suggestion->lr) : Json(nullptr)},
                   {"valley", number(a.fastai.valley)},
@@ -64,10 +74,18 @@ Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test) {
     return o;
 }
 
+// The number above 0 that stands in every row. Another program's column of the same name is none of ours.
+std::optional<double> same_everywhere(const std::vector<double>& column) {
+    const double first = column.empty() ? NAN : column.front();
+    if (!(first > 0) || !std::isfinite(first)) return std::nullopt;
+    const bool same = std::all_of(column.begin(), column.end(), [&](double value) { return value == first; });
+    return same ? std::optional(first) : std::nullopt;
+}
+
 }  // namespace
 
 LossCurve parse_curve_csv(std::string_view text, const std::string& where) {
-    CsvColumns csv = read_csv(text, {"lr", "loss"}, where);
+    CsvColumns csv = read_csv(text, {"lr", "loss"}, where, {usual_column, updates_column});
     LossCurve curve{std::move(csv.columns[0]), std::move(csv.columns[1])};
     const auto refuse = [&](std::size_t row, const char* why, const char* fix) {
         throw Error(ErrorKind::data, "cannot read the curve", fmt::format("{} line {}", where, row), why,
@@ -82,6 +100,8 @@ LossCurve parse_curve_csv(std::string_view text, const std::string& where) {
     }
     if (curve.lr.empty())
         refuse(1, "there are no rows below the header", "give a row lr,loss for each point");
+    curve.usual_lr = same_everywhere(csv.columns[2]);
+    curve.updates = static_cast<std::int64_t>(std::min(same_everywhere(csv.columns[3]).value_or(0), 1e15));
     return curve;
 }
 
@@ -89,20 +109,36 @@ LossCurve read_curve_csv(const std::string& path) {
     return parse_curve_csv(read_file(posix_file_system(), path), path);
 }
 
-std::string find_csv(const RangeTestAnalysis& a) {
+std::string find_csv(const RangeTestAnalysis& a, const FindContext& context) {
+    const std::string known = fmt::format("{},{}", a.usual_lr ? fmt::to_string(*a.usual_lr) : "",
+                                          context.updates > 0 ? fmt::to_string(context.updates) : "");
     fmt::memory_buffer out;
-    fmt::format_to(std::back_inserter(out), "lr,loss,smoothed\n");
+    fmt::format_to(std::back_inserter(out), "lr,loss,smoothed,{},{}\n", usual_column, updates_column);
     for (std::size_t i = 0; i < a.lr.size(); ++i)
-        fmt::format_to(std::back_inserter(out), "{},{},{}\n", a.lr[i], a.loss[i], a.smoothed[i]);
+        fmt::format_to(std::back_inserter(out), "{},{},{},{}\n", a.lr[i], a.loss[i], a.smoothed[i], known);
     return fmt::to_string(out);
 }
 
-std::string find_json(const RangeTestResult& test) {
-    return to_object(test.analysis, &test).dump(2) + "\n";
+std::string find_json(const RangeTestResult& test, const FindContext& context,
+                      const std::optional<std::vector<RateTrial>>& trials) {
+    Json o = to_object(test.analysis, &test, context);
+    if (trials) {
+        o["verify"] = Json::array();
+        for (const RateTrial& t : *trials) {
+            const bool ended = t.accuracy.has_value();
+            o["verify"].push_back({{"lr", t.lr},
+                                   {"steps", t.updates},
+                                   {"valid_loss", number(t.valid_loss)},
+                                   {"accuracy", number(t.accuracy)},
+                                   {"accuracy_low", ended ? Json(t.interval.low) : Json(nullptr)},
+                                   {"accuracy_high", ended ? Json(t.interval.high) : Json(nullptr)}});
+        }
+    }
+    return o.dump(2) + "\n";
 }
 
-std::string find_json(const RangeTestAnalysis& analysis) {
-    return to_object(analysis, nullptr).dump(2) + "\n";
+std::string find_json(const RangeTestAnalysis& analysis, const FindContext& context) {
+    return to_object(analysis, nullptr, context).dump(2) + "\n";
 }
 
 std::string sweep_json(SweepParameter parameter, const std::vector<SweepResult>& results) {
@@ -113,7 +149,7 @@ std::string sweep_json(SweepParameter parameter, const std::vector<SweepResult>&
     for (const SweepResult& result : results) {
         Json curve;
         curve["value"] = result.value;
-        curve.update(to_object(result.test.analysis, &result.test));
+        curve.update(to_object(result.test.analysis, &result.test, {}));
         o["curves"].push_back(std::move(curve));
     }
     o["advice"] = verdict.advice;

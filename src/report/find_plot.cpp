@@ -36,26 +36,27 @@ std::string mark_of(std::size_t curve) {
 
 }  // namespace
 
-std::string find_plot(const RangeTestAnalysis& a, int width) {
+std::string find_plot(const RangeTestAnalysis& a, const FindContext& context, int width) {
     if (a.lr.empty()) return "";
     width = std::max(width, 40);
     const std::vector<double> x = decades(a.lr);
     const Range y = shown_range(a.smoothed, 2 * a.sigma);
     TerminalPlot plot(width, plot_rows, {x.front(), x.back()}, y);
     std::vector<std::string> legend;
+    std::vector<std::pair<double, std::string_view>> rates;  // also told below the axis
     plot.line(x, a.smoothed);
-    const auto on_curve = [&](double rate, const char* symbol) {
-        const auto i =
-            static_cast<std::size_t>(std::lower_bound(a.lr.begin(), a.lr.end(), rate) - a.lr.begin());
-        plot.mark(x[i], a.smoothed[i], symbol);
+    const auto on_curve = [&](double rate, const char* symbol, const char* name) {
+        const double at = std::log10(rate);
+        plot.mark(at, height_at(x, a.smoothed, at), symbol);
+        legend.push_back(std::string(symbol) + " " + name + " " + short_number(rate));
+        rates.emplace_back(at, symbol);
     };
+    if (const auto rate = rate_to_train_with(a, context)) on_curve(*rate, "★", "one cycle up to");
     if (a.suggestion) {
-        on_curve(a.suggestion->lr, "◆");
-        legend.push_back("◆ steepest descent " + short_number(a.suggestion->lr));
+        on_curve(a.suggestion->lr, "◆", "steepest descent");
         legend.push_back("├─┤ nearly as steep " + short_number(a.suggestion->low) + " to " +
                          short_number(a.suggestion->high));
-        on_curve(*a.lowest, "▽");
-        legend.push_back("▽ lowest " + short_number(*a.lowest));
+        on_curve(*a.lowest, "▽", "lowest");
     }
     if (a.edge) {
         plot.vertical(std::log10(*a.edge), "┊");
@@ -64,11 +65,10 @@ std::string find_plot(const RangeTestAnalysis& a, int width) {
     for (std::size_t i = 0; i < x.size(); ++i) plot.speck(x[i], a.loss[i], "·");
     legend.push_back("· one batch");
 
+    const Range steep =
+        a.suggestion ? Range{std::log10(a.suggestion->low), std::log10(a.suggestion->high)} : Range{1, 0};
     std::string out = plot.render("loss", "rate");
-    if (a.suggestion)
-        out += plot.bracket(std::log10(a.suggestion->low), std::log10(a.suggestion->lr),
-                            std::log10(a.suggestion->high), "◆") +
-               "\n";
+    if (!rates.empty()) out += plot.below(steep, rates) + "\n";
     return out + wrapped(legend, width);
 }
 

@@ -13,16 +13,18 @@ namespace onecycle {
 
 namespace {
 
+constexpr int title_columns = 68;  // that fit
 constexpr double plot_height = 300, legend_below = plot_height + 74, picture_height = legend_below + 42;
 
 }  // namespace
 
-std::string find_svg(const RangeTestAnalysis& a, const std::string& title) {
+std::string find_svg(const RangeTestAnalysis& a, const FindContext& context) {
     const auto& s = a.suggestion;
-    SvgPicture picture(picture_height, title,
-                       s ? fmt::format("Steepest descent at {}; from {} to {} the loss falls nearly as fast",
-                                       short_number(s->lr), short_number(s->low), short_number(s->high))
-                         : a.reason);
+    const std::optional<double> rate = rate_to_train_with(a, context);
+    SvgPicture picture(picture_height,
+                       context.subject.empty() ? "Learning-rate range test"
+                                               : shortened("Range test: " + context.subject, title_columns),
+                       find_sentence(a, context));
     const std::vector<double> x = decades(a.lr);
     const Range across = x.empty() ? Range{-7, 1} : Range{x.front(), x.back()};
     SvgPanel panel = picture.panel({.top = picture.top(),
@@ -32,27 +34,27 @@ std::string find_svg(const RangeTestAnalysis& a, const std::string& title) {
                                     .log_x = true,
                                     .x_label = "learning rate",
                                     .y_label = "loss"});
-    std::vector<LegendItem> legend{{Shape::dots, std::string(Ink::raw), "one batch"},
-                                   {Shape::line, std::string(Ink::main), "smoothed"}};
-    if (s) {
-        panel.band(std::log10(s->low), std::log10(s->high), Ink::good);
-        legend.push_back({Shape::band, std::string(Ink::good), "good range"});
-    }
+    std::vector<LegendItem> legend;
+    if (s) panel.band(std::log10(s->low), std::log10(s->high), Ink::fair);
     if (a.edge) panel.vertical(std::log10(*a.edge), Ink::bad);
     panel.dots(x, a.loss, Ink::raw, 2.6);
     panel.line(x, a.smoothed, Ink::main);
-    const auto mark = [&](double rate, Shape shape, std::string_view ink, const std::string& text) {
-        const auto i =
-            static_cast<std::size_t>(std::lower_bound(a.lr.begin(), a.lr.end(), rate) - a.lr.begin());
-        panel.mark(x[i], a.smoothed[i], shape, ink);
-        legend.push_back({shape, std::string(ink), text + " " + short_number(rate)});
+    const auto mark = [&](double lr, Shape shape, std::string_view ink, const std::string& text) {
+        const double at = std::log10(lr), height = height_at(x, a.smoothed, at);
+        if (std::isfinite(height)) panel.mark(at, height, shape, ink);
+        legend.push_back({shape, std::string(ink), text + " " + short_number(lr)});
     };
     if (s) {
-        mark(*a.lowest, Shape::triangle, Ink::fair, "lowest");
-        mark(s->lr, Shape::disc, Ink::good, "steepest");
+        mark(*a.lowest, Shape::triangle, Ink::raw, "lowest");
+        mark(s->lr, Shape::disc, Ink::fair, "steepest");
     }
+    if (rate) mark(*rate, Shape::star, Ink::good, "one cycle up to");
+    std::reverse(legend.begin(), legend.end());  // the last drawn lies above the others and is told first
+    if (s) legend.push_back({Shape::band, std::string(Ink::fair), "nearly as steep"});
     if (a.edge)
         legend.push_back({Shape::dash, std::string(Ink::bad), "diverges from " + short_number(*a.edge)});
+    legend.push_back({Shape::dots, std::string(Ink::raw), "one batch"});
+    legend.push_back({Shape::line, std::string(Ink::main), "smoothed"});
     picture.legend(picture.top() + legend_below, legend);
     return picture.finish();
 }

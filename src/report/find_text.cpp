@@ -1,7 +1,6 @@
-// What a range test and a sweep say in words.
+// What a range test says in words.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "onecycle/find_report.h"
@@ -11,117 +10,84 @@ namespace onecycle {
 
 namespace {
 
-// The highest rate before the curve turns up.
-double reach(const RangeTestAnalysis& a) {
-    return a.edge ? *a.edge : a.lr.back();
+using Origin = FindContext::Origin;
+
+std::string usual_for_it(const FindContext& context) {
+    return context.origin == Origin::saved ? "which the file calls usual"
+                                           : "usual for such a network, batch size and optimizer";
 }
 
-// Whether two curves can be told apart: somewhere their smoothed losses at the same rate differ by more than
-// the noise. They are compared as far as both descend, for where the loss leaves is partly chance; but where
-// one turns up clearly earlier, up to there.
-bool differ(const RangeTestAnalysis& a, const RangeTestAnalysis& b) {
-    constexpr double clearly_earlier = 1.8;  // a quarter of a decade
-    if (a.lr.empty() || b.lr.empty()) return a.lr.empty() != b.lr.empty();
-    const double first = std::min(reach(a), reach(b)), second = std::max(reach(a), reach(b));
-    const auto descends_to = [](const RangeTestAnalysis& c) { return c.suggestion ? *c.lowest : reach(c); };
-    const double end = second > clearly_earlier * first ? first : std::min(descends_to(a), descends_to(b));
-    const double noise = std::max(a.resolution, b.resolution);
-    for (std::size_t i = 0; i < std::min(a.lr.size(), b.lr.size()) && a.lr[i] <= end; ++i)
-        if (std::abs(a.smoothed[i] - b.smoothed[i]) > noise) return true;
-    return false;
+// " (--max-lr 0.017, what auto takes)"
+std::string as_option(double rate, const FindContext& context) {
+    const char* who = context.origin == Origin::training ? ", what auto takes" : "";
+    return fmt::format(" (--max-lr {}{})", rate, who);
 }
 
-std::string or_dash(const std::optional<double>& value) {
-    return value ? short_number(*value) : "–";
+// How the rate was mixed, where both had a say.
+std::string mixture(const RangeTestAnalysis& a, const FindContext& context) {
+    if (!a.usual_lr) return "It comes from the curve alone.";
+    const std::string curve = short_number(*a.curve_lr), usual = short_number(*a.usual_lr);
+    if (curve == usual)
+        return fmt::format(
+            "The curve alone says {}, and the same is {}.", curve,
+            context.origin == Origin::saved ? "called usual in the file" : usual_for_it(context));
+    return fmt::format(
+        "It lies between {}, which the curve says alone and which counts for {} %, and {}, {}.", curve,
+        std::lround(100 * a.curve_weight), usual, usual_for_it(context));
+}
+
+std::string capital(std::string text) {
+    if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+    return text;
 }
 
 }  // namespace
 
-std::string find_sentence(const RangeTestAnalysis& a) {
-    if (!a.suggestion) {
-        std::string text = a.reason + ".";
-        text[0] = 'N';  // "no clear descent: .."
-        return text;
-    }
+bool shorter_than_test(const FindContext& context) {
+    return context.updates > 0 && context.updates < FindOptions{}.steps;
+}
+
+std::optional<double> rate_to_train_with(const RangeTestAnalysis& a, const FindContext& context) {
+    if (context.origin == Origin::stage) return std::nullopt;
+    return a.auto_lr ? a.auto_lr : a.usual_lr;
+}
+
+std::string find_sentence(const RangeTestAnalysis& a, const FindContext& context) {
+    if (context.origin == Origin::stage)
+        return a.edge ? fmt::format(
+                            "Only the edge counts here: the loss leaves from {}, and the stage trains with a "
+                            "tenth of "
+                            "that at most.",
+                            short_number(*a.edge))
+                      : "Only the edge counts here, and there is none: the stage keeps its rate.";
+    const std::optional<double> rate = rate_to_train_with(a, context);
+    if (rate && shorter_than_test(context) && a.usual_lr)
+        return fmt::format(
+            "Train with one cycle up to {}{}: it is {}. A training of {} steps is shorter than its range "
+            "test of {}, so "
+            "train runs none.",
+            *rate, as_option(*rate, context), usual_for_it(context), context.updates, FindOptions{}.steps);
+    if (a.suggestion)
+        return fmt::format("Train with one cycle up to {}{}.", *rate, as_option(*rate, context));
+    const std::string reason = capital(a.reason) + ".";
+    if (!rate) return reason;
+    const char* takes = context.origin == Origin::training ? "train takes" : "there remains";
+    return fmt::format("{} So {} {} (--max-lr {}), {}.", reason, takes, *rate, *rate, usual_for_it(context));
+}
+
+std::vector<std::string> find_reasons(const RangeTestAnalysis& a, const FindContext& context) {
+    if (!a.suggestion || context.origin == Origin::stage) return {};
+    std::vector<std::string> lines;
+    const double rate = *rate_to_train_with(a, context);
+    if (a.curve_weight > 0) lines.push_back(mixture(a, context));
     const Suggestion& s = *a.suggestion;
-    std::string text = fmt::format(
-        "Use a learning rate of {} (from {} to {} the loss falls nearly as fast), not {} where the loss is "
-        "lowest: there it has stopped falling and is about to climb.",
-        short_number(s.lr), short_number(s.low), short_number(s.high), short_number(*a.lowest));
-    if (*a.auto_lr > s.lr * 1.05)
-        text += fmt::format(" Only the short peak of one-cycle may go higher: --max-lr auto takes {}.",
-                            short_number(*a.auto_lr));
-    return text;
-}
-
-SweepVerdict judge_sweep(SweepParameter parameter, const std::vector<SweepResult>& results) {
-    SweepVerdict verdict;
-    const auto curve = [&](std::size_t i) -> const RangeTestAnalysis& { return results[i].test.analysis; };
-    double best_reach = 0, best_loss = 0;
-    int descending = 0;
-    for (std::size_t i = 0; i < results.size(); ++i) {
-        verdict.like_first.push_back(!differ(curve(0), curve(i)));
-        for (std::size_t j = 0; j < i; ++j) verdict.visible_difference |= differ(curve(i), curve(j));
-        if (!curve(i).suggestion) continue;
-        best_reach = std::max(best_reach, reach(curve(i)));
-        best_loss = descending++ == 0 ? curve(i).lowest_loss : std::min(best_loss, curve(i).lowest_loss);
-    }
-    const std::string name = to_string(parameter);
-    if (descending == 0) {
-        verdict.advice = "No curve has a clear descent, so nothing can be said about " + name + ".";
-        return verdict;
-    }
-    if (!verdict.visible_difference) {
-        verdict.advice = fmt::format(
-            "There is no visible difference: the curves differ by less than the noise. "
-            "Keep the {} you have.",
-            name);
-        return verdict;
-    }
-    const bool decay = parameter == SweepParameter::weight_decay;
-    for (std::size_t i = 0; i < results.size(); ++i) {
-        const RangeTestAnalysis& a = curve(i);
-        const bool high_rate = a.suggestion && reach(a) >= best_reach / 2;
-        const bool low_loss = a.lowest_loss <= best_loss + a.resolution;
-        if (!high_rate || (decay && !low_loss)) continue;
-        const auto better = [&](const SweepResult& than) {
-            return decay ? results[i].value > than.value : a.lowest_loss < than.test.analysis.lowest_loss;
-        };
-        if (verdict.best < 0 || better(results[static_cast<std::size_t>(verdict.best)]))
-            verdict.best = static_cast<int>(i);
-    }
-    if (verdict.best < 0) {
-        verdict.advice =
-            fmt::format("No {} gives both a high rate and a low loss; try values in between.", name);
-        return verdict;
-    }
-    verdict.advice = fmt::format(
-        "Use --{} {}: {}.", name, short_number(results[static_cast<std::size_t>(verdict.best)].value, 6),
-        decay ? "the largest decay that still allows a high learning rate (Smith 2018)"
-              : "its loss falls lowest among the values that allow a high learning rate");
-    return verdict;
-}
-
-std::string sweep_table(SweepParameter parameter, const std::vector<SweepResult>& results) {
-    const SweepVerdict verdict = judge_sweep(parameter, results);
-    const auto row = [](const std::string& value, const std::string& rate, const std::string& range,
-                        const std::string& lowest, const std::string& edge, const std::string& note) {
-        std::string line = pad_left(value, 12) + "  " + pad_left(rate, 8) + "  " + pad_right(range, 18) +
-                           pad_left(lowest, 8) + "  " + pad_left(edge, 8) + "  " + note;
-        line.erase(line.find_last_not_of(' ') + 1);
-        return line + "\n";
-    };
-    std::string out = row(to_string(parameter), "rate", "nearly as good", "loss", "edge", "");
-    for (std::size_t i = 0; i < results.size(); ++i) {
-        const RangeTestAnalysis& a = results[i].test.analysis;
-        const auto& s = a.suggestion;
-        const bool best = static_cast<int>(i) == verdict.best;
-        const char* like = i > 0 && verdict.like_first[i] ? "no visible difference" : "";
-        out += row(short_number(results[i].value, 6), s ? short_number(s->lr) : "–",
-                   s ? short_number(s->low) + " to " + short_number(s->high) : "no clear descent",
-                   fmt::format("{:.3f}", a.lowest_loss), or_dash(a.edge), best ? "◀ use this" : like);
-    }
-    return out + verdict.advice + "\n";
+    lines.push_back(fmt::format(
+        "The loss falls fastest at {} ({} to {} nearly as fast): there learning sets in. At {} it is lowest: "
+        "there it has stopped falling, for the steps overshoot.",
+        short_number(s.lr), short_number(s.low), short_number(s.high), short_number(*a.lowest)));
+    if (rate > *a.lowest)
+        lines.push_back("One cycle can go past that point, for it is at its maximum only for a short time.");
+    return lines;
 }
 
 }  // namespace onecycle

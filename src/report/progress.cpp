@@ -11,9 +11,11 @@ namespace onecycle {
 namespace {
 
 std::string heading(const StepReport& r) {
-    return (r.activity == StepReport::Activity::find ? "find"
-                                                     : fmt::format("epoch {}/{}", r.epoch + 1, r.epochs)) +
-           (r.size ? fmt::format(" {} px", r.size) : "");
+    const std::string activity = r.activity == StepReport::Activity::find ? "find"
+                                 : r.activity == StepReport::Activity::trial
+                                     ? "verify"
+                                     : fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
+    return activity + (r.size ? fmt::format(" {} px", r.size) : "");
 }
 
 std::string figures(const StepReport& r) {

@@ -25,15 +25,6 @@ double place(double value, Range range) {
     return (value - range.low) / (range.high - range.low);
 }
 
-// y at `x` on the line through the points, whose x rise; nan outside.
-double height_at(const std::vector<double>& xs, const std::vector<double>& ys, double x) {
-    const auto right = std::lower_bound(xs.begin(), xs.end(), x);
-    if (right == xs.end() || (right == xs.begin() && *right > x)) return NAN;
-    const auto i = static_cast<std::size_t>(right - xs.begin());
-    if (i == 0) return ys[0];
-    return ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1]);
-}
-
 }  // namespace
 
 TerminalPlot::TerminalPlot(int width, int height, Range x, Range y)
@@ -140,11 +131,20 @@ std::string TerminalPlot::render(const std::string& y_label, const std::string& 
     return out + pad_left(x_label + " ", label_columns) + " " + labels + "\n";
 }
 
-std::string TerminalPlot::bracket(double from, double at, double to, std::string_view symbol) const {
-    const auto clamped = [&](double x) { return std::clamp(column(x), 0, columns_ - 1); };
-    const int a = clamped(from), b = clamped(at), c = clamped(to);
-    std::string out(static_cast<std::size_t>(label_columns + 1 + a), ' ');
-    for (int i = a; i <= c; ++i) out += i == b ? std::string(symbol) : i == a ? "├" : i == c ? "┤" : "─";
+std::string TerminalPlot::below(Range span,
+                                const std::vector<std::pair<double, std::string_view>>& marks) const {
+    std::vector<std::string> cells(static_cast<std::size_t>(columns_), " ");
+    const auto put = [&](int c, std::string_view symbol) {
+        if (inside(c, 0)) cells[static_cast<std::size_t>(c)] = symbol;
+    };
+    if (span.low <= span.high) {
+        const int from = column(span.low), to = column(span.high);
+        for (int c = from; c <= to; ++c) put(c, c == from ? "├" : c == to ? "┤" : "─");
+    }
+    for (auto m = marks.rbegin(); m != marks.rend(); ++m) put(column(m->first), m->second);
+    std::string out(label_columns + 1, ' ');
+    for (const std::string& cell : cells) out += cell;
+    out.erase(out.find_last_not_of(' ') + 1);
     return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "onecycle/chart.h"
@@ -28,8 +29,9 @@ class TerminalPlot {
     // The rows with both axes.
     std::string render(const std::string& y_label, const std::string& x_label) const;
 
-    // A row below the axis: symbols at x positions between `from` and `to` joined by lines.
-    std::string bracket(double from, double at, double to, std::string_view symbol) const;
+    // A row below the axis: a bracket from `span.low` to `span.high`, unless that is less, and symbols at x positions, the
+    // first over the others. What lies outside is left out.
+    std::string below(Range span, const std::vector<std::pair<double, std::string_view>>& marks) const;
 
   private:
     int dot_row(double y) const;

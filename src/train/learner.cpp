@@ -95,6 +95,10 @@ std::vector<SweepResult> Learner::sweep(SweepParameter parameter, const std::vec
     return results;
 }
 
+std::vector<RateTrial> Learner::try_rates(const std::vector<double>& rates, const TrialOptions& options) {
+    return run_trials(*impl_, rates, options);
+}
+
 FitResult Learner::fit(const FitOptions& options) {
     return run_fit(*impl_, options);
 }

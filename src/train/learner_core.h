@@ -91,6 +91,10 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
 // Whether the test of `--max-lr auto` takes more updates than the whole training.
 bool outlasts_training(const LearnerCore& core);
 
+// See Learner::try_rates().
+std::vector<RateTrial> run_trials(LearnerCore& core, const std::vector<double>& rates,
+                                  const TrialOptions& options);
+
 FitResult run_fit(LearnerCore& core, const FitOptions& options);
 
 }  // namespace onecycle

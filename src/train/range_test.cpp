@@ -8,6 +8,8 @@
 #include "onecycle/error.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
+#include "train/restore.h"
+#include "train/rounding.h"
 #include "train/usual_rate.h"
 
 namespace onecycle {
@@ -19,27 +21,6 @@ namespace {
 // with the images that are already decoded.
 constexpr std::uint32_t first_epoch = std::uint32_t{1} << 31;
 
-// Puts the state back when the test ends, in whatever way.
-class Restore {
-  public:
-    Restore(State& state, Loader& loader) : state_(state), loader_(loader), snapshot_(state.snapshot()) {}
-    ~Restore() {
-        loader_.stop();
-        try {
-            state_.restore(snapshot_);
-        } catch (const Error&) {
-            // The device has failed for good; who uses it next is told so.
-        }
-    }
-    Restore(const Restore&) = delete;
-    Restore& operator=(const Restore&) = delete;
-
-  private:
-    State& state_;
-    Loader& loader_;
-    State::Snapshot snapshot_;
-};
-
 // Reads the curve as it comes. The device knows when it is long enough: no update follows that one.
 class CurveReader {
   public:
@@ -48,7 +29,7 @@ class CurveReader {
 
     bool take(const RingEntry& entry) {
         if (result_.signal) return false;  // an update launched before the end was known
-        result_.lr.push_back(entry.learning_rate);
+        result_.lr.push_back(twelve_digits(entry.learning_rate));
         result_.loss.push_back(entry.loss);
         pace_.step_done();
         give_time_estimate(core_, pace_, result_.planned_steps);

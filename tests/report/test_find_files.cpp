@@ -82,9 +82,48 @@ TEST(FindFiles, the_csv_read_back_gives_the_same_analysis_to_the_last_bit) {
     a.loss.back() = NAN;
     a = analyse_range_test(a.lr, a.loss);
     const std::string csv = find_csv(a);
-    EXPECT_EQ(csv.substr(0, 17), "lr,loss,smoothed\n");
+    EXPECT_EQ(csv.substr(0, 31), "lr,loss,smoothed,usual,updates\n");
     const LossCurve curve = parse_curve_csv(csv, "find.csv");
+    EXPECT_FALSE(curve.usual_lr);
+    EXPECT_EQ(curve.updates, 0);
     EXPECT_EQ(find_csv(analyse_range_test(curve.lr, curve.loss)), csv);
+}
+
+TEST(FindFiles, a_saved_curve_gives_the_answer_of_the_run_that_saved_it) {
+    const RangeTestAnalysis bare = range_test_around(-2.6, 0.05, 1).analysis;
+    const auto answer = [&](const std::vector<double>& loss, double usual, const FindContext& context) {
+        return analyse_range_test(bare.lr, loss,
+                                  {.usual_lr = usual, .usual_alone = shorter_than_test(context)});
+    };
+    for (const double usual : {0.012, 0.1 / 3})
+        for (const std::int64_t updates : {60, 600}) {
+            const FindContext context{.origin = FindContext::Origin::training, .updates = updates};
+            const RangeTestAnalysis a = answer(bare.loss, usual, context);
+            const LossCurve curve = parse_curve_csv(find_csv(a, context), "find.csv");
+            EXPECT_EQ(curve.usual_lr, usual);
+            EXPECT_EQ(curve.updates, updates);
+            const FindContext known{.updates = curve.updates};
+            const json saved = json::parse(find_json(a, context)),
+                       read = json::parse(find_json(answer(curve.loss, *curve.usual_lr, known), known));
+            for (const char* field :
+                 {"suggestion", "auto_lr", "prior", "curve_lr", "usual_lr", "lowest", "edge"})
+                EXPECT_EQ(saved[field], read[field]) << field;
+            EXPECT_EQ(saved["prior"].is_null(), updates == 600);
+        }
+}
+
+// Another program's column of that name is none of ours.
+TEST(CurveCsv, a_usual_rate_is_known_only_where_the_same_number_stands_in_every_row) {
+    EXPECT_EQ(parse_curve_csv("lr,loss,usual\n1,2,0.5\n2,1,0.5\n", "x").usual_lr, 0.5);
+    for (const char* text :
+         {"lr,loss\n1,2\n2,1\n", "lr,loss,usual\n1,2,\n2,1,\n", "lr,loss,usual\n1,2,1\n2,1,2\n",
+          "lr,loss,usual\n1,2,yes\n2,1,yes\n", "lr,loss,usual\n1,2,-1\n2,1,-1\n",
+          "lr,loss,usual\n1,2,inf\n2,1,inf\n", "lr,loss,usual,updates\n1,2\n2,1\n"}) {
+        const LossCurve curve = parse_curve_csv(text, "x");
+        EXPECT_FALSE(curve.usual_lr) << text;
+        EXPECT_EQ(curve.updates, 0) << text;
+        EXPECT_EQ(curve.lr.size(), 2u);
+    }
 }
 
 TEST(FindFiles, the_json_has_every_field_of_the_interface) {
@@ -93,8 +132,10 @@ TEST(FindFiles, the_json_has_every_field_of_the_interface) {
     test.seconds = 1.5;
     const json j = json::parse(find_json(test));
     for (const char* field : {"lr", "loss", "smoothed", "suggestion", "auto_lr", "lowest", "rules", "edge",
-                              "stopped", "steps", "state_digest_before", "state_digest_after", "seconds"})
+                              "stopped", "steps", "state_digest_before", "state_digest_after", "seconds",
+                              "noise", "prior", "curve_lr", "curve_weight", "usual_lr"})
         EXPECT_TRUE(j.contains(field)) << field;
+    EXPECT_TRUE(j["prior"].is_null()) << "the curve answered";
     EXPECT_EQ(j["suggestion"]["rule"], "steepest");
     EXPECT_EQ(j["suggestion"]["lr"], test.analysis.suggestion->lr);
     EXPECT_EQ(j["rules"]["steepest"], j["suggestion"]["lr"]);
