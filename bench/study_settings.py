@@ -35,6 +35,8 @@ def tuned(name, data, images, px, batch, epochs, init, optimizer="adamw", **more
 
 S = Setting
 CHOSEN_WITH = [dataclasses.replace(setting, chosen_with=True) for setting in (
+    S("pairs-b64", "pairs", 4000, 48, 64, 3),
+    S("all25-b64", "all", 2900, 32, 64, 5),
     S("cifar-2000-b64", "cifar", 2000, 32, 64, 8),
     S("flowers-1000-b32", "flowers", 1000, 48, 32, 6),
     S("signs-800-34-b16", "signs", 800, 32, 16, 5, "resnet34"),
@@ -60,8 +62,6 @@ CHOSEN_WITH = [dataclasses.replace(setting, chosen_with=True) for setting in (
     S("cifar-800-b8", "cifar", 800, 32, 8, 4),
 )]
 SET_ASIDE = [
-    S("pairs-b64", "pairs", 4000, 48, 64, 3),
-    S("all25-b64", "all", 2900, 32, 64, 5),
     S("outfits-b128", "outfits", 5000, 40, 128, 4),
     S("adamw-signs-b32", "signs", 1300, 48, 32, 4, optimizer="adamw"),
     tuned("head-flowers", "flowers", 1000, 48, 32, 6, "cifar", "sgd", head_only=True),
