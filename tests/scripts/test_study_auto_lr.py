@@ -139,7 +139,12 @@ class Trainings(unittest.TestCase):
         self.assertEqual(len({setting.name for setting in SETTINGS}), len(SETTINGS))
         bare = lambda s: dataclasses.replace(s, name="", chosen_with=False)  # noqa: E731
         self.assertFalse(set(map(bare, CHOSEN_WITH)) & set(map(bare, SET_ASIDE)))
-        self.assertEqual((len(CHOSEN_WITH), all(s.chosen_with for s in CHOSEN_WITH)), (23, True))
+        self.assertEqual([s.chosen_with for s in SETTINGS], [True] * len(CHOSEN_WITH) + [False] * len(SET_ASIDE))
+
+    def test_results_are_of_the_settings_as_they_stand(self):
+        settings = {setting.name: json.loads(json.dumps(dataclasses.asdict(setting))) for setting in SETTINGS}
+        for name, result in json.loads((ROOT / "bench/results/auto_lr.json").read_text()).items():
+            self.assertEqual(result["setting"], settings[name])
 
     def test_range_test_and_training_have_the_same_options(self):
         for setting in SETTINGS:
