@@ -18,13 +18,14 @@ namespace {
 
 using Column = std::vector<double>;
 
-constexpr std::size_t start_rows = 10;     // whose median is the loss at the start
-constexpr std::size_t median_rows = 7;     // of the running median
-constexpr std::size_t fewest_rows = 10;    // below this nothing is suggested
-constexpr double gaussian_decades = 0.32;  // standard deviation
-constexpr double nearly_as_steep = 0.7;    // of the range of good rates
-constexpr double cap_above_start = 0.1;    // relative
-constexpr double flat = 1e-6;              // relative: a drop below this is rounding
+constexpr std::size_t start_rows = 10;           // whose median is the loss at the start
+constexpr std::size_t median_rows = 7;           // of the running median
+constexpr std::size_t fewest_rows = 10;          // below this nothing is suggested
+constexpr double gaussian_decades = 0.32;        // standard deviation
+constexpr double nearly_as_steep = 0.7;          // of the range of good rates
+constexpr double nearly_as_steep_widths = 1.23;  // of a logistic: ln(0.774 / 0.226)
+constexpr double cap_above_start = 0.1;          // relative
+constexpr double flat = 1e-6;                    // relative: a drop below this is rounding
 // A fall counts when it lowers the sum of squared errors by so many times the variance of one batch. Noise alone, with
 // or without a rise at its end, gets there once in a hundred curves; a fall of three deviations nearly always.
 constexpr double evidence_needed = 18;
@@ -160,9 +161,9 @@ std::size_t steepest_before(const Column& slopes, std::size_t bottom) {
                                     begin);
 }
 
-// The row where the descent that all rows together show is steepest.
-std::size_t row_of(const Column& x, const DescentFit& fit) {
-    const auto right = std::lower_bound(x.begin(), x.end(), fit.centre);
+// The row at or right of `at`.
+std::size_t row_at(const Column& x, double at) {
+    const auto right = std::lower_bound(x.begin(), x.end(), at);
     return std::min(static_cast<std::size_t>(right - x.begin()), x.size() - 1);
 }
 
@@ -262,14 +263,20 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     // The deviation of a slope behind a Gaussian window; 1.25 is what the running median costs.
     const double slope_noise =
         1.25 * a.sigma * std::sqrt(spacing / (4 * std::sqrt(std::numbers::pi) * std::pow(deviation, 3)));
-    // Where a slope's noise is not far below the steepest one, a wiggle of a flat part can look as steep as the descent.
-    std::size_t steepest = steepest_before(slopes, bottom);
+    std::size_t steepest = steepest_before(slopes, bottom), low = steepest, high = steepest;
     const bool sure = -slopes[steepest] > evidence_of_slope * slope_noise;
-    if (!sure) steepest = row_of(x, fit);
-    const auto steep_enough = [&](std::size_t i) { return slopes[i] <= nearly_as_steep * slopes[steepest]; };
-    std::size_t low = steepest, high = steepest;
-    while (low > 0 && steep_enough(low - 1)) --low;
-    while (high + 1 < n && steep_enough(high + 1)) ++high;
+    if (sure) {
+        const auto steep_enough = [&](std::size_t i) {
+            return slopes[i] <= nearly_as_steep * slopes[steepest];
+        };
+        while (low > 0 && steep_enough(low - 1)) --low;
+        while (high + 1 < n && steep_enough(high + 1)) ++high;
+    } else {
+        // A wiggle of a flat part can look as steep as the descent: what all rows together show counts.
+        steepest = row_at(x, fit.centre);
+        low = row_at(x, fit.centre - nearly_as_steep_widths * fit.width);
+        high = row_at(x, fit.centre + nearly_as_steep_widths * fit.width);
+    }
     a.suggestion = Suggestion{lr[steepest], lr[low], lr[high]};
     choose_auto(a, sure, a.sigma > 0 ? fit.gain / (a.sigma * a.sigma) : HUGE_VAL, options.usual_alone);
     return a;

@@ -236,6 +236,10 @@ TEST(RangeTestAnalysis, noise_alone_gets_no_number_and_a_descent_of_three_deviat
         const RangeTestAnalysis a =
             analyse(noisy(100, fall, middle, between(0.1, 0.45), middle + between(1, 2.2), generator));
         found += a.suggestion && std::abs(std::log10(a.suggestion->lr) - middle) < 0.5;
+        if (!a.suggestion) continue;
+        EXPECT_LE(a.suggestion->low, a.suggestion->lr);
+        EXPECT_GE(a.suggestion->high, a.suggestion->lr);
+        EXPECT_LT(std::log10(a.suggestion->high / a.suggestion->low), 2.5) << "decades";
     }
     EXPECT_LE(from_noise, 8) << "2 % of 400";
     EXPECT_GE(found, 380) << "95 % of 400, within half a decade";
