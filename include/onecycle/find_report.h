@@ -23,8 +23,8 @@ struct LossCurve {
 
 // A saved curve: a header row with the columns `lr` and `loss` in any order, then a row a point; an empty loss counts
 // as nan. The columns `usual` and `updates` of find_csv() are read where the same number above 0 stands in every row;
-// others are ignored. Throws Error(io) when the file is not there, Error(data) naming the line when it is malformed or its rates are not above 0
-// and rising.
+// others are ignored. Throws Error(io) when the file is not there, Error(data) naming the line when it is malformed or
+// its rates are not above 0 and rising.
 LossCurve read_curve_csv(const std::string& path);
 LossCurve parse_curve_csv(std::string_view text, const std::string& where);
 
@@ -45,7 +45,8 @@ struct FindContext {
 // AnalysisOptions::usual_alone of a saved curve.
 bool shorter_than_test(const FindContext& context);
 
-// What `--max-lr auto` trains with: RangeTestAnalysis::auto_lr, or the usual rate without one. Empty where nothing is usual either, and before a later stage.
+// What `--max-lr auto` trains with: RangeTestAnalysis::auto_lr, or the usual rate without one. Empty where nothing is
+// usual either, and before a later stage.
 std::optional<double> rate_to_train_with(const RangeTestAnalysis& analysis, const FindContext& context);
 
 // find.csv: `lr,loss,smoothed,usual,updates`. The last two are the same in every row, and empty where not known.

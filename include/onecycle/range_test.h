@@ -37,9 +37,6 @@ struct RangeTestResult {
     double passes = 0;    // over the training images
     double seconds = 0;
     int stage = 0;  // of a training; above 0: it only looked for the edge
-    // The training that was asked for has fewer updates than the test of `--max-lr auto`: it takes the usual rate and
-    // runs none.
-    bool outlasts_training = false;
     // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no trace.
     std::string digest_before{}, digest_after{};
 };
