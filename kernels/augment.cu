@@ -66,7 +66,8 @@ std::size_t tile_shared(const AugmentPlan& plan, int rows) {
            static_cast<std::size_t>(between) * sizeof(std::uint32_t);
 }
 
-// Plain-loop equivalent, for each position n of the batch: sample = order.sample_at(number, n); draw = draw_view(...);
+// Plain-loop equivalent, for each position n of the batch: sample = order.sample_at(number, n), or the
+// next one that has an image; draw = draw_view(...);
 // for each column and row of the view: resample_weights(...). A mirrored view has the columns in reverse.
 // Bytes: a table entry of 24 read, 8 + 4 * taps written for each column and row: 10 KB for a view of 224, small beside
 // its pixels. Drawn once an image: the filter's divisions in double precision are then nothing to the
@@ -82,8 +83,11 @@ __global__ void __launch_bounds__(draw_threads)
     if (threadIdx.x == 0) {
         const std::int64_t number =
             plan.order.number_of(control->update, control->micro, control->first_epoch);
-        const std::int64_t sample = plan.order.sample_at(number, n);
-        const ResidentImage& image = shared_image[0] = table[sample];
+        const std::int64_t sample = plan.order.sample_at(number, n);  // whose place this is
+        std::int64_t taken = sample;
+        for (std::int64_t turn = 1; table[taken].width == 0; ++turn)
+            taken = plan.order.sample_at(number, n, turn);
+        const ResidentImage& image = shared_image[0] = table[taken];
         labels[n] = image.label;
         if (n == 0) *count = plan.order.batch;
         if (plan.rule.strong) work.luma_sum[n] = 0;

@@ -28,7 +28,7 @@ int augment_tile_rows(const AugmentPlan& plan);
 // control->update, normalised as by normalize_images. The bits of training_view() on the CPU, for the same image.
 template <typename T>
 void augment_images(T* x, std::int32_t* labels, std::int32_t* count,
-                    const ResidentImage* table,  // [order.samples]
+                    const ResidentImage* table,  // [order.samples], one of them with an image
                     const std::uint8_t* pixels,  // of all images
                     const StepControl* control, void* workspace, const AugmentPlan& plan, int stored_channels,
                     const Normalization& normalization, cudaStream_t stream);

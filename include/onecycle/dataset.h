@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct Sample {
     int label = 0;              // index in Dataset::classes
     std::uint64_t bytes = 0;    // size of the file when the list was made
     int width = 0, height = 0;  // in pixels, upright; 0 where nobody has looked
+    std::uint64_t content =
+        0;  // content_hash() of the file when the list was made; 0 where nobody has looked
 };
 
 struct BadImage {
@@ -71,6 +74,9 @@ std::vector<Sample> all_samples(const Dataset& dataset);
 
 // Images per class.
 std::vector<std::int64_t> class_counts(const std::vector<Sample>& samples, std::size_t classes);
+
+// Of a file's bytes (XXH3, 64 bits), never 0: tells whether a file is still what it was.
+std::uint64_t content_hash(std::span<const std::uint8_t> bytes);
 
 // 32 hexadecimal digits (XXH3, 128 bits) of classes, names, sizes and sides: equal for equal file lists,
 // wherever the folder lies. A checkpoint keeps it.

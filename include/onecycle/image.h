@@ -80,6 +80,14 @@ Image read_image(const std::string& path, const DecodeOptions& options = {});
 std::vector<std::uint8_t> read_image_bytes(const std::string& path,
                                            std::size_t max_bytes = ImageLimits{}.max_file_bytes);
 
+struct ImageFileStatus {
+    std::uint64_t bytes = 0;
+    std::int64_t changed = 0;  // when it was last changed: nanoseconds since 1970
+};
+
+// Opens a file as read_image_bytes() does, but reads nothing of it. Throws ImageError likewise.
+ImageFileStatus image_file_status(const std::string& path);
+
 // A rectangle in pixels, edges not whole numbers perhaps; x1 and y1 are exclusive.
 struct Box {
     double x0 = 0, y0 = 0, x1 = 0, y1 = 0;

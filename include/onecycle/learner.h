@@ -79,9 +79,16 @@ struct FitResult {
     std::optional<std::int64_t> best_epoch{};
     std::string checkpoint{}, digest{};         // path and digest of the last one; empty without a run folder
     double seconds = 0, images_per_second = 0;  // of this call
+    std::int64_t bad_images = 0;                // left out: when the list was made, or since
     int signal = 0;                             // not 0: stopped by `stop`, after saving
     bool finished() const { return step == steps; }
 };
+
+// Opens options.data to continue the run in this folder. Where its newest checkpoint lists images, the sides are those,
+// in their order, whatever was added since; an image that is missing or has other contents stays in its place and is
+// left out when its turn comes (onecycle/image_faults.h). Throws Error(data) where options.bad_images is `fail` or more
+// than options.max_bad are gone, those aside that the run went without already; and as open_dataset().
+Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {});
 
 class Learner {
   public:
@@ -121,7 +128,9 @@ class Learner {
     // Without a rate it runs find() first and takes auto_lr; where the curve has no clear descent, or the whole training
     // has fewer updates than that test, it takes the rate that is usual for such a training, saying so.
     // Throws Error(diverged) when the loss or a gradient is not finite: names the step and the tensor; the
-    // last checkpoint stays. Throws Error(data) when the images are not those of the checkpoint.
+    // last checkpoint stays. Throws Error(data) when the images are not those of the checkpoint. An image that can no
+    // longer be used follows TrainOptions::bad_images: another takes its place (onecycle/image_faults.h), or the state
+    // is saved and UnusableImage thrown.
     FitResult fit(const FitOptions& options = {});
 
     // With the weights that count (the moving average, when on), at the size of the last epoch (with

@@ -2,7 +2,8 @@
 //
 // Step s is batch s % batches_per_epoch() of epoch s / batches_per_epoch(). Which samples it holds and how
 // they are augmented is a formula of (seed, epoch, position), so a loader starts at any step at once and
-// its batches are the same bytes for any number of threads and with or without its cache.
+// its batches are the same bytes for any number of threads and with or without its cache. The view of an image in
+// another's place is drawn by the key of that other one.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 
 #include "onecycle/augment.h"
 #include "onecycle/dataset.h"
+#include "onecycle/image_faults.h"
 #include "onecycle/rng.h"
 
 namespace onecycle {
@@ -31,13 +33,15 @@ struct LoaderOptions {
     int threads = 1;                                   // workers; 0: next() does the work itself
     std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
     std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images kept; 0: none
+    // Takes note of images that can no longer be used and says whether to go on without them; null: that is an error.
+    std::shared_ptr<ImageFaults> faults{};
 };
 
 struct Batch {
     std::int64_t step = 0;
     std::uint32_t epoch = 0;
-    int count = 0;                         // images; below batch_size only in a last part batch
-    int size = 0;                          // pixels, square
+    int count = 0;  // images; below batch_size only in a last part batch, or where images were left out
+    int size = 0;   // pixels, square
     std::vector<std::uint8_t> pixels;      // [count, size, size, 3]; may be longer than count needs
     std::vector<std::int32_t> labels;      // [count], likewise
     std::vector<std::int64_t> sample_ids;  // [count], likewise: indices in the sample list
@@ -66,7 +70,9 @@ class Loader {
 
     // The batch of the next step; null after the last. Waits for it, and helps to make it. The batch stays
     // valid until the pointer is dropped; hold one at a time unless queue_bytes has room for more.
-    // Throws Error(data) that names the file when one of the batch's files can no longer be read.
+    // Throws UnusableImage (without LoaderOptions::faults: ImageError) that names the file when one of the batch's files
+    // can no longer be read and nothing may take its place. A batch of evaluation that lost all its images is passed
+    // over.
     BatchPtr next();
 
     // Ends the workers after the image each is at. Harmless when nothing runs.

@@ -66,6 +66,8 @@ struct ModelOptions {
     int threads = 0;  // 0: all cores
     std::string device = "auto", precision = "auto";
     bool deterministic = false, no_graph = false;  // as in TrainOptions
+    BadImages bad_images = BadImages::skip;        // of evaluate(): images that can no longer be read
+    double max_bad = DatasetOptions{}.max_bad;
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
 };

@@ -24,6 +24,8 @@
 
 namespace onecycle {
 
+struct BadImage;
+
 // The whole state of a training: tensors by name, everything else as text. Nothing that differs between
 // equal runs (no time, host or path) may stand in it, so that equal runs give equal bytes.
 struct Checkpoint {
@@ -58,6 +60,8 @@ class CsvLog {
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
+
+inline constexpr const char* bad_images_name = "bad-images.txt";
 
 class RunFolder {
   public:
@@ -96,6 +100,9 @@ class RunFolder {
     // A small file, written atomically: config.json, find/find.csv, … Directories are made as needed.
     void write(const std::string& name, const std::string& text);
     std::string read(const std::string& name) const;
+
+    // Lists them in bad-images.txt: a line each, path and reason.
+    void write_bad_images(const std::vector<BadImage>& bad);
 
     // steps.csv and metrics.csv, made with this header at the first call. save() syncs them.
     CsvLog& steps_log(const std::string& header);

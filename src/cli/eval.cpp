@@ -14,7 +14,9 @@
 #include "onecycle/error.h"
 #include "onecycle/evaluation_report.h"
 #include "onecycle/model.h"
+#include "onecycle/tensor_file.h"
 #include "train/engine.h"
+#include "train/recorded_images.h"
 
 namespace onecycle::cli {
 
@@ -43,6 +45,8 @@ class Eval : public Verb {
         require_model(model_);
         const SignalGuard guard;
         model_options_.log = console.log();
+        model_options_.bad_images = bad_images_;
+        model_options_.max_bad = max_bad_;
         std::int64_t images = 0;
         std::optional<ImageProgress> progress;
         model_options_.stop = [&] {  // asked before each batch
@@ -53,11 +57,12 @@ class Eval : public Verb {
         if (!svg_.empty()) check_writable(svg_);
         Model model(model_, model_options_);
         const Dataset dataset = open(model.info(), console);
-        const std::vector<Sample> samples = choose(model.info(), dataset, console);
+        std::optional<UnseenImages> split;
+        const std::vector<Sample> samples = choose(model.info(), dataset, split, console);
         progress.emplace(console, "eval", std::ssize(samples));
         const Evaluation evaluation = model.evaluate(samples, dataset.classes, options_);
         if (console.json())
-            console.result(to_json(evaluation));
+            console.result(to_json(evaluation, split));
         else
             console.say(report(evaluation));
         if (!svg_.empty()) write_file_atomically(posix_file_system(), svg_, confusion_svg(evaluation));
@@ -80,15 +85,48 @@ class Eval : public Verb {
         return open_dataset(data_, options);
     }
 
-    std::vector<Sample> choose(const ModelInfo& info, const Dataset& dataset, Console& console) const {
+    // Those that the model was not trained on, as far as its file says. `split`: what that file knows of them.
+    std::vector<Sample> choose(const ModelInfo& info, const Dataset& dataset,
+                               std::optional<UnseenImages>& split, Console& console) const {
         if (all_) return all_samples(dataset);
-        if (!dataset.automatic_split) return dataset.valid;
-        if (!recorded_split(info) || !trained_on(info, dataset)) return all_samples(dataset);
-        console.say(
-            fmt::format("This model was trained on this folder: using the {} images that were kept aside "
-                        "(--all: all of them).",
-                        dataset.valid.size()));
+        std::vector<Sample> samples = dataset.automatic_split ? all_samples(dataset) : dataset.valid;
+        if (const auto list = recorded_images(*open_tensor_file(info.path))) {
+            UnseenImages unseen =
+                unseen_images(*list, samples, !list->automatic_split || !dataset.automatic_split);
+            if (unseen.same_names)
+                console.warn(
+                    "Most of these images have the names of those that the model was trained with, but "
+                    "other contents: taken for other images.");
+            if (unseen.trained_on + unseen.held_out == 0) return samples;
+            if (unseen.samples.empty())
+                throw Error(ErrorKind::data, "nothing to evaluate on", printable(data_),
+                            "the model was trained on every image of it", "give other images, or use --all");
+            if (list->automatic_split || unseen.trained_on > 0) console.say(text_of(unseen));
+            samples = unseen.samples;
+            split = std::move(unseen);
+            return samples;
+        }
+        if (!dataset.automatic_split || !recorded_split(info) || !trained_on(info, dataset)) return samples;
+        console.say(kept_aside(dataset.valid.size()));
         return dataset.valid;
+    }
+
+    static std::string kept_aside(std::size_t images) {
+        return fmt::format(
+            "This model was trained on this folder: using the {} images that were kept aside "
+            "(--all: all of them).",
+            images);
+    }
+
+    static std::string text_of(const UnseenImages& unseen) {
+        std::string text = kept_aside(unseen.held_out);
+        const auto add = [&](std::size_t images, const char* what) {
+            if (images > 0) text += fmt::format("\n{} {} {}", images, images == 1 ? "image" : "images", what);
+        };
+        add(unseen.added, "new since then: evaluated, too");
+        add(unseen.changed, "changed since the training: left out");
+        add(unseen.missing, "of the training gone");
+        return text;
     }
 
     std::string report(const Evaluation& evaluation) const {

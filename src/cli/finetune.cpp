@@ -7,6 +7,7 @@
 
 #include "cli/train.h"
 #include "cli/training_options.h"
+#include "core/pasted.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 

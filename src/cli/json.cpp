@@ -20,7 +20,7 @@ Json or_null(const std::string& value) {
 
 }  // namespace
 
-std::string to_json(const Evaluation& e) {
+std::string to_json(const Evaluation& e, const std::optional<UnseenImages>& split) {
     Json classes = Json::array(), per_class = Json::array(), confused = Json::array(), losses = Json::array();
     const auto name = [&](int c) { return e.per_class.at(static_cast<std::size_t>(c)).name; };
     for (const ClassResult& c : e.per_class) {
@@ -43,7 +43,7 @@ std::string to_json(const Evaluation& e) {
                           {"class", name(image.label)},
                           {"predicted", name(image.predicted)},
                           {"probability", image.probability}});
-    return text({{"n", e.n},
+    Json json = {{"n", e.n},
                  {"loss", e.loss},
                  {"accuracy", e.accuracy},
                  {"accuracy_low", e.interval.low},
@@ -54,7 +54,13 @@ std::string to_json(const Evaluation& e) {
                  {"per_class", per_class},
                  {"confusion", e.confusion},
                  {"most_confused", confused},
-                 {"top_losses", losses}});
+                 {"top_losses", losses}};
+    if (split) {
+        json["held_out"] = split->held_out;
+        json["new_files"] = split->added;
+        json["missing_files"] = split->missing;
+    }
+    return text(json);
 }
 
 std::string to_json(const std::vector<Prediction>& predictions) {
@@ -96,6 +102,7 @@ std::string to_json(const FitResult& result, const std::string& run) {
                  {"run", run},
                  {"steps", result.step},
                  {"finished", result.finished()},
+                 {"bad_images", result.bad_images},
                  {"best_epoch", result.best_epoch ? Json(*result.best_epoch) : Json(nullptr)},
                  {"checkpoint", result.checkpoint},
                  {"digest", result.digest},

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/image_list.h"
 #include "device/cuda/machine.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/export.h"
@@ -17,7 +18,8 @@
 
 namespace onecycle::cli {
 
-std::string to_json(const Evaluation& evaluation);
+// `split`: where a list of the training's images told which to evaluate on.
+std::string to_json(const Evaluation& evaluation, const std::optional<UnseenImages>& split = {});
 std::string to_json(const std::vector<Prediction>& predictions);
 std::string to_json(const ExportResult& result);
 std::string to_json(const FitResult& result, const std::string& run);

@@ -52,11 +52,8 @@ RunFolder make_out(const std::string& out, const std::string& data, const std::s
 
 void write_bad_images(RunFolder& run, const std::vector<BadImage>& bad, Console& console) {
     if (bad.empty()) return;
-    constexpr const char* name = "bad-images.txt";
-    std::string text;
-    for (const BadImage& image : bad) text += printable(image.path) + '\t' + printable(image.reason) + '\n';
-    run.write(name, text);
-    console.say("All files that were left out: " + printable(run.file(name)));
+    run.write_bad_images(bad);
+    console.say("All files that were left out: " + printable(run.file(bad_images_name)));
 }
 
 }  // namespace onecycle::cli

@@ -3,15 +3,16 @@
 
 #include <algorithm>
 #include <optional>
-#include <string_view>
 
 #include "cli/json.h"
 #include "cli/out_folder.h"
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
+#include "core/pasted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
+#include "onecycle/image_faults.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
@@ -19,19 +20,6 @@
 #include "report/text.h"
 
 namespace onecycle::cli {
-
-std::string pasted(const std::string& path) {
-    const auto plain = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               static_cast<unsigned char>(c) >= 0x80 ||
-               std::string_view("/._-+,:@%=").find(c) != std::string_view::npos;
-    };
-    const std::string text = printable(path);
-    if (std::all_of(text.begin(), text.end(), plain)) return text;
-    std::string quoted = "'";
-    for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return quoted + "'";
-}
 
 void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) {
     const std::string resumed = early_value(words, "--resume");
@@ -62,7 +50,9 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         check_resume(arguments);
     }
     const SignalGuard guard;
-    const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
+    const Dataset dataset = resume_.empty()
+                                ? open_dataset(options_.data, dataset_options(options_, console.log()))
+                                : reopen_dataset(resume_, options_, console.log());
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
     // The older checkpoint stays until the newer one is complete.
@@ -72,7 +62,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
                                     : RunFolder::open(resume_, console.log());
     write_bad_images(run, dataset.bad, console);
     view.expect_tests(run, context_of(learner, dataset));
-    const FitResult result = learner.fit({.run = &run});
+    const FitResult result = fit(learner, run);
     if (result.step > 0)
         run.write("training.svg",
                   training_svg(read_training_curves(run.read("steps.csv"), run.read("metrics.csv"),
@@ -80,6 +70,16 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     say_end(console, run, result);
     if (console.json()) console.result(to_json(result, run.path()));
     return result.signal ? 128 + result.signal : 0;
+}
+
+FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
+    return learner.fit({.run = &run});
+} catch (const UnusableImage& image) {
+    const std::string resume = fmt::format("onecycle {} --resume {}", name_, pasted(run.path()));
+    throw Error(
+        ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        fmt::format("put it back as it was and continue with {}", resume) +
+            (image.option().empty() ? "" : fmt::format(", or without it: {} {}", resume, image.option())));
 }
 
 void TrainingVerb::check_resume(const Arguments& arguments) {

@@ -12,9 +12,6 @@ namespace onecycle::cli {
 
 inline constexpr const char* one_cycle_only = "--one-cycle-only";  // of finetune
 
-// A path as a shell takes it, to be pasted.
-std::string pasted(const std::string& path);
-
 class TrainingVerb : public Verb {
   public:
     explicit TrainingVerb(std::string name) : name_(std::move(name)) {}
@@ -33,6 +30,8 @@ class TrainingVerb : public Verb {
     virtual void prepare(const Arguments&, Console&, TrainOptions&) const {}
 
   private:
+    // Says how to go on where an image stops the training.
+    FitResult fit(Learner& learner, RunFolder& run) const;
     void check_resume(const Arguments& arguments);
     void say_end(Console& console, const RunFolder& run, const FitResult& result) const;
 

@@ -6,8 +6,8 @@
 namespace onecycle {
 
 struct ResidentImage {
-    std::int64_t offset;  // bytes from the first image
-    std::int32_t width, height;
+    std::int64_t offset;         // bytes from the first image
+    std::int32_t width, height;  // 0: there is none, and another sample takes its place
     std::int32_t label;
     std::int32_t unused;  // zero
 };

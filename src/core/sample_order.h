@@ -26,9 +26,10 @@ struct SampleOrder {
     ONECYCLE_HD std::uint32_t epoch_of(std::int64_t number) const {
         return static_cast<std::uint32_t>(number / batches_per_epoch());
     }
-    // The sample at this position of the batch of this number.
-    ONECYCLE_HD std::int64_t sample_at(std::int64_t number, int position) const {
-        const std::int64_t at = number % batches_per_epoch() * batch + position;
+    // The sample at this position of the batch of this number. Where its image cannot be used, those after it in the
+    // epoch's order, one `turn` after the other, are to take its place; after the last comes the first.
+    ONECYCLE_HD std::int64_t sample_at(std::int64_t number, int position, std::int64_t turn = 0) const {
+        const std::int64_t at = (number % batches_per_epoch() * batch + position + turn) % samples;
         return static_cast<std::int64_t>(permuted_index(static_cast<std::uint64_t>(at),
                                                         static_cast<std::uint64_t>(samples), seed, purpose,
                                                         epoch_of(number)));

@@ -157,7 +157,10 @@ std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, int thread
     for_each_index(samples.size(), threads, [&](std::size_t k) {
         try {
             Sample& sample = samples[k];
-            const ImageProbe probe = probe_image(read_image_bytes(sample.path), sample.path);
+            const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
+            const ImageProbe probe = probe_image(bytes, sample.path);
+            sample.bytes = bytes.size();
+            sample.content = content_hash(bytes);
             const bool on_its_side = probe.orientation >= 5;
             sample.width = on_its_side ? probe.height : probe.width;
             sample.height = on_its_side ? probe.width : probe.height;
@@ -298,6 +301,11 @@ std::vector<std::int64_t> class_counts(const std::vector<Sample>& samples, std::
     std::vector<std::int64_t> counts(classes, 0);
     for (const Sample& sample : samples) ++counts[static_cast<std::size_t>(sample.label)];
     return counts;
+}
+
+std::uint64_t content_hash(std::span<const std::uint8_t> bytes) {
+    const std::uint64_t hash = XXH3_64bits(bytes.data(), bytes.size());
+    return hash ? hash : 1;
 }
 
 std::string digest(const Dataset& dataset) {

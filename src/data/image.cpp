@@ -11,6 +11,7 @@
 #include <new>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "data/codecs.h"
 
@@ -86,18 +87,26 @@ auto named(const std::string& name, Work work) -> decltype(work()) {
 
 struct File {
     int descriptor = -1;
+    explicit File(int opened) : descriptor(opened) {}
+    File(File&& other) noexcept : descriptor(std::exchange(other.descriptor, -1)) {}
     ~File() {
         if (descriptor >= 0) ::close(descriptor);
     }
 };
 
-std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_bytes) {
+// Refuses what is not a regular file.
+File open_file(const std::string& path, struct stat& status) {
     // O_NONBLOCK: opening a fifo must not wait for its writer.
-    const File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-    struct stat status {};
+    File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0)
         throw Refusal(std::generic_category().message(errno));
     if (!S_ISREG(status.st_mode)) throw Refusal("not a regular file");
+    return file;
+}
+
+std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_bytes) {
+    struct stat status {};
+    const File file = open_file(path, status);
     if (static_cast<std::uint64_t>(status.st_size) > max_bytes)
         throw Refusal("larger than " + std::to_string(max_bytes >> 20) + " MiB");
     std::vector<std::uint8_t> bytes(static_cast<std::size_t>(status.st_size));
@@ -147,6 +156,15 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
 
 std::vector<std::uint8_t> read_image_bytes(const std::string& path, std::size_t max_bytes) {
     return named(path, [&] { return read_once(path, max_bytes); });
+}
+
+ImageFileStatus image_file_status(const std::string& path) {
+    return named(path, [&] {
+        struct stat status {};
+        const File file = open_file(path, status);
+        return ImageFileStatus{static_cast<std::uint64_t>(status.st_size),
+                               std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+    });
 }
 
 Image read_image(const std::string& path, const DecodeOptions& options) {

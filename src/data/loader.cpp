@@ -38,24 +38,29 @@ struct Ticket {
 // sample once, and then any choice of what to keep is as good.
 class ImageCache {
   public:
+    struct Kept {
+        std::shared_ptr<const Image> image{};
+        std::int64_t changed = 0;  // when the file was, as check_file_of() says
+    };
+
     ImageCache(std::size_t samples, std::size_t max_bytes) : images_(samples), max_bytes_(max_bytes) {}
 
-    std::shared_ptr<const Image> find(std::size_t sample) {
+    Kept find(std::size_t sample) {
         const std::lock_guard lock(mutex_);
         return images_[sample];
     }
 
-    void keep(std::size_t sample, std::shared_ptr<const Image> image) {
+    void keep(std::size_t sample, Kept kept) {
         const std::lock_guard lock(mutex_);
-        const std::size_t bytes = image->rgb.size();
-        if (images_[sample] != nullptr || bytes > max_bytes_ - bytes_) return;
-        bytes_ += bytes;
-        images_[sample] = std::move(image);
+        const std::size_t bytes = kept.image->rgb.size();
+        if (images_[sample].image == nullptr && bytes > max_bytes_ - bytes_) return;
+        if (images_[sample].image == nullptr) bytes_ += bytes;
+        images_[sample] = std::move(kept);
     }
 
   private:
     std::mutex mutex_;
-    std::vector<std::shared_ptr<const Image>> images_;
+    std::vector<Kept> images_;
     std::size_t max_bytes_, bytes_ = 0;
 };
 
@@ -98,36 +103,77 @@ struct Loader::Work {
         return static_cast<int>(std::min<std::int64_t>(options.batch_size, sample_count() - begin));
     }
 
-    std::int64_t sample_at(std::int64_t step, int position) const {
-        if (options.training) return order().sample_at(step, position);
+    std::int64_t sample_at(std::int64_t step, int position, std::int64_t turn = 0) const {
+        if (options.training) return order().sample_at(step, position, turn);
         return step % batches_per_epoch() * options.batch_size + position;
     }
 
     // --- making one image ---
 
     // What is the same in every epoch, and may be cached: the decoded image, or its evaluation view.
+    // The file is looked at each time, so that its loss shows in the same batch whatever is kept.
     std::shared_ptr<const Image> source(std::size_t id) {
-        if (std::shared_ptr<const Image> kept = cache.find(id)) return kept;
         const Sample& sample = samples[id];
+        const std::int64_t changed = check_file_of(sample);
+        const ImageCache::Kept kept = cache.find(id);
+        if (kept.image != nullptr && kept.changed == changed) return kept.image;
         const bool random_crop = crops_at_random(options.augment);
         auto image = std::make_shared<Image>(
             decode_sample(sample, random_crop ? short_side_for_crops(options.size) : 0));
         if (!random_crop) *image = evaluation_view(*image, options.size, options.crop_pct);
-        cache.keep(id, image);
+        cache.keep(id, {image, changed});
         return image;
+    }
+
+    // The same, or null: then it was taken note of.
+    std::shared_ptr<const Image> usable_source(std::int64_t id, std::int64_t step) {
+        if (options.faults == nullptr) return source(static_cast<std::size_t>(id));
+        if (options.faults->left_out(options.training, id, step)) return nullptr;
+        try {
+            return source(static_cast<std::size_t>(id));
+        } catch (const ImageError& error) {
+            options.faults->add(
+                {options.training, id, step, samples[static_cast<std::size_t>(id)].path, error.reason()});
+            return nullptr;
+        }
     }
 
     void make(const Ticket& ticket) {
         Batch& batch = ticket.slot->batch;
         const auto position = static_cast<std::size_t>(ticket.position);
-        const std::int64_t id = sample_at(batch.step, ticket.position);
-        const std::shared_ptr<const Image> image = source(static_cast<std::size_t>(id));
-        const ViewKey key{options.seed, batch.epoch, static_cast<std::uint64_t>(id)};
+        const std::int64_t place = sample_at(batch.step, ticket.position);
+        std::int64_t id = place;
+        std::shared_ptr<const Image> image = usable_source(id, batch.step);
+        for (std::int64_t turn = 1; options.training && image == nullptr; ++turn) {
+            if (turn == sample_count())
+                throw UnusableImage(samples[static_cast<std::size_t>(place)].path,
+                                    "nor can any other training image be used", "");
+            id = sample_at(batch.step, ticket.position, turn);
+            image = usable_source(id, batch.step);
+        }
+        batch.sample_ids[position] = image ? id : -1;
+        if (image == nullptr) return;
+        const ViewKey key{options.seed, batch.epoch, static_cast<std::uint64_t>(place)};
         const Image view = training_view(*image, options.augment, options.size, options.crop_pct, key);
         std::copy(view.rgb.begin(), view.rgb.end(),
                   batch.pixels.begin() + static_cast<std::ptrdiff_t>(position * image_bytes()));
         batch.labels[position] = samples[static_cast<std::size_t>(id)].label;
-        batch.sample_ids[position] = id;
+    }
+
+    // Closes the gaps that images left which an evaluation goes without.
+    void close_gaps(Batch& batch) const {
+        int filled = 0;
+        for (int k = 0; k < batch.count; ++k) {
+            const auto from = static_cast<std::size_t>(k), to = static_cast<std::size_t>(filled);
+            if (batch.sample_ids[from] < 0) continue;
+            ++filled;
+            if (from == to) continue;
+            std::copy_n(&batch.pixels[from * image_bytes()], image_bytes(),
+                        &batch.pixels[to * image_bytes()]);
+            batch.labels[to] = batch.labels[from];
+            batch.sample_ids[to] = batch.sample_ids[from];
+        }
+        batch.count = filled;
     }
 
     // Makes the image of a ticket without the lock, and counts it off.
@@ -185,6 +231,25 @@ struct Loader::Work {
             if (stopping || issue_step >= last_step) return;
             serve(issue(), lock);
         }
+    }
+
+    // The next step's, with its images or an error; null after the last.
+    Slot* next_slot() {
+        std::unique_lock lock(mutex);
+        if (next_step >= last_step) return nullptr;
+        for (;;) {
+            if (issue_step == next_step && can_issue()) {
+                serve(issue(), lock);
+                continue;
+            }
+            if (in_the_making.empty()) throw std::logic_error("Loader::next: every batch is still held");
+            if (in_the_making.front()->remaining == 0) break;
+            batch_done.wait(lock);
+        }
+        Slot* const slot = in_the_making.front();
+        in_the_making.pop_front();
+        ++next_step;
+        return slot;
     }
 
     void give_back(const Batch* batch) {
@@ -253,25 +318,16 @@ void Loader::start(std::int64_t first_step, std::int64_t last_step) {
 
 Loader::BatchPtr Loader::next() {
     Work& work = *work_;
-    std::unique_lock lock(work.mutex);
-    if (work.next_step >= work.last_step) return BatchPtr(nullptr, GiveBack{this});
     for (;;) {
-        if (work.issue_step == work.next_step && work.can_issue()) {
-            work.serve(work.issue(), lock);
-            continue;
-        }
-        if (work.in_the_making.empty()) throw std::logic_error("Loader::next: every batch is still held");
-        if (work.in_the_making.front()->remaining == 0) break;
-        work.batch_done.wait(lock);
+        Slot* const slot = work.next_slot();
+        if (slot == nullptr) return BatchPtr(nullptr, GiveBack{this});
+        BatchPtr batch(&slot->batch, GiveBack{this});
+        if (work.options.faults != nullptr)
+            work.options.faults->name_until(work.options.training, batch->step);
+        if (slot->error != nullptr) std::rethrow_exception(slot->error);
+        work.close_gaps(slot->batch);
+        if (batch->count > 0) return batch;
     }
-    Slot& slot = *work.in_the_making.front();
-    work.in_the_making.pop_front();
-    ++work.next_step;
-    if (slot.error != nullptr) {
-        work.free_slots.push_back(&slot);
-        std::rethrow_exception(slot.error);
-    }
-    return BatchPtr(&slot.batch, GiveBack{this});
 }
 
 void Loader::stop() {

@@ -3,10 +3,14 @@
 #include <chrono>
 #include <system_error>
 
+#include "train/recorded_images.h"
+
 namespace onecycle {
 
-CheckpointWriter::CheckpointWriter(const State& state, RunFolder& run, LogSink log)
+CheckpointWriter::CheckpointWriter(const State& state, RunFolder& run, std::span<const std::uint8_t> images,
+                                   LogSink log)
     : run_(run),
+      images_(images),
       log_(std::move(log)),
       loss_scale_(state.layout().compute == DType::f16),
       copy_(state),
@@ -39,8 +43,11 @@ CheckpointWriter::Written CheckpointWriter::write(const Request& request) {
         metadata["loss_scale"] = to_text(control.loss_scale);
         metadata["good_steps"] = std::to_string(control.good_steps);
     }
+    std::vector<TensorSource> tensors = tensors_.sources(request.batches);
+    tensors.push_back(
+        {images_tensor, StoredType::u8, {std::ssize(images_)}, [this] { return std::as_bytes(images_); }});
     written.digest =
-        run_.save(request.step, {tensors_.sources(request.batches), std::move(metadata)}, request.best_step,
+        run_.save(request.step, {std::move(tensors), std::move(metadata)}, request.best_step,
                   [&](LogLevel level, const std::string& line) { written.lines.emplace_back(level, line); });
     return written;
 }

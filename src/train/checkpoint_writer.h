@@ -3,6 +3,7 @@
 
 #include <future>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +19,8 @@ namespace onecycle {
 class CheckpointWriter {
   public:
     // Takes the memory for a copy. State and folder must outlive it.
-    CheckpointWriter(const State& state, RunFolder& run, LogSink log);
+    // `images`: the packed list of images, which must outlive this.
+    CheckpointWriter(const State& state, RunFolder& run, std::span<const std::uint8_t> images, LogSink log);
     // Finishes what is on its way.
     ~CheckpointWriter();
 
@@ -52,6 +54,7 @@ class CheckpointWriter {
     Written write(const Request& request);
 
     RunFolder& run_;
+    std::span<const std::uint8_t> images_;
     LogSink log_;
     bool loss_scale_;  // training has one
     StateCopy copy_;

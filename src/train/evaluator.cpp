@@ -35,6 +35,12 @@ void ask(const std::function<int()>& stop) {
 
 }  // namespace
 
+void check_any(std::int64_t images) {
+    if (images == 0)
+        throw Error(ErrorKind::data, "cannot evaluate", "its images", "none of them can be read any more",
+                    "put them back as they were");
+}
+
 Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key)
     : program_(compile(network, layout, backend, in_mode(key, Mode::evaluate))) {}
@@ -67,6 +73,7 @@ Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& 
     clear_sums();
     sums_->wait();
     const StepControl& sums = *reinterpret_cast<const StepControl*>(sums_->piece(0));
+    check_any(sums.count);
     return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
 }
 

@@ -17,6 +17,9 @@ namespace onecycle {
 // Fills per_class and balanced_accuracy from the confusion counts.
 void count_classes(Evaluation& evaluation, const std::vector<std::string>& classes);
 
+// Throws Error(data) for an evaluation that was left without an image.
+void check_any(std::int64_t images);
+
 // Loss and accuracy over a list of images, the last part batch included. All sums are kept on the device, and the
 // host waits once, at the end.
 class Evaluator {

@@ -9,6 +9,7 @@
 #include "onecycle/run_folder.h"
 #include "train/advice.h"
 #include "train/checkpoint_writer.h"
+#include "train/fault_record.h"
 #include "train/learner_core.h"
 #include "train/log_rows.h"
 #include "train/model_file.h"
@@ -39,7 +40,7 @@ class Fit {
           steps_per_epoch_(core.steps_per_epoch()),
           steps_(all_epochs(core.options) * steps_per_epoch_) {
         result_.steps = steps_;
-        if (run_) writer_.emplace(core.state, *run_, core.observer.log);
+        if (run_) writer_.emplace(core.state, *run_, core.packed_images, core.observer.log);
     }
 
     FitResult run() try {
@@ -67,6 +68,8 @@ class Fit {
         return finish();
     } catch (const NotFinite& bad) {
         diverged(bad.step, bad.tensor);
+    } catch (const UnusableImage& image) {
+        stop_without(image);
     }
 
   private:
@@ -80,6 +83,7 @@ class Fit {
             run_->steps_log(steps_header(rate_groups())).keep_below(0);
             run_->metrics_log(metrics_header).keep_below(0);
         }
+        core_.next_batch = 0;
         enter_stage(0);
         if (!max_lr_) search_max_lr();
         if (!max_lr_) return;  // stopped by a signal
@@ -237,6 +241,7 @@ class Fit {
         enter_stage(stage_);
         stage_lr_ = number_from(metadata, "stage_lr", *max_lr_ * stages_[stage_].rate);
         put_schedule();
+        restore_faults(text("bad_images"), checkpoint.path);
         set_loss_scale(
             static_cast<float>(number_from(metadata, "loss_scale", state.read_control().loss_scale)),
             static_cast<std::int32_t>(number_from(metadata, "good_steps", 0)));
@@ -250,6 +255,23 @@ class Fit {
             result_.epochs.push_back(row);
         }
         core_.log(LogLevel::info, fmt::format("continuing after step {} of {}", step_, steps_));
+    }
+
+    void restore_faults(const std::string& record, const std::string& where) {
+        if (!record.empty()) written_faults_ = faults_from_record(record, core_.dataset, where);
+        core_.faults->restore(written_faults_);
+        if (core_.resident) core_.resident->forget();
+        if (written_faults_.empty()) return;
+        write_bad_images(written_faults_);
+        core_.log(LogLevel::info, fmt::format("images that are left out since they failed in this run: {}",
+                                              written_faults_.size()));
+    }
+
+    // With those that were bad when the list was made.
+    void write_bad_images(const std::vector<ImageFault>& faults) {
+        std::vector<BadImage> bad = core_.dataset.bad;
+        for (const ImageFault& fault : faults) bad.push_back({fault.path, fault.reason});
+        run_->write_bad_images(bad);
     }
 
     void check_same_run(const std::string& record, const std::string& dataset) const {
@@ -289,11 +311,10 @@ class Fit {
         if (loader_epoch_ == epoch_) return 0;  // it is on its way through this epoch
         loader_epoch_ = epoch_;
         Loader& loader = core_.train_loader();
-        const std::int64_t accumulate = core_.options.accumulate;
-        const std::int64_t first = epoch_ * loader.batches_per_epoch();
-        return core_.start_batches(core_.step, loader,
-                                   first + (step_ - epoch_ * steps_per_epoch_) * accumulate,
-                                   first + steps_per_epoch_ * accumulate);
+        core_.next_batch = next_batch();
+        return core_.start_batches(
+            core_.step, loader, core_.next_batch,
+            epoch_ * loader.batches_per_epoch() + steps_per_epoch_ * core_.options.accumulate);
     }
 
     bool take(const RingEntry& entry) {
@@ -353,6 +374,23 @@ class Fit {
                                 result_.checkpoint.empty() ? "nothing was saved yet"
                                                            : result_.checkpoint + " is kept"),
                     fmt::format("use a --max-lr below {:.3g}", *max_lr_));
+    }
+
+    // Saves what was reached. Whoever catches it can go on from there.
+    [[noreturn]] void stop_without(const UnusableImage& image) {
+        if (writer_ && step_ > 0 && saved_step_ != step_) save();
+        if (writer_) settle(*writer_);
+        if (!result_.checkpoint.empty())
+            core_.log(LogLevel::warning,
+                      fmt::format("stopped after update {} of {}, which is saved", step_, steps_));
+        throw UnusableImage(image);
+    }
+
+    // The number of the training batch that comes next.
+    std::int64_t next_batch() const {
+        const std::int64_t accumulate = core_.options.accumulate,
+                           per_epoch = core_.train_loader().batches_per_epoch();
+        return step_ / steps_per_epoch_ * per_epoch + step_ % steps_per_epoch_ * accumulate;
     }
 
     // --- the end of an epoch ---
@@ -425,6 +463,11 @@ class Fit {
             metadata["split_seed"] = std::to_string(options.seed);
             metadata["split_fraction"] = to_text(options.valid_fraction);
         }
+        if (const std::vector<ImageFault> faults = core_.faults->before(next_batch()); !faults.empty()) {
+            metadata["bad_images"] = fault_record(faults);
+            if (faults != written_faults_) write_bad_images(faults);
+            written_faults_ = faults;
+        }
         const std::int64_t best_step = result_.best_epoch ? (*result_.best_epoch + 1) * steps_per_epoch_ : -1;
         writer_->save({step_, step_ * core_.options.accumulate, best_step, std::move(metadata)});
         saved_step_ = step_;
@@ -439,6 +482,8 @@ class Fit {
     }
 
     FitResult finish() {
+        result_.bad_images =
+            static_cast<std::int64_t>(core_.dataset.bad.size() + core_.faults->before(next_batch()).size());
         result_.step = step_;
         result_.max_lr = max_lr_.value_or(0);
         if (writer_) settle(*writer_);
@@ -464,7 +509,8 @@ class Fit {
     std::int64_t epoch_ = 0;  // epochs done and evaluated
     double loss_sum_ = 0;     // of this epoch's batch losses
     EpochReport best_;
-    std::int64_t saved_step_ = -1;  // perhaps on its way
+    std::int64_t saved_step_ = -1;            // perhaps on its way
+    std::vector<ImageFault> written_faults_;  // in bad-images.txt
     std::optional<CheckpointWriter> writer_;
     std::int64_t loader_epoch_ = -1;
 

@@ -99,6 +99,7 @@ Evaluation ImageEvaluator::evaluate(Loader& loader, const std::vector<Sample>& s
         }
     }
     result.n = static_cast<std::int64_t>(losses.size());
+    check_any(result.n);
     const double n = static_cast<double>(result.n);
     result.loss /= n;
     result.accuracy = static_cast<double>(correct) / n;

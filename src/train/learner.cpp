@@ -104,7 +104,11 @@ FitResult Learner::fit(const FitOptions& options) {
 }
 
 Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
-    const auto loader = impl_->make_evaluation_loader(samples);
+    const auto loader = impl_->make_evaluation_loader(
+        samples, std::make_shared<ImageFaults>(ImageFaults::Rules{.bad_images = impl_->options.bad_images,
+                                                                  .max_bad = impl_->options.max_bad,
+                                                                  .images = samples.size(),
+                                                                  .log = impl_->observer.log}));
     return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop);
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "data/image_list.h"
 #include "onecycle/error.h"
 #include "train/model_file.h"
 
@@ -55,14 +56,24 @@ Network network_for(const TrainOptions& options, std::size_t classes, int size) 
 
 // The training images as the device would keep them, where the options and the back end allow it.
 std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOptions& options,
-                                       const Backend& backend, int size) {
+                                       const std::shared_ptr<ImageFaults>& faults, const Backend& backend,
+                                       int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
     return ResidentSet(dataset.train,
                        {.size = size,
                         .augment = options.augment,
                         .crop_pct = options.crop_pct,
-                        .threads = worker_threads(options.threads)},
+                        .threads = worker_threads(options.threads),
+                        .faults = faults},
                        options.seed);
+}
+
+ImageFaults::Rules fault_rules(const Dataset& dataset, const TrainOptions& options, const LogSink& log) {
+    return {.bad_images = options.bad_images,
+            .max_bad = options.max_bad,
+            .images = dataset.train.size() + dataset.valid.size() + dataset.bad.size(),
+            .left_out = dataset.bad.size(),
+            .log = log};
 }
 
 std::vector<std::string> printable_names(const std::vector<std::string>& names) {
@@ -99,13 +110,15 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
+      packed_images(pack(image_list(dataset))),
+      faults(std::make_shared<ImageFaults>(fault_rules(dataset, options, observer.log))),
       engine(make_engine(options.device, options.precision, options.threads,
                          {.deterministic = options.deterministic, .graph = !options.no_graph})),
       network(network_for(options, dataset.classes.size(), largest_size(options))),
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
             optimizer_options(options)),
-      resident(planned_set(dataset, options, *engine.backend, largest_size(options))),
+      resident(planned_set(dataset, options, faults, *engine.backend, largest_size(options))),
       step(network, state.layout(), *engine.backend,
            with_input(program_key(options, train_batch(dataset, options.batch_size)))),
       evaluator(network, state.layout(), *engine.backend,
@@ -170,7 +183,7 @@ ProgramKey LearnerCore::with_input(ProgramKey key) const {
 }
 
 int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64_t first, std::int64_t last) {
-    if (!used.takes_batches()) return resident->fill(observer.stop, observer.log);
+    if (!used.takes_batches()) return resident->fill(observer.stop, observer.log, next_batch);
     loader.start(first, last);
     return 0;
 }
@@ -187,7 +200,8 @@ std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) const {
                                                                  .batches_per_update = options.accumulate,
                                                                  .seed = options.seed,
                                                                  .threads = worker_threads(options.threads),
-                                                                 .cache_bytes = train_cache_bytes});
+                                                                 .cache_bytes = train_cache_bytes,
+                                                                 .faults = faults});
 }
 
 Loader& LearnerCore::train_loader() {
@@ -195,7 +209,8 @@ Loader& LearnerCore::train_loader() {
     return *train;
 }
 
-std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sample>& samples) const {
+std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sample>& samples,
+                                                            std::shared_ptr<ImageFaults> record) const {
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
                     "there are no images to evaluate on", "add images, or name a folder with --valid");
@@ -204,11 +219,12 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
                                                            .crop_pct = options.crop_pct,
                                                            .training = false,
                                                            .threads = worker_threads(options.threads),
-                                                           .cache_bytes = valid_cache_bytes});
+                                                           .cache_bytes = valid_cache_bytes,
+                                                           .faults = std::move(record)});
 }
 
 Loader& LearnerCore::valid_loader() {
-    if (!valid) valid = make_evaluation_loader(dataset.valid);
+    if (!valid) valid = make_evaluation_loader(dataset.valid, faults);
     return *valid;
 }
 
@@ -243,7 +259,7 @@ void LearnerCore::use(const Stage& stage, int new_size) {
         // Crops are drawn from the images of the largest size; whole views are kept as they are used.
         if (resident && !crops_at_random(options.augment)) {
             resident.reset();
-            resident = planned_set(dataset, options, *engine.backend, new_size);
+            resident = planned_set(dataset, options, faults, *engine.backend, new_size);
             resident->allocate(*engine.device);
         }
     }

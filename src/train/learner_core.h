@@ -37,7 +37,8 @@ struct LearnerCore {
     // device. Not 0: was stopped by this signal.
     int start_batches(const TrainStep& step, Loader& loader, std::int64_t first, std::int64_t last);
     Loader& valid_loader();  // throws Error(data) when there is nothing to evaluate on
-    std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples) const;
+    std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples,
+                                                   std::shared_ptr<ImageFaults> record) const;
 
     // Takes the convolution plans of a checkpoint (PlanBook::text()) where they can be had, compiling anew if others are
     // in use; a line says so where one cannot.
@@ -66,6 +67,9 @@ struct LearnerCore {
     Observer observer;
     std::vector<std::string> class_names;  // printable
     std::string dataset_digest;
+    std::vector<std::uint8_t> packed_images;  // the list of images, as checkpoints carry it
+    std::shared_ptr<ImageFaults> faults;
+    std::int64_t next_batch = 0;  // of training, by its number: where the state stands
     Engine engine;
     Network network;
     State state;

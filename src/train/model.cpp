@@ -122,12 +122,18 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
     for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
     const int batch = by_image ? impl_->prepare(impl_->image_evaluator, samples.size()).batch
                                : impl_->prepare(impl_->evaluator, samples.size()).batch;
-    Loader loader(std::move(labelled), {.size = impl_->info.size,
-                                        .batch_size = batch,
-                                        .crop_pct = impl_->info.crop_pct,
-                                        .training = false,
-                                        .threads = worker_threads(impl_->options.threads),
-                                        .cache_bytes = 0});
+    Loader loader(
+        std::move(labelled),
+        {.size = impl_->info.size,
+         .batch_size = batch,
+         .crop_pct = impl_->info.crop_pct,
+         .training = false,
+         .threads = worker_threads(impl_->options.threads),
+         .cache_bytes = 0,
+         .faults = std::make_shared<ImageFaults>(ImageFaults::Rules{.bad_images = impl_->options.bad_images,
+                                                                    .max_bad = impl_->options.max_bad,
+                                                                    .images = samples.size(),
+                                                                    .log = impl_->options.log})});
     // A file without names takes the folder's, whose order it has been matched with.
     const std::vector<std::string>& names = impl_->info.named ? impl_->info.classes : classes;
     Evaluation result =

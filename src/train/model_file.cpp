@@ -10,6 +10,7 @@
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/options_record.h"
+#include "train/recorded_images.h"
 
 namespace onecycle {
 
@@ -146,6 +147,7 @@ void read_conventions(const TensorFile& file, ModelInfo& info) {
 }  // namespace
 
 bool is_training_state(const std::string& name) {
+    if (name == images_tensor) return true;
     for (const char* prefix : {"momentum.", "first_moment.", "second_moment.", training_prefix})
         if (name.rfind(prefix, 0) == 0) return true;
     return false;

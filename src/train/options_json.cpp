@@ -265,7 +265,7 @@ Json without(Json json, std::initializer_list<const char*> names) {
 
 // What cannot change the result, or is guarded by the digest of the list of images.
 Json result_options(const TrainOptions& options) {
-    return without(as_json(options), {"data", "bad_images", "max_bad", "threads", "checkpoint_every",
+    return without(as_json(options), {"data", "valid", "bad_images", "max_bad", "threads", "checkpoint_every",
                                       "deterministic", "no_graph"});
 }
 
@@ -276,7 +276,7 @@ std::vector<std::string> changed_options(const TrainOptions& before, const Train
 }
 
 std::string options_record(const TrainOptions& options) {
-    return without(result_options(options), {"valid", "init"}).dump();
+    return without(result_options(options), {"init"}).dump();
 }
 
 std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options) {

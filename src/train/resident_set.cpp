@@ -32,32 +32,46 @@ void ResidentSet::allocate(Device& device) {
     memory_ = DeviceMemory(device, bytes());
 }
 
-int ResidentSet::fill(const std::function<int()>& stop, const LogSink& log) {
+int ResidentSet::fill(const std::function<int()>& stop, const LogSink& log, std::int64_t from) {
     if (filled_) return 0;
     using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
     const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
     double reported = 0;
-    device_->copy_in(memory_.data(), plan_.table.data(), input_.table_bytes());
+    std::vector<ResidentImage> table = plan_.table;
+    std::size_t usable = 0;
     std::byte* const pixels = memory_.data() + input_.pixels_at();
     try {
-        make_resident_images(samples_, plan_, options_, [&](std::size_t k, const Image& image) {
-            if (const int signal = stop ? stop() : 0) throw Stopped{signal};
-            device_->copy_in(pixels + plan_.table[k].offset, image.rgb.data(), image.rgb.size());
-            if (log && seconds() > reported + seconds_between_reports) {
-                reported = seconds();
-                log(LogLevel::info, fmt::format("decoded {} of {} training images", k + 1, samples_.size()));
-            }
-        });
+        make_resident_images(
+            samples_, plan_, options_,
+            [&](std::size_t k, const Image& image) {
+                if (const int signal = stop ? stop() : 0) throw Stopped{signal};
+                if (image.rgb.empty()) {
+                    table[k].width = table[k].height = 0;
+                    return;
+                }
+                ++usable;
+                device_->copy_in(pixels + plan_.table[k].offset, image.rgb.data(), image.rgb.size());
+                if (log && seconds() > reported + seconds_between_reports) {
+                    reported = seconds();
+                    log(LogLevel::info,
+                        fmt::format("decoded {} of {} training images", k + 1, samples_.size()));
+                }
+            },
+            from);
     } catch (const Stopped& stopped) {
         return stopped.signal;
     }
+    if (options_.faults) options_.faults->name_until(true, from);
+    if (usable == 0)
+        throw UnusableImage(samples_.front().path, "nor can any other training image be used", "");
+    device_->copy_in(memory_.data(), table.data(), input_.table_bytes());
     filled_ = true;
     if (log)
         log(LogLevel::info,
             fmt::format(
                 "{} training images are on the device: {:.0f} MB, {} of them made smaller, in {:.1f} s",
-                samples_.size(), static_cast<double>(plan_.bytes) / 1e6, plan_.shrunk, seconds()));
+                usable, static_cast<double>(plan_.bytes) / 1e6, plan_.shrunk, seconds()));
     return 0;
 }
 

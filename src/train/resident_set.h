@@ -24,8 +24,11 @@ class ResidentSet {
     const DeviceMemory& memory() const { return memory_; }
 
     // Decodes all images, the first time that it is called. `stop` (may be null) is asked between images; not 0
-    // from it ends the work and is returned.
-    int fill(const std::function<int()>& stop, const LogSink& log);
+    // from it ends the work and is returned. `from`: the number of the next training batch, where images that cannot
+    // be used are left out from (make_resident_images()).
+    int fill(const std::function<int()>& stop, const LogSink& log, std::int64_t from);
+    // What is left out has changed: the next fill() decodes all again.
+    void forget() { filled_ = false; }
 
   private:
     std::vector<Sample> samples_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/file.h"
+#include "onecycle/dataset.h"
 
 namespace onecycle {
 namespace {
@@ -285,6 +286,12 @@ void RunFolder::write(const std::string& name, const std::string& text) {
 
 std::string RunFolder::read(const std::string& name) const {
     return read_file(impl_->fs, file(name), ErrorKind::model);
+}
+
+void RunFolder::write_bad_images(const std::vector<BadImage>& bad) {
+    std::string text;
+    for (const BadImage& image : bad) text += printable(image.path) + '\t' + printable(image.reason) + '\n';
+    write(bad_images_name, text);
 }
 
 CsvLog& RunFolder::steps_log(const std::string& header) {

@@ -59,8 +59,15 @@ class UpdateLoop {
     }
 
     LoopEnd run() {
-        while (go_on_ && now_.stop == 0 && now_.update < last_)
-            if (!launch_next()) wait_for_progress();
+        try {
+            while (go_on_ && now_.stop == 0 && now_.update < last_)
+                if (!launch_next()) wait_for_progress();
+        } catch (const UnusableImage&) {
+            // What was launched ends well: whoever catches this can save it.
+            state_.device().synchronize();
+            poll();
+            throw;
+        }
         state_.device().synchronize();
         poll();
         return {now_.update, now_.stop, now_.first_bad};

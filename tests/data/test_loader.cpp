@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "core/sample_order.h"
 #include "data/files.h"
 #include "onecycle/dataset.h"
 #include "onecycle/loader.h"
@@ -172,6 +173,168 @@ TEST(Loader, a_file_that_changed_or_vanished_is_named_at_its_batch) {
                 EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
             }
     }
+}
+
+namespace {
+
+// 30 images of their own contents, of which some fail later.
+class FaultyFolder {
+  public:
+    FaultyFolder() {
+        const std::vector<Sample> fixtures = fixture_samples();
+        for (std::size_t k = 0; k < 30; ++k) {
+            const fs::path from = fixtures[k % 12].path,
+                           path = folder_ / (std::to_string(k) + from.extension().string());
+            fs::copy_file(from, path);
+            samples.push_back({path, path.filename(), static_cast<int>(k % 3), fs::file_size(path)});
+            samples.back().content = content_hash(bytes_of(path));
+        }
+    }
+
+    // Each in a way of its own.
+    void harm() {
+        fs::remove(samples[3].path);
+        fs::resize_file(samples[7].path, 60);
+        std::vector<std::uint8_t> bytes = bytes_of(samples[11].path);
+        bytes.back() ^= 1;  // as large as it was
+        write(samples[11].path, bytes);
+        fs::remove(samples[20].path);
+        fs::create_directory(samples[20].path);
+    }
+    static constexpr std::int64_t harmed[] = {3, 7, 11, 20};
+
+    std::vector<Sample> samples;
+
+  private:
+    TemporaryFolder folder_;
+};
+
+}  // namespace
+
+TEST(Loader, the_next_of_the_epochs_order_takes_the_place_of_an_image_that_fails_for_any_threads_and_cache) {
+    const std::set<std::int64_t> harmed(std::begin(FaultyFolder::harmed), std::end(FaultyFolder::harmed));
+    LoaderOptions options = small_options();
+    std::vector<Copy> expected;
+    std::vector<ImageFault> expected_faults;
+    for (const int threads : {0, 1, 5})
+        for (const std::size_t cache : {std::size_t{0}, std::size_t{20000}, std::size_t{1} << 30}) {
+            FaultyFolder folder;
+            options.threads = threads;
+            options.cache_bytes = cache;
+            std::vector<std::string> lines;
+            options.faults = std::make_shared<ImageFaults>(
+                ImageFaults::Rules{.log = [&](LogLevel, const std::string& line) { lines.push_back(line); }});
+            Loader loader(folder.samples, options);
+            const std::int64_t epoch = loader.batches_per_epoch();
+            std::vector<Copy> batches = all(loader, 0, epoch);  // what fits is kept
+            EXPECT_TRUE(options.faults->before(epoch).empty());
+            folder.harm();
+            for (const Copy& batch : all(loader, epoch, 4 * epoch)) batches.push_back(batch);
+            std::vector<ImageFault> faults = options.faults->before(4 * epoch);
+            for (ImageFault& fault : faults) fault.path.clear();
+            if (expected.empty()) {
+                expected = batches;
+                expected_faults = faults;
+                continue;
+            }
+            EXPECT_EQ(batches, expected) << threads << " " << cache;
+            EXPECT_EQ(faults, expected_faults) << threads << " " << cache;
+            EXPECT_EQ(lines.size(), harmed.size()) << "each is named once";
+        }
+    // Against the rule itself.
+    const SampleOrder order{.seed = options.seed,
+                            .purpose = options.order,
+                            .samples = 30,
+                            .batch = options.batch_size,
+                            .batches_per_update = 1};
+    ASSERT_EQ(expected_faults.size(), harmed.size());
+    for (const ImageFault& fault : expected_faults) {
+        EXPECT_TRUE(harmed.count(fault.sample));
+        EXPECT_GE(fault.from, order.batches_per_epoch());
+    }
+    for (const Copy& batch : expected)
+        for (int position = 0; position < options.batch_size; ++position) {
+            std::int64_t turn = 0;
+            if (batch.epoch > 0)
+                while (harmed.count(order.sample_at(batch.step, position, turn))) ++turn;
+            EXPECT_EQ(batch.ids[static_cast<std::size_t>(position)],
+                      order.sample_at(batch.step, position, turn));
+        }
+}
+
+TEST(Loader, a_record_of_images_that_failed_gives_the_same_batches_though_they_are_back) {
+    LoaderOptions options = small_options();
+    FaultyFolder folder;
+    folder.harm();
+    options.faults = std::make_shared<ImageFaults>(ImageFaults::Rules{});
+    Loader loader(folder.samples, options);
+    const std::int64_t epoch = loader.batches_per_epoch();
+    const std::vector<Copy> whole = all(loader, 0, 3 * epoch);
+
+    FaultyFolder healthy;
+    const std::vector<ImageFault> record = options.faults->before(epoch + 2);
+    options.faults = std::make_shared<ImageFaults>(ImageFaults::Rules{});
+    options.faults->restore(record);
+    Loader other(healthy.samples, options);
+    EXPECT_EQ(all(other, epoch + 2, 3 * epoch), std::vector<Copy>(whole.begin() + epoch + 2, whole.end()));
+}
+
+TEST(Loader, an_evaluation_is_over_the_images_that_can_be_read) {
+    LoaderOptions options = small_options();
+    options.training = false;
+    options.batch_size = 4;
+    for (const int threads : {0, 4}) {
+        FaultyFolder folder;
+        options.threads = threads;
+        options.faults = std::make_shared<ImageFaults>(ImageFaults::Rules{});
+        Loader loader(folder.samples, options);
+        const std::vector<Copy> before = all(loader, 0, loader.batches_per_epoch());
+        folder.harm();
+        for (int k = 12; k < 16; ++k)
+            fs::remove(folder.samples[static_cast<std::size_t>(k)].path);  // a batch
+        std::vector<std::int64_t> ids;
+        for (const Copy& batch : all(loader, 0, loader.batches_per_epoch()))
+            for (std::size_t k = 0; k < batch.ids.size(); ++k) {
+                const std::int64_t id = batch.ids[k];
+                ids.push_back(id);
+                const Copy& whole = before[static_cast<std::size_t>(id / 4)];
+                EXPECT_EQ(batch.labels[k], whole.labels[static_cast<std::size_t>(id % 4)]);
+                constexpr std::ptrdiff_t pixels = size * size * 3;
+                EXPECT_TRUE(std::equal(batch.pixels.begin() + static_cast<std::ptrdiff_t>(k) * pixels,
+                                       batch.pixels.begin() + static_cast<std::ptrdiff_t>(k + 1) * pixels,
+                                       whole.pixels.begin() + id % 4 * pixels));
+            }
+        EXPECT_EQ(ids, (std::vector<std::int64_t>{0,  1,  2,  4,  5,  6,  8,  9,  10, 16, 17,
+                                                  18, 19, 21, 22, 23, 24, 25, 26, 27, 28, 29}));
+        EXPECT_EQ(options.faults->before(0).size(), 8u);
+    }
+}
+
+TEST(Loader, where_none_may_fail_or_too_many_do_that_is_an_error_with_its_way_out) {
+    LoaderOptions options = small_options();
+    const auto option_of = [&](ImageFaults::Rules rules) -> std::string {
+        FaultyFolder folder;
+        folder.harm();
+        options.faults = std::make_shared<ImageFaults>(rules);
+        Loader loader(folder.samples, options);
+        try {
+            all(loader, 0, loader.batches_per_epoch());
+        } catch (const UnusableImage& image) {
+            EXPECT_EQ(image.exit_code(), 3);
+            return image.option();
+        }
+        return "none";
+    };
+    EXPECT_EQ(option_of({.bad_images = BadImages::fail}), "--bad-images skip");
+    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 30}), "--max-bad 1");
+    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 40}), "none") << "a tenth may fail";
+    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 40, .left_out = 1}), "--max-bad 1");
+
+    FaultyFolder folder;
+    for (const Sample& sample : folder.samples) fs::remove(sample.path);
+    options.faults = std::make_shared<ImageFaults>(ImageFaults::Rules{});
+    Loader loader(folder.samples, options);
+    EXPECT_THROW(all(loader, 0, 1), UnusableImage) << "none is left to take a place";
 }
 
 TEST(Loader, can_be_stopped_at_any_point) {

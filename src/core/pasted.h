@@ -1,0 +1,11 @@
+// Paths in commands that a user may paste.
+#pragma once
+
+#include <string>
+
+namespace onecycle {
+
+// The path as a shell takes it: in quotes where it must be.
+std::string pasted(const std::string& path);
+
+}  // namespace onecycle

@@ -1,0 +1,101 @@
+#include "train/recorded_images.h"
+
+#include <fmt/format.h>
+
+#include "core/pasted.h"
+#include "data/folder_scan.h"
+#include "onecycle/error.h"
+#include "onecycle/learner.h"
+#include "onecycle/run_folder.h"
+#include "train/fault_record.h"
+
+namespace onecycle {
+
+namespace {
+
+constexpr const char* moved = "name the folder that holds them: onecycle train NEW --resume ";
+
+[[noreturn]] void refuse(const std::string& data, const std::string& why, const std::string& fix) {
+    throw Error(ErrorKind::data, "cannot resume", printable(data), why, fix);
+}
+
+// Says what became of the list's images, and refuses what the options do not allow. `counted`: those that the run goes
+// without already; `bad`: what never was in the list.
+void check_difference(const ListDifference& difference, const std::vector<ImageFault>& counted,
+                      std::size_t bad, const std::string& run, const TrainOptions& options,
+                      const LogSink& log) {
+    const std::size_t images = difference.known + difference.gone.size();
+    std::size_t fresh = difference.gone.size();
+    for (const ImageFault& fault : counted) fresh -= difference.gone.count({fault.training, fault.sample});
+    std::string text = fmt::format("of its {} images {} are missing and {} have changed", images,
+                                   difference.missing, difference.changed);
+    if (fresh > 0) {
+        const auto go_on = [&](const char* option) {
+            return fmt::format("; or go on without them: onecycle train{} --resume {} {}",
+                               options.data.empty() ? "" : " " + pasted(options.data), pasted(run), option);
+        };
+        const std::string put_back = "put them back as they were; or " + (moved + pasted(run));
+        if (difference.known == 0) refuse(options.data, "none of its images is here", put_back);
+        if (options.bad_images == BadImages::fail)
+            refuse(options.data, text, put_back + go_on("--bad-images skip"));
+        if (static_cast<double>(fresh + counted.size() + bad) >
+            options.max_bad * static_cast<double>(images + bad))
+            refuse(options.data, text + ", too many", put_back + go_on("--max-bad 1"));
+    }
+    if (!log || (difference.gone.empty() && difference.added == 0)) return;
+    if (difference.added > 0) text += fmt::format("; {} are new and not used", difference.added);
+    if (fresh > 0)
+        text += fmt::format(
+            "; {} that it had used so far are left out where their turn comes: without them, the result "
+            "differs",
+            fresh);
+    log(fresh > 0 ? LogLevel::warning : LogLevel::info, text);
+}
+
+}  // namespace
+
+std::optional<ImageList> recorded_images(const TensorFile& file) {
+    const TensorInfo* const tensor = file.find(images_tensor);
+    if (tensor == nullptr) return {};
+    const auto refuse_list = [&](const std::string& why) {
+        throw Error(ErrorKind::model, "cannot use model", file.path(),
+                    "its list of training images is not readable: " + why, "use another checkpoint");
+    };
+    if (tensor->type != StoredType::u8) refuse_list("it does not hold bytes");
+    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(tensor->bytes));
+    file.read(images_tensor, std::as_writable_bytes(std::span(bytes)));
+    try {
+        return unpack(bytes);
+    } catch (const std::runtime_error& error) {
+        refuse_list(error.what());
+    }
+    return {};
+}
+
+Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log) {
+    if (!is_folder(options.data))
+        refuse(options.data, "its images are not there: no such folder", moved + pasted(run));
+    const DatasetOptions opening = dataset_options(options, log);
+    const auto newest = newest_valid_checkpoint(run);
+    if (!newest) return open_dataset(options.data, opening);
+    const SafetensorsFile file(newest->path);
+    const std::optional<ImageList> list = recorded_images(file);
+    if (!list) return open_dataset(options.data, opening);
+    const Dataset found = open_dataset(options.data, opening);
+    if (found.automatic_split != list->automatic_split)
+        refuse(options.data,
+               list->automatic_split ? "the run split it, and now it has an evaluation side"
+                                     : "the run began with an evaluation side, which it lacks now",
+               "put it back as it was, or start a new run");
+    ListDifference difference;
+    Dataset dataset = listed_dataset(*list, found, difference);
+
+    const auto record = file.metadata().find("bad_images");
+    const std::vector<ImageFault> counted = record == file.metadata().end()
+                                                ? std::vector<ImageFault>()
+                                                : faults_from_record(record->second, dataset, newest->path);
+    check_difference(difference, counted, dataset.bad.size(), run, options, log);
+    return dataset;
+}
+
+}  // namespace onecycle

@@ -1,0 +1,18 @@
+// The list of images that a checkpoint carries.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "data/image_list.h"
+#include "onecycle/tensor_file.h"
+
+namespace onecycle {
+
+// Its tensor: the bytes of pack().
+inline constexpr const char* images_tensor = "dataset.images";
+
+// Empty where a file has none: it is from elsewhere, or older. Throws Error(model) for one that is damaged.
+std::optional<ImageList> recorded_images(const TensorFile& file);
+
+}  // namespace onecycle
