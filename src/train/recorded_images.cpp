@@ -49,9 +49,7 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
     }
     if (!log || (difference.gone.empty() && difference.added == 0)) return;
     add(difference.added, "new (not used)");
-    if (fresh > 0)
-        text += fmt::format("; {} that were good so far are left out from now on, which changes the result",
-                            fresh);
+    if (fresh > 0) text += fmt::format("; left out from now on, which changes the result: {}", fresh);
     log(fresh > 0 ? LogLevel::warning : LogLevel::info, text);
 }
 
