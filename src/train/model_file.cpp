@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/unicode.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/options_record.h"
@@ -283,11 +284,11 @@ std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
 ClassDifference compare_classes(const std::vector<std::string>& model,
                                 const std::vector<std::string>& folder) {
     std::map<std::string, int> known;
-    for (std::size_t c = 0; c < model.size(); ++c) known.emplace(model[c], static_cast<int>(c));
+    for (std::size_t c = 0; c < model.size(); ++c) known.emplace(nfc(model[c]), static_cast<int>(c));
     ClassDifference difference;
     std::set<int> met;
     for (const std::string& name : folder) {
-        const auto found = known.find(printable(name));
+        const auto found = known.find(nfc(printable(name)));
         const bool matches = found != known.end() && met.insert(found->second).second;
         difference.matched.push_back(matches ? found->second : -1);
         if (!matches) difference.extra.push_back(printable(name));
