@@ -216,8 +216,11 @@ void use_named(const std::string& valid_dir, const Folder& data, const DatasetOp
     find_sides(root, options.use, flat, layout);
     const FolderId id = named.id();
     const bool same = id == data.id() || id == root.id() || (layout.train && layout.train->id() == id);
-    if (same && layout.train) {  // evaluated on what is trained on
+    if (same && layout.train) {
         layout.valid = layout.train;
+        if (options.use == DatasetUse::training)
+            layout.lines.emplace_back(LogLevel::info,
+                                      "evaluating on the images that are trained on, as --valid says");
         return;
     }
     // A part of DATA is no class and no side then. Without it, others may be found.

@@ -73,7 +73,7 @@ TEST(Layout, the_side_that_is_named_first_in_the_documentation_is_taken_and_othe
     const Opened opened = open(root.path());
     EXPECT_EQ(opened.dataset.valid_dir, root / "Validation");
     EXPECT_TRUE(opened.said("test: another evaluation side, not used"));
-    EXPECT_FALSE(opened.warned("test"));
+    EXPECT_FALSE(opened.warned("/test:"));
     EXPECT_TRUE(opened.warned("extra: its images are not used"));
 }
 
