@@ -78,17 +78,24 @@ class Gathering {
 
     // All images of DATA, for a table to choose from; those of a side's folder go there.
     void everything() {
-        data_.each([&](const Folder& folder) {
-            const bool in_valid = layout_.valid && layout_.valid != layout_.train &&
-                                  (folder.below() + "/").starts_with(layout_.valid->below() + "/");
-            for (const std::string& name : folder.images())
-                add(folder, name, data_, in_valid ? Side::valid : Side::train);
-        });
+        data_.each(
+            [&](const Folder& folder) {
+                const bool in_valid =
+                    layout_.valid && layout_.valid != layout_.train && lies_in(folder, *layout_.valid);
+                for (const std::string& name : folder.images())
+                    add(folder, name, data_, in_valid ? Side::valid : Side::train);
+            },
+            [&](const Folder& folder) { return &folder != layout_.unlabelled; });
     }
 
     std::vector<FoundImage> images;
 
   private:
+    // By their paths below DATA; a side elsewhere holds nothing of it.
+    static bool lies_in(const Folder& folder, const Folder& side) {
+        return !side.below().empty() && (folder.below() + "/").starts_with(side.below() + "/");
+    }
+
     void add(const Folder& folder, const std::string& name, const Folder& top, Side to) {
         FoundImage image{.sample = {.path = folder.path() + "/" + name}, .below = name, .side = to};
         image.sample.name = image.sample.path.substr(top.path().size() + 1);
@@ -372,7 +379,7 @@ SideImages read_sides(const Folder& data, Layout& layout, const Labels& labels,
             options.log(LogLevel::info,
                         printable(layout.valid->path()) +
                             ": no image has a label that training knows, so nothing is evaluated on it");
-        layout.valid = nullptr;
+        layout.unlabelled = std::exchange(layout.valid, nullptr);
         layout.valid_is_test = false;
         return read_sides(data, layout, labels, options);
     }

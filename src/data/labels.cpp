@@ -179,6 +179,11 @@ void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
                 found = index.find(other);
                 if (!found.empty()) file = other;
             }
+            if (found.size() > 1) {  // the training side's, when only one of them lies there
+                std::vector<std::size_t> in_training = found;
+                std::erase_if(in_training, [&](std::size_t k) { return images[k].side != Side::train; });
+                if (in_training.size() == 1) found = in_training;
+            }
             if (found.size() > 1)
                 refuse(
                     row,

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string_view>
+#include <tuple>
 
 #include "core/unicode.h"
 #include "onecycle/error.h"
@@ -63,7 +64,12 @@ struct Candidate {
 };
 
 bool better(const Candidate& a, const Candidate& b) {
-    return std::pair(a.name.rank, a.folder->name()) < std::pair(b.name.rank, b.folder->name());
+    // "train" before "Train".
+    const auto order = [](const Candidate& c) {
+        const bool plain = c.folder->name() == split_words[static_cast<std::size_t>(c.name.rank)].first;
+        return std::tuple(c.name.rank, !plain, c.folder->name());
+    };
+    return order(a) < order(b);
 }
 
 // The folders in `root` whose names say a split, best first. A name with further words counts where another split

@@ -26,12 +26,13 @@ struct SplitName {
 std::optional<SplitName> split_name(const std::string& name);
 
 struct Layout {
-    const Folder* train = nullptr;  // null: there is none
-    const Folder* valid = nullptr;  // null: there is none, the training side is to be split
-    bool train_is_side = false;     // a folder of its own in DATA, named so
-    bool valid_is_test = false;     // found by that name: perhaps without labels
-    std::unique_ptr<Folder> named;  // the tree of DatasetOptions::valid_dir
-    FolderId apart{};               // that folder: no part of the training side
+    const Folder* train = nullptr;       // null: there is none
+    const Folder* valid = nullptr;       // null: there is none, the training side is to be split
+    const Folder* unlabelled = nullptr;  // an evaluation side that turned out to have no labels
+    bool train_is_side = false;          // a folder of its own in DATA, named so
+    bool valid_is_test = false;          // found by that name: perhaps without labels
+    std::unique_ptr<Folder> named;       // the tree of DatasetOptions::valid_dir
+    FolderId apart{};                    // that folder: no part of the training side
     std::vector<std::pair<LogLevel, std::string>> lines;  // what must be said about it
 
     bool belongs_to_training(const Folder& folder) const { return folder.id() != apart; }

@@ -116,6 +116,15 @@ TEST_F(LabelsTest, side_folders_stay_sides_under_a_table) {
     EXPECT_TRUE(unlabelled.said("nothing is evaluated on it"));
 }
 
+TEST_F(LabelsTest, bare_names_mean_the_training_side_where_the_test_side_has_them_too) {
+    for (const char* side : {"train", "test"}) add_images(root_ / ("both/" + std::string(side)));
+    const Opened opened = open_with(table(""), "both");
+    expect_both(opened);
+    EXPECT_TRUE(opened.dataset.automatic_split);
+    EXPECT_TRUE(opened.said("nothing is evaluated on it"));
+    EXPECT_EQ(opened.warnings, "");
+}
+
 TEST_F(LabelsTest, files_that_are_missing_or_not_listed_are_named) {
     const Opened few = open_with(table("", 11));
     EXPECT_TRUE(few.warned("left out 1 image without a label, not in " + (root_ / "labels.csv").native() +
