@@ -295,6 +295,13 @@ ClassDifference compare_classes(const std::vector<std::string>& model,
     }
     for (std::size_t c = 0; c < model.size(); ++c)
         if (!met.count(static_cast<int>(c))) difference.missing.push_back(printable(model[c]));
+    // Two names that look the same are shown so that they do not.
+    for (std::string& missing : difference.missing)
+        for (std::string& extra : difference.extra) {
+            if (lookalike_key(missing) != lookalike_key(extra)) continue;
+            missing = spelled_out(missing);
+            extra = spelled_out(extra);
+        }
     return difference;
 }
 

@@ -168,10 +168,12 @@ TEST_F(Folders, a_training_on_everything_ends_with_its_last_checkpoint) {
     const Outcome resumed = place_.run({"train", "--resume", "runs/data", "--json"});
     EXPECT_EQ(resumed.code, 0) << resumed.err;
     EXPECT_TRUE(json::parse(resumed.out)["epochs"].back()["accuracy"].is_null());
-    const Outcome eval = place_.run({"eval", "data", "--model", "runs/data", "--json"});
-    EXPECT_EQ(eval.code, 0) << eval.err;
-    EXPECT_NE(eval.err.find("trained on all images of this folder"), std::string::npos) << eval.err;
-    EXPECT_EQ(json::parse(eval.out)["n"], 20);
+    const Outcome eval = place_.run({"eval", "data", "--model", "runs/data"});
+    EXPECT_EQ(eval.code, 3);
+    EXPECT_NE(eval.err.find("trained on every image"), std::string::npos) << eval.err;
+    const Outcome all = place_.run({"eval", "data", "--model", "runs/data", "--all", "--json"});
+    EXPECT_EQ(all.code, 0) << all.err;
+    EXPECT_EQ(json::parse(all.out)["n"], 20);
     const Outcome find = place_.run({"find", "data", "--valid-fraction", "0", "--arch", "resnet18", "--size",
                                      "32", "--batch-size", "8", "--steps", "12", "--quiet"});
     EXPECT_EQ(find.code, 0) << find.err;
