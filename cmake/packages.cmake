@@ -10,6 +10,7 @@ find_package(ZLIB REQUIRED)                  # zlib1g-dev: CRC-32
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)  # libutf8proc-dev: Unicode normalisation
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here
 if(ONECYCLE_BUILD_TESTS)

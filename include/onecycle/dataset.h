@@ -1,10 +1,11 @@
 // A folder of images as labelled lists: which files belong to which class, and to training or evaluation.
 //
-//   DATA/train/<class>/...  and DATA/val/<class>/...   (or valid/, or test/; or the folder of valid_dir)
+//   DATA/train/<class>/...  and DATA/val/<class>/...   (other names of sides: see docs/data.md; or valid_dir)
 //   DATA/<class>/...                                    split automatically
 //
-// Classes are the folder names, sorted by bytes. Names that start with '.' are ignored. Inside a class
-// folder files are found at any depth, and symbolic links are followed. Paths are bytes.
+// Classes are the folder names, sorted by bytes, or the labels that a table or the file names say. Hidden names and
+// what systems leave behind are ignored. Inside a class folder files are found at any depth, and symbolic links are
+// followed. Paths are bytes; class names that are equal after Unicode normalisation are one class.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ namespace onecycle {
 
 struct Sample {
     std::string path;           // can be opened
-    std::string name;           // relative to its side's folder: "<class>/..."
+    std::string name;           // relative to its side's folder: "<class>/..."; with a table, to DATA
     int label = 0;              // index in Dataset::classes
     std::uint64_t bytes = 0;    // size of the file when the list was made
     int width = 0, height = 0;  // in pixels, upright; 0 where nobody has looked
@@ -42,8 +43,12 @@ enum class DatasetUse { training, evaluation, everything };
 
 struct DatasetOptions {
     std::string valid_dir;        // the evaluation side's folder; empty: val, else valid, else test in DATA
-    double valid_fraction = 0.2;  // of each class, when the split is automatic; in (0, 1)
+    double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no split
     std::uint64_t seed = 0;       // keys the automatic split
+    std::vector<std::string> exclude{};  // globs, against paths below DATA: what they match is not seen
+    // Labels from elsewhere than class folders, one of: a CSV file with the columns file, label and perhaps split;
+    // a regular expression (ECMAScript) whose first group in the file's name is the label.
+    std::string labels{}, label_from{};
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;  // a larger fraction of bad files is an error
     int threads = 1;        // that read files for the check
@@ -63,7 +68,8 @@ struct Dataset {
 
 // Finds the files, checks every one whole (probe_image), leaves out the bad ones, then splits: so the
 // result is the same as for a folder without them, and does not depend on the file system's order.
-// A class of two images or more goes to both sides of an automatic split; a single image to training.
+// A class of two images or more goes to both sides of an automatic split; a single image to training. A test folder
+// without labels that training knows is not evaluated on. With a valid_fraction of 0, valid is empty.
 // Errors (data): no such folder, not a folder, no class folders (says what was found instead), one class
 // only, a class without images, a class in the evaluation side that training lacks, too many bad files,
 // any bad file under BadImages::fail.

@@ -49,6 +49,7 @@ struct StepReport {
 struct EpochReport {
     std::int64_t epoch = 0;  // counted from 0
     double train_loss = 0;   // mean of the epoch's batch losses
+    bool evaluated = true;   // false: TrainOptions::valid_fraction of 0, the two figures below say nothing
     double valid_loss = 0, accuracy = 0;
     double lr = 0;                       // of the epoch's last update
     double images_per_second = 0;        // of training, evaluation aside

@@ -28,7 +28,9 @@ struct TrainOptions {
     // The images.
     std::string data{};           // the folder
     std::string valid{};          // the evaluation side's folder; empty: found in `data`, or split from it
-    double valid_fraction = 0.2;  // of each class, when the split is automatic; in (0, 1)
+    double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no evaluation
+    std::vector<std::string> exclude{};  // globs of what is left out, see DatasetOptions
+    std::string labels{}, label_from{};  // labels from a CSV file or from file names; empty: from folders
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;  // a larger fraction of bad files is an error; in [0, 1]
 
@@ -113,7 +115,7 @@ std::string to_string(Stem stem);
 // build does not have. Looks at no file.
 void check(const TrainOptions& options);
 
-// The same training with everything said out loud: defaults filled in, `data`, `valid` and `init` as
+// The same training with everything said out loud: defaults filled in, `data`, `valid`, `labels` and `init` as
 // absolute paths. Numbers that the policy does not take stay empty.
 TrainOptions resolved(const TrainOptions& options);
 
@@ -132,8 +134,8 @@ std::string to_json(const TrainOptions& options);
 TrainOptions train_options_from_json(const std::string& text, const std::string& where);
 
 // The options, as "--batch-size", whose values differ and may change the result of a training. Not among
-// them: `data` (the list of images has a digest of its own), what to do with bad images, threads,
-// checkpoint_every.
+// them: `data`, `exclude`, `labels` and `label_from` (the list of images and labels has a digest of its own), what to
+// do with bad images, threads, checkpoint_every.
 std::vector<std::string> changed_options(const TrainOptions& before, const TrainOptions& after);
 
 }  // namespace onecycle

@@ -69,6 +69,23 @@ void Arguments::text(const std::string& name, const std::string& type, std::stri
     });
 }
 
+void Arguments::texts(const std::string& name, const std::string& type, std::vector<std::string>& targets,
+                      const std::string& help) {
+    const auto set = [&targets, name](const std::vector<std::string>& texts) {
+        for (const std::string& text : texts)
+            if (text.empty()) refuse(name, text, "the value is empty", "give one, or leave the option out");
+        targets = texts;
+    };
+    std::string shown;
+    for (const std::string& target : targets) shown += (shown.empty() ? "" : " ") + target;
+    app_->add_option_function<std::vector<std::string>>(name, set, help)
+        ->type_name(type)
+        ->default_str(shown)
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->group(group_);
+}
+
 void Arguments::whole(const std::string& name, int& target, const std::string& help) {
     value(name, "N", fmt::to_string(target), help,
           [&target, name](const std::string& text) { target = parse_whole<int>(name, text); });

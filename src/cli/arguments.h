@@ -30,6 +30,9 @@ class Arguments {
                const std::string& help, std::function<void(const std::string&)> set);
 
     void text(const std::string& name, const std::string& type, std::string& value, const std::string& help);
+    // One that may be given several times; what the command line says replaces what `values` held.
+    void texts(const std::string& name, const std::string& type, std::vector<std::string>& values,
+               const std::string& help);
     void whole(const std::string& name, int& value, const std::string& help);
     void whole(const std::string& name, std::optional<int>& value, const std::string& help);
     void whole(const std::string& name, std::int64_t& value, const std::string& help);

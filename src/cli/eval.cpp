@@ -1,6 +1,7 @@
 // onecycle eval: loss, accuracy and confusion of a model on a folder of images.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "cli/image_progress.h"
@@ -30,6 +31,7 @@ class Eval : public Verb {
         a.group("Images");
         a.text("--valid", "DIR", valid_, "the evaluation images, when they are elsewhere");
         a.flag("--all", all_, "every image in DATA, also those that the model was trained on");
+        declare_reading(a, exclude_, labels_, label_from_);
         a.group("Report");
         a.whole("--top-losses", options_.top_losses, "name so many images with the highest losses");
         a.flag("--tta", options_.tta,
@@ -56,6 +58,7 @@ class Eval : public Verb {
         };
         if (!svg_.empty()) check_writable(svg_);
         Model model(model_, model_options_);
+        read_as_in_training(console);
         const Dataset dataset = open(model.info(), console);
         std::optional<UnseenImages> split;
         const std::vector<Sample> samples = choose(model.info(), dataset, split, console);
@@ -70,6 +73,35 @@ class Eval : public Verb {
     }
 
   private:
+    // Where DATA is the folder of the model's own run, it is read as that run did, unless the user says how.
+    void read_as_in_training(Console& console) {
+        namespace fs = std::filesystem;
+        std::error_code unknown;
+        const std::string run =
+            fs::is_directory(model_, unknown) ? model_ : parent_directory(parent_directory(model_));
+        if (!fs::exists(run + "/config.json", unknown)) return;
+        TrainOptions trained;
+        try {
+            trained = options_of_run(run);
+        } catch (const Error&) {
+            return;  // some other program's config.json
+        }
+        if (!fs::equivalent(trained.data, data_, unknown)) return;
+        std::string taken;
+        const auto take = [&](auto& mine, const auto& its, const char* option) {
+            if (!mine.empty() || its.empty()) return;
+            mine = its;
+            taken += (taken.empty() ? "" : ", ") + std::string(option);
+        };
+        take(exclude_, trained.exclude, "--exclude");
+        if (labels_.empty() && label_from_.empty()) {
+            take(labels_, trained.labels, "--labels");
+            take(label_from_, trained.label_from, "--label-from");
+        }
+        if (!all_) take(valid_, trained.valid, "--valid");
+        if (!taken.empty()) console.say("Reading this folder as the training did: " + taken + ".");
+    }
+
     Dataset open(const ModelInfo& info, Console& console) const {
         DatasetOptions options;
         options.valid_dir = valid_;
@@ -77,6 +109,9 @@ class Eval : public Verb {
         options.use = all_ ? DatasetUse::everything : DatasetUse::evaluation;
         options.bad_images = bad_images_;
         options.max_bad = max_bad_;
+        options.exclude = exclude_;
+        options.labels = labels_;
+        options.label_from = label_from_;
         options.log = console.log();
         if (const auto split = recorded_split(info)) {
             options.seed = split->seed;
@@ -142,7 +177,8 @@ class Eval : public Verb {
             throw file_error("cannot write", folder, -failed);
     }
 
-    std::string data_, valid_, model_, svg_;
+    std::string data_, valid_, model_, svg_, labels_, label_from_;
+    std::vector<std::string> exclude_;
     bool all_ = false;
     BadImages bad_images_ = DatasetOptions{}.bad_images;
     double max_bad_ = DatasetOptions{}.max_bad;

@@ -98,6 +98,9 @@ class Find : public Verb {
         if (options_.init != "random") check_model(options_.init);
         const SignalGuard guard;
         const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
+        if (verify_ && dataset.valid.empty())
+            throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
+                        "nothing is held out to verify on", "leave one of the two out");
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
         for (const std::string& line : learner.describe()) console.say(line);

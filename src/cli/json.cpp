@@ -92,8 +92,8 @@ std::string to_json(const FitResult& result, const std::string& run) {
     for (const EpochReport& e : result.epochs)
         epochs.push_back({{"epoch", e.epoch},
                           {"train_loss", e.train_loss},
-                          {"valid_loss", e.valid_loss},
-                          {"accuracy", e.accuracy},
+                          {"valid_loss", e.evaluated ? Json(e.valid_loss) : Json(nullptr)},
+                          {"accuracy", e.evaluated ? Json(e.accuracy) : Json(nullptr)},
                           {"lr", e.lr},
                           {"images_per_second", e.images_per_second},
                           {"seconds", e.seconds}});

@@ -9,7 +9,7 @@
 #include "cli/model_options.h"
 #include "cli/verb.h"
 #include "core/signals.h"
-#include "data/folder_scan.h"
+#include "data/folder.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 

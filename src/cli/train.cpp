@@ -102,9 +102,10 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
     }
     if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
         const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
-        console.say(
-            console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
-                                     100 * best.accuracy, best.epoch + 1, short_number(result.max_lr, 3))));
+        if (best.evaluated)
+            console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
+                                                 100 * best.accuracy, best.epoch + 1,
+                                                 short_number(result.max_lr, 3))));
     }
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",

@@ -65,8 +65,11 @@ void declare_schedule(Arguments& a, O& o) {
 void declare_images(Arguments& a, TrainOptions& o) {
     a.group("Images");
     a.text("--valid", "DIR", o.valid, "the evaluation images, when they are elsewhere");
-    a.number("--valid-fraction", o.valid_fraction,
-             "of each class, for evaluation, when DATA has no val, valid or test folder");
+    a.number(
+        "--valid-fraction", o.valid_fraction,
+        "of each class, for evaluation, when DATA has no val, valid or test folder; 0: train on everything, "
+        "evaluate nothing");
+    declare_reading(a, o.exclude, o.labels, o.label_from);
     a.whole("--size", o.size, "pixels, square");
     a.value(
         "--sizes", "SIZE:EPOCHS,...", to_string(o.sizes),
@@ -178,6 +181,16 @@ void declare_steps(Arguments& a, bool& deterministic, bool& no_graph) {
     a.flag("--no-graph", no_graph,
            "on CUDA, launch a step piece by piece instead of as one graph: the same bits, slower, to find "
            "faults");
+}
+
+void declare_reading(Arguments& a, std::vector<std::string>& exclude, std::string& labels,
+                     std::string& label_from) {
+    a.texts("--exclude", "GLOB", exclude,
+            "leave out what matches, by its path below DATA or its name; may be given several times");
+    a.text("--labels", "FILE", labels,
+           "labels from a CSV file with the columns file, label and perhaps split, instead of from folders");
+    a.text("--label-from", "REGEX", label_from,
+           "labels from file names: the first group of a regular expression, as '^(.+)_[0-9]+'");
 }
 
 void declare_bad_images(Arguments& a, BadImages& what, double& most) {

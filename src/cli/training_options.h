@@ -11,6 +11,10 @@
 
 namespace onecycle::cli {
 
+// How a folder is read: what is left out, and where its labels come from.
+void declare_reading(Arguments& arguments, std::vector<std::string>& exclude, std::string& labels,
+                     std::string& label_from);
+
 // The value that the last `--name VALUE` or `--name=VALUE` among `words` gives; empty: none. For options that
 // change the defaults of others.
 std::string early_value(const std::vector<std::string>& words, const std::string& name);

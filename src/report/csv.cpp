@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/csv_rows.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -18,24 +19,6 @@ namespace {
                          const std::string& fix) {
     throw Error(ErrorKind::data, "cannot read the CSV file", fmt::format("{} line {}", where, line), why,
                 fix);
-}
-
-std::string_view trimmed(std::string_view text) {
-    const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-    while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-    while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-    if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
-    return text;
-}
-
-std::vector<std::string_view> cells_of(std::string_view line) {
-    std::vector<std::string_view> cells;
-    for (std::size_t from = 0;;) {
-        const std::size_t to = line.find(',', from);
-        cells.push_back(trimmed(line.substr(from, to - from)));
-        if (to == std::string_view::npos) return cells;
-        from = to + 1;
-    }
 }
 
 // nan and inf in any case are numbers here.
@@ -53,17 +36,13 @@ std::optional<double> number(std::string_view cell) {
 CsvColumns read_csv(std::string_view text, const std::vector<std::string>& names, const std::string& where,
                     const std::vector<std::string>& optional) {
     constexpr std::size_t nowhere = std::string_view::npos;
-    constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-    if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
+    text = without_byte_order_mark(text);
     CsvColumns out;
     out.columns.resize(names.size() + optional.size());
     std::vector<std::size_t> place;  // of each column among the cells; empty before the header row
-    for (std::size_t line = 1; !text.empty(); ++line) {
-        const std::size_t end = text.find('\n');
-        const std::string_view row = text.substr(0, end);
-        text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-        if (trimmed(row).empty()) continue;
-        const auto cells = cells_of(row);
+    std::size_t lines = 0;
+    for (CsvRow row = next_csv_row(text, lines); !row.cells.empty(); row = next_csv_row(text, lines)) {
+        const auto& [line, cells] = row;
         if (place.empty()) {
             for (const std::string& name : names) {
                 const auto found = std::find(cells.begin(), cells.end(), name);

@@ -64,7 +64,7 @@ std::string outcome(const TrainingCurves& c) {
     if (c.step.empty()) return "no updates yet";
     std::string text = fmt::format("{} updates, highest rate {}", c.step.size(),
                                    short_number(*std::max_element(c.lr.begin(), c.lr.end())));
-    if (!c.accuracy.empty())
+    if (!c.accuracy.empty() && std::isfinite(c.accuracy.back()))
         text += fmt::format("; accuracy {:.1f} % after {} {}", 100 * c.accuracy.back(), c.accuracy.size(),
                             c.accuracy.size() == 1 ? "epoch" : "epochs");
     return text;

@@ -66,6 +66,8 @@ std::vector<std::string> describe(const LearnerCore& core) {
                                 core.class_names.size(), core.dataset.train.size(),
                                 core.dataset.valid.size()));
     lines.push_back(classes_line(core));
+    if (!core.evaluates())
+        lines.push_back("no evaluation (--valid-fraction 0): the last checkpoint counts as the best");
     lines.push_back(fmt::format("{}, {:.1f} million parameters, {}; {} px, batch {}{}, {}, on {}", o.arch,
                                 static_cast<double>(core.network.parameter_count()) / 1e6,
                                 o.init == "random" ? "from scratch" : "from " + printable(o.init),

@@ -44,7 +44,7 @@ class Fit {
     }
 
     FitResult run() try {
-        core_.valid_loader();  // nothing to evaluate on is found out before any work
+        if (core_.evaluates()) core_.valid_loader();  // nothing to evaluate on is found out before any work
         const auto newest = run_ ? newest_valid_checkpoint(run_->path(), core_.observer.log) : std::nullopt;
         if (newest) {
             resume(*newest);
@@ -399,7 +399,7 @@ class Fit {
         const Clock::time_point start = Clock::now();
         Evaluator::Totals totals;
         try {
-            totals = core_.evaluator.totals(core_.valid_loader(), core_.observer.stop);
+            if (core_.evaluates()) totals = core_.evaluator.totals(core_.valid_loader(), core_.observer.stop);
         } catch (const Interrupted& interrupted) {
             result_.signal = interrupted.signal;  // evaluated when the run is resumed
             return;
@@ -407,14 +407,16 @@ class Fit {
         evaluation_seconds_ = seconds_since(start);
         EpochReport row{.epoch = epoch_,
                         .train_loss = loss_sum_ / static_cast<double>(steps_per_epoch_),
+                        .evaluated = core_.evaluates(),
                         .valid_loss = totals.loss,
-                        .accuracy = totals.accuracy(),
+                        .accuracy = core_.evaluates() ? totals.accuracy() : 0,
                         .lr = scheduled(step_ - 1).lr,
                         .images_per_second = training_seconds_ > 0
                                                  ? static_cast<double>(trained_images_) / training_seconds_
                                                  : 0,
                         .seconds = training_seconds_ + evaluation_seconds_};
-        if (totals.n < small_evaluation) row.interval = wilson_interval(totals.correct, totals.n);
+        if (row.evaluated && totals.n < small_evaluation)
+            row.interval = wilson_interval(totals.correct, totals.n);
         compare_with_best(row);
         if (run_) run_->metrics_log(metrics_header).append(metrics_row(row));
         all_images_ += trained_images_;
@@ -428,13 +430,14 @@ class Fit {
     }
 
     // Best is the highest accuracy, then the lower loss, then the later epoch; among those of one size: a model is
-    // used at the size that it was last trained for.
+    // used at the size that it was last trained for. Without an evaluation it is the last.
     void compare_with_best(EpochReport& row) {
         const auto loss_of = [](const EpochReport& r) {
             return std::isnan(r.valid_loss) ? HUGE_VAL : r.valid_loss;
         };
         const auto size_of = [&](const EpochReport& r) { return size_of_epoch(core_.options, r.epoch); };
-        row.best = !result_.best_epoch || size_of(row) != size_of(best_) || row.accuracy > best_.accuracy ||
+        row.best = !row.evaluated || !result_.best_epoch || size_of(row) != size_of(best_) ||
+                   row.accuracy > best_.accuracy ||
                    (row.accuracy == best_.accuracy && loss_of(row) <= loss_of(best_));
         if (!row.best) return;
         best_ = row;

@@ -213,7 +213,8 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
                                                             std::shared_ptr<ImageFaults> record) const {
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
-                    "there are no images to evaluate on", "add images, or name a folder with --valid");
+                    "there are no images to evaluate on",
+                    "add images, name a folder with --valid, or leave --valid-fraction out");
     return std::make_unique<Loader>(samples, LoaderOptions{.size = size(),
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,

@@ -36,6 +36,8 @@ struct LearnerCore {
     // Makes ready for the batches of these numbers: starts the loader, or sees to it that the images are on the
     // device. Not 0: was stopped by this signal.
     int start_batches(const TrainStep& step, Loader& loader, std::int64_t first, std::int64_t last);
+    // Whether there is an evaluation side: --valid-fraction 0 holds nothing out.
+    bool evaluates() const { return !dataset.valid.empty() || options.valid_fraction > 0; }
     Loader& valid_loader();  // throws Error(data) when there is nothing to evaluate on
     std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples,
                                                    std::shared_ptr<ImageFaults> record) const;

@@ -21,7 +21,8 @@ std::string steps_row(const RingEntry& entry, int groups, const std::vector<doub
 }
 
 std::string metrics_row(const EpochReport& r) {
-    return fmt::format("{},{},{},{},{},{:.1f},{:.2f}", r.epoch, r.train_loss, r.valid_loss, r.accuracy, r.lr,
+    const std::string evaluation = r.evaluated ? fmt::format("{},{}", r.valid_loss, r.accuracy) : ",";
+    return fmt::format("{},{},{},{},{:.1f},{:.2f}", r.epoch, r.train_loss, evaluation, r.lr,
                        r.images_per_second, r.seconds);
 }
 
@@ -29,15 +30,19 @@ std::vector<EpochReport> parse_metrics(std::string_view text) {
     std::vector<EpochReport> rows;
     for (std::size_t at = text.find('\n') + 1; at < text.size();) {
         double cells[7] = {};
+        std::size_t filled = 0;  // of the cells, a bit each
         const char* const end = text.data() + text.size();
         const char* cell = text.data() + at;
-        for (double& value : cells) {
-            cell = std::from_chars(cell, end, value).ptr;
+        for (std::size_t c = 0; c < 7; ++c) {
+            const char* const after = std::from_chars(cell, end, cells[c]).ptr;
+            if (after != cell) filled |= std::size_t{1} << c;
+            cell = after;
             if (cell != end) ++cell;
         }
         at = static_cast<std::size_t>(cell - text.data());
         rows.push_back({.epoch = static_cast<std::int64_t>(cells[0]),
                         .train_loss = cells[1],
+                        .evaluated = (filled & 0b1100) != 0,
                         .valid_loss = cells[2],
                         .accuracy = cells[3],
                         .lr = cells[4],

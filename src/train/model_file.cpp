@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/unicode.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/options_record.h"
@@ -283,17 +284,24 @@ std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
 ClassDifference compare_classes(const std::vector<std::string>& model,
                                 const std::vector<std::string>& folder) {
     std::map<std::string, int> known;
-    for (std::size_t c = 0; c < model.size(); ++c) known.emplace(model[c], static_cast<int>(c));
+    for (std::size_t c = 0; c < model.size(); ++c) known.emplace(nfc(model[c]), static_cast<int>(c));
     ClassDifference difference;
     std::set<int> met;
     for (const std::string& name : folder) {
-        const auto found = known.find(printable(name));
+        const auto found = known.find(nfc(printable(name)));
         const bool matches = found != known.end() && met.insert(found->second).second;
         difference.matched.push_back(matches ? found->second : -1);
         if (!matches) difference.extra.push_back(printable(name));
     }
     for (std::size_t c = 0; c < model.size(); ++c)
         if (!met.count(static_cast<int>(c))) difference.missing.push_back(printable(model[c]));
+    // Two names that look the same are shown so that they do not.
+    for (std::string& missing : difference.missing)
+        for (std::string& extra : difference.extra) {
+            if (lookalike_key(missing) != lookalike_key(extra)) continue;
+            missing = spelled_out(missing);
+            extra = spelled_out(extra);
+        }
     return difference;
 }
 

@@ -71,8 +71,8 @@ void check_sizes(const TrainOptions& o) {
 }
 
 void check_images(const TrainOptions& o) {
-    require(o.valid_fraction > 0 && o.valid_fraction < 1, "--valid-fraction", o.valid_fraction,
-            "it must be between 0 and 1", "0.2 is the default");
+    require(o.valid_fraction >= 0 && o.valid_fraction < 1, "--valid-fraction", o.valid_fraction,
+            "it must be at least 0 and below 1", "0.2 is the default; 0 holds nothing out");
     require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
             "0.05 is the default");
     one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
@@ -226,6 +226,7 @@ TrainOptions resolved(const TrainOptions& options) {
     TrainOptions o = options;
     o.data = absolute(o.data);
     o.valid = absolute(o.valid);
+    o.labels = absolute(o.labels);
     if (o.init != "random") o.init = absolute(o.init);
     const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
     o.pct_start = policy.pct_start;
@@ -246,6 +247,9 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
     return {.valid_dir = o.valid,
             .valid_fraction = o.valid_fraction,
             .seed = o.seed,
+            .exclude = o.exclude,
+            .labels = o.labels,
+            .label_from = o.label_from,
             .bad_images = o.bad_images,
             .max_bad = o.max_bad,
             .threads = worker_threads(o.threads),

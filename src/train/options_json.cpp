@@ -21,6 +21,9 @@ void each_option(Options& o, Visit&& visit) {
     visit("data", o.data);
     visit("valid", o.valid);
     visit("valid_fraction", o.valid_fraction);
+    visit("exclude", o.exclude);
+    visit("labels", o.labels);
+    visit("label_from", o.label_from);
     visit("bad_images", o.bad_images);
     visit("max_bad", o.max_bad);
     visit("arch", o.arch);
@@ -104,6 +107,7 @@ struct Writer {
     Json operator()(const std::vector<SizedEpochs>& value) const {
         return value.empty() ? Json() : Json(to_string(value));
     }
+    Json operator()(const std::vector<std::string>& value) const { return value; }
     Json operator()(BadImages value) const { return value == BadImages::fail ? "fail" : "skip"; }
     Json operator()(Head value) const { return to_string(value); }
     Json operator()(Stem value) const { return to_string(value); }
@@ -186,6 +190,12 @@ struct Reader {
         value.clear();
         if (!json.is_null()) value = parsed(parse_sizes, text());
     }
+    void operator()(std::vector<std::string>& value) const {
+        const bool texts = json.is_array() && std::all_of(json.begin(), json.end(),
+                                                          [](const Json& item) { return item.is_string(); });
+        need(texts, "a list of texts");
+        value = json.get<std::vector<std::string>>();
+    }
     void operator()(BadImages& value) const { value = parsed(parse_bad_images, text()); }
     void operator()(Head& value) const { value = parsed(parse_head, text()); }
     void operator()(Stem& value) const { value = parsed(parse_stem, text()); }
@@ -265,8 +275,8 @@ Json without(Json json, std::initializer_list<const char*> names) {
 
 // What cannot change the result, or is guarded by the digest of the list of images.
 Json result_options(const TrainOptions& options) {
-    return without(as_json(options), {"data", "valid", "bad_images", "max_bad", "threads", "checkpoint_every",
-                                      "deterministic", "no_graph"});
+    return without(as_json(options), {"data", "valid", "exclude", "labels", "label_from", "bad_images", "max_bad",
+                                      "threads", "checkpoint_every", "deterministic", "no_graph"});
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/pasted.h"
-#include "data/folder_scan.h"
+#include "data/folder.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
 #include "onecycle/run_folder.h"

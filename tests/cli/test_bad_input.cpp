@@ -121,7 +121,7 @@ TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
         {"--bad-images", {"maybe"}},
         {"--max-bad", {"2", "-1", "120%", "x%", "%"}},
         {"--checkpoint-every", {"-1", "abc"}},
-        {"--valid-fraction", {"0", "1", "-1", "abc"}},
+        {"--valid-fraction", {"1", "-1", "abc"}},
         {"--pct-start", {"2", "-1", "abc"}},
         {"--div", {"0", "-1"}},
         {"--final-div", {"0", "-1"}},

@@ -290,6 +290,9 @@ TEST_F(SmallModel, other_classes_are_refused_with_the_difference) {
     EXPECT_NE(refused({names[0], names[1], names[2], "v", "w", "x", "y", "z"})
                   .find("the folder has 5 others (v, w, x and 2 more)"),
               std::string::npos);
+    EXPECT_NE(refused({names[0], names[1], names[2] + "\xC2\xA0"})  // looks as the model's
+                  .find(names[2] + "<U+00A0>"),
+              std::string::npos);
 }
 
 }  // namespace

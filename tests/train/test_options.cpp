@@ -11,6 +11,9 @@ namespace {
 TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
     TrainOptions options{.data = "/photos",
                          .valid_fraction = 0.3,
+                         .exclude = {"masks", "*.gif"},
+                         .labels = "/labels.csv",
+                         .label_from = "(.)\\d",
                          .bad_images = BadImages::fail,
                          .arch = "resnet50",
                          .stem = Stem::small,
@@ -53,6 +56,8 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
     EXPECT_EQ(read.seed, options.seed);
     EXPECT_EQ(read.momentum->low, 0.8);
     EXPECT_EQ(read.head, Head::fastai);
+    EXPECT_EQ(read.exclude, options.exclude);
+    EXPECT_EQ(read.label_from, options.label_from);
     EXPECT_EQ(read.freeze, "layer2");
     EXPECT_TRUE(read.retest_lr);
 }
