@@ -20,6 +20,7 @@ struct Image {
     int width = 0;
     int height = 0;
     std::vector<std::uint8_t> rgb;  // [height, width, 3]
+    bool damaged = false;  // decoded as far as its data go: a part may be grey or show another picture
 };
 
 // What is refused by its header alone, before anything is allocated.
@@ -41,6 +42,7 @@ struct ImageProbe {
     int bit_depth = 8;    // of one channel (of a palette index)
     int orientation = 1;  // EXIF, 1..8; missing or invalid values count as 1
     bool progressive = false;
+    bool damaged = false;  // damage was seen, and yet it can be decoded; most damage shows only in decoding
 };
 
 // An image that cannot be used: Error(data) whose reason can be listed ("truncated", "empty file",

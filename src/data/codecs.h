@@ -29,8 +29,13 @@ Image decode_jpeg(Bytes bytes, const ImageProbe& probe, int min_short_side);
 Image decode_png(Bytes bytes, const ImageProbe& probe);
 Image decode_bmp(Bytes bytes, const ImageProbe& probe);
 
-// The orientation 1..8 in a TIFF block (the payload of EXIF); 1 when there is none or it is not valid.
-int exif_orientation(Bytes tiff);
+// Throws Refusal when the decoder cannot use the tables in front of the image data. Where it cannot tell without
+// decoding, it does not throw.
+void check_jpeg_tables(Bytes bytes);
+
+// The orientation 1..8 in a TIFF block (the payload of EXIF), else in a packet of XMP; 1 when there is none or it is
+// not valid. Either may be empty.
+int orientation_of(Bytes exif, Bytes xmp);
 
 // A PNG reduced to what the decoder needs: IHDR, PLTE padded to 256 entries (a palette index may lie beyond
 // the palette, and stb_image would then read memory that was never written), IDAT without empty chunks,

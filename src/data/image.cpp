@@ -61,7 +61,8 @@ Image upright(Image stored, int orientation) {
     if (orientation == 1) return stored;
     const int w = stored.width, h = stored.height;
     const bool swapped = orientation >= 5;
-    Image image{swapped ? h : w, swapped ? w : h, std::vector<std::uint8_t>(stored.rgb.size())};
+    Image image{swapped ? h : w, swapped ? w : h, std::vector<std::uint8_t>(stored.rgb.size()),
+                stored.damaged};
     std::uint8_t* out = image.rgb.data();
     for (int y = 0; y < image.height; ++y)
         for (int x = 0; x < image.width; ++x, out += 3) {
@@ -135,7 +136,17 @@ void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits
 
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name,
                        const ImageLimits& limits) {
-    return named(name, [&] { return probe(bytes, limits); });
+    return named(name, [&] {
+        ImageProbe found = probe(bytes, limits);
+        if (found.format == ImageFormat::jpeg) {
+            if (found.damaged)
+                found.damaged =
+                    decode_jpeg(bytes, found, 1).damaged;  // at an eighth of its size: that is quickest
+            else
+                check_jpeg_tables(bytes);
+        }
+        return found;
+    });
 }
 
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,

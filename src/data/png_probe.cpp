@@ -120,7 +120,7 @@ ImageProbe probe_png(Bytes bytes, const ImageLimits& limits) {
                 throw Refusal("damaged: the palette is not legal");
             seen_palette = true;
         } else if (chunk.type == "eXIf") {
-            probe.orientation = exif_orientation(chunk.data);
+            probe.orientation = orientation_of(chunk.data, {});
         } else if (chunk.type[0] >= 'A' && chunk.type[0] <= 'Z') {
             throw Refusal("damaged: an unknown critical chunk");
         }

@@ -104,13 +104,34 @@ TEST(Damage, a_jpeg_with_any_byte_changed_is_decoded_or_refused) {
     }
 }
 
-TEST(Damage, a_jpeg_whose_data_end_early_is_refused_by_the_decoder) {
-    // Cut in the middle of the data, with the end marker put back: the walk cannot see it.
+TEST(Damage, a_jpeg_whose_data_end_early_is_decoded_as_damaged_only_with_its_end_marker) {
     if (!jpeg_decoder().starts_with("libjpeg-turbo")) GTEST_SKIP() << "stb_image does not tell";
     File file = bytes_of(images() / "rgb_444.jpg");
     file.resize(file.size() - 200);
+    EXPECT_EQ(refusal(file), "truncated");
     append(file, {0, 0xFF, 0xD9});
-    EXPECT_THROW(decode_image(file, "x.jpg"), ImageError);
+    EXPECT_TRUE(decode_image(file, "x.jpg").damaged);
+}
+
+TEST(Damage, a_jpeg_that_its_decoder_refuses_is_refused_before_it_is_decoded) {
+    if (!jpeg_decoder().starts_with("libjpeg-turbo")) GTEST_SKIP() << "stb_image does not tell";
+    const auto is_refused = [](const File& file) {
+        EXPECT_THROW(decode_image(file, "x.jpg"), ImageError);
+        return refusal(file).has_value();
+    };
+    const File whole = bytes_of(images() / "rgb_420.jpg");
+    File without_table = whole, impossible_codes = whole;
+    for (std::size_t at = 2; at + 25 < whole.size() && whole[at + 1] != 0xDA; ++at) {
+        if (whole[at] != 0xFF) continue;
+        if (whole[at + 1] == 0xDB) without_table[at + 1] = 0xFE;  // quantisation: a comment now
+        if (whole[at + 1] == 0xC4) impossible_codes[at + 5] = 9;  // nine Huffman codes of one bit
+    }
+    EXPECT_TRUE(is_refused(without_table));
+    EXPECT_TRUE(is_refused(impossible_codes));
+    File second_frame = whole;  // another frame header in the image data
+    const File header = {0, 0xFF, 0xC0, 0, 11, 8, 0, 29, 0, 37, 1, 1, 0x11, 0};
+    std::copy(header.begin(), header.end(), second_frame.end() - 100);
+    EXPECT_TRUE(is_refused(second_frame));
 }
 
 TEST(Damage, reasons_say_what_the_file_is) {
@@ -123,7 +144,6 @@ TEST(Damage, reasons_say_what_the_file_is) {
     File png = bytes_of(images() / "rgb.png");
     png[png.size() / 2] ^= 1;
     EXPECT_EQ(refusal(png), "damaged: wrong CRC");
-    EXPECT_NE(refusal(bytes_of(images() / "cmyk_without_adobe.jpg"))->find("Adobe"), std::string::npos);
 }
 
 TEST(Damage, bombs_are_refused_by_their_header) {
@@ -131,7 +151,8 @@ TEST(Damage, bombs_are_refused_by_their_header) {
     EXPECT_NE(refusal(jpeg_claiming(10000, 10000, 1))->find("too few bytes"), std::string::npos);
     EXPECT_NE(refusal(jpeg_claiming(10000, 10000, 1, true))->find("too few bytes"), std::string::npos);
     EXPECT_NE(refusal(jpeg_claiming(8, 8, 30000, true))->find("scans"), std::string::npos);
-    EXPECT_FALSE(refusal(jpeg_claiming(8, 8, 1)));  // the same bytes with honest numbers
+    // The same bytes with honest numbers: what libjpeg-turbo misses then is a table.
+    EXPECT_NE(refusal(jpeg_claiming(8, 8, 1)).value_or("table").find("table"), std::string::npos);
     EXPECT_NE(refusal(with_png_size(16384, 16384))->find("too large"), std::string::npos);
     EXPECT_NE(refusal(with_png_size(12000, 12000))->find("too few bytes"), std::string::npos);
     EXPECT_NE(refusal(with_png_size(0, 5))->find("without pixels"), std::string::npos);

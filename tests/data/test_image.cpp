@@ -64,7 +64,7 @@ TEST(Decode, png_and_bmp_pixels_are_pillows) {
 
 TEST(Decode, jpeg_pixels_are_pillows) {
     const std::vector<std::string> names = decodable({".jpg"});
-    ASSERT_GE(names.size(), 19u);
+    ASSERT_GE(names.size(), 25u);
     for (const std::string& name : names) {
         const Image got = read_image(images() / name), want = expected(name);
         if (jpeg_decoder().starts_with("libjpeg-turbo"))
@@ -72,6 +72,26 @@ TEST(Decode, jpeg_pixels_are_pillows) {
         else  // another inverse DCT (by 2 at most), and other weights at the right edge of 4:2:2
             EXPECT_LT(mean_difference(got, want), 0.5) << name;
     }
+}
+
+TEST(Decode, damaged_jpegs_have_pillows_pixels_and_say_so) {
+    if (!jpeg_decoder().starts_with("libjpeg-turbo"))
+        GTEST_SKIP() << "stb_image refuses some, and does not tell";
+    for (const auto& row : table("damaged.txt")) {
+        const std::string& name = row[0];
+        const std::vector<std::uint8_t> bytes = bytes_of(images() / name);
+        EXPECT_NO_THROW(probe_image(bytes, name));
+        const Image got = decode_image(bytes, name);
+        EXPECT_TRUE(got.damaged) << name;
+        EXPECT_EQ(largest_difference(got, expected(name)), 0) << name;
+        DecodeOptions options;
+        options.min_short_side = 15;
+        EXPECT_EQ(largest_difference(decode_image(bytes, name, options), expected(name + ".half")), 0)
+            << name;
+    }
+    for (const std::string name :
+         {"rgb_420.jpg", "progressive.jpg", "restart.jpg", "trailing_bytes.jpg", "cmyk.jpg"})
+        EXPECT_FALSE(read_image(images() / name).damaged) << name;
 }
 
 TEST(Decode, the_eight_orientations_show_one_picture) {

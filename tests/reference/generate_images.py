@@ -3,12 +3,14 @@
     python tests/reference/generate_images.py
 
 writes tests/reference/data/images/: the files, beside each its pixels as NAME.ppm (upright RGB), and the
-lists resize.txt and evaluation.txt. Written with Pillow 13.0.0 (libjpeg-turbo 3.2.0), torchvision 0.26.0.
+lists damaged.txt, resize.txt and evaluation.txt. Needs jpegtran (libjpeg-turbo-progs) for arithmetic coding.
+Written with Pillow 13.0.0 (libjpeg-turbo 3.2.0), torchvision 0.26.0.
 """
 
 import io
 import shutil
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from torchvision.transforms import functional as F
 
 OUT = Path(__file__).parent / "data" / "images"
 W, H = 37, 29
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/">%s</x:xmpmeta>'
 
 
 def picture(width, height, seed):
@@ -84,13 +87,51 @@ def jpegs(rgb):
     ycck = bytearray(cmyk)
     ycck[adobe + 11] = 2  # the transform flag: the same data, read as YCCK
     keep("ycck.jpg", bytes(ycck))
-    (OUT / "cmyk_without_adobe.jpg").write_bytes(cmyk[:adobe - 4] + cmyk[adobe + 12:])
+    keep("cmyk_without_adobe.jpg", cmyk[:adobe - 4] + cmyk[adobe + 12:])
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
         keep(f"orientation_{orientation}.jpg", saved(image, "JPEG", quality=80, exif=exif))
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + struct.pack("<I", 6) + bytes(4)
     keep("orientation_little_endian.jpg", saved(image, "JPEG", quality=80, exif=exif))
+    keep("orientation_xmp.jpg", saved(image, "JPEG", quality=80, xmp=XMP % b'<x tiff:Orientation="6"/>'))
+    element = XMP % b"<tiff:Orientation>8</tiff:Orientation>"
+    keep("orientation_xmp_element.jpg", saved(image, "JPEG", quality=80, xmp=element))
+    keep("orientation_exif_before_xmp.jpg", saved(image, "JPEG", quality=80, xmp=element, exif=exif))
+    for name, options in (("arithmetic", []), ("arithmetic_progressive", ["-progressive"])):
+        coded = subprocess.run(["jpegtran", "-arithmetic", *options], check=True, capture_output=True,
+                               input=saved(image, "JPEG", quality=85))
+        keep(f"{name}.jpg", coded.stdout)
+
+
+def damaged_jpegs(rgb):
+    """damaged.txt: files whose image data are damaged, and which Pillow reads, each with its pixels at 1/1 and 1/2."""
+    image = Image.fromarray(rgb)
+    whole = {
+        "baseline": saved(image, "JPEG", quality=85),
+        "progressive": saved(image, "JPEG", quality=85, progressive=True),
+        "restart": saved(image, "JPEG", quality=85, restart_marker_blocks=2),
+        "grey": saved(image.convert("L"), "JPEG", quality=85),
+    }
+    rng = np.random.default_rng(5)
+    files = {}
+    for name, data in whole.items():
+        at = data.rindex(b"\xff\xda") + 40
+        size = min(200, len(data) - at - 20)
+        files[f"hole_{name}.jpg"] = data[:at] + b"\0" + b"\x5b" * (size - 1) + data[at + size:]
+        noise = b"\0" + rng.integers(0, 255, size - 1, np.uint8).tobytes()  # without 255, no marker comes about
+        files[f"noise_{name}.jpg"] = data[:at] + noise + data[at + size:]
+    data = whole["baseline"]
+    middle = len(data) - 200
+    files["early_end.jpg"] = data[:middle] + b"\0\xff\xd9"
+    files["segment_beyond_the_end.jpg"] = data[:middle] + b"\0\xff\xe5\xff\xff" + data[middle + 5:]
+    files["segment_in_the_data.jpg"] = data[:middle] + b"\0\xff\xe5\0\x20" + data[middle + 5:]
+    for name, content in files.items():
+        keep(name, content)
+        with Image.open(io.BytesIO(content)) as half:
+            half.draft(None, (W // 2, H // 2))
+            ppm(f"{name}.half", np.asarray(half.convert("RGB")))
+    (OUT / "damaged.txt").write_text("\n".join(files) + "\n")
 
 
 def pngs(rgb):
@@ -212,6 +253,7 @@ def main():
     OUT.mkdir(parents=True)
     rgb = picture(W, H, 1)
     jpegs(rgb)
+    damaged_jpegs(rgb)
     pngs(rgb)
     bmps(rgb)
     resizes()
