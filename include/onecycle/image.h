@@ -26,12 +26,12 @@ struct Image {
 // What is refused by its header alone, before anything is allocated.
 struct ImageLimits {
     std::size_t max_file_bytes = std::size_t{256} << 20;
-    int max_side = 32768;
+    int max_side = 65535;
     std::int64_t max_pixels = 178'956'970;  // Pillow's "decompression bomb" figure
     int max_scans = 100;                    // of a progressive JPEG; usual files have about 10
 };
 
-enum class ImageFormat { jpeg, png, bmp };
+enum class ImageFormat { jpeg, png, bmp, gif, pnm, webp, tiff, heif };  // heif: AVIF and HEIC
 
 // What the walk over a file's headers found.
 struct ImageProbe {
@@ -56,7 +56,7 @@ class ImageError : public Error {
     std::string reason_;
 };
 
-// Checks a whole JPEG, PNG or BMP file without decoding it: structure, completeness, PNG's CRCs, limits,
+// Checks a whole file without decoding it, where its format allows that: structure, completeness, PNG's CRCs, limits,
 // and that the file has at least the bytes its size in pixels needs. The format is told by content, never
 // by name. `name` is only for the message. Throws ImageError.
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name = "",
@@ -113,5 +113,10 @@ Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& wi
 std::string jpeg_decoder();
 // The same of PNG: "stb_image 2.27".
 std::string png_decoder();
+// The same of WebP, TIFF, and AVIF and HEIC ("libheif 1.15.1, AVIF, HEIC": what of the two it can decode); empty where
+// this build refuses the format.
+std::string webp_decoder();
+std::string tiff_decoder();
+std::string heif_decoder();
 
 }  // namespace onecycle

@@ -182,13 +182,13 @@ void remove_bad(std::vector<Sample>& samples, const std::unordered_set<std::stri
 
 void check_classes(const Dataset& dataset, const std::string& dir, DatasetUse use) {
     const std::vector<Sample>& samples = dataset.train_dir.empty() ? dataset.valid : dataset.train;
-    if (samples.empty()) refuse(dir, "no usable image", "add JPEG, PNG or BMP files to the class folders");
+    if (samples.empty()) refuse(dir, "no usable image", "add images to the class folders");
     if (use != DatasetUse::training) return;
     const std::vector<std::int64_t> counts = class_counts(samples, dataset.classes.size());
     for (std::size_t c = 0; c < counts.size(); ++c)
         if (counts[c] == 0)
             refuse(dir + "/" + dataset.classes[c], "a class without a usable image",
-                   "add JPEG, PNG or BMP files, or remove the folder");
+                   "add images, or remove the folder");
     if (dataset.classes.size() < 2)
         refuse(dir, "only one class ('" + dataset.classes.front() + "')",
                "training needs two class folders or more");

@@ -17,10 +17,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<std::string_view, 4> supported = {"jpg", "jpeg", "png", "bmp"};
-constexpr std::array<std::string_view, 16> not_supported = {"webp", "tif", "tiff", "gif",  "heic", "heif",
-                                                            "avif", "jp2", "jxl",  "jfif", "ppm",  "pgm",
-                                                            "pbm",  "pnm", "tga",  "psd"};
+constexpr std::array<std::string_view, 20> supported = {"jpg",  "jpeg", "jpe",  "jfif", "pjpeg", "mpo", "png",
+                                                        "apng", "bmp",  "webp", "tif",  "tiff",  "gif", "ppm",
+                                                        "pgm",  "pbm",  "pnm",  "avif", "heic",  "heif"};
+constexpr std::array<std::string_view, 5> not_supported = {"jp2", "jxl", "tga", "psd", "exr"};
 
 std::string lower_extension(const std::string& name) {
     const std::size_t dot = name.rfind('.');

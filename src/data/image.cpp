@@ -24,15 +24,9 @@ bool starts_with(Bytes bytes, std::string_view prefix, std::size_t at = 0) {
            std::memcmp(bytes.data() + at, prefix.data(), prefix.size()) == 0;
 }
 
-// What the file is instead: a format by its name, else its first printable bytes.
+// What the file is instead: its first printable bytes.
 std::string not_an_image(Bytes bytes) {
-    if (starts_with(bytes, "GIF8")) return "GIF is not supported; convert it to PNG or JPEG";
-    if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8))
-        return "WebP is not supported; convert it to PNG or JPEG";
-    if (starts_with(bytes, std::string_view("II*\0", 4)) || starts_with(bytes, std::string_view("MM\0*", 4)))
-        return "TIFF is not supported; convert it to PNG or JPEG";
-    if (starts_with(bytes, "ftyp", 4))
-        return "HEIC, AVIF or video is not supported; convert it to PNG or JPEG";
+    if (starts_with(bytes, "ftyp", 4)) return "a video, not an image";
     if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b == 0; }))
         return "not an image (all bytes are zero)";
     std::string start;
@@ -46,6 +40,25 @@ std::string not_an_image(Bytes bytes) {
     return "not an image (starts with '" + printable(start) + "')";
 }
 
+// Either order of bytes, 32 or 64 bits (BigTIFF).
+bool is_tiff(Bytes bytes) {
+    using namespace std::string_view_literals;
+    for (const std::string_view start : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv})
+        if (starts_with(bytes, start)) return true;
+    return false;
+}
+
+// A still image among the files that begin as this one, films too: one of the brands of AVIF and HEIC is named.
+bool is_heif(Bytes bytes) {
+    if (!starts_with(bytes, "ftyp", 4)) return false;
+    const std::size_t end = std::min<std::size_t>({bytes.size(), big32(bytes, 0), 256});
+    for (std::size_t at = 8; at + 4 <= end; at += 4)
+        for (const char* brand :
+             {"avif", "avis", "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"})
+            if (starts_with(bytes, brand, at)) return true;
+    return false;
+}
+
 ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
     if (bytes.empty()) throw Refusal("empty file");
     if (bytes.size() > limits.max_file_bytes)
@@ -53,7 +66,34 @@ ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
     if (starts_with(bytes, "\xFF\xD8\xFF")) return probe_jpeg(bytes, limits);
     if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return probe_png(bytes, limits);
     if (starts_with(bytes, "BM")) return probe_bmp(bytes, limits);
+    if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) return probe_gif(bytes, limits);
+    if (is_pnm(bytes)) return probe_pnm(bytes, limits);
+    if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8)) return probe_webp(bytes, limits);
+    if (is_tiff(bytes)) return probe_tiff(bytes, limits);
+    if (is_heif(bytes)) return probe_heif(bytes, limits);
     throw Refusal(not_an_image(bytes));
+}
+
+Image decode(Bytes bytes, const ImageProbe& found, int min_short_side) {
+    switch (found.format) {
+        case ImageFormat::jpeg:
+            return decode_jpeg(bytes, found, min_short_side);
+        case ImageFormat::png:
+            return decode_png(bytes, found);
+        case ImageFormat::bmp:
+            return decode_bmp(bytes, found);
+        case ImageFormat::gif:
+            return decode_gif(bytes, found);
+        case ImageFormat::pnm:
+            return decode_pnm(bytes, found);
+        case ImageFormat::webp:
+            return decode_webp(bytes, found);
+        case ImageFormat::tiff:
+            return decode_tiff(bytes, found);
+        case ImageFormat::heif:
+            break;
+    }
+    return decode_heif(bytes, found);
 }
 
 // EXIF orientations: where the pixel (x, y) of the upright image lies in the stored one.
@@ -153,15 +193,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
                    const DecodeOptions& options) {
     return named(name, [&] {
         const ImageProbe found = probe(bytes, options.limits);
-        switch (found.format) {
-            case ImageFormat::jpeg:
-                return upright(decode_jpeg(bytes, found, options.min_short_side), found.orientation);
-            case ImageFormat::png:
-                return upright(decode_png(bytes, found), found.orientation);
-            case ImageFormat::bmp:
-                break;
-        }
-        return decode_bmp(bytes, found);
+        return upright(decode(bytes, found, options.min_short_side), found.orientation);
     });
 }
 

@@ -102,7 +102,7 @@ TEST(Dataset, leaving_out_bad_files_equals_a_folder_without_them) {
         ASSERT_EQ(got.bad.size(), 4u);
         EXPECT_EQ(got.bad[0].reason, "not an image (starts with '<html>')");
         EXPECT_EQ(got.bad[1].reason, "truncated");
-        EXPECT_NE(got.bad[2].reason.find(".webp"), std::string::npos);
+        EXPECT_EQ(got.bad[2].reason, "not an image (starts with 'RIFF')");
         EXPECT_EQ(got.bad[3].reason, "empty file");
         const auto said = [&](const std::string& what) {
             return std::count_if(lines.begin(), lines.end(),

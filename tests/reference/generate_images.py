@@ -3,19 +3,20 @@
     python tests/reference/generate_images.py
 
 writes tests/reference/data/images/: the files, beside each its pixels as NAME.ppm (upright RGB), and the
-lists damaged.txt, resize.txt and evaluation.txt. Needs jpegtran (libjpeg-turbo-progs) for arithmetic coding.
-Written with Pillow 13.0.0 (libjpeg-turbo 3.2.0), torchvision 0.26.0.
+lists damaged.txt, resize.txt and evaluation.txt. For what Pillow cannot write it needs jpegtran, tiffcp, convert and
+heif-enc (Debian: libjpeg-turbo-progs, libtiff-tools, imagemagick, libheif-examples). Written with Pillow 13.0.0 (libjpeg-turbo 3.2.0), torchvision 0.26.0.
 """
 
 import io
 import shutil
 import struct
 import subprocess
+import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from torchvision.transforms import functional as F
 
 OUT = Path(__file__).parent / "data" / "images"
@@ -178,6 +179,176 @@ def pngs(rgb):
     keep("interlaced.png", png(W, H, 8, 2, parts, interlaced=True))
 
 
+def faults_behind_the_image(rgb):
+    """PNGs without fault in their image data, which Pillow reads; and orientation in their text."""
+    image = Image.fromarray(rgb)
+    data = saved(image, "PNG")
+    end = data.rindex(b"IEND") - 4
+    text = chunk(b"tEXt", b"Comment\0what a camera writes")
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", (XMP % b'<x tiff:Orientation="3"/>').decode())
+    packed = PngImagePlugin.PngInfo()
+    packed.add_itxt("XML:com.adobe.xmp", (XMP % b"<tiff:Orientation>5</tiff:Orientation>").decode(), zip=True)
+    several = png(W, H, 8, 2, [row.tobytes() for row in rgb], idat_parts=7)
+    files = {
+        "no_end.png": data[:end],
+        "half_an_end.png": data[:end + 5],
+        "text_with_wrong_crc.png": data[:end] + text[:-1] + b"?" + data[end:],
+        "text_without_crc.png": data[:end] + text[:-4],
+        "several_no_end.png": several[:several.rindex(b"IEND") - 4],
+        "orientation_xmp.png": saved(image, "PNG", pnginfo=info),
+        "orientation_packed_xmp.png": saved(image, "PNG", pnginfo=packed),
+    }
+    for name, content in files.items():
+        keep(name, content)
+
+
+def webps(rgb):
+    image = Image.fromarray(rgb)
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(rgb[..., 2]))
+    keep("lossy.webp", saved(image, "WEBP", quality=80))
+    keep("lossless.webp", saved(image, "WEBP", lossless=True))
+    keep("lossy_alpha.webp", saved(rgba, "WEBP", quality=80))
+    keep("lossless_alpha.webp", saved(rgba, "WEBP", lossless=True, exact=True))
+    keep("webp_named.jpg", saved(image, "WEBP", quality=60))
+    keep("animation.webp", saved(image, "WEBP", save_all=True, append_images=[image.transpose(0)], lossless=True))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    keep("orientation_6.webp", saved(image, "WEBP", exif=exif))
+    keep("orientation_xmp.webp", saved(image, "WEBP", xmp=XMP % b'<x tiff:Orientation="8"/>'))
+
+
+def tiffs(rgb):
+    image = Image.fromarray(rgb)
+    grey = image.convert("L")
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(rgb[..., 2]))
+    cmyk = image.convert("CMYK")
+    keep("rgb.tif", saved(image, "TIFF"))
+    keep("grey.tif", saved(grey, "TIFF", compression="tiff_lzw"))
+    keep("rgba.tif", saved(rgba, "TIFF", compression="tiff_adobe_deflate"))
+    keep("cmyk.tif", saved(cmyk, "TIFF", compression="packbits"))
+    keep("palette.tif", saved(image.quantize(50), "TIFF", compression="tiff_lzw"))
+    keep("fax.tif", saved(grey.convert("1"), "TIFF", compression="group4"))
+    keep("one_bit.tif", saved(grey.convert("1"), "TIFF"))
+    keep("jpeg.tif", saved(image, "TIFF", compression="jpeg", quality=85))
+    keep("two_pages.tif", saved(image, "TIFF", save_all=True, append_images=[grey]))
+    keep("orientation_6.tif", saved(image, "TIFF", tiffinfo={274: 6}))
+    keep("orientation_7.tif", saved(image, "TIFF", tiffinfo={274: 7}, compression="tiff_lzw"))
+    wide = Image.fromarray(rgb[..., 0].astype(np.uint16) * 256 + rgb[..., 1])
+    keep("grey_16.tif", saved(wide, "TIFF", compression="tiff_lzw"), np.repeat(rgb[..., :1], 3, -1))
+    with tempfile.TemporaryDirectory() as folder:
+        def tiffcp(name, data, *options):
+            (Path(folder) / "in.tif").write_bytes(data)
+            subprocess.run(["tiffcp", *options, "in.tif", "out.tif"], check=True, cwd=folder)
+            keep(name, (Path(folder) / "out.tif").read_bytes())
+
+        plain = saved(image, "TIFF")
+        tiffcp("tiles.tif", plain, "-t", "-w", "16", "-l", "32")
+        tiffcp("tiles_lzw.tif", plain, "-t", "-w", "32", "-l", "16", "-c", "lzw:2")
+        tiffcp("planes.tif", plain, "-p", "separate", "-r", "8")
+        tiffcp("plane_tiles.tif", plain, "-p", "separate", "-t", "-w", "16", "-l", "16", "-c", "zip")
+        tiffcp("big_endian.tif", plain, "-B", "-r", "5")
+        tiffcp("big_tiff.tif", plain, "-8", "-c", "zip")
+        ppm16 = b"P6\n%d %d\n65535\n" % (W, H) + (rgb.astype(np.uint16) * 256 + rgb[::-1]).astype(">u2").tobytes()
+        rgb16 = subprocess.run(["convert", "ppm:-", "tif:-"], input=ppm16, check=True, capture_output=True).stdout
+        keep("rgb_16.tif", rgb16, rgb)
+    associated = np.dstack([(rgb.astype(int) * rgb[..., 2:] // 255), rgb[..., 2]]).astype(np.uint8)
+    data = bytearray(saved(Image.fromarray(associated), "TIFF"))
+    at = data.index(struct.pack("<HHI", 338, 3, 1))
+    data[at + 8] = 1  # the extra sample is an alpha that the colours have been multiplied by
+    keep("premultiplied.tif", bytes(data))
+
+
+def gifs(rgb):
+    image = Image.fromarray(rgb)
+    keep("rgb.gif", saved(image, "GIF"))
+    keep("grey.gif", saved(image.convert("L"), "GIF"))
+    keep("seven_colours.gif", saved(image.quantize(7), "GIF"))
+    keep("interlaced.gif", saved(image.quantize(200), "GIF", interlace=1))
+    other = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    keep("animation.gif", saved(image, "GIF", save_all=True, append_images=[other]))
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(rgb[..., 2]))
+    keep("transparent.gif", saved(rgba, "GIF"))
+    data = bytearray(saved(image.quantize(30), "GIF", interlace=0))
+    data[6:10] = struct.pack("<HH", W + 5, H + 3)  # a screen larger than its frame
+    keep("small_frame.gif", bytes(data))
+
+
+def pnms(rgb):
+    image = Image.fromarray(rgb)
+    keep("raw.ppm", saved(image, "PPM"))
+    keep("raw.pgm", saved(image.convert("L"), "PPM"))
+    keep("raw.pbm", saved(image.convert("1"), "PPM"))
+    for most in (7, 100, 1023, 65535):
+        values = rgb.astype(np.uint32) * most // 255
+        kind = ">u2" if most > 255 else "u1"
+        head = b"P%%d # a comment\n%d %d\n%d\n" % (W, H, most)
+        text = lambda a: b" ".join(b"%d" % v for v in a.ravel()) + b"\n"
+        keep(f"white_{most}.ppm", head % 6 + values.astype(kind).tobytes())
+        keep(f"plain_white_{most}.ppm", head % 3 + text(values))
+        one = values[..., 0]
+        high = np.repeat((np.rint(one / most * 65535).astype(int) >> 8)[..., None], 3, -1) if most > 255 else None
+        keep(f"white_{most}.pgm", head % 5 + one.astype(kind).tobytes(), high)
+        keep(f"plain_white_{most}.pgm", head % 2 + text(one), high)
+    keep("plain.pbm", b"P1\n%d %d\n" % (W, H) + b"".join(b"%d" % v for v in (rgb[..., 0] > 128).ravel()))
+
+
+def heifs(rgb):
+    """Another library than Pillow's: nearly its pixels. HEIC, which it does not read, beside those of the source."""
+    image = Image.fromarray(rgb)
+    keep("colour.avif", saved(image, "AVIF", quality=95, subsampling="4:4:4"))
+    keep("subsampled.avif", saved(image, "AVIF", quality=95, subsampling="4:2:0"))
+    keep("grey.avif", saved(image.convert("L"), "AVIF", quality=95))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    keep("orientation_6.avif", saved(image, "AVIF", quality=95, exif=exif))
+    with tempfile.TemporaryDirectory() as folder:
+        image.save(f"{folder}/in.png")
+        subprocess.run(["heif-enc", "-q", "95", "in.png", "-o", "out.heic"], check=True, cwd=folder, capture_output=True)
+        keep("colour.heic", (Path(folder) / "out.heic").read_bytes(), rgb)
+
+
+def run_length(index, bits):
+    """Runs, pixels as they are, row ends, a step to the right and up, and the end of the picture."""
+    out = bytearray()
+    for row in index:
+        x = 0
+        while x < len(row):
+            same = 1
+            while x + same < len(row) and row[x + same] == row[x] and same < 255:
+                same += 1
+            if same > 1 or len(row) - x < 4:
+                out += bytes([same, row[x] * 17 if bits == 4 else row[x]])
+                x += same
+                continue
+            n = min(len(row) - x, 5)
+            part = [int(v) for v in row[x:x + n]]
+            data = bytes(part) if bits == 8 else bytes(a << 4 | b for a, b in zip(part[::2], [*part[1::2], 0]))
+            out += bytes([0, n]) + data + bytes(len(data) % 2)
+            x += n
+        out += b"\0\0"
+    return bytes(out) + b"\0\1"
+
+
+def run_length_bmps(rgb):
+    for bits, colours in ((8, 60), (4, 12)):
+        quantized = Image.fromarray(rgb).quantize(colours)
+        index = np.asarray(quantized).copy()
+        index[5:9, 3:20] = 2
+        palette = np.asarray(quantized.getpalette()[:colours * 3], np.uint8).reshape(-1, 3)
+        entries = b"".join(bytes([b, g, r, 0]) for r, g, b in palette)
+        data = run_length(index, bits)
+        step = b"\0\2\5\1" + b"\3\1" + b"\0\0"  # from the first row to the second, five to the right, and a run
+        for name, coded in (("", data), ("_step", step + data)):
+            info = struct.pack("<IiiHHIIiiII", 40, W, H, 1, bits, 1 if bits == 8 else 2, len(coded), 0, 0, colours, 0)
+            at = 14 + 40 + len(entries)
+            keep(f"run_length_{bits}{name}.bmp",
+                 b"BM" + struct.pack("<IHHI", at + len(coded), 0, 0, at) + info + entries + coded)
+
+
 def bmp(width, height, bits, rows, palette=b"", masks=b"", gap=b""):
     """Rows from top to bottom, padded here; a negative height says so in the file."""
     rows = [row + bytes(-len(row) % 4) for row in rows]
@@ -255,7 +426,14 @@ def main():
     jpegs(rgb)
     damaged_jpegs(rgb)
     pngs(rgb)
+    faults_behind_the_image(rgb)
     bmps(rgb)
+    run_length_bmps(rgb)
+    webps(rgb)
+    tiffs(rgb)
+    gifs(rgb)
+    pnms(rgb)
+    heifs(rgb)
     resizes()
     evaluations()
 
