@@ -31,6 +31,9 @@ struct ImageLimits {
     int max_scans = 100;                    // of a progressive JPEG; usual files have about 10
 };
 
+// For images of up to so many pixels. A file may be larger than usual then, too: 16 bits of four channels fit.
+ImageLimits limits_with(std::int64_t max_pixels);
+
 enum class ImageFormat { jpeg, png, bmp, gif, pnm, webp, tiff, heif };  // heif: AVIF and HEIC
 
 // What the walk over a file's headers found.

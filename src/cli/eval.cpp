@@ -37,6 +37,7 @@ class Eval : public Verb {
         a.text("--svg", "FILE", svg_, "the confusion matrix as a picture");
         a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
+        declare_max_pixels(a, model_options_.max_pixels);
         declare_console_options(a, console_options_, true);
     }
 
@@ -77,6 +78,7 @@ class Eval : public Verb {
         options.use = all_ ? DatasetUse::everything : DatasetUse::evaluation;
         options.bad_images = bad_images_;
         options.max_bad = max_bad_;
+        options.max_pixels = model_options_.max_pixels;
         options.log = console.log();
         if (const auto split = recorded_split(info)) {
             options.seed = split->seed;

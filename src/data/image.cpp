@@ -40,6 +40,15 @@ std::string not_an_image(Bytes bytes) {
     return "not an image (starts with '" + printable(start) + "')";
 }
 
+void check_file_size(std::uint64_t bytes, std::size_t most) {
+    if (bytes <= most) return;
+    const std::int64_t pixels =
+        std::max(ImageLimits{}.max_pixels + 1,
+                 static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, 1ull << 40) / 8 + 1));
+    throw Refusal("larger than " + std::to_string(most >> 20) + " MiB; --max-pixels " +
+                  std::to_string(pixels) + " allows it");
+}
+
 // Either order of bytes, 32 or 64 bits (BigTIFF).
 bool is_tiff(Bytes bytes) {
     using namespace std::string_view_literals;
@@ -61,8 +70,7 @@ bool is_heif(Bytes bytes) {
 
 ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
     if (bytes.empty()) throw Refusal("empty file");
-    if (bytes.size() > limits.max_file_bytes)
-        throw Refusal("larger than " + std::to_string(limits.max_file_bytes >> 20) + " MiB");
+    check_file_size(bytes.size(), limits.max_file_bytes);
     if (starts_with(bytes, "\xFF\xD8\xFF")) return probe_jpeg(bytes, limits);
     if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return probe_png(bytes, limits);
     if (starts_with(bytes, "BM")) return probe_bmp(bytes, limits);
@@ -148,8 +156,7 @@ File open_file(const std::string& path, struct stat& status) {
 std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_bytes) {
     struct stat status {};
     const File file = open_file(path, status);
-    if (static_cast<std::uint64_t>(status.st_size) > max_bytes)
-        throw Refusal("larger than " + std::to_string(max_bytes >> 20) + " MiB");
+    check_file_size(static_cast<std::uint64_t>(status.st_size), max_bytes);
     std::vector<std::uint8_t> bytes(static_cast<std::size_t>(status.st_size));
     std::size_t have = 0;
     while (have < bytes.size()) {
@@ -168,10 +175,22 @@ std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_byt
 ImageError::ImageError(const std::string& name, const std::string& reason)
     : Error(ErrorKind::data, "cannot use image", name, reason), reason_(reason) {}
 
+ImageLimits limits_with(std::int64_t max_pixels) {
+    ImageLimits limits;
+    if (max_pixels > limits.max_pixels) limits.max_file_bytes = static_cast<std::size_t>(max_pixels) * 8;
+    limits.max_pixels = max_pixels;
+    return limits;
+}
+
 void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits) {
     if (width < 1 || height < 1) throw Refusal("damaged: an image without pixels");
-    if (width > limits.max_side || height > limits.max_side || width * height > limits.max_pixels)
-        throw Refusal("too large: " + std::to_string(width) + " x " + std::to_string(height) + " pixels");
+    const std::string size = std::to_string(width) + " x " + std::to_string(height) + " pixels";
+    if (width > limits.max_side || height > limits.max_side)
+        throw Refusal("too large: " + size + "; no side may be longer than " +
+                      std::to_string(limits.max_side));
+    if (width * height > limits.max_pixels)
+        throw Refusal("too large: " + size + "; --max-pixels " + std::to_string(width * height) +
+                      " allows it");
 }
 
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name,

@@ -1,5 +1,5 @@
-// TIFF by libtiff, which gives the samples of strips and tiles; what they mean is decided here as Pillow does. The first
-// page; 1 to 16 bits; grey, palette, RGB, YCbCr, CMYK.
+// TIFF by libtiff, which gives the samples of strips and tiles; what they mean is decided here as Pillow does. The
+// first page; 1 to 16 bits; grey, palette, RGB, YCbCr, CMYK.
 #include <tiffio.h>
 
 #include <algorithm>

@@ -212,6 +212,29 @@ TEST(Damage, bombs_are_refused_by_their_header) {
     EXPECT_FALSE(refusal(with_png_size(37, 29)));  // the fixture as it was
 }
 
+TEST(Damage, max_pixels_lifts_the_limit_that_the_refusal_names) {
+    const File file = bytes_of(images() / "rgb.png");  // 37 x 29 pixels
+    ImageLimits limits = limits_with(37 * 29 - 1);
+    try {
+        probe_image(file, "x.png", limits);
+        FAIL();
+    } catch (const ImageError& error) {
+        EXPECT_EQ(error.reason(), "too large: 37 x 29 pixels; --max-pixels 1073 allows it");
+    }
+    limits = limits_with(1073);
+    EXPECT_NO_THROW(probe_image(file, "x.png", limits));
+    // The default limit, and beyond.
+    const File large = jpeg_claiming(20000, 20000, 1);
+    EXPECT_NE(refusal(large)->find("--max-pixels 400000000"), std::string::npos);
+    try {
+        probe_image(large, "x.jpg", limits_with(400'000'000));
+        FAIL();
+    } catch (const ImageError& error) {
+        EXPECT_NE(error.reason().find("too few bytes"), std::string::npos);
+    }
+    EXPECT_GT(limits_with(400'000'000).max_file_bytes, ImageLimits{}.max_file_bytes);
+}
+
 TEST(Damage, only_regular_files_are_read) {
     TemporaryFolder folder;
     EXPECT_THROW(read_image(folder / "missing.jpg"), ImageError);

@@ -4,7 +4,8 @@
 
 writes tests/reference/data/images/: the files, beside each its pixels as NAME.ppm (upright RGB), and the
 lists damaged.txt, resize.txt and evaluation.txt. For what Pillow cannot write it needs jpegtran, tiffcp, convert and
-heif-enc (Debian: libjpeg-turbo-progs, libtiff-tools, imagemagick, libheif-examples). Written with Pillow 13.0.0 (libjpeg-turbo 3.2.0), torchvision 0.26.0.
+heif-enc (Debian: libjpeg-turbo-progs, libtiff-tools, imagemagick, libheif-examples). Written with Pillow 13.0.0
+(libjpeg-turbo 3.2.0), torchvision 0.26.0.
 """
 
 import io
@@ -307,7 +308,8 @@ def heifs(rgb):
     keep("orientation_6.avif", saved(image, "AVIF", quality=95, exif=exif))
     with tempfile.TemporaryDirectory() as folder:
         image.save(f"{folder}/in.png")
-        subprocess.run(["heif-enc", "-q", "95", "in.png", "-o", "out.heic"], check=True, cwd=folder, capture_output=True)
+        subprocess.run(["heif-enc", "-q", "95", "in.png", "-o", "out.heic"], check=True, cwd=folder,
+                       capture_output=True)
         keep("colour.heic", (Path(folder) / "out.heic").read_bytes(), rgb)
 
 
