@@ -51,6 +51,7 @@ struct DatasetOptions {
     std::string labels{}, label_from{};
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;  // a larger fraction of bad files is an error
+    std::int64_t max_pixels = 178'956'970;  // larger images are bad; see ImageLimits
     int threads = 1;        // that read files for the check
     DatasetUse use = DatasetUse::training;
     LogSink log;  // gets warnings: bad files (the first ten), ignored files

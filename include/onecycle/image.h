@@ -20,17 +20,21 @@ struct Image {
     int width = 0;
     int height = 0;
     std::vector<std::uint8_t> rgb;  // [height, width, 3]
+    bool damaged = false;  // decoded as far as its data go: a part may be grey or show another picture
 };
 
 // What is refused by its header alone, before anything is allocated.
 struct ImageLimits {
     std::size_t max_file_bytes = std::size_t{256} << 20;
-    int max_side = 32768;
+    int max_side = 65535;
     std::int64_t max_pixels = 178'956'970;  // Pillow's "decompression bomb" figure
     int max_scans = 100;                    // of a progressive JPEG; usual files have about 10
 };
 
-enum class ImageFormat { jpeg, png, bmp };
+// For images of up to so many pixels. A file may be larger than usual then, too: 16 bits of four channels fit.
+ImageLimits limits_with(std::int64_t max_pixels);
+
+enum class ImageFormat { jpeg, png, bmp, gif, pnm, webp, tiff, heif };  // heif: AVIF and HEIC
 
 // What the walk over a file's headers found.
 struct ImageProbe {
@@ -41,6 +45,7 @@ struct ImageProbe {
     int bit_depth = 8;    // of one channel (of a palette index)
     int orientation = 1;  // EXIF, 1..8; missing or invalid values count as 1
     bool progressive = false;
+    bool damaged = false;  // damage was seen, and yet it can be decoded; most damage shows only in decoding
 };
 
 // An image that cannot be used: Error(data) whose reason can be listed ("truncated", "empty file",
@@ -54,7 +59,7 @@ class ImageError : public Error {
     std::string reason_;
 };
 
-// Checks a whole JPEG, PNG or BMP file without decoding it: structure, completeness, PNG's CRCs, limits,
+// Checks a whole file without decoding it, where its format allows that: structure, completeness, PNG's CRCs, limits,
 // and that the file has at least the bytes its size in pixels needs. The format is told by content, never
 // by name. `name` is only for the message. Throws ImageError.
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name = "",
@@ -111,5 +116,10 @@ Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& wi
 std::string jpeg_decoder();
 // The same of PNG: "stb_image 2.27".
 std::string png_decoder();
+// The same of WebP, TIFF, and AVIF and HEIC ("libheif 1.15.1, AVIF, HEIC": what of the two it can decode); empty where
+// this build refuses the format.
+std::string webp_decoder();
+std::string tiff_decoder();
+std::string heif_decoder();
 
 }  // namespace onecycle

@@ -58,7 +58,10 @@ class ImageFaults {
     // Throws UnusableImage where the rules do not allow the fault.
     void add(ImageFault fault);
 
-    // Names those of one side that batches up to this one met, each once; of many, the first ten.
+    // Takes note of a file whose image is damaged and used all the same.
+    void note_damaged(const std::string& path);
+
+    // Names those of one side that batches up to this one met, each once, and damaged files; of many, the first ten.
     void name_until(bool training, std::int64_t batch);
 
     // Takes over a checkpoint's record; nothing is named.
@@ -77,6 +80,8 @@ class ImageFaults {
     mutable std::mutex mutex_;
     std::map<std::pair<bool, std::int64_t>, Entry> entries_;  // by side and sample
     int lines_ = 0;                                           // that name one
+    std::map<std::string, bool> damaged_;                     // whether it was named
+    int damaged_lines_ = 0;
 };
 
 }  // namespace onecycle

@@ -68,6 +68,7 @@ struct ModelOptions {
     bool deterministic = false, no_graph = false;  // as in TrainOptions
     BadImages bad_images = BadImages::skip;        // of evaluate(): images that can no longer be read
     double max_bad = DatasetOptions{}.max_bad;
+    std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // of predict(): an image of more gets no answer
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
 };
@@ -88,6 +89,7 @@ struct Prediction {
     std::string file{};
     std::vector<Entry> top{};  // highest probability first
     std::string error{};       // why there is no answer; else empty
+    bool damaged = false;      // the image is damaged: the answer is of what could be decoded
 };
 
 class Model {

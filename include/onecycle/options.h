@@ -33,6 +33,7 @@ struct TrainOptions {
     std::string labels{}, label_from{};  // labels from a CSV file or from file names; empty: from folders
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;  // a larger fraction of bad files is an error; in [0, 1]
+    std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // an image of more is bad; at most 65535 * 65535
 
     // The network.
     std::string arch = "resnet34";  // resnet18, resnet34, resnet50

@@ -52,6 +52,17 @@ void examine_gpus(MachineInfo& machine) {
         machine.advice.push_back(fmt::format("the GPU is not used: {}; {}", why, fix));
 }
 
+// libheif may come in parts: itself, and a plug-in for each kind of coding.
+void advise_on_heif(MachineInfo& machine) {
+    const std::string decoder = heif_decoder();
+    if (decoder.empty())
+        machine.advice.push_back("AVIF and HEIC cannot be decoded: install libheif-dev and build again");
+    else if (decoder.find("AVIF") == std::string::npos)
+        machine.advice.push_back("AVIF cannot be decoded: install libheif-plugin-aomdec");
+    else if (decoder.find("HEIC") == std::string::npos)
+        machine.advice.push_back("HEIC cannot be decoded: install libheif-plugin-libde265");
+}
+
 MachineInfo examine() {
     MachineInfo machine;
     machine.version = ONECYCLE_VERSION;
@@ -63,13 +74,23 @@ MachineInfo examine() {
     machine.libraries = engine.backend->libraries();
     machine.libraries.emplace_back("jpeg", jpeg_decoder());
     machine.libraries.emplace_back("png", png_decoder());
+    machine.libraries.emplace_back("webp", webp_decoder());
+    machine.libraries.emplace_back("tiff", tiff_decoder());
+    machine.libraries.emplace_back("heif", heif_decoder());
     examine_gpus(machine);
     machine.backends.push_back({"emulated", true, true, ""});
     machine.devices.push_back(make_engine("emulated", "auto", 0).device->name());
 
     if (jpeg_decoder().find("turbo") == std::string::npos)
         machine.advice.push_back(
-            "JPEG is decoded by stb_image: install libturbojpeg0-dev and build again, it is faster");
+            "JPEG is decoded by stb_image: install libjpeg-dev and build again; it is faster, and decodes "
+            "what can be "
+            "had of damaged files");
+    if (webp_decoder().empty())
+        machine.advice.push_back("WebP cannot be decoded: install libwebp-dev and build again");
+    if (tiff_decoder().empty())
+        machine.advice.push_back("TIFF cannot be decoded: install libtiff-dev and build again");
+    advise_on_heif(machine);
     if (processor_has("amx_tile") && machine.instruction_set.find("amx") == std::string::npos)
         machine.advice.push_back(
             "AMX is advertised and not used: training is in fp32, which it does not speed up, "

@@ -39,6 +39,7 @@ class Eval : public Verb {
         a.text("--svg", "FILE", svg_, "the confusion matrix as a picture");
         a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
+        declare_max_pixels(a, model_options_.max_pixels);
         declare_console_options(a, console_options_, true);
     }
 
@@ -112,6 +113,7 @@ class Eval : public Verb {
         options.exclude = exclude_;
         options.labels = labels_;
         options.label_from = label_from_;
+        options.max_pixels = model_options_.max_pixels;
         options.log = console.log();
         if (const auto split = recorded_split(info)) {
             options.seed = split->seed;

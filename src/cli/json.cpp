@@ -72,6 +72,7 @@ std::string to_json(const std::vector<Prediction>& predictions) {
                 {{"index", entry.index}, {"class", entry.label}, {"probability", entry.probability}});
         Json item = {{"file", p.file}, {"top", top}};
         if (!p.error.empty()) item["error"] = p.error;
+        if (p.damaged) item["damaged"] = true;
         list.push_back(item);
     }
     return text(list);

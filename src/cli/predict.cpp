@@ -61,6 +61,8 @@ void say_answer(Console& console, const Prediction& p) {
         console.warn("warning: " + printable(p.file) + ": " + printable(p.error));
         return;
     }
+    if (p.damaged)
+        console.warn("warning: " + printable(p.file) + ": damaged; it is used as far as it can be decoded");
     std::string line = printable(p.file) + ":";
     for (const auto& entry : p.top)
         line += fmt::format("  {} {:.1f} %", printable(entry.label), 100 * entry.probability);
@@ -71,6 +73,7 @@ class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
         a.positional("PATH", paths_, "images, folders of images, or - for a list on stdin, a path a line");
+        declare_max_pixels(a, options_.max_pixels);
         a.group("Answers");
         a.whole("--top", top_, "so many classes for each image");
         declare_model_options(a, model_, options_);
@@ -84,6 +87,9 @@ class Predict : public Verb {
         if (top_ < 1)
             throw Error(ErrorKind::usage, "bad option", fmt::format("--top {}", top_), "it must be 1 or more",
                         "5 is the default");
+        if (options_.max_pixels < 1)
+            throw Error(ErrorKind::usage, "bad option", fmt::format("--max-pixels {}", options_.max_pixels),
+                        "it must be 1 or more", "178956970 is the default");
         require_model(model_);
         const SignalGuard guard;
         options_.log = console.log();
@@ -95,7 +101,7 @@ class Predict : public Verb {
         if (failed == std::ssize(predictions))
             throw Error(ErrorKind::data, "cannot predict", predictions.front().file,
                         predictions.front().error,
-                        failed == 1 ? "give a JPEG, PNG or BMP image"
+                        failed == 1 ? "give an image, as JPEG or PNG"
                                     : fmt::format("give readable images: none of these {} is", failed));
         if (console.json()) console.result(to_json(predictions));
         return 0;

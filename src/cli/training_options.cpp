@@ -97,6 +97,7 @@ void declare_images(Arguments& a, TrainOptions& o) {
     a.value("--std", "R,G,B", shown(o.stddev), "pixels are then divided by it",
             [&o](const std::string& text) { o.stddev = parse_triple("--std", text); });
     declare_bad_images(a, o.bad_images, o.max_bad);
+    declare_max_pixels(a, o.max_pixels);
 }
 
 void declare_network(Arguments& a, TrainOptions& o) {
@@ -203,6 +204,10 @@ void declare_bad_images(Arguments& a, BadImages& what, double& most) {
                 most = percent ? parse_number("--max-bad", text.substr(0, text.size() - 1)) / 100
                                : parse_number("--max-bad", text);
             });
+}
+
+void declare_max_pixels(Arguments& a, std::int64_t& most) {
+    a.whole("--max-pixels", most, "an image of more pixels is not used: its header may ask for all memory");
 }
 
 std::array<double, 3> parse_triple(const std::string& option, const std::string& text) {

@@ -43,6 +43,9 @@ void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
 // --bad-images and --max-bad.
 void declare_bad_images(Arguments& arguments, BadImages& what, double& most);
 
+// --max-pixels.
+void declare_max_pixels(Arguments& arguments, std::int64_t& most);
+
 // --deterministic and --no-graph.
 void declare_steps(Arguments& arguments, bool& deterministic, bool& no_graph);
 

@@ -1,5 +1,6 @@
-// BMP, whole: uncompressed, 1 to 32 bits a pixel. Our own, since it is short, and stb_image reads palette
-// entries that were never written and refuses a gap before the pixels.
+// BMP, whole: uncompressed with 1 to 32 bits a pixel, and run-length coded. Our own, since it is short, and stb_image
+// reads palette entries that were never written and refuses a gap before the pixels.
+#include <algorithm>
 #include <bit>
 
 #include "data/codecs.h"
@@ -12,6 +13,7 @@ struct BmpHeader {
     std::int64_t width = 0, height = 0;
     bool bottom_up = true;
     int bits = 0;  // per pixel
+    bool run_length = false;
     std::size_t pixels_at = 0, palette_at = 0, palette_entries = 0, palette_step = 4;
     std::size_t row_bytes = 0;
     std::uint32_t masks[3] = {0, 0, 0};  // red, green, blue; for 16 and 32 bits
@@ -41,8 +43,9 @@ BmpHeader read_header(Bytes bytes, const ImageLimits& limits) {
         if (h.height < 0) h.height = -h.height;
     }
     check_dimensions(h.width, h.height, limits);
-    if (compression == 1 || compression == 2) throw Refusal("a run-length coded BMP");
-    if (compression != 0 && compression != 3) throw Refusal("a BMP of unknown compression");
+    h.run_length = compression == 1 || compression == 2;
+    if (compression > 3 || (h.run_length && h.bits != (compression == 1 ? 8 : 4)))
+        throw Refusal("a BMP of unknown compression");
     h.palette_at = 14 + header_size;
     if (h.bits == 16 || h.bits == 32) {
         if (compression == 3) {
@@ -69,10 +72,59 @@ BmpHeader read_header(Bytes bytes, const ImageLimits& limits) {
     }
     h.row_bytes = (static_cast<std::size_t>(h.width) * static_cast<std::size_t>(h.bits) + 31) / 32 * 4;
     if (h.pixels_at < h.palette_at) throw Refusal("damaged: the pixels overlap the header");
-    if (h.pixels_at > bytes.size() ||
-        (bytes.size() - h.pixels_at) / h.row_bytes < static_cast<std::size_t>(h.height))
+    if (h.pixels_at > bytes.size()) throw Refusal("truncated");
+    if (h.run_length) {
+        // Of these alone, the length of the data stands in the header.
+        if (little32(bytes, 34) > bytes.size() - h.pixels_at) throw Refusal("truncated");
+    } else if ((bytes.size() - h.pixels_at) / h.row_bytes < static_cast<std::size_t>(h.height))
         throw Refusal("truncated");
     return h;
+}
+
+// The palette indices, a byte each, in the order in which rows are stored, as Pillow expands them: what the runs leave
+// out is 0, and a run that is too long for its row is cut.
+std::vector<std::uint8_t> expand_runs(Bytes bytes, const BmpHeader& h) {
+    const auto width = static_cast<std::size_t>(h.width), area = width * static_cast<std::size_t>(h.height);
+    const bool nibbles = h.bits == 4;
+    std::vector<std::uint8_t> out;
+    out.reserve(area);
+    std::size_t at = h.pixels_at, x = 0;
+    const auto take = [&](std::size_t count) {
+        if (bytes.size() - at < count) throw Refusal("truncated");
+        at += count;
+        return bytes.subspan(at - count, count);
+    };
+    const auto fill = [&](std::size_t count) { out.resize(out.size() + std::min(count, area - out.size())); };
+    while (out.size() < area) {
+        const Bytes code = take(2);
+        const std::size_t count = code[0], value = code[1];
+        if (count > 0) {  // a run
+            const std::size_t length = x + count > width ? width - std::min(x, width) : count;
+            for (std::size_t k = 0; k < length && out.size() < area; ++k)
+                out.push_back(static_cast<std::uint8_t>(!nibbles     ? value
+                                                        : k % 2 == 0 ? value >> 4
+                                                                     : value & 15));
+            x += length;
+        } else if (value == 0) {  // the end of the row
+            fill((width - out.size() % width) % width);
+            x = 0;
+        } else if (value == 1) {
+            throw Refusal("damaged: the image data end early");
+        } else if (value == 2) {  // to the right and up
+            const Bytes step = take(2);
+            fill(step[0] + step[1] * width);
+            x = out.size() % width;
+        } else {  // pixels as they are, to a whole number of 16-bit words
+            const std::size_t pixels = std::min(value, area - out.size());
+            const Bytes data = take(nibbles ? (pixels + 1) / 2 : pixels);
+            for (std::size_t k = 0; k < pixels; ++k)
+                out.push_back(!nibbles ? data[k]
+                                       : static_cast<std::uint8_t>(data[k / 2] >> (k % 2 == 0 ? 4 : 0) & 15));
+            x += value;
+            if (at % 2 != 0 && out.size() < area) take(1);
+        }
+    }
+    return out;
 }
 
 // A masked value scaled to 0..255, rounded down as Pillow does.
@@ -85,6 +137,7 @@ std::uint8_t channel(std::uint32_t pixel, std::uint32_t mask) {
 
 ImageProbe probe_bmp(Bytes bytes, const ImageLimits& limits) {
     const BmpHeader h = read_header(bytes, limits);
+    if (h.run_length) expand_runs(bytes, h);  // whether the data are whole shows in no other way
     ImageProbe probe;
     probe.format = ImageFormat::bmp;
     probe.width = static_cast<int>(h.width);
@@ -98,13 +151,20 @@ Image decode_bmp(Bytes bytes, const ImageProbe&) {
     ImageLimits none;  // the probe has applied the caller's
     none.max_side = INT32_MAX;
     none.max_pixels = INT64_MAX;
-    const BmpHeader h = read_header(bytes, none);
+    BmpHeader h = read_header(bytes, none);
+    std::vector<std::uint8_t> expanded;
+    Bytes pixels = bytes.subspan(h.pixels_at);
+    if (h.run_length) {
+        pixels = expanded = expand_runs(bytes, h);
+        h.bits = 8;
+        h.row_bytes = static_cast<std::size_t>(h.width);
+    }
     Image image{static_cast<int>(h.width), static_cast<int>(h.height), {}};
     image.rgb.resize(static_cast<std::size_t>(h.width * h.height) * 3);
     std::uint8_t* out = image.rgb.data();
     for (std::int64_t y = 0; y < h.height; ++y) {
         const std::size_t row_index = static_cast<std::size_t>(h.bottom_up ? h.height - 1 - y : y);
-        const Bytes row = bytes.subspan(h.pixels_at + row_index * h.row_bytes, h.row_bytes);
+        const Bytes row = pixels.subspan(row_index * h.row_bytes, h.row_bytes);
         for (std::size_t x = 0; x < static_cast<std::size_t>(h.width); ++x, out += 3) {
             if (h.bits <= 8) {
                 const std::size_t bit = x * static_cast<std::size_t>(h.bits);

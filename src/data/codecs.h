@@ -23,21 +23,42 @@ void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits
 ImageProbe probe_jpeg(Bytes bytes, const ImageLimits& limits);
 ImageProbe probe_png(Bytes bytes, const ImageLimits& limits);
 ImageProbe probe_bmp(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_gif(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_pnm(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_webp(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_tiff(Bytes bytes, const ImageLimits& limits);
+ImageProbe probe_heif(Bytes bytes, const ImageLimits& limits);
 
 // Each decodes a file that its probe has accepted, without applying the orientation.
 Image decode_jpeg(Bytes bytes, const ImageProbe& probe, int min_short_side);
 Image decode_png(Bytes bytes, const ImageProbe& probe);
 Image decode_bmp(Bytes bytes, const ImageProbe& probe);
+Image decode_gif(Bytes bytes, const ImageProbe& probe);
+Image decode_pnm(Bytes bytes, const ImageProbe& probe);
+Image decode_webp(Bytes bytes, const ImageProbe& probe);
+Image decode_tiff(Bytes bytes, const ImageProbe& probe);
+Image decode_heif(Bytes bytes, const ImageProbe& probe);
 
-// The orientation 1..8 in a TIFF block (the payload of EXIF); 1 when there is none or it is not valid.
-int exif_orientation(Bytes tiff);
+// Throws Refusal unless all that the directories of a TIFF point at lies in the file.
+void walk_tiff(Bytes bytes);
+
+// Whether the bytes begin as a PBM, PGM or PPM.
+bool is_pnm(Bytes bytes);
+
+// Throws Refusal when the decoder cannot use the tables in front of the image data. Where it cannot tell without
+// decoding, it does not throw.
+void check_jpeg_tables(Bytes bytes);
+
+// The orientation 1..8 in a TIFF block (the payload of EXIF), else in a packet of XMP; 1 when there is none or it is
+// not valid. Either may be empty.
+int orientation_of(Bytes exif, Bytes xmp);
 
 // A PNG reduced to what the decoder needs: IHDR, PLTE padded to 256 entries (a palette index may lie beyond
 // the palette, and stb_image would then read memory that was never written), IDAT without empty chunks,
 // IEND.
 std::vector<std::uint8_t> essential_png(Bytes bytes);
 
-// The CMYK of Adobe's JPEGs (stored inverted: 255 is no ink) as Pillow converts it.
+// CMYK as JPEGs store it (inverted: 255 is no ink), converted as Pillow does.
 Image rgb_from_inverted_cmyk(int width, int height, const std::vector<std::uint8_t>& cmyk);
 
 }  // namespace onecycle

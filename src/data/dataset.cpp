@@ -440,13 +440,14 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
 }
 
 // The bad files, sorted by path. Notes the size in pixels of the others.
-std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, int threads) {
+std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options) {
+    const ImageLimits limits = limits_with(options.max_pixels);
     std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
-    for_each_index(samples.size(), threads, [&](std::size_t k) {
+    for_each_index(samples.size(), options.threads, [&](std::size_t k) {
         try {
             Sample& sample = samples[k];
-            const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
-            const ImageProbe probe = probe_image(bytes, sample.path);
+            const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, limits.max_file_bytes);
+            const ImageProbe probe = probe_image(bytes, sample.path, limits);
             sample.bytes = bytes.size();
             sample.content = content_hash(bytes);
             const bool on_its_side = probe.orientation >= 5;
@@ -539,6 +540,8 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                     "it must be at least 0 and below 1");
     if (!(options.max_bad >= 0 && options.max_bad <= 1))
         throw Error(ErrorKind::usage, "value out of range", "--max-bad", "it must lie between 0 and 1");
+    if (options.max_pixels < 1)
+        throw Error(ErrorKind::usage, "value out of range", "--max-pixels", "it must be at least 1");
     std::string root = path;
     while (root.size() > 1 && root.back() == '/') root.pop_back();
     check_folder(root);
@@ -569,7 +572,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     std::unordered_set<std::string> bad_paths;
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (BadImage& bad : check_and_measure(*side, options.threads)) {
+        for (BadImage& bad : check_and_measure(*side, options)) {
             bad_paths.insert(bad.path);
             dataset.bad.push_back(std::move(bad));
         }

@@ -24,15 +24,9 @@ bool starts_with(Bytes bytes, std::string_view prefix, std::size_t at = 0) {
            std::memcmp(bytes.data() + at, prefix.data(), prefix.size()) == 0;
 }
 
-// What the file is instead: a format by its name, else its first printable bytes.
+// What the file is instead: its first printable bytes.
 std::string not_an_image(Bytes bytes) {
-    if (starts_with(bytes, "GIF8")) return "GIF is not supported; convert it to PNG or JPEG";
-    if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8))
-        return "WebP is not supported; convert it to PNG or JPEG";
-    if (starts_with(bytes, std::string_view("II*\0", 4)) || starts_with(bytes, std::string_view("MM\0*", 4)))
-        return "TIFF is not supported; convert it to PNG or JPEG";
-    if (starts_with(bytes, "ftyp", 4))
-        return "HEIC, AVIF or video is not supported; convert it to PNG or JPEG";
+    if (starts_with(bytes, "ftyp", 4)) return "a video, not an image";
     if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b == 0; }))
         return "not an image (all bytes are zero)";
     std::string start;
@@ -46,14 +40,68 @@ std::string not_an_image(Bytes bytes) {
     return "not an image (starts with '" + printable(start) + "')";
 }
 
+void check_file_size(std::uint64_t bytes, std::size_t most) {
+    if (bytes <= most) return;
+    const std::int64_t pixels =
+        std::max(ImageLimits{}.max_pixels + 1,
+                 static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, 1ull << 40) / 8 + 1));
+    throw Refusal("larger than " + std::to_string(most >> 20) + " MiB; --max-pixels " +
+                  std::to_string(pixels) + " allows it");
+}
+
+// Either order of bytes, 32 or 64 bits (BigTIFF).
+bool is_tiff(Bytes bytes) {
+    using namespace std::string_view_literals;
+    for (const std::string_view start : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv})
+        if (starts_with(bytes, start)) return true;
+    return false;
+}
+
+// A still image among the files that begin as this one, films too: one of the brands of AVIF and HEIC is named.
+bool is_heif(Bytes bytes) {
+    if (!starts_with(bytes, "ftyp", 4)) return false;
+    const std::size_t end = std::min<std::size_t>({bytes.size(), big32(bytes, 0), 256});
+    for (std::size_t at = 8; at + 4 <= end; at += 4)
+        for (const char* brand :
+             {"avif", "avis", "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"})
+            if (starts_with(bytes, brand, at)) return true;
+    return false;
+}
+
 ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
     if (bytes.empty()) throw Refusal("empty file");
-    if (bytes.size() > limits.max_file_bytes)
-        throw Refusal("larger than " + std::to_string(limits.max_file_bytes >> 20) + " MiB");
+    check_file_size(bytes.size(), limits.max_file_bytes);
     if (starts_with(bytes, "\xFF\xD8\xFF")) return probe_jpeg(bytes, limits);
     if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return probe_png(bytes, limits);
     if (starts_with(bytes, "BM")) return probe_bmp(bytes, limits);
+    if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) return probe_gif(bytes, limits);
+    if (is_pnm(bytes)) return probe_pnm(bytes, limits);
+    if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8)) return probe_webp(bytes, limits);
+    if (is_tiff(bytes)) return probe_tiff(bytes, limits);
+    if (is_heif(bytes)) return probe_heif(bytes, limits);
     throw Refusal(not_an_image(bytes));
+}
+
+Image decode(Bytes bytes, const ImageProbe& found, int min_short_side) {
+    switch (found.format) {
+        case ImageFormat::jpeg:
+            return decode_jpeg(bytes, found, min_short_side);
+        case ImageFormat::png:
+            return decode_png(bytes, found);
+        case ImageFormat::bmp:
+            return decode_bmp(bytes, found);
+        case ImageFormat::gif:
+            return decode_gif(bytes, found);
+        case ImageFormat::pnm:
+            return decode_pnm(bytes, found);
+        case ImageFormat::webp:
+            return decode_webp(bytes, found);
+        case ImageFormat::tiff:
+            return decode_tiff(bytes, found);
+        case ImageFormat::heif:
+            break;
+    }
+    return decode_heif(bytes, found);
 }
 
 // EXIF orientations: where the pixel (x, y) of the upright image lies in the stored one.
@@ -61,7 +109,8 @@ Image upright(Image stored, int orientation) {
     if (orientation == 1) return stored;
     const int w = stored.width, h = stored.height;
     const bool swapped = orientation >= 5;
-    Image image{swapped ? h : w, swapped ? w : h, std::vector<std::uint8_t>(stored.rgb.size())};
+    Image image{swapped ? h : w, swapped ? w : h, std::vector<std::uint8_t>(stored.rgb.size()),
+                stored.damaged};
     std::uint8_t* out = image.rgb.data();
     for (int y = 0; y < image.height; ++y)
         for (int x = 0; x < image.width; ++x, out += 3) {
@@ -107,8 +156,7 @@ File open_file(const std::string& path, struct stat& status) {
 std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_bytes) {
     struct stat status {};
     const File file = open_file(path, status);
-    if (static_cast<std::uint64_t>(status.st_size) > max_bytes)
-        throw Refusal("larger than " + std::to_string(max_bytes >> 20) + " MiB");
+    check_file_size(static_cast<std::uint64_t>(status.st_size), max_bytes);
     std::vector<std::uint8_t> bytes(static_cast<std::size_t>(status.st_size));
     std::size_t have = 0;
     while (have < bytes.size()) {
@@ -127,30 +175,44 @@ std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_byt
 ImageError::ImageError(const std::string& name, const std::string& reason)
     : Error(ErrorKind::data, "cannot use image", name, reason), reason_(reason) {}
 
+ImageLimits limits_with(std::int64_t max_pixels) {
+    ImageLimits limits;
+    if (max_pixels > limits.max_pixels) limits.max_file_bytes = static_cast<std::size_t>(max_pixels) * 8;
+    limits.max_pixels = max_pixels;
+    return limits;
+}
+
 void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits) {
     if (width < 1 || height < 1) throw Refusal("damaged: an image without pixels");
-    if (width > limits.max_side || height > limits.max_side || width * height > limits.max_pixels)
-        throw Refusal("too large: " + std::to_string(width) + " x " + std::to_string(height) + " pixels");
+    const std::string size = std::to_string(width) + " x " + std::to_string(height) + " pixels";
+    if (width > limits.max_side || height > limits.max_side)
+        throw Refusal("too large: " + size + "; no side may be longer than " +
+                      std::to_string(limits.max_side));
+    if (width * height > limits.max_pixels)
+        throw Refusal("too large: " + size + "; --max-pixels " + std::to_string(width * height) +
+                      " allows it");
 }
 
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name,
                        const ImageLimits& limits) {
-    return named(name, [&] { return probe(bytes, limits); });
+    return named(name, [&] {
+        ImageProbe found = probe(bytes, limits);
+        if (found.format == ImageFormat::jpeg) {
+            if (found.damaged)
+                found.damaged =
+                    decode_jpeg(bytes, found, 1).damaged;  // at an eighth of its size: that is quickest
+            else
+                check_jpeg_tables(bytes);
+        }
+        return found;
+    });
 }
 
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
                    const DecodeOptions& options) {
     return named(name, [&] {
         const ImageProbe found = probe(bytes, options.limits);
-        switch (found.format) {
-            case ImageFormat::jpeg:
-                return upright(decode_jpeg(bytes, found, options.min_short_side), found.orientation);
-            case ImageFormat::png:
-                return upright(decode_png(bytes, found), found.orientation);
-            case ImageFormat::bmp:
-                break;
-        }
-        return decode_bmp(bytes, found);
+        return upright(decode(bytes, found, options.min_short_side), found.orientation);
     });
 }
 

@@ -1,6 +1,7 @@
 #include "onecycle/image_faults.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace onecycle {
 
@@ -43,8 +44,14 @@ void ImageFaults::add(ImageFault fault) {
                             "--bad-images skip --max-bad 1");
 }
 
+void ImageFaults::note_damaged(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    damaged_.try_emplace(path, false);
+}
+
 void ImageFaults::name_until(bool training, std::int64_t batch) {
     std::vector<ImageFault> fresh;
+    std::vector<std::string> damaged;
     {
         const std::lock_guard lock(mutex_);
         for (auto& [key, entry] : entries_)
@@ -52,8 +59,16 @@ void ImageFaults::name_until(bool training, std::int64_t batch) {
                 entry.named = true;
                 fresh.push_back(entry.fault);
             }
+        for (auto& [path, named] : damaged_)
+            if (!std::exchange(named, true)) damaged.push_back(path);
     }
     if (!rules_.log) return;
+    for (const std::string& path : damaged)
+        if (++damaged_lines_ <= most_lines)
+            rules_.log(LogLevel::warning,
+                       printable(path) + ": damaged; it is used as far as it can be decoded");
+        else if (damaged_lines_ == most_lines + 1)
+            rules_.log(LogLevel::warning, "more images are damaged, and used; they are not named here");
     std::stable_sort(fresh.begin(), fresh.end(),
                      [](const ImageFault& a, const ImageFault& b) { return a.from < b.from; });
     for (const ImageFault& fault : fresh) {

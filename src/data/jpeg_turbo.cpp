@@ -1,43 +1,153 @@
 // JPEG by libjpeg-turbo: accurate inverse DCT and smooth ("fancy") chroma upsampling, which are its
-// defaults and Pillow's, so the pixels are Pillow's.
-#include <turbojpeg.h>
+// defaults and Pillow's, so the pixels are Pillow's; also of a damaged file, as far as its data go.
+#include <algorithm>
+#include <array>
+#include <csetjmp>
+#include <cstddef>
+#include <cstdio>  // jpeglib.h needs FILE
 
-#include <memory>
-#include <new>
-#include <string_view>
+#include <jpeglib.h>
+
+#include <jerror.h>  // needs what jpeglib.h has defined
 
 #include "data/codecs.h"
 
 namespace onecycle {
 
-Image decode_jpeg(Bytes bytes, const ImageProbe& probe, int min_short_side) {
-    const std::unique_ptr<void, int (*)(tjhandle)> decoder(tjInitDecompress(), &tjDestroy);
-    if (decoder == nullptr) throw std::bad_alloc();
+namespace {
 
-    int width = probe.width, height = probe.height;
-    if (min_short_side > 0)
-        for (const int denominator : {2, 4, 8}) {
-            const tjscalingfactor half{1, denominator};
-            const int w = TJSCALED(probe.width, half), h = TJSCALED(probe.height, half);
-            if (w >= min_short_side && h >= min_short_side) width = w, height = h;
-        }
+// One decompression. libjpeg reports an error by a call that must not return: it jumps to the function that
+// called libjpeg, which therefore holds no object with a destructor.
+struct Decompression {
+    jpeg_decompress_struct info{};
+    jpeg_error_mgr errors{};
+    jpeg_source_mgr source{};
+    jpeg_progress_mgr progress{};
+    std::jmp_buf escape;
+    std::array<char, JMSG_LENGTH_MAX> message{};
+    bool in_image_data = false;  // behind the first scan's header
+    bool damaged = false;
 
-    const int format = probe.channels == 4 ? TJPF_CMYK : TJPF_RGB;
-    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width) * height * tjPixelSize[format]);
-    if (tjDecompress2(decoder.get(), bytes.data(), bytes.size(), pixels.data(), width, 0, height, format,
-                      0) != 0) {
-        // A warning is damage that decoders pass over (stray bytes between segments); but the end of the
-        // data before the end of the picture means that the rest of it is grey.
-        const std::string_view message = tjGetErrorStr2(decoder.get());
-        if (tjGetErrorCode(decoder.get()) == TJERR_FATAL) throw Refusal("damaged: " + std::string(message));
-        if (message.find("remature end") != message.npos) throw Refusal("truncated");
+    explicit Decompression(Bytes bytes) {
+        info.err = jpeg_std_error(&errors);
+        info.client_data = this;
+        errors.error_exit = [](j_common_ptr common) {
+            Decompression& self = of(common);
+            common->err->format_message(common, self.message.data());
+            std::longjmp(self.escape, 1);
+        };
+        errors.emit_message = [](j_common_ptr common, int level) {
+            if (level < 0) of(common).warned(common->err->msg_code);
+        };
+        errors.output_message = [](j_common_ptr) {};
+        source.next_input_byte = bytes.data();
+        source.bytes_in_buffer = bytes.size();
+        source.init_source = source.term_source = [](j_decompress_ptr) {};
+        source.fill_input_buffer = [](j_decompress_ptr) -> boolean { return FALSE; };  // there is no more
+        source.skip_input_data = [](j_decompress_ptr decoder, long count) {
+            if (count <= 0) return;
+            const std::size_t n = std::min(static_cast<std::size_t>(count), decoder->src->bytes_in_buffer);
+            decoder->src->next_input_byte += n;
+            decoder->src->bytes_in_buffer -= n;
+        };
+        source.resync_to_restart = jpeg_resync_to_restart;
+        // The walk has counted the scans, but behind damage a decoder may find others.
+        progress.progress_monitor = [](j_common_ptr common) {
+            auto* decoder = reinterpret_cast<j_decompress_ptr>(common);
+            if (decoder->input_scan_number > ImageLimits{}.max_scans) ERREXIT(decoder, JERR_BAD_PROGRESSION);
+        };
     }
-    if (format == TJPF_CMYK) return rgb_from_inverted_cmyk(width, height, pixels);
-    return {width, height, std::move(pixels)};
+    ~Decompression() { jpeg_destroy_decompress(&info); }
+    Decompression(const Decompression&) = delete;
+    Decompression& operator=(const Decompression&) = delete;
+
+    static Decompression& of(j_common_ptr common) {
+        return *static_cast<Decompression*>(common->client_data);
+    }
+
+    // Bytes too many between the header's segments, or an unknown version of JFIF, harm no pixel.
+    void warned(int code) {
+        damaged =
+            damaged || (in_image_data && (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE ||
+                                          code == JWRN_MUST_RESYNC || code == JWRN_ARITH_BAD_CODE ||
+                                          code == JWRN_EXTRANEOUS_DATA || code == JWRN_BOGUS_PROGRESSION));
+    }
+};
+
+enum class Outcome { done, failed, ended };  // failed: Decompression::message says why; ended: too few bytes
+
+bool read_header(Decompression& d) {
+    jpeg_create_decompress(&d.info);
+    d.info.client_data = &d;
+    d.info.src = &d.source;
+    d.info.progress = &d.progress;
+    if (jpeg_read_header(&d.info, TRUE) == JPEG_SUSPENDED) return false;
+    d.in_image_data = true;
+    return true;
+}
+
+// Reads the header and the tables that the first scan needs, and no image data.
+Outcome read_tables(Decompression& d) {
+    if (setjmp(d.escape) != 0) return Outcome::failed;
+    if (!read_header(d)) return Outcome::ended;
+    d.info.buffered_image = jpeg_has_multiple_scans(&d.info);
+    return jpeg_start_decompress(&d.info) ? Outcome::done : Outcome::ended;
+}
+
+// Decodes to `pixels`: width * height pixels of 3 bytes, or of 4 where the file has four channels.
+Outcome read_pixels(Decompression& d, unsigned denominator, unsigned width, unsigned height,
+                    std::uint8_t* pixels) {
+    if (setjmp(d.escape) != 0) return Outcome::failed;
+    if (!read_header(d)) return Outcome::ended;
+    const bool four = d.info.num_components == 4;
+    d.info.out_color_space = four ? JCS_CMYK : JCS_RGB;
+    d.info.scale_num = 1;
+    d.info.scale_denom = denominator;
+    jpeg_calc_output_dimensions(&d.info);
+    if (d.info.output_width != width || d.info.output_height != height) ERREXIT(&d.info, JERR_BAD_LENGTH);
+    if (!jpeg_start_decompress(&d.info)) return Outcome::ended;
+    while (d.info.output_scanline < height) {
+        JSAMPROW row = pixels + static_cast<std::size_t>(d.info.output_scanline) * width * (four ? 4 : 3);
+        if (jpeg_read_scanlines(&d.info, &row, 1) != 1) return Outcome::ended;
+    }
+    // Reads up to the end marker. What is missing there, behind the last row, is no fault.
+    jpeg_finish_decompress(&d.info);
+    return Outcome::done;
+}
+
+void require(Outcome outcome, const Decompression& d) {
+    if (outcome == Outcome::ended) throw Refusal("truncated");
+    if (outcome == Outcome::failed) throw Refusal("damaged: " + std::string(d.message.data()));
+}
+
+}  // namespace
+
+void check_jpeg_tables(Bytes bytes) {
+    Decompression d(bytes);
+    require(read_tables(d), d);
+}
+
+Image decode_jpeg(Bytes bytes, const ImageProbe& probe, int min_short_side) {
+    int denominator = 1, width = probe.width, height = probe.height;
+    if (min_short_side > 0)
+        for (const int smaller : {2, 4, 8}) {
+            const int w = (probe.width + smaller - 1) / smaller, h = (probe.height + smaller - 1) / smaller;
+            if (w >= min_short_side && h >= min_short_side) denominator = smaller, width = w, height = h;
+        }
+    const std::size_t area = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+    std::vector<std::uint8_t> pixels(area * (probe.channels == 4 ? 4 : 3));
+    Decompression d(bytes);
+    require(read_pixels(d, static_cast<unsigned>(denominator), static_cast<unsigned>(width),
+                        static_cast<unsigned>(height), pixels.data()),
+            d);
+    Image image = probe.channels == 4 ? rgb_from_inverted_cmyk(width, height, pixels)
+                                      : Image{width, height, std::move(pixels)};
+    image.damaged = d.damaged;
+    return image;
 }
 
 std::string jpeg_decoder() {
-    return "libjpeg-turbo " ONECYCLE_TURBOJPEG_VERSION;
+    return "libjpeg-turbo " ONECYCLE_JPEG_VERSION;
 }
 
 }  // namespace onecycle

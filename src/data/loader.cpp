@@ -119,7 +119,7 @@ struct Loader::Work {
         if (kept.image != nullptr && kept.changed == changed) return kept.image;
         const bool random_crop = crops_at_random(options.augment);
         auto image = std::make_shared<Image>(
-            decode_sample(sample, random_crop ? short_side_for_crops(options.size) : 0));
+            decode_sample(sample, random_crop ? short_side_for_crops(options.size) : 0, options.faults.get()));
         if (!random_crop) *image = evaluation_view(*image, options.size, options.crop_pct);
         cache.keep(id, {image, changed});
         return image;

@@ -23,9 +23,10 @@ int short_side_kept(const ResidentOptions& options) {
 
 Image make_image(const Sample& sample, const ResidentImage& kept, const ResidentOptions& options) {
     if (!crops_at_random(options.augment))
-        return evaluation_view(decode_sample(sample, 0), options.size, options.crop_pct);
+        return evaluation_view(decode_sample(sample, 0, options.faults.get()), options.size, options.crop_pct);
     const Image image =
-        decode_sample(sample, std::max(short_side_for_crops(options.size), short_side_kept(options)));
+        decode_sample(sample, std::max(short_side_for_crops(options.size), short_side_kept(options)),
+                      options.faults.get());
     if (kept.width == 0) throw ImageError(sample.path, "could not be read when the images were counted");
     return resize_bilinear(image, kept.width, kept.height);
 }

@@ -1,5 +1,7 @@
 #include "data/sample_image.h"
 
+#include <algorithm>
+
 namespace onecycle {
 
 namespace {
@@ -16,13 +18,18 @@ std::int64_t check_file_of(const Sample& sample) {
     return status.changed;
 }
 
-Image decode_sample(const Sample& sample, int min_short_side) {
-    const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
-    if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
-        refuse_changed(sample);
+Image decode_sample(const Sample& sample, int min_short_side, ImageFaults* faults) {
     DecodeOptions decode;
     decode.min_short_side = min_short_side;
-    return decode_image(bytes, sample.path, decode);
+    // The check has applied the user's limits: what it measured is allowed.
+    decode.limits =
+        limits_with(std::max(decode.limits.max_pixels, std::int64_t{sample.width} * sample.height));
+    const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, decode.limits.max_file_bytes);
+    if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
+        refuse_changed(sample);
+    Image image = decode_image(bytes, sample.path, decode);
+    if (image.damaged && faults != nullptr) faults->note_damaged(sample.path);
+    return image;
 }
 
 }  // namespace onecycle

@@ -137,7 +137,11 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
             Prediction& answer = answers[begin + i];
             answer.file = files[begin + i];
             try {
-                images[i] = evaluation_view(read_image(answer.file), views.size, views.crop_pct);
+                DecodeOptions decode;
+                decode.limits = limits_with(views.max_pixels);
+                const Image image = read_image(answer.file, decode);
+                answer.damaged = image.damaged;
+                images[i] = evaluation_view(image, views.size, views.crop_pct);
             } catch (const ImageError& error) {
                 answer.error = error.reason();
             }

@@ -60,6 +60,7 @@ class Predictor {
         double crop_pct;
         int threads;  // that read images
         std::function<int()> stop;
+        std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // of an image
     };
 
     Predictor(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);

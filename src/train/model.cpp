@@ -152,7 +152,7 @@ std::vector<Prediction> Model::predict(const std::vector<std::string>& files, in
         impl_->prepare(impl_->predictor, files.size())
             .pass->predict(files, impl_->info.classes, top,
                            {impl_->info.size, impl_->info.crop_pct, worker_threads(impl_->options.threads),
-                            impl_->options.stop});
+                            impl_->options.stop, impl_->options.max_pixels});
     for (const Prediction& answer : answers)
         for (const auto& entry : answer.top)
             if (!std::isfinite(entry.probability)) refuse_overflow(impl_->info);

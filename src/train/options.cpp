@@ -75,6 +75,8 @@ void check_images(const TrainOptions& o) {
             "it must be at least 0 and below 1", "0.2 is the default; 0 holds nothing out");
     require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
             "0.05 is the default");
+    require(o.max_pixels >= 1 && o.max_pixels <= 65535ll * 65535, "--max-pixels", o.max_pixels,
+            "it must be between 1 and 4294836225", "178956970 is the default");
     one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
     if (o.sizes.empty()) check_size(o, fmt::format("--size {}", o.size), o.size);
     require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
@@ -252,6 +254,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
             .label_from = o.label_from,
             .bad_images = o.bad_images,
             .max_bad = o.max_bad,
+            .max_pixels = o.max_pixels,
             .threads = worker_threads(o.threads),
             .log = std::move(log)};
 }

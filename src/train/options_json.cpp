@@ -26,6 +26,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("label_from", o.label_from);
     visit("bad_images", o.bad_images);
     visit("max_bad", o.max_bad);
+    visit("max_pixels", o.max_pixels);
     visit("arch", o.arch);
     visit("stem", o.stem);
     visit("zero_init_residual", o.zero_init_residual);
@@ -275,8 +276,9 @@ Json without(Json json, std::initializer_list<const char*> names) {
 
 // What cannot change the result, or is guarded by the digest of the list of images.
 Json result_options(const TrainOptions& options) {
-    return without(as_json(options), {"data", "valid", "exclude", "labels", "label_from", "bad_images", "max_bad",
-                                      "threads", "checkpoint_every", "deterministic", "no_graph"});
+    return without(as_json(options),
+                   {"data", "valid", "exclude", "labels", "label_from", "bad_images", "max_bad", "max_pixels",
+                    "threads", "checkpoint_every", "deterministic", "no_graph"});
 }
 
 }  // namespace

@@ -279,6 +279,30 @@ TEST(Loader, a_record_of_images_that_failed_gives_the_same_batches_though_they_a
     EXPECT_EQ(all(other, epoch + 2, 3 * epoch), std::vector<Copy>(whole.begin() + epoch + 2, whole.end()));
 }
 
+TEST(Loader, a_damaged_image_is_used_and_named_once) {
+    if (!jpeg_decoder().starts_with("libjpeg-turbo")) GTEST_SKIP() << "stb_image does not tell";
+    LoaderOptions options = small_options();
+    FaultyFolder folder;
+    const std::vector<std::uint8_t> damaged = bytes_of(images() / "hole_progressive.jpg");
+    Sample& sample = folder.samples[3];
+    write(sample.path, damaged);
+    sample.bytes = damaged.size();
+    sample.content = content_hash(damaged);
+    options.cache_bytes = 0;
+    for (const int threads : {0, 4}) {
+        options.threads = threads;
+        std::vector<std::string> lines;
+        options.faults = std::make_shared<ImageFaults>(
+            ImageFaults::Rules{.log = [&](LogLevel, const std::string& line) { lines.push_back(line); }});
+        Loader loader(folder.samples, options);
+        all(loader, 0, 3 * loader.batches_per_epoch());
+        ASSERT_EQ(lines.size(), 1u);
+        EXPECT_NE(lines[0].find(sample.path), std::string::npos);
+        EXPECT_NE(lines[0].find("damaged"), std::string::npos);
+        EXPECT_TRUE(options.faults->before(1000).empty()) << "it is not left out";
+    }
+}
+
 TEST(Loader, an_evaluation_is_over_the_images_that_can_be_read) {
     LoaderOptions options = small_options();
     options.training = false;

@@ -3,21 +3,26 @@
     python tests/reference/generate_images.py
 
 writes tests/reference/data/images/: the files, beside each its pixels as NAME.ppm (upright RGB), and the
-lists resize.txt and evaluation.txt. Written with Pillow 13.0.0 (libjpeg-turbo 3.2.0), torchvision 0.26.0.
+lists damaged.txt, resize.txt and evaluation.txt. For what Pillow cannot write it needs jpegtran, tiffcp, convert and
+heif-enc (Debian: libjpeg-turbo-progs, libtiff-tools, imagemagick, libheif-examples). Written with Pillow 13.0.0
+(libjpeg-turbo 3.2.0), torchvision 0.26.0.
 """
 
 import io
 import shutil
 import struct
+import subprocess
+import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from torchvision.transforms import functional as F
 
 OUT = Path(__file__).parent / "data" / "images"
 W, H = 37, 29
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/">%s</x:xmpmeta>'
 
 
 def picture(width, height, seed):
@@ -84,13 +89,51 @@ def jpegs(rgb):
     ycck = bytearray(cmyk)
     ycck[adobe + 11] = 2  # the transform flag: the same data, read as YCCK
     keep("ycck.jpg", bytes(ycck))
-    (OUT / "cmyk_without_adobe.jpg").write_bytes(cmyk[:adobe - 4] + cmyk[adobe + 12:])
+    keep("cmyk_without_adobe.jpg", cmyk[:adobe - 4] + cmyk[adobe + 12:])
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
         keep(f"orientation_{orientation}.jpg", saved(image, "JPEG", quality=80, exif=exif))
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + struct.pack("<I", 6) + bytes(4)
     keep("orientation_little_endian.jpg", saved(image, "JPEG", quality=80, exif=exif))
+    keep("orientation_xmp.jpg", saved(image, "JPEG", quality=80, xmp=XMP % b'<x tiff:Orientation="6"/>'))
+    element = XMP % b"<tiff:Orientation>8</tiff:Orientation>"
+    keep("orientation_xmp_element.jpg", saved(image, "JPEG", quality=80, xmp=element))
+    keep("orientation_exif_before_xmp.jpg", saved(image, "JPEG", quality=80, xmp=element, exif=exif))
+    for name, options in (("arithmetic", []), ("arithmetic_progressive", ["-progressive"])):
+        coded = subprocess.run(["jpegtran", "-arithmetic", *options], check=True, capture_output=True,
+                               input=saved(image, "JPEG", quality=85))
+        keep(f"{name}.jpg", coded.stdout)
+
+
+def damaged_jpegs(rgb):
+    """damaged.txt: files whose image data are damaged, and which Pillow reads, each with its pixels at 1/1 and 1/2."""
+    image = Image.fromarray(rgb)
+    whole = {
+        "baseline": saved(image, "JPEG", quality=85),
+        "progressive": saved(image, "JPEG", quality=85, progressive=True),
+        "restart": saved(image, "JPEG", quality=85, restart_marker_blocks=2),
+        "grey": saved(image.convert("L"), "JPEG", quality=85),
+    }
+    rng = np.random.default_rng(5)
+    files = {}
+    for name, data in whole.items():
+        at = data.rindex(b"\xff\xda") + 40
+        size = min(200, len(data) - at - 20)
+        files[f"hole_{name}.jpg"] = data[:at] + b"\0" + b"\x5b" * (size - 1) + data[at + size:]
+        noise = b"\0" + rng.integers(0, 255, size - 1, np.uint8).tobytes()  # without 255, no marker comes about
+        files[f"noise_{name}.jpg"] = data[:at] + noise + data[at + size:]
+    data = whole["baseline"]
+    middle = len(data) - 200
+    files["early_end.jpg"] = data[:middle] + b"\0\xff\xd9"
+    files["segment_beyond_the_end.jpg"] = data[:middle] + b"\0\xff\xe5\xff\xff" + data[middle + 5:]
+    files["segment_in_the_data.jpg"] = data[:middle] + b"\0\xff\xe5\0\x20" + data[middle + 5:]
+    for name, content in files.items():
+        keep(name, content)
+        with Image.open(io.BytesIO(content)) as half:
+            half.draft(None, (W // 2, H // 2))
+            ppm(f"{name}.half", np.asarray(half.convert("RGB")))
+    (OUT / "damaged.txt").write_text("\n".join(files) + "\n")
 
 
 def pngs(rgb):
@@ -135,6 +178,177 @@ def pngs(rgb):
     passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
     parts = [row.tobytes() for x, y, dx, dy in passes for row in rgb[y::dy, x::dx]]
     keep("interlaced.png", png(W, H, 8, 2, parts, interlaced=True))
+
+
+def faults_behind_the_image(rgb):
+    """PNGs without fault in their image data, which Pillow reads; and orientation in their text."""
+    image = Image.fromarray(rgb)
+    data = saved(image, "PNG")
+    end = data.rindex(b"IEND") - 4
+    text = chunk(b"tEXt", b"Comment\0what a camera writes")
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", (XMP % b'<x tiff:Orientation="3"/>').decode())
+    packed = PngImagePlugin.PngInfo()
+    packed.add_itxt("XML:com.adobe.xmp", (XMP % b"<tiff:Orientation>5</tiff:Orientation>").decode(), zip=True)
+    several = png(W, H, 8, 2, [row.tobytes() for row in rgb], idat_parts=7)
+    files = {
+        "no_end.png": data[:end],
+        "half_an_end.png": data[:end + 5],
+        "text_with_wrong_crc.png": data[:end] + text[:-1] + b"?" + data[end:],
+        "text_without_crc.png": data[:end] + text[:-4],
+        "several_no_end.png": several[:several.rindex(b"IEND") - 4],
+        "orientation_xmp.png": saved(image, "PNG", pnginfo=info),
+        "orientation_packed_xmp.png": saved(image, "PNG", pnginfo=packed),
+    }
+    for name, content in files.items():
+        keep(name, content)
+
+
+def webps(rgb):
+    image = Image.fromarray(rgb)
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(rgb[..., 2]))
+    keep("lossy.webp", saved(image, "WEBP", quality=80))
+    keep("lossless.webp", saved(image, "WEBP", lossless=True))
+    keep("lossy_alpha.webp", saved(rgba, "WEBP", quality=80))
+    keep("lossless_alpha.webp", saved(rgba, "WEBP", lossless=True, exact=True))
+    keep("webp_named.jpg", saved(image, "WEBP", quality=60))
+    keep("animation.webp", saved(image, "WEBP", save_all=True, append_images=[image.transpose(0)], lossless=True))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    keep("orientation_6.webp", saved(image, "WEBP", exif=exif))
+    keep("orientation_xmp.webp", saved(image, "WEBP", xmp=XMP % b'<x tiff:Orientation="8"/>'))
+
+
+def tiffs(rgb):
+    image = Image.fromarray(rgb)
+    grey = image.convert("L")
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(rgb[..., 2]))
+    cmyk = image.convert("CMYK")
+    keep("rgb.tif", saved(image, "TIFF"))
+    keep("grey.tif", saved(grey, "TIFF", compression="tiff_lzw"))
+    keep("rgba.tif", saved(rgba, "TIFF", compression="tiff_adobe_deflate"))
+    keep("cmyk.tif", saved(cmyk, "TIFF", compression="packbits"))
+    keep("palette.tif", saved(image.quantize(50), "TIFF", compression="tiff_lzw"))
+    keep("fax.tif", saved(grey.convert("1"), "TIFF", compression="group4"))
+    keep("one_bit.tif", saved(grey.convert("1"), "TIFF"))
+    keep("jpeg.tif", saved(image, "TIFF", compression="jpeg", quality=85))
+    keep("two_pages.tif", saved(image, "TIFF", save_all=True, append_images=[grey]))
+    keep("orientation_6.tif", saved(image, "TIFF", tiffinfo={274: 6}))
+    keep("orientation_7.tif", saved(image, "TIFF", tiffinfo={274: 7}, compression="tiff_lzw"))
+    wide = Image.fromarray(rgb[..., 0].astype(np.uint16) * 256 + rgb[..., 1])
+    keep("grey_16.tif", saved(wide, "TIFF", compression="tiff_lzw"), np.repeat(rgb[..., :1], 3, -1))
+    with tempfile.TemporaryDirectory() as folder:
+        def tiffcp(name, data, *options):
+            (Path(folder) / "in.tif").write_bytes(data)
+            subprocess.run(["tiffcp", *options, "in.tif", "out.tif"], check=True, cwd=folder)
+            keep(name, (Path(folder) / "out.tif").read_bytes())
+
+        plain = saved(image, "TIFF")
+        tiffcp("tiles.tif", plain, "-t", "-w", "16", "-l", "32")
+        tiffcp("tiles_lzw.tif", plain, "-t", "-w", "32", "-l", "16", "-c", "lzw:2")
+        tiffcp("planes.tif", plain, "-p", "separate", "-r", "8")
+        tiffcp("plane_tiles.tif", plain, "-p", "separate", "-t", "-w", "16", "-l", "16", "-c", "zip")
+        tiffcp("big_endian.tif", plain, "-B", "-r", "5")
+        tiffcp("big_tiff.tif", plain, "-8", "-c", "zip")
+        ppm16 = b"P6\n%d %d\n65535\n" % (W, H) + (rgb.astype(np.uint16) * 256 + rgb[::-1]).astype(">u2").tobytes()
+        rgb16 = subprocess.run(["convert", "ppm:-", "tif:-"], input=ppm16, check=True, capture_output=True).stdout
+        keep("rgb_16.tif", rgb16, rgb)
+    associated = np.dstack([(rgb.astype(int) * rgb[..., 2:] // 255), rgb[..., 2]]).astype(np.uint8)
+    data = bytearray(saved(Image.fromarray(associated), "TIFF"))
+    at = data.index(struct.pack("<HHI", 338, 3, 1))
+    data[at + 8] = 1  # the extra sample is an alpha that the colours have been multiplied by
+    keep("premultiplied.tif", bytes(data))
+
+
+def gifs(rgb):
+    image = Image.fromarray(rgb)
+    keep("rgb.gif", saved(image, "GIF"))
+    keep("grey.gif", saved(image.convert("L"), "GIF"))
+    keep("seven_colours.gif", saved(image.quantize(7), "GIF"))
+    keep("interlaced.gif", saved(image.quantize(200), "GIF", interlace=1))
+    other = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    keep("animation.gif", saved(image, "GIF", save_all=True, append_images=[other]))
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray(rgb[..., 2]))
+    keep("transparent.gif", saved(rgba, "GIF"))
+    data = bytearray(saved(image.quantize(30), "GIF", interlace=0))
+    data[6:10] = struct.pack("<HH", W + 5, H + 3)  # a screen larger than its frame
+    keep("small_frame.gif", bytes(data))
+
+
+def pnms(rgb):
+    image = Image.fromarray(rgb)
+    keep("raw.ppm", saved(image, "PPM"))
+    keep("raw.pgm", saved(image.convert("L"), "PPM"))
+    keep("raw.pbm", saved(image.convert("1"), "PPM"))
+    for most in (7, 100, 1023, 65535):
+        values = rgb.astype(np.uint32) * most // 255
+        kind = ">u2" if most > 255 else "u1"
+        head = b"P%%d # a comment\n%d %d\n%d\n" % (W, H, most)
+        text = lambda a: b" ".join(b"%d" % v for v in a.ravel()) + b"\n"
+        keep(f"white_{most}.ppm", head % 6 + values.astype(kind).tobytes())
+        keep(f"plain_white_{most}.ppm", head % 3 + text(values))
+        one = values[..., 0]
+        high = np.repeat((np.rint(one / most * 65535).astype(int) >> 8)[..., None], 3, -1) if most > 255 else None
+        keep(f"white_{most}.pgm", head % 5 + one.astype(kind).tobytes(), high)
+        keep(f"plain_white_{most}.pgm", head % 2 + text(one), high)
+    keep("plain.pbm", b"P1\n%d %d\n" % (W, H) + b"".join(b"%d" % v for v in (rgb[..., 0] > 128).ravel()))
+
+
+def heifs(rgb):
+    """Another library than Pillow's: nearly its pixels. HEIC, which it does not read, beside those of the source."""
+    image = Image.fromarray(rgb)
+    keep("colour.avif", saved(image, "AVIF", quality=95, subsampling="4:4:4"))
+    keep("subsampled.avif", saved(image, "AVIF", quality=95, subsampling="4:2:0"))
+    keep("grey.avif", saved(image.convert("L"), "AVIF", quality=95))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    keep("orientation_6.avif", saved(image, "AVIF", quality=95, exif=exif))
+    with tempfile.TemporaryDirectory() as folder:
+        image.save(f"{folder}/in.png")
+        subprocess.run(["heif-enc", "-q", "95", "in.png", "-o", "out.heic"], check=True, cwd=folder,
+                       capture_output=True)
+        keep("colour.heic", (Path(folder) / "out.heic").read_bytes(), rgb)
+
+
+def run_length(index, bits):
+    """Runs, pixels as they are, row ends, a step to the right and up, and the end of the picture."""
+    out = bytearray()
+    for row in index:
+        x = 0
+        while x < len(row):
+            same = 1
+            while x + same < len(row) and row[x + same] == row[x] and same < 255:
+                same += 1
+            if same > 1 or len(row) - x < 4:
+                out += bytes([same, row[x] * 17 if bits == 4 else row[x]])
+                x += same
+                continue
+            n = min(len(row) - x, 5)
+            part = [int(v) for v in row[x:x + n]]
+            data = bytes(part) if bits == 8 else bytes(a << 4 | b for a, b in zip(part[::2], [*part[1::2], 0]))
+            out += bytes([0, n]) + data + bytes(len(data) % 2)
+            x += n
+        out += b"\0\0"
+    return bytes(out) + b"\0\1"
+
+
+def run_length_bmps(rgb):
+    for bits, colours in ((8, 60), (4, 12)):
+        quantized = Image.fromarray(rgb).quantize(colours)
+        index = np.asarray(quantized).copy()
+        index[5:9, 3:20] = 2
+        palette = np.asarray(quantized.getpalette()[:colours * 3], np.uint8).reshape(-1, 3)
+        entries = b"".join(bytes([b, g, r, 0]) for r, g, b in palette)
+        data = run_length(index, bits)
+        step = b"\0\2\5\1" + b"\3\1" + b"\0\0"  # from the first row to the second, five to the right, and a run
+        for name, coded in (("", data), ("_step", step + data)):
+            info = struct.pack("<IiiHHIIiiII", 40, W, H, 1, bits, 1 if bits == 8 else 2, len(coded), 0, 0, colours, 0)
+            at = 14 + 40 + len(entries)
+            keep(f"run_length_{bits}{name}.bmp",
+                 b"BM" + struct.pack("<IHHI", at + len(coded), 0, 0, at) + info + entries + coded)
 
 
 def bmp(width, height, bits, rows, palette=b"", masks=b"", gap=b""):
@@ -212,8 +426,16 @@ def main():
     OUT.mkdir(parents=True)
     rgb = picture(W, H, 1)
     jpegs(rgb)
+    damaged_jpegs(rgb)
     pngs(rgb)
+    faults_behind_the_image(rgb)
     bmps(rgb)
+    run_length_bmps(rgb)
+    webps(rgb)
+    tiffs(rgb)
+    gifs(rgb)
+    pnms(rgb)
+    heifs(rgb)
     resizes()
     evaluations()
 
