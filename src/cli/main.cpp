@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string_view>
 
+#include "cli/other_words.h"
 #include "cli/verb.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
@@ -75,54 +77,70 @@ class HelpFormatter : public CLI::Formatter {
     static constexpr std::size_t name_width = 30, text_width = 68;
 };
 
-// The member of `names` that `word` was probably meant to be: within two edits; else empty.
-std::string nearest(const std::string& word, const std::vector<std::string>& names) {
-    std::string best;
-    std::size_t best_distance = 3;
-    for (const std::string& name : names) {
-        std::vector<std::size_t> row(name.size() + 1);
-        for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-        for (std::size_t i = 1; i <= word.size(); ++i) {
-            std::size_t diagonal = row[0];
-            row[0] = i;
-            for (std::size_t j = 1; j < row.size(); ++j) {
-                const std::size_t above = row[j];
-                row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] != name[j - 1])});
-                diagonal = above;
-            }
-        }
-        if (row.back() < best_distance) {
-            best_distance = row.back();
-            best = name;
-        }
-    }
-    return best;
-}
-
 [[noreturn]] void refuse(const std::string& what, const std::string& where, const std::string& why,
                          const std::string& fix) {
     throw Error(ErrorKind::usage, what, where, why, fix);
 }
 
-// The words that CLI11 could not place.
-[[noreturn]] void refuse_extra(const CLI::App& app, const CLI::App* verb) {
-    const std::string word = (verb ? verb->remaining() : app.remaining()).at(0);
-    std::vector<std::string> names;
+// What stands behind the option in the command line: its value, where it has one.
+std::string value_behind(const std::string& option, const std::vector<std::string>& words) {
+    if (const std::size_t equals = option.find('='); equals != std::string::npos)
+        return option.substr(equals + 1);
+    const auto found = std::find(words.begin(), words.end(), option);
+    return found == words.end() || found + 1 == words.end() || (found + 1)->starts_with('-') ? "" : found[1];
+}
+
+// What was probably meant by `word`: by its meaning elsewhere, else by its spelling.
+std::string meant(const CLI::App* verb, const std::string& word, const std::vector<std::string>& words) {
+    std::vector<std::string> names, options;
     if (!verb) {
         for (const VerbEntry& entry : verbs) names.push_back(entry.name);
-    } else {
-        for (const CLI::Option* option : verb->get_options())
-            for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+        const std::string known = instead_of_verb(word);
+        return known.empty() ? nearest(word, names) : known;
     }
-    const std::string name = word.substr(0, word.find('='));
-    const std::string close = nearest(name, names);
+    for (const CLI::Option* option : verb->get_options())
+        for (const std::string& name : option->get_lnames()) {
+            names.push_back("--" + name);
+            options.push_back("--" + name + (option->get_items_expected_max() > 0 ? " VALUE" : ""));
+        }
+    const std::string known = instead_of_option(word, value_behind(word, words), options);
+    return known.empty() ? nearest(word.substr(0, word.find('=')), names) : known;
+}
+
+// As the end of an error: what was meant, then `otherwise`.
+std::string advice(const std::string& meant, const std::string& otherwise) {
+    if (meant.empty() || meant.starts_with("leave it out")) return meant.empty() ? otherwise : meant;
+    return "did you mean " + meant + "?" + (otherwise.empty() ? "" : " " + otherwise);
+}
+
+// The words that CLI11 could not place.
+[[noreturn]] void refuse_extra(const CLI::App& app, const CLI::App* verb,
+                               const std::vector<std::string>& words) {
+    const std::string word = (verb ? verb->remaining() : app.remaining()).at(0);
+    const bool option = word.starts_with('-');
+    const std::string name = option ? word.substr(0, word.find('=')) : word;
+    const bool searched = option || !verb || word.find('=') != std::string::npos;
+    const std::string close = searched ? meant(verb, word, words) : "";
     const std::string help = verb ? "onecycle " + verb->get_name() + " --help" : "onecycle --help";
-    const std::string fix = (close.empty() ? "" : "did you mean " + close + "? ") + help + " lists them all";
-    if (word.rfind("-", 0) == 0)
+    const std::string fix = advice(close, help + " lists them all");
+    if (option)
         refuse("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known", fix);
     if (!verb) refuse("unknown verb", word.empty() ? "''" : word, "not known", fix);
     refuse("unexpected argument", word, verb->get_name() + " takes no further argument",
-           "leave it out; " + help + " shows the form");
+           close.empty() ? "leave it out; " + help + " shows the form" : fix);
+}
+
+// Options as other programs write them, as in size=64, would be taken for folders.
+void refuse_named_values(const CLI::App& verb, const std::vector<std::string>& words) {
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        const std::string& word = words[i];
+        const std::size_t equals = word.find('=');
+        if (equals == std::string::npos || word[0] == '-' || words[i - 1][0] == '-' ||
+            word.find('/') < equals || std::filesystem::exists(word))
+            continue;
+        const std::string close = meant(&verb, word, words);
+        if (!close.empty()) refuse("unexpected argument", word, "options begin with --", advice(close, ""));
+    }
 }
 
 // Reads the command line and runs its verb.
@@ -152,7 +170,9 @@ int run(const std::vector<std::string>& words) {
         made.push_back(entry.make());
         arguments.emplace_back(*sub);
         // Only the verb that is meant: it may read a file for its defaults.
-        if (entry.name == verb_word) made.back()->declare(arguments.back(), words);
+        if (entry.name != verb_word) continue;
+        made.back()->declare(arguments.back(), words);
+        refuse_named_values(*sub, words);
     }
 
     const auto chosen = [&]() -> const CLI::App* {
@@ -168,9 +188,9 @@ int run(const std::vector<std::string>& words) {
         Console({}).result(std::string(version.what()) + "\n");
         return 0;
     } catch (const CLI::ExtrasError&) {
-        refuse_extra(app, chosen());
+        refuse_extra(app, chosen(), words);
     } catch (const CLI::RequiredError&) {
-        if (!words.empty()) refuse_extra(app, nullptr);
+        if (!words.empty()) refuse_extra(app, nullptr, words);
         refuse("no verb", "onecycle", "nothing was asked for", "onecycle --help lists the verbs");
     } catch (const CLI::ArgumentMismatch& mismatch) {
         const std::string text = mismatch.what();
