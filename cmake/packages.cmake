@@ -1,4 +1,5 @@
 # Dependencies, by the name of their Debian package. Nothing is downloaded. CUDA: cuda.cmake.
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)  # a project around this one links what the library links
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)                   # libfmt-dev
@@ -9,7 +10,7 @@ find_package(Boost REQUIRED COMPONENTS context)  # libboost-context-dev: the fib
 find_package(ZLIB REQUIRED)                  # zlib1g-dev: CRC-32
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
-pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
+pkg_check_modules(TURBOJPEG IMPORTED_TARGET GLOBAL libturbojpeg)  # libturbojpeg0-dev; stb_image decodes without it
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here
 if(ONECYCLE_BUILD_TESTS)
