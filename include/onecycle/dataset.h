@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,7 +49,8 @@ struct DatasetOptions {
     double max_bad = 0.05;  // a larger fraction of bad files is an error
     int threads = 1;        // that read files for the check
     DatasetUse use = DatasetUse::training;
-    LogSink log;  // gets warnings: bad files (the first ten), ignored files
+    std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
+    LogSink log;                  // gets warnings: bad files (the first ten), ignored files
 };
 
 struct Dataset {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "cli/model_options.h"
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
@@ -95,12 +96,16 @@ class Find : public Verb {
         require_data(options_.data, "find");
         check_out(out_);
         // Before memory is taken for a training.
+        if (options_.init != "random") options_.init = newest_run(options_.init, console);
         if (options_.init != "random") check_model(options_.init);
-        const SignalGuard guard;
-        const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
+        SignalGuard guard;
+        guard.answer(console.stop_answer(nothing_begun));
+        const Dataset dataset =
+            open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal));
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
         for (const std::string& line : learner.describe()) console.say(line);
+        guard.answer(console.stop_answer(after_this_step));
         if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
         FindContext context = context_of(learner, dataset);

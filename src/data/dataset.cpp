@@ -152,9 +152,11 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
 }
 
 // The bad files, sorted by path. Notes the size in pixels of the others.
-std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, int threads) {
+std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, int threads,
+                                        const std::function<int()>& stop) {
     std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
     for_each_index(samples.size(), threads, [&](std::size_t k) {
+        if (const int signal = stop ? stop() : 0) throw Interrupted(signal);
         try {
             Sample& sample = samples[k];
             const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
@@ -269,7 +271,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     std::unordered_set<std::string> bad_paths;
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (BadImage& bad : check_and_measure(*side, options.threads)) {
+        for (BadImage& bad : check_and_measure(*side, options.threads, options.stop)) {
             bad_paths.insert(bad.path);
             dataset.bad.push_back(std::move(bad));
         }

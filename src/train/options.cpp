@@ -242,13 +242,14 @@ TrainOptions resolved(const TrainOptions& options) {
     return o;
 }
 
-DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
+DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function<int()> stop) {
     return {.valid_dir = o.valid,
             .valid_fraction = o.valid_fraction,
             .seed = o.seed,
             .bad_images = o.bad_images,
             .max_bad = o.max_bad,
             .threads = worker_threads(o.threads),
+            .stop = std::move(stop),
             .log = std::move(log)};
 }
 
