@@ -90,7 +90,7 @@ class Info : public Verb {
             row("images", fmt::format("{0} x {0}, crop-pct {1}, mean {2}, std {3}", m.size, m.crop_pct,
                                       fmt::join(m.mean, ","), fmt::join(m.stddev, ",")));
             for (const auto& [key, value] : m.metadata)
-                row(printable(key).c_str(), shortened(printable(value)));
+                if (key != "classes") row(printable(key).c_str(), shortened(spaced(printable(value))));
         } else {
             row("no network", info.not_a_model);
         }
@@ -101,6 +101,13 @@ class Info : public Verb {
             for (const TensorInfo& tensor : info.tensors)
                 console.answer(fmt::format("  {:<4} [{}] {}\n", name_of(tensor.type),
                                            fmt::join(tensor.shape, ","), printable(tensor.name)));
+    }
+
+    // A list or an object of JSON with a blank behind each comma, where a line can be broken.
+    static std::string spaced(std::string text) {
+        if (text.empty() || (text[0] != '[' && text[0] != '{')) return text;
+        for (std::size_t at = 0; (at = text.find(",\"", at)) != std::string::npos;) text.insert(++at, " ");
+        return text;
     }
 
     static std::string shortened(const std::string& text) {

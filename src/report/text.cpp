@@ -53,25 +53,25 @@ std::string wrapped_line(std::string_view line, int width, int hanging) {
     const int indent = static_cast<int>(first);
     const bool command = line.substr(first).starts_with("onecycle ");
     const int room = command ? width - 2 : width;
-    int next = hanging >= 0 ? hanging : indent || command ? indent + 2 : 0;
-    if (next > width / 2) next = std::min(indent + 2, width / 2);
+    const int next = hanging >= 0 ? hanging : indent || command ? indent + 2 : 0;
     std::string out;
     int column = 0;
     bool begun = false;  // a word stands in this line
     for (std::size_t at = 0; at < line.size();) {
         const std::size_t word = std::min(line.find_first_not_of(' ', at), line.size());
+        if (word == line.size()) break;
         const std::size_t end = std::min(line.find(' ', word), line.size());
         const int gap = static_cast<int>(word - at), wide = columns(line.substr(word, end - word));
         if (begun && column + gap + wide > room) {
-            out += (command ? " \\\n" : "\n") + std::string(static_cast<std::size_t>(next), ' ');
-            column = next;
+            column = std::clamp(room - wide, 0, next);  // as far in as leaves room for the word
+            out += (command ? " \\\n" : "\n") + std::string(static_cast<std::size_t>(column), ' ');
         } else {
             out.append(word - at, ' ');
             column += gap;
         }
         out += line.substr(word, end - word);
         column += wide;
-        begun = begun || wide > 0;
+        begun = true;
         at = end;
     }
     return out;
@@ -158,8 +158,14 @@ std::string bar_line(std::string left, double share, std::string right, int widt
         bar += repeat("┄", room - columns(bar));
     }
     std::string line = left + bar + right;
-    // Too narrow for all: the end is what can be missed.
-    while (columns(line) > width) remove_last_character(line);
+    // Too narrow for all: the figures at the end, two blanks before each, are what can be missed.
+    while (columns(line) > width) {
+        const std::size_t figure = line.rfind("  ");
+        if (figure == std::string::npos || figure == 0)
+            remove_last_character(line);
+        else
+            line.resize(figure);
+    }
     return line;
 }
 

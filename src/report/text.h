@@ -30,8 +30,8 @@ std::string shortened(std::string text, int most);
 std::string pad_right(std::string text, int width);
 std::string pad_left(std::string text, int width);
 
-// "left ━━━━━╸┄┄┄ right" in at most `width` columns, a `share` of the bar filled; no bar where there is no room for
-// one.
+// "left ━━━━━╸┄┄┄ right" in at most `width` columns, a `share` of the bar filled. Where there is no room for a bar, there
+// is none, and of the figures in `right`, parted by two blanks, only the first ones that fit.
 std::string bar_line(std::string left, double share, std::string right, int width);
 
 // `count` times `text`.

@@ -84,6 +84,33 @@ TEST(Progress, tells_the_size_where_it_changes) {
     EXPECT_NE(progress_bar(report).find("epoch 1 128 px"), std::string::npos);
 }
 
+TEST(EpochTable, loses_columns_from_the_right_in_every_row_where_the_terminal_is_narrow) {
+    EpochReport report{.epoch = 3,
+                       .train_loss = 1.25,
+                       .valid_loss = 0.5,
+                       .accuracy = 0.875,
+                       .lr = 0.01,
+                       .images_per_second = 123.4,
+                       .seconds = 5.6,
+                       .interval = Interval{0.75, 0.95}};
+    EXPECT_EQ(epoch_heading(true),
+              "epoch  train loss  valid loss  accuracy        95 %       lr  images/s  seconds");
+    EXPECT_EQ(epoch_line(report),
+              "    3      1.2500      0.5000    87.5 %  75 to 95 %  1.0e-02     123.4      5.6");
+    EXPECT_EQ(epoch_heading(true, 60), "epoch  train loss  valid loss  accuracy        95 %       lr");
+    EXPECT_EQ(epoch_line(report, 60), "    3      1.2500      0.5000    87.5 %  75 to 95 %  1.0e-02");
+    EXPECT_EQ(epoch_heading(true, 80), epoch_heading(true));
+    report.interval.reset();
+    report.valid_loss = -std::nan("");
+    EXPECT_EQ(epoch_line(report), "    3      1.2500           –    87.5 %  1.0e-02     123.4      5.6");
+    EXPECT_EQ(columns(epoch_heading(false)), columns(epoch_line(report)));
+}
+
+TEST(Progress, leaves_out_whole_figures_where_there_is_no_room) {
+    const std::string line = progress_bar(report_at(122), 50);
+    EXPECT_EQ(line, "epoch 1  123/720  loss 1.234  rate 0.0032");
+}
+
 TEST(Progress, promises_no_speed_and_no_end_before_the_first_step_was_timed) {
     StepReport report = report_at(0);
     report.images_per_second = report.seconds_left = 0;
