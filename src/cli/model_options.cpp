@@ -79,10 +79,10 @@ bool is_named_after_data(const std::string& run, const std::string& name) {
 std::string newest_run(const std::string& model, Console& console) {
     const fs::path path(model);
     const std::string name = path.filename();
-    const fs::path parent = path.has_parent_path() ? path.parent_path() : ".";
-    if (name.empty() || name == "." || name == ".." || fs::is_regular_file(path)) return model;
-    std::vector<Run> runs;
     std::error_code failed;
+    const fs::path parent = path.has_parent_path() ? path.parent_path() : ".";
+    if (name.empty() || name == "." || name == ".." || fs::is_regular_file(path, failed)) return model;
+    std::vector<Run> runs;
     for (const fs::directory_entry& entry : fs::directory_iterator(parent, failed)) {
         const std::string folder = entry.path().filename();
         const long number = number_behind(folder, name);

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 
 #include "cli/program.h"
@@ -84,6 +86,49 @@ TEST(CommandLine, what_is_no_verb_gets_its_line) {
         EXPECT_EQ(outcome.code, 2);
         EXPECT_EQ(outcome.err.rfind(line, 0), 0u) << outcome.err << "instead of " << line;
         EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    }
+}
+
+// A run as far as it matters which is the newest.
+void make_run(const Workplace& place, const std::string& folder, const std::string& data, int hours_ago) {
+    place.write(folder + "/config.json", "{\"data\": \"" + data + "\"}");
+    place.write(folder + "/latest", "step-000001.safetensors\n");
+    std::filesystem::last_write_time(
+        place / (folder + "/latest"),
+        std::filesystem::file_time_type::clock::now() - std::chrono::hours(hours_ago));
+}
+
+TEST(CommandLine, a_runs_name_means_the_one_that_was_trained_last) {
+    const Workplace place;
+    const auto said = [&](const std::string& model) { return place.run({"info", model, "--json"}).err; };
+    make_run(place, "runs/photos", "/data/photos", 5);
+    EXPECT_EQ(said("runs/photos"), "") << "the only one needs no word";
+    make_run(place, "runs/photos-2", "/data/photos", 1);
+    make_run(place, "runs/photos-10", "/data/photos", 3);
+    make_run(place, "runs/photos-11", "/data/photos-11", 0);  // of other data, which are called so
+    make_run(place, "runs/photos-02", "/data/photos", 0);
+    make_run(place, "runs/photos-find", "/data/photos", 0);
+    place.write("runs/photos-3/config.json", "{\"data\": \"/data/photos\"}");  // stopped before a checkpoint
+    const std::string second =
+        "runs/photos is runs/photos-2, the run of that name that was trained last "
+        "(runs/photos/ would be the folder itself).\n";
+    EXPECT_EQ(said("runs/photos"), second);
+    EXPECT_EQ(said("runs/photos/"), "");
+    EXPECT_EQ(said("runs/photos-2"), "");
+    EXPECT_EQ(said("runs/photos-11"), "");
+    // The first one was resumed.
+    make_run(place, "runs/photos", "/data/photos", 0);
+    EXPECT_NE(said("runs/photos").find("runs/photos is runs/photos, the run"), std::string::npos);
+    // A folder that --out named is itself, whatever stands beside it.
+    make_run(place, "runs/best", "/data/photos", 9);
+    make_run(place, "runs/best-2", "/data/photos", 1);
+    EXPECT_EQ(said("runs/best"), "");
+    // Every verb that takes a model.
+    for (const Words& words : {Words{"eval", "photos", "--model", "runs/photos"},
+                               {"predict", "a.jpg", "--model", "runs/photos"},
+                               {"export", "runs/photos", "--to", "a.onnx"}}) {
+        const Outcome outcome = place.run(words);
+        EXPECT_NE((outcome.out + outcome.err).find("the run of that name"), std::string::npos) << words[0];
     }
 }
 

@@ -34,7 +34,7 @@ TEST(Text, wraps_between_words_alone) {
     EXPECT_EQ(wrapped("a verylongword b", 6), "a\nverylongword\nb");
     EXPECT_EQ(wrapped("  item of a list", 10), "  item of\n    a list")
         << "what belongs to it stands below it";
-    EXPECT_EQ(wrapped("name  what it is", 10, 6), "name  what\n      it is");
+    EXPECT_EQ(wrapped("name  what it is", 12, 6), "name  what\n      it is");
     EXPECT_EQ(wrapped("short\n\nlonger line\n", 8), "short\n\nlonger\nline\n");
     EXPECT_EQ(wrapped("犬 猫 鳥", 5), "犬 猫\n鳥");
     EXPECT_EQ(wrapped("\x1b[1mbold is narrow\x1b[0m", 14), "\x1b[1mbold is narrow\x1b[0m");
