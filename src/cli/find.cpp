@@ -10,6 +10,7 @@
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "cli/verb.h"
+#include "core/pasted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/find_report.h"
@@ -135,6 +136,9 @@ class Find : public Verb {
         write_bad_images(folder, dataset.bad, console);
         write_range_test(folder, "", test, context, trials);
         say_written(console, folder, "find");
+        if (const auto rate = rate_to_train_with(test.analysis, context))
+            console.say(fmt::format("Train with it, other options as here:\n  onecycle train {} --max-lr {}",
+                                    pasted(options_.data), *rate));
         if (console.json()) console.result(find_json(test, context, trials));
         return 0;
     }

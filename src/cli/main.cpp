@@ -14,8 +14,8 @@
 #include <string_view>
 
 #include "cli/other_words.h"
-#include "cli/train.h"
 #include "cli/verb.h"
+#include "core/pasted.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 

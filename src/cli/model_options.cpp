@@ -27,8 +27,7 @@ void declare_model_options(Arguments& a, std::string& model, ModelOptions& optio
     a.group("Model");
     a.text("--model", "M", model,
            "a run folder (its best checkpoint; runs/NAME is the one of runs/NAME, runs/NAME-2, ... that was "
-           "trained last), "
-           "a checkpoint, a .safetensors or a .pth file");
+           "trained last), a checkpoint, a .safetensors or a .pth file");
     declare_conventions(a, options);
     a.group("Running");
     a.whole("--batch-size", options.batch_size, "images per batch");

@@ -112,11 +112,11 @@ void TrainingVerb::say_finetune(Console& console, const Dataset& dataset) const 
     if (name_ != "train" || options_.init != "random" ||
         dataset.train.size() >= few_images * dataset.classes.size())
         return;
-    console.say(
-        fmt::format("Fewer than {} images a class to learn from: `onecycle finetune {} --init FILE` makes "
-                    "more of so few. "
-                    "FILE holds the weights of a trained ResNet; without --init it says where to get one.",
-                    few_images, pasted(options_.data)));
+    console.say(fmt::format(
+        "Fewer than {} images a class to learn from: `onecycle finetune {} --init FILE` makes more "
+        "of so few. FILE holds the weights of a trained ResNet; without --init it says where to get "
+        "one.",
+        few_images, pasted(options_.data)));
 }
 
 void TrainingVerb::check_resume(const Arguments& arguments) {

@@ -98,10 +98,17 @@ TEST(Terminal, sentences_class_counts_and_the_table_of_epochs_fit) {
         EXPECT_NE(words_of(outcome.out).find("日本のとても長い名前の犬たちとその友達 10 + 2"),
                   std::string::npos)
             << outcome.out;
+        EXPECT_NE(
+            words_of(outcome.out).find("Fewer than 200 images a class to learn from: `onecycle finetune"),
+            std::string::npos);
+        // Epochs count from 0, here as in the files.
+        EXPECT_NE(outcome.out.find("\n    0  "), std::string::npos) << outcome.out;
+        EXPECT_NE(place.read(std::to_string(width) + "/metrics.csv").find("\n0,"), std::string::npos);
         // Narrow tables lose columns from the right, in all of their rows.
         EXPECT_EQ(outcome.out.find("images/s  seconds") != std::string::npos, width >= 80) << outcome.out;
     }
     expect_wrapped(place, {"info", "60"});
+    for (const std::string& path : place.listing()) EXPECT_EQ(path.find(".lock"), std::string::npos) << path;
     expect_wrapped(place, {"eval", "photos", "--model", "60"}, false);
     expect_wrapped(place, {"predict", "photos/spots", "--model", "60"});
 }
