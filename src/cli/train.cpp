@@ -25,9 +25,7 @@ namespace onecycle::cli {
 namespace {
 
 constexpr const char* saving_stop =
-    "Stopping after this step, with a checkpoint. Ctrl-C again stops at once, without one: the steps since "
-    "the last "
-    "are lost.";
+    "Stopping after this step, saving what was reached. Ctrl-C again stops at once, without saving.";
 
 }  // namespace
 
