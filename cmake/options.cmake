@@ -1,5 +1,5 @@
 # How everything is compiled.
-option(ONECYCLE_BUILD_TESTS "Build the tests (needs GoogleTest)" ON)
+option(ONECYCLE_BUILD_TESTS "Build the tests (needs GoogleTest)" ${PROJECT_IS_TOP_LEVEL})
 option(ONECYCLE_BUILD_BENCH "Build the benchmarks (needs Google Benchmark)" OFF)
 option(ONECYCLE_WARNINGS_AS_ERRORS "Stop at the first warning" OFF)
 set(ONECYCLE_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=: address,undefined or thread")

@@ -1,4 +1,5 @@
 # Dependencies, by the name of their Debian package. Nothing is downloaded. CUDA: cuda.cmake.
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)  # a project around this one links what the library links
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)                   # libfmt-dev
@@ -9,7 +10,7 @@ find_package(Boost REQUIRED COMPONENTS context)  # libboost-context-dev: the fib
 find_package(ZLIB REQUIRED)                  # zlib1g-dev: CRC-32
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
-pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)  # libutf8proc-dev: Unicode normalisation
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET GLOBAL libutf8proc)  # libutf8proc-dev: Unicode normalisation
 # The libraries that decode images, each optional: src/data/CMakeLists.txt. Debian: libjpeg-dev libwebp-dev libtiff-dev
 # libheif-dev. libheif decodes AVIF and HEIC.
 set(JPEG_MODULES libjpeg)
@@ -17,7 +18,7 @@ set(WEBP_MODULES libwebp libwebpdemux)
 set(TIFF_MODULES libtiff-4)
 set(HEIF_MODULES libheif)
 foreach(package JPEG WEBP TIFF HEIF)
-    pkg_check_modules(${package} IMPORTED_TARGET ${${package}_MODULES})
+    pkg_check_modules(${package} IMPORTED_TARGET GLOBAL ${${package}_MODULES})
 endforeach()
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here

@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
         onecycle::Observer observer;
         observer.log = [](onecycle::LogLevel, const std::string& line) { std::puts(line.c_str()); };
         observer.on_epoch = [](const onecycle::EpochReport& epoch) {
-            std::printf("epoch %d: loss %.3f, accuracy %.1f %%\n", static_cast<int>(epoch.epoch + 1),
+            std::printf("epoch %d: loss %.3f, accuracy %.1f %%\n", static_cast<int>(epoch.epoch),
                         epoch.valid_loss, 100 * epoch.accuracy);
         };
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,7 +55,8 @@ struct DatasetOptions {
     std::int64_t max_pixels = 178'956'970;  // larger images are bad; see ImageLimits
     int threads = 1;        // that read files for the check
     DatasetUse use = DatasetUse::training;
-    LogSink log;  // gets warnings: bad files (the first ten), ignored files
+    std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
+    LogSink log;                  // gets warnings: bad files (the first ten), ignored files
 };
 
 struct Dataset {

@@ -3,6 +3,7 @@
 // The kind is also the exit code of the command line program.
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -29,6 +30,13 @@ class Error : public std::runtime_error {
 
   private:
     ErrorKind kind_;
+};
+
+// The work was ended because a `stop` function, such as Observer's, said so: by this signal.
+struct Interrupted : std::exception {
+    explicit Interrupted(int signal_) : signal(signal_) {}
+    const char* what() const noexcept override { return "interrupted"; }
+    int signal;
 };
 
 // Replaces control characters (and bytes that are not UTF-8) by escapes such as \n or \x1b, so that a

@@ -89,7 +89,8 @@ struct FitResult {
 // in their order, whatever was added since; an image that is missing or has other contents stays in its place and is
 // left out when its turn comes (onecycle/image_faults.h). Throws Error(data) where options.bad_images is `fail` or more
 // than options.max_bad are gone, those aside that the run went without already; and as open_dataset().
-Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {});
+Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {},
+                       const std::function<int()>& stop = {});
 
 class Learner {
   public:

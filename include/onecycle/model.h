@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "onecycle/dataset.h"
+#include "onecycle/error.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/log.h"
 #include "onecycle/network.h"
@@ -71,13 +72,6 @@ struct ModelOptions {
     std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // of predict(): an image of more gets no answer
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
-};
-
-// The work was ended because `stop` said so.
-struct Interrupted : std::exception {
-    explicit Interrupted(int signal_) : signal(signal_) {}
-    const char* what() const noexcept override { return "interrupted"; }
-    int signal;
 };
 
 struct Prediction {

@@ -121,7 +121,7 @@ void check(const TrainOptions& options);
 TrainOptions resolved(const TrainOptions& options);
 
 // The parts that other headers take.
-DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {});
+DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {}, std::function<int()> stop = {});
 // Of the last stage; the policy "fine-tune" is what fastai's fine_tune() does there.
 PolicyOptions policy_options(const TrainOptions& options, double max_lr, std::int64_t steps_per_epoch);
 OptimizerOptions optimizer_options(const TrainOptions& options);

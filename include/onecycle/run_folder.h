@@ -90,8 +90,12 @@ class RunFolder {
     // works in it.
     static RunFolder open(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());
 
-    ~RunFolder();
+    ~RunFolder();  // whoever comes next may work in it
     RunFolder(RunFolder&&) noexcept;
+
+    // Leaves the place as create() or create_numbered() found it, where no update was logged and nothing saved: a run
+    // that never began is no run. Whether it did.
+    bool remove_unless_begun();
 
     const std::string& path() const;
     std::string file(const std::string& name) const;       // path of a file inside

@@ -29,4 +29,9 @@ std::string training_svg(const TrainingCurves& curves, const std::string& title 
 std::string progress_bar(const StepReport& report, int width = 80);
 std::string progress_line(const StepReport& report);
 
+// The table of the epochs, a line each, and the line above it, in at most `width` columns (0: no limit): what stands at
+// the right is left out where there is no room. `interval`: whether the epochs have one. No line ends.
+std::string epoch_heading(bool interval, int width = 0);
+std::string epoch_line(const EpochReport& report, int width = 0);
+
 }  // namespace onecycle

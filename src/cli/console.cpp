@@ -10,6 +10,7 @@
 #include "cli/arguments.h"
 #include "core/file.h"
 #include "onecycle/error.h"
+#include "report/text.h"
 
 namespace onecycle::cli {
 
@@ -32,6 +33,12 @@ bool dumb_terminal() {
 }
 
 }  // namespace
+
+int columns_of_terminal(int file) {
+    constexpr int least = 20;  // below, words do not fit
+    winsize size{};
+    return ::ioctl(file, TIOCGWINSZ, &size) == 0 && size.ws_col >= least ? size.ws_col : 0;
+}
 
 void declare_console_options(Arguments& arguments, ConsoleOptions& options, bool with_json) {
     arguments.group("Output");
@@ -62,12 +69,16 @@ Console::Console(const ConsoleOptions& options) : options_(options) {
 void Console::write(int file, const std::string& text) {
     end_progress();
     // A reader of the report that has gone away must not end a training.
-    (void)write_all(file, text);
+    (void)write_all(file, wrapped(text, columns_of_terminal(file)));
 }
 
 void Console::result(const std::string& text) {
     end_progress();
     if (!write_all(STDOUT_FILENO, text) && errno != EPIPE) throw file_error("cannot write", "stdout", errno);
+}
+
+void Console::answer(const std::string& text, int hanging) {
+    result(wrapped(text, columns_of_terminal(STDOUT_FILENO), hanging));
 }
 
 void Console::say(const std::string& line) {
@@ -90,13 +101,21 @@ void Console::progress(const std::string& line) {
         (void)write_all(STDERR_FILENO, "\r\x1b[K" + line);
         bar_shown_ = true;
     } else {
-        (void)write_all(STDERR_FILENO, line + "\n");
+        write(STDERR_FILENO, line + "\n");
     }
 }
 
 int Console::width() const {
-    winsize size{};
-    return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40 ? size.ws_col : 80;
+    const int columns = columns_of_terminal(STDERR_FILENO);
+    return columns > 0 ? columns : 80;
+}
+
+int Console::report_columns() const {
+    return columns_of_terminal(options_.json ? STDERR_FILENO : STDOUT_FILENO);
+}
+
+std::string Console::stop_answer(const std::string& line) const {
+    return (bar_ ? "\r\x1b[K" : "") + wrapped(line, columns_of_terminal(STDERR_FILENO)) + "\n";
 }
 
 std::string Console::bold(const std::string& text) const {

@@ -1,5 +1,6 @@
 // Where the program's words go: results to stdout, progress and warnings to stderr; with --json one object on
-// stdout and everything else on stderr. Nothing else in the project writes to either.
+// stdout and everything else on stderr. Nothing else in the project writes to either. What people read is wrapped
+// at the width of the terminal that shows it; a pipe or a file gets whole lines.
 #pragma once
 
 #include <chrono>
@@ -22,6 +23,14 @@ struct ConsoleOptions {
 // --quiet, --no-color, --progress, and --json where the verb has it.
 void declare_console_options(Arguments& arguments, ConsoleOptions& options, bool with_json);
 
+// For Console::stop_answer(): while images are looked through, and where nothing is to be saved.
+inline constexpr const char* nothing_begun = "Stopping. Nothing has begun yet.";
+inline constexpr const char* after_this_batch = "Stopping after this batch. Ctrl-C again stops at once.";
+inline constexpr const char* after_this_step = "Stopping after this step. Ctrl-C again stops at once.";
+
+// The columns of the terminal that `file`, a descriptor, is; 0: it is none, or does not say.
+int columns_of_terminal(int file);
+
 class Console {
   public:
     explicit Console(const ConsoleOptions& options);
@@ -34,6 +43,9 @@ class Console {
     // A result that was asked for, as it is: CSV, a JSON object. Throws Error(io) when stdout cannot take it.
     void result(const std::string& text);
 
+    // The same for people's eyes: wrapped on a terminal; see wrapped() for `hanging`.
+    void answer(const std::string& text, int hanging = -1);
+
     // A line of a report for people: on stdout (stderr under --json), left out under --quiet.
     void say(const std::string& line);
 
@@ -45,13 +57,17 @@ class Console {
     void progress(const std::string& line);
     bool progress_due() const;
     bool bar() const { return bar_; }  // a terminal
-    int width() const;                 // its columns
+    int width() const;                 // its columns; 80 where there is none
+    int report_columns() const;        // those that say() reaches; 0: no terminal
     void end_progress();               // clears the line
 
     // Text in bold where say() reaches a terminal that shows it (--no-color, NO_COLOR, TERM=dumb say no).
     std::string bold(const std::string& text) const;
 
     LogSink log();
+
+    // `line` as the answer to a first Ctrl-C, ready to be written to stderr by a signal handler.
+    std::string stop_answer(const std::string& line) const;
 
   private:
     void write(int file, const std::string& text);

@@ -112,7 +112,7 @@ class Doctor : public Verb {
             return 0;
         }
         const auto row = [&](const char* name, const std::string& text) {
-            console.result(fmt::format("{:<16} {}\n", name, text));
+            console.answer(fmt::format("{:<16} {}\n", name, text), 17);
         };
         row("onecycle", machine.version);
         for (const auto& b : machine.backends)

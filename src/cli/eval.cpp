@@ -46,7 +46,9 @@ class Eval : public Verb {
     int run(const Arguments&, Console& console) override {
         require_data(data_, "eval");
         require_model(model_);
-        const SignalGuard guard;
+        model_ = newest_run(model_, console);
+        SignalGuard guard;
+        guard.answer(console.stop_answer(nothing_begun));
         model_options_.log = console.log();
         model_options_.bad_images = bad_images_;
         model_options_.max_bad = max_bad_;
@@ -61,6 +63,7 @@ class Eval : public Verb {
         Model model(model_, model_options_);
         read_as_in_training(console);
         const Dataset dataset = open(model.info(), console);
+        guard.answer(console.stop_answer(after_this_batch));
         std::optional<UnseenImages> split;
         const std::vector<Sample> samples = choose(model.info(), dataset, split, console);
         progress.emplace(console, "eval", std::ssize(samples));
@@ -68,7 +71,7 @@ class Eval : public Verb {
         if (console.json())
             console.result(to_json(evaluation, split));
         else
-            console.say(report(evaluation));
+            console.say(report(evaluation, console.report_columns()));
         if (!svg_.empty()) write_file_atomically(posix_file_system(), svg_, confusion_svg(evaluation));
         return 0;
     }
@@ -107,6 +110,7 @@ class Eval : public Verb {
         DatasetOptions options;
         options.valid_dir = valid_;
         options.threads = worker_threads(model_options_.threads);
+        options.stop = stop_signal;
         options.use = all_ ? DatasetUse::everything : DatasetUse::evaluation;
         options.bad_images = bad_images_;
         options.max_bad = max_bad_;
@@ -166,8 +170,8 @@ class Eval : public Verb {
         return text;
     }
 
-    std::string report(const Evaluation& evaluation) const {
-        std::string text = evaluation_text(evaluation);
+    std::string report(const Evaluation& evaluation, int columns) const {
+        std::string text = evaluation_text(evaluation, columns);
         text.pop_back();  // say() ends the line
         return options_.tta ? "Each image together with its mirror image.\n" + text : text;
     }

@@ -37,7 +37,7 @@ class Export : public Verb {
         if (to_.empty())
             throw Error(ErrorKind::usage, "missing option", "--to", "no file was named",
                         "give one that ends in .safetensors or .onnx");
-        const ExportResult result = export_model(model_, to_, options_);
+        const ExportResult result = export_model(newest_run(model_, console), to_, options_);
         if (console.json()) {
             console.result(to_json(result));
             return 0;

@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <optional>
 
+#include "cli/model_options.h"
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "cli/verb.h"
+#include "core/pasted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/find_report.h"
@@ -95,15 +97,19 @@ class Find : public Verb {
         require_data(options_.data, "find");
         check_out(out_);
         // Before memory is taken for a training.
+        if (options_.init != "random") options_.init = newest_run(options_.init, console);
         if (options_.init != "random") check_model(options_.init);
-        const SignalGuard guard;
-        const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
+        SignalGuard guard;
+        guard.answer(console.stop_answer(nothing_begun));
+        const Dataset dataset =
+            open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal));
         if (verify_ && dataset.valid.empty())
             throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
                         "nothing is held out to verify on", "leave one of the two out");
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
         for (const std::string& line : learner.describe()) console.say(line);
+        guard.answer(console.stop_answer(after_this_step));
         if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
         FindContext context = context_of(learner, dataset);
@@ -133,6 +139,9 @@ class Find : public Verb {
         write_bad_images(folder, dataset.bad, console);
         write_range_test(folder, "", test, context, trials);
         say_written(console, folder, "find");
+        if (const auto rate = rate_to_train_with(test.analysis, context))
+            console.say(fmt::format("Train with it, other options as here:\n  onecycle train {} --max-lr {}",
+                                    pasted(options_.data), *rate));
         if (console.json()) console.result(find_json(test, context, trials));
         return 0;
     }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/json.h"
+#include "cli/model_options.h"
 #include "cli/verb.h"
 #include "core/file.h"
 #include "onecycle/error.h"
@@ -66,7 +67,7 @@ class Info : public Verb {
         if (path_.empty())
             throw Error(ErrorKind::usage, "missing argument", "FILE", "info needs something to look at",
                         "onecycle info runs/photos");
-        const FileInfo info = inspect(path_);
+        const FileInfo info = inspect(newest_run(path_, console));
         if (console.json())
             console.result(to_json(info));
         else
@@ -77,7 +78,7 @@ class Info : public Verb {
   private:
     void report(Console& console, const FileInfo& info) const {
         const auto row = [&](const char* name, const std::string& text) {
-            if (!text.empty()) console.result(fmt::format("{:<12} {}\n", name, text));
+            if (!text.empty()) console.answer(fmt::format("{:<12} {}\n", name, text), 13);
         };
         row("kind", info.kind);
         row("file", printable(info.file));
@@ -89,7 +90,7 @@ class Info : public Verb {
             row("images", fmt::format("{0} x {0}, crop-pct {1}, mean {2}, std {3}", m.size, m.crop_pct,
                                       fmt::join(m.mean, ","), fmt::join(m.stddev, ",")));
             for (const auto& [key, value] : m.metadata)
-                row(printable(key).c_str(), shortened(printable(value)));
+                if (key != "classes") row(printable(key).c_str(), shortened(spaced(printable(value))));
         } else {
             row("no network", info.not_a_model);
         }
@@ -98,8 +99,15 @@ class Info : public Verb {
                                    static_cast<double>(info.bytes()) / 1e6));
         if (tensors_)
             for (const TensorInfo& tensor : info.tensors)
-                console.result(fmt::format("  {:<4} [{}] {}\n", name_of(tensor.type),
+                console.answer(fmt::format("  {:<4} [{}] {}\n", name_of(tensor.type),
                                            fmt::join(tensor.shape, ","), printable(tensor.name)));
+    }
+
+    // A list or an object of JSON with a blank behind each comma, where a line can be broken.
+    static std::string spaced(std::string text) {
+        if (text.empty() || (text[0] != '[' && text[0] != '{')) return text;
+        for (std::size_t at = 0; (at = text.find(",\"", at)) != std::string::npos;) text.insert(++at, " ");
+        return text;
     }
 
     static std::string shortened(const std::string& text) {

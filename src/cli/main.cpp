@@ -9,10 +9,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string_view>
 
+#include "cli/other_words.h"
 #include "cli/verb.h"
+#include "core/pasted.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -40,10 +43,17 @@ constexpr VerbEntry verbs[] = {
     {"demo-data", "make a small image folder to try things on", make_demo_data},
 };
 
-// CLI11's help, with defaults behind the text and long texts wrapped.
+// CLI11's help, with defaults behind the text.
 class HelpFormatter : public CLI::Formatter {
   public:
-    HelpFormatter() { column_width(name_width); }
+    HelpFormatter() {
+        column_width(name_width);
+        label("SUBCOMMAND", "VERB");
+        label("Subcommands", "Verbs");
+        label("OPTIONS", "options");
+    }
+
+    static constexpr int name_width = 30;
 
     std::string make_option_opts(const CLI::Option* option) const override {
         const std::string type = option->get_type_size() == 0 ? "" : option->get_type_name();
@@ -51,90 +61,101 @@ class HelpFormatter : public CLI::Formatter {
     }
 
     std::string make_option_desc(const CLI::Option* option) const override {
-        std::string text = option->get_description();
-        if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
-        std::string wrapped;
-        std::size_t line = 0;
-        for (std::size_t from = 0; from < text.size();) {
-            const std::size_t to = std::min(text.find(' ', from), text.size());
-            if (line > 0 && line + 1 + (to - from) > text_width) {
-                wrapped += '\n';
-                line = 0;
-            } else if (line > 0) {
-                wrapped += ' ';
-                ++line;
-            }
-            wrapped.append(text, from, to - from);
-            line += to - from;
-            from = to + 1;
-        }
-        return wrapped;
+        const std::string value = option->get_default_str();
+        return option->get_description() + (value.empty() ? "" : " [" + value + "]");
     }
-
-  private:
-    static constexpr std::size_t name_width = 30, text_width = 68;
 };
-
-// The member of `names` that `word` was probably meant to be: within two edits; else empty.
-std::string nearest(const std::string& word, const std::vector<std::string>& names) {
-    std::string best;
-    std::size_t best_distance = 3;
-    for (const std::string& name : names) {
-        std::vector<std::size_t> row(name.size() + 1);
-        for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-        for (std::size_t i = 1; i <= word.size(); ++i) {
-            std::size_t diagonal = row[0];
-            row[0] = i;
-            for (std::size_t j = 1; j < row.size(); ++j) {
-                const std::size_t above = row[j];
-                row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] != name[j - 1])});
-                diagonal = above;
-            }
-        }
-        if (row.back() < best_distance) {
-            best_distance = row.back();
-            best = name;
-        }
-    }
-    return best;
-}
 
 [[noreturn]] void refuse(const std::string& what, const std::string& where, const std::string& why,
                          const std::string& fix) {
     throw Error(ErrorKind::usage, what, where, why, fix);
 }
 
-// The words that CLI11 could not place.
-[[noreturn]] void refuse_extra(const CLI::App& app, const CLI::App* verb) {
-    const std::string word = (verb ? verb->remaining() : app.remaining()).at(0);
-    std::vector<std::string> names;
-    if (!verb) {
-        for (const VerbEntry& entry : verbs) names.push_back(entry.name);
-    } else {
-        for (const CLI::Option* option : verb->get_options())
-            for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    }
-    const std::string name = word.substr(0, word.find('='));
-    const std::string close = nearest(name, names);
-    const std::string help = verb ? "onecycle " + verb->get_name() + " --help" : "onecycle --help";
-    const std::string fix = (close.empty() ? "" : "did you mean " + close + "? ") + help + " lists them all";
-    if (word.rfind("-", 0) == 0)
-        refuse("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known", fix);
-    if (!verb) refuse("unknown verb", word.empty() ? "''" : word, "not known", fix);
-    refuse("unexpected argument", word, verb->get_name() + " takes no further argument",
-           "leave it out; " + help + " shows the form");
+// What stands behind the option in the command line: its value, where it has one.
+std::string value_behind(const std::string& option, const std::vector<std::string>& words) {
+    if (const std::size_t equals = option.find('='); equals != std::string::npos)
+        return option.substr(equals + 1);
+    const auto found = std::find(words.begin(), words.end(), option);
+    return found == words.end() || found + 1 == words.end() || (found + 1)->starts_with('-') ? "" : found[1];
 }
 
-// Reads the command line and runs its verb.
-int run(const std::vector<std::string>& words) {
+// What was probably meant by `word`: by its meaning elsewhere, else by its spelling.
+std::string meant(const CLI::App* verb, const std::string& word, const std::vector<std::string>& words) {
+    std::vector<std::string> names, options;
+    if (!verb) {
+        for (const VerbEntry& entry : verbs) names.push_back(entry.name);
+        const std::string known = instead_of_verb(word);
+        return known.empty() ? nearest(word, names) : known;
+    }
+    for (const CLI::Option* option : verb->get_options())
+        for (const std::string& name : option->get_lnames()) {
+            names.push_back("--" + name);
+            options.push_back("--" + name + (option->get_items_expected_max() > 0 ? " VALUE" : ""));
+        }
+    const std::string known = instead_of_option(word, value_behind(word, words), options);
+    return known.empty() ? nearest(word.substr(0, word.find('=')), names) : known;
+}
+
+// As the end of an error: what was meant, then `otherwise`.
+std::string advice(const std::string& meant, const std::string& otherwise) {
+    if (meant.empty() || meant.starts_with("leave it out")) return meant.empty() ? otherwise : meant;
+    return "did you mean " + meant + "?" + (otherwise.empty() ? "" : " " + otherwise);
+}
+
+// A word that is neither an option nor an argument of the verb, or no verb (null).
+[[noreturn]] void refuse_word(const std::string& word, const CLI::App* verb,
+                              const std::vector<std::string>& words) {
+    const bool option = word.starts_with('-');
+    const std::string name = option ? word.substr(0, word.find('=')) : word;
+    const bool searched = option || !verb || word.find('=') != std::string::npos;
+    const std::string close = searched ? meant(verb, word, words) : "";
+    const std::string help = verb ? "onecycle " + verb->get_name() + " --help" : "onecycle --help";
+    const std::string fix = advice(close, help + " lists them all");
+    if (option)
+        refuse("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known", fix);
+    if (!verb) refuse("unknown verb", word.empty() ? "''" : word, "not known", fix);
+    refuse("unexpected argument", word.empty() ? "''" : word, verb->get_name() + " takes no further argument",
+           close.empty() ? "leave it out; " + help + " shows the form" : fix);
+}
+
+// Options as other programs write them, as in size=64, would be taken for folders.
+void refuse_named_values(const CLI::App& verb, const std::vector<std::string>& words) {
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        const std::string& word = words[i];
+        const std::size_t equals = word.find('=');
+        if (equals == std::string::npos || word[0] == '-' || (i > 0 && words[i - 1].starts_with('-')) ||
+            word.find('/') < equals || std::filesystem::exists(word))
+            continue;
+        const std::string close = meant(&verb, word, words);
+        if (!close.empty()) refuse("unexpected argument", word, "options begin with --", advice(close, ""));
+    }
+}
+
+// A verb with its options, as the command line declares them: they may have taken their defaults from a file.
+struct Declared {
+    Declared(const VerbEntry& entry, const std::vector<std::string>& words)
+        : app(entry.summary, entry.name), arguments(app), verb(entry.make()) {
+        app.formatter(std::make_shared<HelpFormatter>());
+        app.set_help_flag("-h,--help", "show this help");
+        verb->declare(arguments, words);
+    }
+
+    CLI::App app;
+    Arguments arguments;
+    std::unique_ptr<Verb> verb;
+};
+
+void show_help(const std::string& text) {
+    Console({}).answer(text, HelpFormatter::name_width);
+}
+
+// The help of the program, with the verbs.
+std::string general_help() {
     CLI::App app("Finds the learning rate, then trains an image classifier on a folder of images.",
                  "onecycle");
     app.formatter(std::make_shared<HelpFormatter>());
-    app.set_help_flag("-h,--help", "show this help");
+    app.set_help_flag("-h,--help", "show this help; after a verb, or as `onecycle help VERB`, the verb's");
     app.set_version_flag("--version", "onecycle " ONECYCLE_VERSION, "show the version");
-    app.get_formatter()->label("SUBCOMMAND", "VERB");
-    app.get_formatter()->label("Subcommands", "Verbs");
-    app.get_formatter()->label("OPTIONS", "options");
     app.footer(
         "First steps:\n"
         "  onecycle find photos/                           # which learning rate?\n"
@@ -142,50 +163,117 @@ int run(const std::vector<std::string>& words) {
         "  onecycle predict cat.jpg --model runs/photos    # use what was trained\n"
         "\n`photos/` holds a folder of images for each class. `onecycle VERB --help` tells more.");
     app.require_subcommand(1);
+    for (const VerbEntry& entry : verbs) app.add_subcommand(entry.name, entry.summary);
+    return app.help();
+}
 
-    const auto first = std::find_if(words.begin(), words.end(), [](const auto& w) { return w[0] != '-'; });
-    const std::string verb_word = first == words.end() ? "" : *first;
-    std::vector<std::unique_ptr<Verb>> made;
-    std::vector<Arguments> arguments;
-    for (const VerbEntry& entry : verbs) {
-        CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
-        made.push_back(entry.make());
-        arguments.emplace_back(*sub);
-        // Only the verb that is meant: it may read a file for its defaults.
-        if (entry.name == verb_word) made.back()->declare(arguments.back(), words);
+const VerbEntry* verb_named(const std::string& name) {
+    const auto found =
+        std::find_if(std::begin(verbs), std::end(verbs), [&](const VerbEntry& v) { return v.name == name; });
+    return found == std::end(verbs) ? nullptr : found;
+}
+
+// Which verb is meant, and the words without it: options may also stand before it.
+struct Command {
+    const VerbEntry* verb = nullptr;
+    std::vector<std::string> words;  // options that stood before it, then what stood behind it
+    std::string stray;               // an argument that stood before it
+};
+
+// The first word that names a verb, unless it is the value of an option before it.
+Command find_command(const std::vector<std::string>& words) {
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        Command command{.verb = verb_named(words[i])};
+        if (!command.verb) continue;
+        const Declared known(*command.verb, {});
+        std::size_t at = 0;
+        while (at < i) {
+            const std::string& word = words[at++];
+            if (!word.starts_with('-') && command.stray.empty()) command.stray = word.empty() ? "''" : word;
+            if (!word.starts_with("--") || word.find('=') != std::string::npos) continue;
+            const CLI::Option* option = known.app.get_option_no_throw(word);
+            if (option && option->get_items_expected_max() > 0) ++at;
+        }
+        if (at > i) continue;
+        command.words = words;
+        command.words.erase(command.words.begin() + static_cast<std::ptrdiff_t>(i));
+        return command;
     }
+    return {};
+}
 
-    const auto chosen = [&]() -> const CLI::App* {
-        const auto subs = app.get_subcommands();
-        return subs.empty() ? nullptr : subs.front();
-    };
-    try {
-        app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them reversed
-    } catch (const CLI::CallForHelp&) {
-        Console({}).result(app.help());
+bool holds(const std::vector<std::string>& words, const std::string& word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// A command line without a verb: a question, or a mistake.
+int run_without_verb(const std::vector<std::string>& words) {
+    if (holds(words, "-h") || holds(words, "--help")) {
+        show_help(general_help());
         return 0;
-    } catch (const CLI::CallForVersion& version) {
-        Console({}).result(std::string(version.what()) + "\n");
+    }
+    const auto no_verb = [](const std::string& where) {
+        refuse("no verb", where, "nothing was asked for", "onecycle --help lists the verbs");
+    };
+    if (words.empty()) no_verb("onecycle");
+    const Declared known(verbs[0], {});  // it has the options that all verbs share
+    const std::string& first = words.front();
+    if (first.starts_with("--") && known.app.get_option_no_throw(first.substr(0, first.find('='))))
+        no_verb(first);
+    refuse_word(first, nullptr, words);
+}
+
+// `onecycle help VERB`
+int help(const std::vector<std::string>& words) {
+    const auto named =
+        std::find_if(words.begin() + 1, words.end(), [](const auto& w) { return !w.starts_with('-'); });
+    if (named == words.end() || *named == "help") {
+        show_help(general_help());
+        return 0;
+    }
+    const VerbEntry* entry = verb_named(*named);
+    if (!entry) refuse_word(*named, nullptr, words);
+    show_help(Declared(*entry, {}).app.help("onecycle"));
+    return 0;
+}
+
+// Reads the command line and runs its verb.
+int run(const std::vector<std::string>& words) {
+    const auto first =
+        std::find_if(words.begin(), words.end(), [](const auto& w) { return !w.starts_with('-'); });
+    if (std::find(words.begin(), first, "--version") != first) {
+        Console({}).result("onecycle " ONECYCLE_VERSION "\n");
+        return 0;
+    }
+    if (first != words.end() && *first == "help") return help({first, words.end()});
+    const Command command = find_command(words);
+    if (!command.verb) return run_without_verb(words);
+    if (!command.stray.empty()) {
+        std::string right = std::string("onecycle ") + command.verb->name;
+        for (const std::string& word : command.words)
+            if (!word.empty()) right += " " + pasted(word);
+        refuse("unexpected argument", command.stray, "it stands before the verb", right);
+    }
+    Declared chosen(*command.verb, command.words);
+    const CLI::App& app = chosen.app;
+    refuse_named_values(app, command.words);
+    try {
+        chosen.app.parse(
+            std::vector(command.words.rbegin(), command.words.rend()));  // CLI11 takes them reversed
+    } catch (const CLI::CallForHelp&) {
+        show_help(app.help("onecycle"));
         return 0;
     } catch (const CLI::ExtrasError&) {
-        refuse_extra(app, chosen());
-    } catch (const CLI::RequiredError&) {
-        if (!words.empty()) refuse_extra(app, nullptr);
-        refuse("no verb", "onecycle", "nothing was asked for", "onecycle --help lists the verbs");
+        refuse_word(app.remaining().front(), &app, command.words);
     } catch (const CLI::ArgumentMismatch& mismatch) {
         const std::string text = mismatch.what();
         refuse("bad option", text.substr(0, text.find(':')), "it needs exactly one value",
                "give one after it");
-    } catch (const CLI::ParseError& error) {
-        refuse("bad command line", chosen() ? chosen()->get_name() : "onecycle", error.what(),
-               "--help shows the form");
+    } catch (const CLI::Error& error) {
+        refuse("bad command line", app.get_name(), error.what(), "--help shows the form");
     }
-    const auto index = static_cast<std::size_t>(
-        std::find_if(std::begin(verbs), std::end(verbs),
-                     [&](const VerbEntry& entry) { return chosen()->get_name() == entry.name; }) -
-        std::begin(verbs));
-    Console console(made[index]->console_options());
-    const int code = made[index]->run(arguments[index], console);
+    Console console(chosen.verb->console_options());
+    const int code = chosen.verb->run(chosen.arguments, console);
     console.end_progress();
     return code;
 }

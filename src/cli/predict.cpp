@@ -66,7 +66,7 @@ void say_answer(Console& console, const Prediction& p) {
     std::string line = printable(p.file) + ":";
     for (const auto& entry : p.top)
         line += fmt::format("  {} {:.1f} %", printable(entry.label), 100 * entry.probability);
-    console.result(line + "\n");
+    console.answer(line + "\n", 2);
 }
 
 class Predict : public Verb {
@@ -91,7 +91,9 @@ class Predict : public Verb {
             throw Error(ErrorKind::usage, "bad option", fmt::format("--max-pixels {}", options_.max_pixels),
                         "it must be 1 or more", "178956970 is the default");
         require_model(model_);
-        const SignalGuard guard;
+        model_ = newest_run(model_, console);
+        SignalGuard guard;
+        guard.answer(console.stop_answer(after_this_batch));
         options_.log = console.log();
         options_.stop = stop_signal;
         Model model(model_, options_);

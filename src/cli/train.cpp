@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "cli/json.h"
+#include "cli/model_options.h"
 #include "cli/out_folder.h"
 #include "cli/train.h"
 #include "cli/training_options.h"
@@ -20,6 +21,13 @@
 #include "report/text.h"
 
 namespace onecycle::cli {
+
+namespace {
+
+constexpr const char* saving_stop =
+    "Stopping after this step, saving what was reached. Ctrl-C again stops at once, without saving.";
+
+}  // namespace
 
 void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) {
     const std::string resumed = early_value(words, "--resume");
@@ -45,24 +53,35 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         options_ = resolved(options_);
         check_out(out_);
         // Before memory is taken for a training.
+        if (options_.init != "random") options_.init = newest_run(options_.init, console);
         if (options_.init != "random") check_model(options_.init);
     } else {
         check_resume(arguments);
     }
-    const SignalGuard guard;
-    const Dataset dataset = resume_.empty()
-                                ? open_dataset(options_.data, dataset_options(options_, console.log()))
-                                : reopen_dataset(resume_, options_, console.log());
+    SignalGuard guard;
+    guard.answer(console.stop_answer(nothing_begun));
+    const Dataset dataset =
+        resume_.empty() ? open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal))
+                        : reopen_dataset(resume_, options_, console.log(), stop_signal);
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
     // The older checkpoint stays until the newer one is complete.
     if (resume_.empty()) check_out_space(out_, 2 * learner.checkpoint_bytes());
     for (const std::string& line : learner.describe()) console.say(line);
+    if (resume_.empty()) say_finetune(console, dataset);
+    guard.answer(console.stop_answer(saving_stop));
+    if (const int signal = stop_signal()) throw Interrupted(signal);
     RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
                                     : RunFolder::open(resume_, console.log());
-    write_bad_images(run, dataset.bad, console);
-    view.expect_tests(run, context_of(learner, dataset));
-    const FitResult result = fit(learner, run);
+    FitResult result;
+    try {
+        write_bad_images(run, dataset.bad, console);
+        view.expect_tests(run, context_of(learner, dataset));
+        result = fit(learner, run);
+    } catch (...) {
+        run.remove_unless_begun();
+        throw;
+    }
     if (result.step > 0)
         run.write("training.svg",
                   training_svg(read_training_curves(run.read("steps.csv"), run.read("metrics.csv"),
@@ -75,11 +94,27 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
 FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
     return learner.fit({.run = &run});
 } catch (const UnusableImage& image) {
+    if (run.remove_unless_begun())
+        throw Error(ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+                    "put it back as it was, or remove it" +
+                        (image.option().empty() ? "" : ", or go on without it: " + image.option()));
     const std::string resume = fmt::format("onecycle {} --resume {}", name_, pasted(run.path()));
     throw Error(
         ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
         fmt::format("put it back as it was and continue with {}", resume) +
             (image.option().empty() ? "" : fmt::format(", or without it: {} {}", resume, image.option())));
+}
+
+void TrainingVerb::say_finetune(Console& console, const Dataset& dataset) const {
+    constexpr std::size_t few_images = 200;  // of a class
+    if (name_ != "train" || options_.init != "random" ||
+        dataset.train.size() >= few_images * dataset.classes.size())
+        return;
+    console.say(fmt::format(
+        "Fewer than {} images a class to learn from: `onecycle finetune {} --init FILE` makes more "
+        "of so few. FILE holds the weights of a trained ResNet; without --init it says where to get "
+        "one.",
+        few_images, pasted(options_.data)));
 }
 
 void TrainingVerb::check_resume(const Arguments& arguments) {
@@ -104,7 +139,7 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
         const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
         if (best.evaluated)
             console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
-                                                 100 * best.accuracy, best.epoch + 1,
+                                                 100 * best.accuracy, best.epoch,
                                                  short_number(result.max_lr, 3))));
     }
     console.say(

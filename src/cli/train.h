@@ -32,6 +32,8 @@ class TrainingVerb : public Verb {
   private:
     // Says how to go on where an image stops the training.
     FitResult fit(Learner& learner, RunFolder& run) const;
+    // On few images someone's weights bring more than a training from scratch.
+    void say_finetune(Console& console, const Dataset& dataset) const;
     void check_resume(const Arguments& arguments);
     void say_end(Console& console, const RunFolder& run, const FitResult& result) const;
 

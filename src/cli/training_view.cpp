@@ -78,16 +78,10 @@ void TrainingView::range_test(const RangeTestResult& test) {
 }
 
 void TrainingView::epoch(const EpochReport& e) {
-    if (!header_said_) console_.say("epoch  train loss  valid loss  accuracy      lr  images/s  seconds");
+    const int columns = console_.report_columns();
+    if (!header_said_) console_.say(epoch_heading(e.interval.has_value(), columns));
     header_said_ = true;
-    const std::string evaluation = e.evaluated
-                                       ? fmt::format("{:>10.4f}  {:>6.1f} %", e.valid_loss, 100 * e.accuracy)
-                                       : fmt::format("{:>10}  {:>8}", "-", "-");
-    std::string line = fmt::format("{:>5}  {:>10.4f}  {}  {:>6.1e}  {:>8.1f}  {:>7.1f}", e.epoch + 1,
-                                   e.train_loss, evaluation, e.lr, e.images_per_second, e.seconds);
-    if (e.interval)
-        line += fmt::format("  (95 %: {:.0f} to {:.0f} %)", 100 * e.interval->low, 100 * e.interval->high);
-    console_.say(line);
+    console_.say(epoch_line(e, columns));
 }
 
 }  // namespace onecycle::cli

@@ -41,6 +41,7 @@ class FileSystem {
     virtual int rename(const std::string& from, const std::string& to) = 0;
     virtual int unlink(const std::string& path) = 0;
     virtual int mkdir(const std::string& path) = 0;
+    virtual int rmdir(const std::string& path) = 0;  // -ENOTEMPTY when something is in it
     virtual int list(const std::string& directory, std::vector<std::string>& names) = 0;  // any order
     virtual int sync_directory(const std::string& path) = 0;
     virtual int writable(const std::string& path) = 0;  // 0: entries may be made in it

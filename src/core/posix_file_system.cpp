@@ -68,6 +68,7 @@ class PosixFileSystem final : public FileSystem {
     }
     int unlink(const std::string& path) override { return or_errno(::unlink(path.c_str())); }
     int mkdir(const std::string& path) override { return or_errno(::mkdir(path.c_str(), 0777)); }
+    int rmdir(const std::string& path) override { return or_errno(::rmdir(path.c_str())); }
     int list(const std::string& directory, std::vector<std::string>& names) override {
         DIR* handle = ::opendir(directory.c_str());
         if (handle == nullptr) return -errno;

@@ -1,8 +1,10 @@
-// Orderly stops. A signal only sets a number; the training loop asks for it after each step.
+// Orderly stops. A signal only sets a number, and is answered at once; the training loop asks for it after each step.
 #pragma once
 
 #include <array>
 #include <csignal>
+#include <deque>
+#include <string>
 
 namespace onecycle {
 
@@ -16,9 +18,14 @@ class SignalGuard {
     SignalGuard(const SignalGuard&) = delete;
     SignalGuard& operator=(const SignalGuard&) = delete;
 
+    // What the first SIGINT, SIGTERM or SIGHUP from now on is answered with, on stderr, when it comes: the loop may
+    // be in the middle of a long step. Empty: nothing.
+    void answer(std::string text);
+
   private:
     static constexpr std::array<int, 4> signals = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     std::array<struct sigaction, signals.size()> old_{};
+    std::deque<std::string> answers_;  // a handler may be reading one that has been replaced
 };
 
 // 0, or the first stop signal since the guard was made: SIGINT or SIGTERM (also for SIGHUP).

@@ -444,6 +444,7 @@ std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const Data
     const ImageLimits limits = limits_with(options.max_pixels);
     std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
     for_each_index(samples.size(), options.threads, [&](std::size_t k) {
+        if (const int signal = options.stop ? options.stop() : 0) throw Interrupted(signal);
         try {
             Sample& sample = samples[k];
             const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, limits.max_file_bytes);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t most_columns = 20;  // of a matrix that can be read
 constexpr int longest_name = 24;
+constexpr int class_figures = 37;  // columns behind a class's name
 
 std::string percent(double share) {
     return fmt::format("{:.1f} %", 100 * share);
@@ -19,9 +20,10 @@ std::string percent(double share) {
 
 class Report {
   public:
-    explicit Report(const Evaluation& evaluation) : e_(evaluation) {
+    Report(const Evaluation& evaluation, int room) : e_(evaluation), room_(room) {
+        const int longest = room ? std::clamp(room - class_figures, 8, longest_name) : longest_name;
         for (const ClassResult& c : e_.per_class) {
-            names_.push_back(shortened(printable(c.name), longest_name));
+            names_.push_back(shortened(printable(c.name), longest));
             width_ = std::max(width_, columns(names_.back()));
         }
     }
@@ -37,10 +39,12 @@ class Report {
 
   private:
     void figures() {
-        text_ += fmt::format(
-            "{} images: loss {:.4f}, accuracy {} (95 %: {:.1f} to {:.1f} %), top-5 {}, balanced {}\n", e_.n,
-            e_.loss, percent(e_.accuracy), 100 * e_.interval.low, 100 * e_.interval.high, percent(e_.top5),
-            percent(e_.balanced_accuracy));
+        // Of five classes or fewer, the right one is always among five answers.
+        const std::string top5 = names_.size() > 5 ? ", top-5 " + percent(e_.top5) : "";
+        text_ +=
+            fmt::format("{} images: loss {:.4f}, accuracy {} (95 %: {:.1f} to {:.1f} %){}, balanced {}\n",
+                        e_.n, e_.loss, percent(e_.accuracy), 100 * e_.interval.low, 100 * e_.interval.high,
+                        top5, percent(e_.balanced_accuracy));
     }
 
     void classes() {
@@ -58,6 +62,10 @@ class Report {
         for (const auto& row : e_.confusion)
             highest = std::max(highest, *std::max_element(row.begin(), row.end()));
         const int cell = static_cast<int>(fmt::to_string(highest).size()) + 1;
+        if (const int needed = width_ + 3 + static_cast<int>(names_.size()) * cell; room_ && needed > room_) {
+            text_ += fmt::format("\nThe confusion matrix needs {} columns; --svg FILE draws it.\n", needed);
+            return;
+        }
         const auto letter = [](std::size_t i) { return std::string(1, static_cast<char>('a' + i)); };
         text_ += "\nTrue class by row, the model's answer by column:\n" +
                  std::string(static_cast<std::size_t>(width_ + 3), ' ');
@@ -92,6 +100,7 @@ class Report {
     const std::string& name(int c) const { return names_[static_cast<std::size_t>(c)]; }
 
     const Evaluation& e_;
+    int room_;  // columns; 0: no limit
     std::vector<std::string> names_;
     int width_ = 5;
     std::string text_;
@@ -99,8 +108,8 @@ class Report {
 
 }  // namespace
 
-std::string evaluation_text(const Evaluation& evaluation) {
-    return Report(evaluation).text();
+std::string evaluation_text(const Evaluation& evaluation, int width) {
+    return Report(evaluation, width).text();
 }
 
 }  // namespace onecycle

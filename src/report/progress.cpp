@@ -14,7 +14,7 @@ std::string heading(const StepReport& r) {
     const std::string activity = r.activity == StepReport::Activity::find ? "find"
                                  : r.activity == StepReport::Activity::trial
                                      ? "verify"
-                                     : fmt::format("epoch {}/{}", r.epoch + 1, r.epochs);
+                                     : fmt::format("epoch {}", r.epoch);
     return activity + (r.size ? fmt::format(" {} px", r.size) : "");
 }
 

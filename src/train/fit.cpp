@@ -206,6 +206,7 @@ class Fit {
             return;
         }
         max_lr_ = test.analysis.auto_lr.value_or(usual);
+        if (core_.observer.on_range_test) return;  // who shows the test says what it ends in
         core_.log(LogLevel::info,
                   test.analysis.auto_lr
                       ? fmt::format("training with up to {}, found in {} steps", *max_lr_, test.loss.size())

@@ -245,7 +245,7 @@ TrainOptions resolved(const TrainOptions& options) {
     return o;
 }
 
-DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
+DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function<int()> stop) {
     return {.valid_dir = o.valid,
             .valid_fraction = o.valid_fraction,
             .seed = o.seed,
@@ -256,6 +256,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log) {
             .max_bad = o.max_bad,
             .max_pixels = o.max_pixels,
             .threads = worker_threads(o.threads),
+            .stop = std::move(stop),
             .log = std::move(log)};
 }
 

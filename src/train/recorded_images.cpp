@@ -73,10 +73,11 @@ std::optional<ImageList> recorded_images(const TensorFile& file) {
     return {};
 }
 
-Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log) {
+Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log,
+                       const std::function<int()>& stop) {
     if (!is_folder(options.data))
         refuse(options.data, "its images are not there: no such folder", moved + pasted(run));
-    const DatasetOptions opening = dataset_options(options, log);
+    const DatasetOptions opening = dataset_options(options, log, stop);
     const auto newest = newest_valid_checkpoint(run);
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);

@@ -92,7 +92,16 @@ bool is_there(FileSystem& fs, const std::string& path, FileStatus& status) {
     return result == 0;
 }
 
-int take_lock(FileSystem& fs, const std::string& run) {
+// Whether the file of that name is the one that this process has locked and named itself in.
+bool holds(FileSystem& fs, const std::string& path, const std::string& holder) {
+    try {
+        return read_file(fs, path) == holder;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+int take_lock(FileSystem& fs, const std::string& run, int tries = 100) {
     const std::string path = run + '/' + lock_name;
     const int file = retried([&] { return fs.open_update(path); });
     if (file < 0) throw file_error("cannot use run folder", run, -file);
@@ -104,11 +113,14 @@ int take_lock(FileSystem& fs, const std::string& run) {
         throw Error(ErrorKind::io, "cannot use run folder", run, "process " + holder + " works in it",
                     "wait until it ends, or choose another --out");
     }
-    // Who holds it is told for the message alone: failing to write it does no harm.
+    // Who holds it is told for the message, and to know the file again: failing to write it does no harm.
     const std::string holder = std::to_string(::getpid());
     fs.truncate(file, 0);
     fs.write_at(file, std::as_bytes(std::span(holder)), 0);
-    return file;
+    // Who held it before deletes it when done, perhaps just after it was opened here.
+    if (tries == 0 || holds(fs, path, holder)) return file;
+    fs.close(file);
+    return take_lock(fs, run, tries - 1);
 }
 
 // The innermost of `path` and the folders above it that is there.
@@ -118,6 +130,30 @@ std::string innermost(FileSystem& fs, const std::string& path) {
     while (!is_there(fs, existing, status) && parent_directory(existing) != existing)
         existing = parent_directory(existing);
     return existing;
+}
+
+// The folders of `path` that are not there yet, innermost first: `path` itself, then those above it.
+std::vector<std::string> missing_folders(FileSystem& fs, const std::string& path) {
+    std::vector<std::string> missing;
+    FileStatus status;
+    for (std::string at = path; !is_there(fs, at, status) && parent_directory(at) != at;
+         at = parent_directory(at))
+        missing.push_back(at);
+    return missing;
+}
+
+// What is in a folder, deleted as far as that can be done.
+void clear_folder(FileSystem& fs, const std::string& folder) {
+    for (const std::string& name : names_in(fs, folder)) {
+        const std::string path = folder + '/' + name;
+        FileStatus status;
+        if (fs.status(path, status) == 0 && status.type == FileStatus::Type::directory) {
+            clear_folder(fs, path);
+            fs.rmdir(path);
+        } else {
+            fs.unlink(path);
+        }
+    }
 }
 
 [[noreturn]] void refuse_out(const std::string& path, const std::string& why) {
@@ -136,10 +172,15 @@ struct RunFolder::Impl {
     LogSink log;
     int lock = -1;
     std::optional<CsvLog> steps, metrics;
+    std::vector<std::string> made;  // folders, innermost first
+    bool is_new = false;            // by create() or create_numbered()
 
     Impl(FileSystem& fs_, std::string path_, LogSink log_)
         : fs(fs_), path(std::move(path_)), log(std::move(log_)), lock(take_lock(fs, path)) {}
-    ~Impl() { fs.close(lock); }
+    ~Impl() {
+        fs.unlink(path + '/' + lock_name);
+        fs.close(lock);
+    }
 
     // A failure to delete costs space, nothing else.
     void remove(const std::string& file, const LogSink& to) {
@@ -230,14 +271,18 @@ void RunFolder::check_space(const std::string& path, std::uint64_t bytes, FileSy
 
 RunFolder RunFolder::create(const std::string& path, LogSink log, FileSystem& fs) {
     check_out(path, fs);
+    std::vector<std::string> folders = missing_folders(fs, path);
     make_directories(fs, path);
     RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
     check_out(path, fs);  // another process may have worked in it before we had the lock
+    run.impl_->made = std::move(folders);
+    run.impl_->is_new = true;
     return run;
 }
 
 RunFolder RunFolder::create_numbered(const std::string& parent, const std::string& name, LogSink log,
                                      FileSystem& fs) {
+    std::vector<std::string> folders = missing_folders(fs, parent);
     make_directories(fs, parent);
     for (int number = 1;; ++number) {
         std::string path = parent + '/' + name;
@@ -247,7 +292,11 @@ RunFolder RunFolder::create_numbered(const std::string& parent, const std::strin
         if (made < 0) throw file_error("cannot make folder", path, -made);
         const int synced = retried([&] { return fs.sync_directory(parent); });
         if (synced < 0) throw file_error("cannot make folder", path, -synced);
-        return RunFolder(std::make_unique<Impl>(fs, path, std::move(log)));
+        RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
+        folders.insert(folders.begin(), path);
+        run.impl_->made = std::move(folders);
+        run.impl_->is_new = true;
+        return run;
     }
 }
 
@@ -267,6 +316,20 @@ RunFolder RunFolder::open(const std::string& path, LogSink log, FileSystem& fs) 
 RunFolder::RunFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RunFolder::~RunFolder() = default;
 RunFolder::RunFolder(RunFolder&&) noexcept = default;
+
+bool RunFolder::remove_unless_begun() {
+    Impl& run = *impl_;
+    FileStatus status;
+    const bool logged =
+        is_there(run.fs, file("steps.csv"), status) && std::ranges::count(read("steps.csv"), '\n') > 1;
+    if (!run.is_new || logged || !steps_in(run.fs, run.path).empty()) return false;
+    run.steps.reset();
+    run.metrics.reset();
+    clear_folder(run.fs, run.path);
+    for (const std::string& folder : run.made)
+        if (run.fs.rmdir(folder) < 0) break;  // another run may be in it
+    return true;
+}
 
 const std::string& RunFolder::path() const {
     return impl_->path;

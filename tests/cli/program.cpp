@@ -1,7 +1,9 @@
 #include "cli/program.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +69,42 @@ Outcome Workplace::run_with_input(const std::string& input, const std::vector<st
 
 Outcome Workplace::run_without_streams(const std::vector<std::string>& arguments) const {
     return finish(start(arguments, false));
+}
+
+Outcome Workplace::run_on_terminal(int columns, const std::vector<std::string>& arguments,
+                                   const std::vector<std::string>& keys) const {
+    std::vector<char*> argv{const_cast<char*>("onecycle")};
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    winsize size{};
+    size.ws_row = 40;
+    size.ws_col = static_cast<unsigned short>(columns);
+    int terminal = -1;
+    const pid_t child = ::forkpty(&terminal, nullptr, nullptr, &size);
+    if (child == 0) {
+        ::setenv("TERM", "xterm", 1);
+        ::unsetenv("NO_COLOR");
+        if (::chdir(path().c_str()) != 0) ::_exit(125);
+        ::execv(ONECYCLE_BINARY, argv.data());
+        ::_exit(126);
+    }
+    Outcome outcome;
+    std::size_t key = 0, seen = 0;
+    char bytes[4096];
+    for (ssize_t n; (n = ::read(terminal, bytes, sizeof bytes)) > 0 || (n < 0 && errno == EINTR);) {
+        if (n > 0) outcome.out.append(bytes, static_cast<std::size_t>(n));
+        if (key == keys.size()) continue;
+        const std::size_t shown = outcome.out.find(keys[key], seen);
+        if (shown == std::string::npos) continue;
+        seen = shown + keys[key++].size();
+        if (::write(terminal, "\x03", 1) != 1) break;
+    }
+    ::close(terminal);
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return outcome;
 }
 
 Outcome Workplace::run_until(const std::string& ready, int signal,

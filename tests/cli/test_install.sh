@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs onecycle to a folder of its own and builds the examples against it, by find_package and by
-# pkg-config, as a program elsewhere would; then trains with one.
+# pkg-config, as a program elsewhere would; then trains with one. And includes it by add_subdirectory().
 #     test_install.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail  # so no grep -q at a pipe's end: it leaves early, and the writer dies of SIGPIPE
 build=$1
@@ -20,9 +20,29 @@ c++ -std=c++20 "$source/examples/01_train/train.cpp" -o "$place/train" "${flags[
 "$place/usr/bin/onecycle" demo-data "$place/shapes" --classes 2 --images 40 --size 64
 for train in "$place/build/01_train/train" "$place/train"; do
     "$train" "$place/shapes" "$place/model.safetensors" | tee "$place/said"
-    grep -q 'epoch 3: ' "$place/said"
+    grep -q 'epoch 2: ' "$place/said"  # the last of three
 done
 image=$(find "$place/shapes" -name '*.jpg' | sort | sed -n 1p)
 "$place/build/04_predict/predict" "$place/model.safetensors" "$image" | grep ' %)'
 "$place/build/02_schedule/schedule" | grep '  0.100000'
 "$place/usr/bin/onecycle" info "$place/model.safetensors" | grep resnet18
+
+# As part of another project, where the library has been built already: its archive stands in, for time's sake.
+mkdir "$place/around"
+cp "$source/examples/02_schedule/schedule.cpp" "$place/around"
+cat > "$place/around/CMakeLists.txt" << END
+cmake_minimum_required(VERSION 3.25)
+project(around LANGUAGES CXX)
+add_subdirectory("$source" onecycle)
+add_executable(schedule schedule.cpp)
+target_link_libraries(schedule PRIVATE onecycle::onecycle)
+END
+cuda=$(sed -n 's/^ONECYCLE_CUDA:[A-Z]*=//p' "$build/CMakeCache.txt")
+cmake -S "$place/around" -B "$place/around/build" -G Ninja -DONECYCLE_CUDA="$cuda" > "$place/log"
+cd "$place/around/build"
+ninja CMakeFiles/schedule.dir/schedule.cpp.o > "$place/log" || { cat "$place/log"; exit 1; }
+cp "$build/src/libonecycle.a" onecycle/src
+ninja -t commands schedule > "$place/commands"
+bash -euc "$(tail -n 1 "$place/commands")"
+./schedule | grep '  0.100000'
+if ninja -t targets all | grep onecycle/tests; then exit 1; fi  # its tests are not built there

@@ -168,6 +168,15 @@ class SimulatedFileSystem final : public FileSystem {
         link(path, std::make_shared<Node>(true));
         return 0;
     }
+    int rmdir(const std::string& path) override {
+        if (const int code = enter(true)) return code;
+        if (!has(path)) return -ENOENT;
+        for (const auto& entry : now_)
+            if (entry.first != clean(path) && parent_directory(entry.first) == clean(path)) return -ENOTEMPTY;
+        record(
+            {parent_directory(clean(path)), [path = clean(path)](Entries& entries) { entries.erase(path); }});
+        return 0;
+    }
     int list(const std::string& directory, std::vector<std::string>& names) override {
         if (const int code = enter()) return code;
         if (!has(directory)) return -ENOENT;

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "core/signals.h"
 
 namespace onecycle {
@@ -19,6 +21,19 @@ TEST(SignalGuard, ignores_a_closed_pipe) {
     const SignalGuard guard;
     raise(SIGPIPE);
     EXPECT_EQ(stop_signal(), 0);
+}
+
+TEST(SignalGuardDeathTest, answers_the_first_stop_at_once_and_only_that) {
+    EXPECT_EXIT(
+        {
+            SignalGuard guard;
+            guard.answer("too early\n");
+            guard.answer("stopping\n");
+            raise(SIGTERM);
+            raise(SIGTERM);
+            std::_Exit(stop_signal());
+        },
+        testing::ExitedWithCode(SIGTERM), "^stopping\n$");
 }
 
 TEST(SignalGuard, puts_the_old_handlers_back) {

@@ -52,6 +52,9 @@ class WatchedFileSystem final : public FileSystem {
     int mkdir(const std::string& path) override {
         return change("mkdir", path, [&] { return real_.mkdir(path); });
     }
+    int rmdir(const std::string& path) override {
+        return change("rmdir", path, [&] { return real_.rmdir(path); });
+    }
     int list(const std::string& directory, std::vector<std::string>& names) override {
         return real_.list(directory, names);
     }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
+#include "report/text.h"
 #include "report/well_formed.h"
 
 namespace onecycle {
@@ -50,6 +53,21 @@ TEST(EvaluationText, of_many_classes_only_the_most_confused_are_shown) {
     EXPECT_NE(text.find("Most confused:\n     1 of 1 class 0, taken for class 1\n"), std::string::npos)
         << text;
     EXPECT_EQ(evaluation_text(with_confusion({{3}}, {"all"})).find("Most confused"), std::string::npos);
+}
+
+TEST(EvaluationText, top_5_is_told_where_it_says_something) {
+    EXPECT_EQ(evaluation_text(ring(5)).find("top-5"), std::string::npos) << "it is always 100 %";
+    EXPECT_NE(evaluation_text(ring(6)).find("top-5 "), std::string::npos);
+}
+
+TEST(EvaluationText, what_is_too_wide_for_the_terminal_is_left_out_and_said) {
+    for (const int width : {60, 80, 140}) {
+        const std::string text = wrapped(evaluation_text(ring(20), width), width);
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) EXPECT_LE(columns(line), width) << line;
+        EXPECT_EQ(text.find("by row") != std::string::npos, width > 60) << text;
+        EXPECT_EQ(text.find("--svg FILE draws it") != std::string::npos, width == 60) << text;
+    }
 }
 
 TEST(EvaluationText, long_names_do_not_tear_the_columns) {

@@ -71,7 +71,7 @@ TEST(Progress, fills_exactly_the_width_and_never_more) {
 
 TEST(Progress, tells_loss_rate_speed_and_time_left) {
     for (const std::string& line : {progress_bar(report_at(122)), progress_line(report_at(122))})
-        for (const char* part : {"epoch 2/6", "123/720", "1.234", "0.0032", "45.2 images/s", "12:34 left"})
+        for (const char* part : {"epoch 1", "123/720", "1.234", "0.0032", "45.2 images/s", "12:34 left"})
             EXPECT_NE(line.find(part), std::string::npos) << line;
     EXPECT_EQ(progress_bar(report_at(719)).find("┄"), std::string::npos) << "full at the end";
     EXPECT_EQ(progress_bar(report_at(0)).find("━"), std::string::npos) << "empty at the start";
@@ -80,8 +80,35 @@ TEST(Progress, tells_loss_rate_speed_and_time_left) {
 TEST(Progress, tells_the_size_where_it_changes) {
     StepReport report = report_at(122);
     report.size = 128;
-    EXPECT_EQ(progress_line(report).rfind("epoch 2/6 128 px  step", 0), 0u) << progress_line(report);
-    EXPECT_NE(progress_bar(report).find("epoch 2/6 128 px"), std::string::npos);
+    EXPECT_EQ(progress_line(report).rfind("epoch 1 128 px  step", 0), 0u) << progress_line(report);
+    EXPECT_NE(progress_bar(report).find("epoch 1 128 px"), std::string::npos);
+}
+
+TEST(EpochTable, loses_columns_from_the_right_in_every_row_where_the_terminal_is_narrow) {
+    EpochReport report{.epoch = 3,
+                       .train_loss = 1.25,
+                       .valid_loss = 0.5,
+                       .accuracy = 0.875,
+                       .lr = 0.01,
+                       .images_per_second = 123.4,
+                       .seconds = 5.6,
+                       .interval = Interval{0.75, 0.95}};
+    EXPECT_EQ(epoch_heading(true),
+              "epoch  train loss  valid loss  accuracy        95 %       lr  images/s  seconds");
+    EXPECT_EQ(epoch_line(report),
+              "    3      1.2500      0.5000    87.5 %  75 to 95 %  1.0e-02     123.4      5.6");
+    EXPECT_EQ(epoch_heading(true, 60), "epoch  train loss  valid loss  accuracy        95 %       lr");
+    EXPECT_EQ(epoch_line(report, 60), "    3      1.2500      0.5000    87.5 %  75 to 95 %  1.0e-02");
+    EXPECT_EQ(epoch_heading(true, 80), epoch_heading(true));
+    report.interval.reset();
+    report.valid_loss = -std::nan("");
+    EXPECT_EQ(epoch_line(report), "    3      1.2500           –    87.5 %  1.0e-02     123.4      5.6");
+    EXPECT_EQ(columns(epoch_heading(false)), columns(epoch_line(report)));
+}
+
+TEST(Progress, leaves_out_whole_figures_where_there_is_no_room) {
+    const std::string line = progress_bar(report_at(122), 50);
+    EXPECT_EQ(line, "epoch 1  123/720  loss 1.234  rate 0.0032");
 }
 
 TEST(Progress, promises_no_speed_and_no_end_before_the_first_step_was_timed) {

@@ -314,6 +314,49 @@ TEST_F(OnDisk, a_second_process_stops_and_names_the_first) {
     EXPECT_EQ(again.read("find/find.csv"), "lr,loss\n");
 }
 
+TEST_F(OnDisk, no_lock_stays_and_a_new_one_is_always_the_file_of_that_name) {
+    const std::string path = folder_ + "/run", lock = path + "/.lock";
+    for (int i = 0; i < 3; ++i) {
+        RunFolder run = i ? RunFolder::open(path) : RunFolder::create(path);
+        run.write("config.json", "{}");
+        EXPECT_TRUE(std::filesystem::exists(lock));
+        // Another process may have deleted it when it was done; whoever opens the next one is refused nothing.
+        if (i == 1) std::filesystem::remove(lock);
+    }
+    EXPECT_FALSE(std::filesystem::exists(lock));
+}
+
+TEST_F(OnDisk, a_run_that_never_began_leaves_the_place_as_it_was) {
+    const std::string parent = folder_ + "/runs", given = folder_ + "/given";
+    std::filesystem::create_directory(given);
+    {
+        RunFolder run = RunFolder::create_numbered(parent, "photos");
+        run.write("config.json", "{}");
+        run.write("find/find.csv", "lr,loss\n");
+        run.steps_log(header).keep_below(0);
+        run.remove_unless_begun();
+        RunFolder empty = RunFolder::create(given);
+        empty.write("config.json", "{}");
+        empty.remove_unless_begun();
+    }
+    EXPECT_FALSE(std::filesystem::exists(parent));
+    EXPECT_TRUE(std::filesystem::is_empty(given)) << "the folder was there before";
+    // What has begun stays, and so does what another run has made beside it.
+    {
+        RunFolder begun = RunFolder::create_numbered(parent, "photos"),
+                  never = RunFolder::create_numbered(parent, "photos");
+        begun.write("config.json", "{}");
+        begun.steps_log(header).append("0,0.5");
+        begun.remove_unless_begun();
+        never.remove_unless_begun();
+    }
+    EXPECT_FALSE(std::filesystem::exists(parent + "/photos-2"));
+    EXPECT_TRUE(std::filesystem::exists(parent + "/photos/steps.csv"));
+    RunFolder resumed = RunFolder::open(parent + "/photos");
+    resumed.remove_unless_begun();
+    EXPECT_TRUE(std::filesystem::exists(parent + "/photos/config.json"));
+}
+
 TEST_F(OnDisk, only_a_run_can_be_resumed) {
     expect_error(ErrorKind::model, "no such folder", [&] { RunFolder::open(folder_ + "/missing"); });
     expect_error(ErrorKind::model, "no run folder", [&] { RunFolder::open(folder_); });
