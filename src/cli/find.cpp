@@ -95,7 +95,7 @@ class Find : public Verb {
         require_data(options_.data, "find");
         check_out(out_);
         // Before memory is taken for a training.
-        if (options_.init != "random") check_model(options_.init);
+        if (options_.init != "random") check_model(options_.init, options_.init_ema);
         const SignalGuard guard;
         const Dataset dataset = open_dataset(options_.data, dataset_options(options_, console.log()));
         TrainingView view(console);

@@ -11,7 +11,7 @@ namespace onecycle::cli {
 // --model, and what may be said other than the model does.
 void declare_model_options(Arguments& arguments, std::string& model, ModelOptions& options);
 
-// --size, --crop-pct, --mean and --std alone.
+// --size, --crop-pct, --mean, --std, --classes and --init-ema alone.
 void declare_conventions(Arguments& arguments, ModelOptions& options);
 
 // Throws Error(usage) when --model was left out.

@@ -106,6 +106,7 @@ void declare_network(Arguments& a, TrainOptions& o) {
            "start from the weights in a file with torchvision's names: .pth or .safetensors. finetune needs "
            "one, "
            "and takes --arch, --stem, --mean and --std from it where they are not given");
+    declare_weights(a, o.classes, o.init_ema);
     a.value("--head", "NAME", to_string(o.head),
             "linear: torchvision's; fastai: maximum and average pooling, norms, dropout and a hidden layer "
             "of 512",
@@ -178,6 +179,14 @@ void declare_steps(Arguments& a, bool& deterministic, bool& no_graph) {
     a.flag("--no-graph", no_graph,
            "on CUDA, launch a step piece by piece instead of as one graph: the same bits, slower, to find "
            "faults");
+}
+
+void declare_weights(Arguments& a, std::string& classes, bool& init_ema) {
+    a.text("--classes", "FILE", classes,
+           "the names of the classes of a model that has none, a name a line in the model's order");
+    a.flag("--init-ema", init_ema,
+           "where a training script saved a moving average beside the weights (state_dict_ema, a teacher), "
+           "take that");
 }
 
 void declare_bad_images(Arguments& a, BadImages& what, double& most) {

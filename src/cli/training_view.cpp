@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "cli/out_folder.h"
 #include "core/signals.h"
@@ -80,9 +81,10 @@ void TrainingView::range_test(const RangeTestResult& test) {
 void TrainingView::epoch(const EpochReport& e) {
     if (!header_said_) console_.say("epoch  train loss  valid loss  accuracy      lr  images/s  seconds");
     header_said_ = true;
-    std::string line =
-        fmt::format("{:>5}  {:>10.4f}  {:>10.4f}  {:>6.1f} %  {:>6.1e}  {:>8.1f}  {:>7.1f}", e.epoch + 1,
-                    e.train_loss, e.valid_loss, 100 * e.accuracy, e.lr, e.images_per_second, e.seconds);
+    const auto figure = [](double loss) { return std::isfinite(loss) ? fmt::format("{:.4f}", loss) : "–"; };
+    std::string line = fmt::format("{:>5}  {:>10}  {:>10}  {:>6.1f} %  {:>6.1e}  {:>8.1f}  {:>7.1f}",
+                                   e.epoch + 1, figure(e.train_loss), figure(e.valid_loss), 100 * e.accuracy,
+                                   e.lr, e.images_per_second, e.seconds);
     if (e.interval)
         line += fmt::format("  (95 %: {:.0f} to {:.0f} %)", 100 * e.interval->low, 100 * e.interval->high);
     console_.say(line);
