@@ -77,8 +77,8 @@ class TensorFile {
     // To be called once by the constructor of a format. No two tensors have one name.
     void describe(std::string path, std::vector<TensorInfo> tensors,
                   std::map<std::string, std::string> metadata);
-    // Leaves `prefix` out of the names that find() knows, and with it the tensors without it.
-    void choose(const std::string& prefix, WeightsPlace place);
+    // What find() knows tensors by, see network_name() in formats/weights_place.h, and where the weights are.
+    void choose(const std::string& prefix, bool children, WeightsPlace place);
 
     virtual void read(std::size_t tensor, std::span<std::byte> out) const = 0;
 

@@ -206,10 +206,11 @@ class PickleMachine {
                 const auto operands = pop(2);
                 return call(operands[0], operands[1]);
             }
-            case 0x81:  // NEWOBJ
-                return push_object(pop(2)[0]);
-            case 0x92:  // NEWOBJ_EX
-                return push_object(pop(3)[0]);
+            case 0x81:    // NEWOBJ
+            case 0x92: {  // NEWOBJ_EX
+                const auto operands = pop(instruction == 0x81 ? 2 : 3);
+                return push_object(operands[0], operands[1]);
+            }
             case 'o': {  // OBJ
                 const auto operands = pop_to_mark();
                 if (operands.empty()) refuse("its pickle takes more than there is");
@@ -314,14 +315,15 @@ class PickleMachine {
         push({.kind = Kind::global, .string = std::string(module) + ' ' + std::string(name)});
     }
 
-    void push_object(std::size_t of) {
+    void push_object(std::size_t of, std::size_t arguments = PickleValue::nothing) {
         if (value(of).kind != Kind::global && value(of).kind != Kind::object)
             refuse("its pickle makes an object of no class");
-        push({.kind = Kind::object, .string = value(of).string});
+        push({.kind = Kind::object, .string = value(of).string, .made_of = arguments});
     }
 
     void call(std::size_t function, std::size_t arguments) {
-        if (value(function).kind == Kind::object) return push_object(function);  // what a placeholder returns
+        if (value(function).kind == Kind::object)
+            return push_object(function, arguments);  // what a placeholder returns
         if (value(function).kind != Kind::global || value(arguments).kind != Kind::tuple)
             refuse("its pickle calls what is no function");
         const std::string& name = value(function).string;
@@ -342,7 +344,7 @@ class PickleMachine {
         if (name == "copyreg _reconstructor" || name == "copy_reg _reconstructor")
             if (!given.items.empty() && item(given, 0).kind == Kind::global)
                 return push_object(given.items[0]);
-        push_object(function);
+        push_object(function, arguments);
     }
 
     // Empty, or of pairs, as Python 2 wrote them.
@@ -387,6 +389,8 @@ class PickleMachine {
     // (storage, offset, shape, strides [, requires_grad, hooks [, metadata]])
     void push_tensor(const PickleValue& arguments) {
         const std::size_t n = arguments.items.size();
+        if (n > 0 && item(arguments, 0).kind == Kind::object)  // whose bytes stand in the pickle itself
+            return push({.kind = Kind::object, .string = item(arguments, 0).string});
         if (n < 4 || n > 7 || item(arguments, 0).kind != Kind::storage ||
             item(arguments, 1).kind != Kind::integer || item(arguments, 1).number < 0)
             refuse("its pickle has a malformed tensor");

@@ -35,6 +35,8 @@ struct Harmful : Malformed {
 
 // Values refer to others by index and are never copied, so that sharing costs nothing and freeing needs no recursion.
 struct PickleValue {
+    static constexpr std::size_t nothing = ~std::size_t{0};
+
     enum class Kind : std::uint8_t {
         none,
         boolean,
@@ -54,7 +56,7 @@ struct PickleValue {
     std::vector<std::size_t> items{};  // of tuple and list; of dictionary and object: key, value, key, value
     std::size_t of =
         nothing;  // of object: its attributes; of storage: its type, a global; of tensor: its view
-    static constexpr std::size_t nothing = ~std::size_t{0};
+    std::size_t made_of = nothing;  // of object: the arguments of the call that made it, a tuple
 };
 
 class Pickle {

@@ -82,7 +82,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool a
             average && !chosen.place.average
                 ? leave_out_average
                 : keep_one(path, "safetensors.torch.load_file(sys.argv[1])", {}, chosen.prefix);
-    choose(chosen.prefix, std::move(chosen.place));
+    choose(chosen.prefix, chosen.children, std::move(chosen.place));
 }
 SafetensorsFile::~SafetensorsFile() = default;
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;

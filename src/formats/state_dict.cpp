@@ -71,6 +71,8 @@ class Search {
         if (value.kind == Kind::dictionary || value.kind == Kind::object) look_into_entries(place, value);
         if (value.kind == Kind::object && value.of != PickleValue::nothing)
             look_into_attributes(place, value.of);
+        if (value.kind == Kind::object && value.made_of != PickleValue::nothing)
+            for (const std::size_t argument : pickle_[value.made_of].items) add(place, argument, "", false);
         if (value.kind == Kind::tuple || value.kind == Kind::list)
             for (std::size_t i = 0; i < std::min<std::size_t>(value.items.size(), 16); ++i)
                 add(place, value.items[i], std::to_string(i), false);
@@ -198,6 +200,16 @@ std::vector<std::string> names_of(const std::vector<std::pair<std::string, std::
     return names;
 }
 
+// Where each tensor's elements lie.
+std::vector<std::string> contents_of(const Pickle& pickle, const Found& found) {
+    std::vector<std::string> contents;
+    for (const auto& [name, value] : found.tensors) {
+        const Pickle::View& view = pickle.view(pickle[value]);
+        contents.push_back(pickle[view.storage].string + "+" + std::to_string(view.offset));
+    }
+    return contents;
+}
+
 std::string python_name(std::string global) {
     std::replace(global.begin(), global.end(), ' ', '.');
     return global;
@@ -206,7 +218,7 @@ std::string python_name(std::string global) {
 // Weights of another kind than tensors, arrays of numpy for example.
 void refuse_objects(const Pickle& pickle, const std::vector<Found>& found) {
     for (const Found& place : found)
-        if (choose_weights({{place.keys, names_of(place.objects)}}, false).fits)
+        if (choose_weights({{place.keys, names_of(place.objects), {}}}, false).fits)
             throw OtherWeights("its weights are no plain tensors but made by '" +
                                python_name(pickle[place.objects.front().second].string) + "'");
 }
@@ -224,7 +236,7 @@ StateDict find_state_dict(const Pickle& pickle, bool average) {
     std::vector<const Found*> places;
     for (const Found& found : search.found)
         if (!found.tensors.empty()) {
-            dictionaries.push_back({found.keys, names_of(found.tensors)});
+            dictionaries.push_back({found.keys, names_of(found.tensors), contents_of(pickle, found)});
             places.push_back(&found);
         }
     StateDict result{{}, choose_weights(dictionaries, average), {}, true};

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "formats/malformed.h"
+#include "formats/weights_place.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
 
@@ -13,13 +14,14 @@ void TensorFile::describe(std::string path, std::vector<TensorInfo> tensors,
     path_ = std::move(path);
     tensors_ = std::move(tensors);
     metadata_ = std::move(metadata);
-    choose("", {});
+    choose("", false, {});
 }
 
-void TensorFile::choose(const std::string& prefix, WeightsPlace place) {
+void TensorFile::choose(const std::string& prefix, bool children, WeightsPlace place) {
     names_.clear();
     for (std::size_t i = 0; i < tensors_.size(); ++i)
-        if (tensors_[i].name.starts_with(prefix)) names_.emplace(tensors_[i].name.substr(prefix.size()), i);
+        if (const std::string name = network_name(tensors_[i].name, prefix, children); !name.empty())
+            names_.emplace(name, i);
     weights_ = std::move(place);
 }
 

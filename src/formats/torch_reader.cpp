@@ -17,16 +17,12 @@
 namespace onecycle {
 namespace {
 
-constexpr std::uint64_t max_pickle_bytes = 16 << 20, max_note_bytes = 64;
+constexpr std::uint64_t max_pickle_bytes = 512 << 20, window_bytes = 16 << 20, max_note_bytes = 64;
 
 // Reasons to refuse a file, each with a way out of its own.
 struct TorchScript : Malformed {
     using Malformed::Malformed;
 };
-struct NotOfTorch : Malformed {
-    using Malformed::Malformed;
-};
-
 enum class Form { zip, bare_pickle, tar, other };
 
 Form form_of(const InputFile& file) {
@@ -199,7 +195,7 @@ struct TorchFile::Impl {
     // Before version 1.6: pickles of a magic number, a version, the machine, the object, and the list of the storages'
     // keys; then for each the number of its elements and their bytes.
     void load_bare(bool average) {
-        std::vector<std::byte> bytes(std::min(file.size(), max_pickle_bytes));
+        std::vector<std::byte> bytes(std::min(file.size(), is_of_torch() ? window_bytes : max_pickle_bytes));
         file.read_at(bytes, 0);
         std::span<const std::byte> rest(bytes);
         const auto next = [&] {
@@ -208,8 +204,10 @@ struct TorchFile::Impl {
             return pickle;
         };
         const Pickle magic = next();
-        if (magic[magic.root()].string != "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
-            throw NotOfTorch("it is a pickle, but none that torch.save wrote");
+        if (!is_of_torch()) {
+            find_state_dict(magic, average);  // which says what there is
+            throw OtherWeights("it is a pickle, but none that torch.save wrote");
+        }
         const Pickle version = next();
         if (version[version.root()].number != 1001)
             throw Malformed("it is of an unknown version of torch.save");
@@ -220,6 +218,15 @@ struct TorchFile::Impl {
         for (const std::size_t key : keys[keys.root()].items) at = add_storage(keys[key].string, object, at);
         if (at != file.size()) throw Malformed("it has bytes behind its last storage");
         dict = find_state_dict(object, average);
+    }
+
+    // Whether the magic number of torch.save stands in its first pickle, after at most a protocol and a frame.
+    bool is_of_torch() const {
+        std::array<std::byte, 32> bytes{};
+        const auto first = std::span(bytes).first(std::min<std::uint64_t>(file.size(), bytes.size()));
+        file.read_at(first, 0);
+        const std::string_view text(reinterpret_cast<const char*>(bytes.data()), first.size());
+        return text.find("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") != std::string_view::npos;
     }
 
     static void check_byte_order(const Pickle& machine) {
@@ -293,12 +300,12 @@ TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average)
             impl_->load_bare(average);
         impl_->place_tensors();
         describe(path, impl_->infos(), {});
-    } catch (const NotOfTorch& pickle) {
-        refuse_model(path, pickle.what(), convert(path, "pickle.load(open(sys.argv[1], 'rb'))"));
     } catch (const TorchScript& program) {
         refuse_model(path, program.what(), convert_torchscript(path));
     } catch (const OtherWeights& other) {
-        refuse_model(path, other.what(), convert(path, torch_load));
+        const bool torch = form == Form::zip || impl_->is_of_torch();
+        refuse_model(path, other.what(),
+                     convert(path, torch ? torch_load : "pickle.load(open(sys.argv[1], 'rb'))"));
     } catch (const NotAStateDict& other) {
         refuse_model(path, other.what(), "give a file with the weights of a ResNet");
     } catch (const Harmful& harmful) {
@@ -311,7 +318,7 @@ TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average)
         chosen.place.fix = average && !chosen.place.average ? leave_out_average
                            : impl_->dict.indexed ? keep_one(path, torch_load, impl_->dict.keys, chosen.prefix)
                                                  : "give a file with one of them alone";
-    choose(chosen.prefix, chosen.place);
+    choose(chosen.prefix, chosen.children, chosen.place);
 }
 TorchFile::~TorchFile() = default;
 

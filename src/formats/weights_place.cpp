@@ -9,8 +9,15 @@
 namespace onecycle {
 namespace {
 
-constexpr std::string_view stem = "conv1.weight", first_block = "layer1.0.conv1.weight",
-                           statistics = "bn1.running_mean";
+// What every ResNet has, under torchvision's names, and as the children of a Sequential.
+struct Marks {
+    std::string_view stem, first_block, statistics;
+};
+constexpr Marks by_name{"conv1.weight", "layer1.0.conv1.weight", "bn1.running_mean"},
+    by_number{"0.weight", "4.0.conv1.weight", "1.running_mean"};
+// Whose numbers are their places; relu and the pools have no tensors.
+constexpr std::array children_names = {"conv1",  "bn1",    "relu",   "maxpool", "layer1",
+                                       "layer2", "layer3", "layer4", "avgpool", "fc"};
 
 constexpr std::array known_names = {
     "state_dict",   "model_state_dict", "model_state",       "model",   "net",       "network",
@@ -43,11 +50,13 @@ struct Candidate {
     std::string prefix;
     std::string label;  // for people: "state_dict/module."
     bool whole;         // with running statistics
+    bool children;
+    std::string contents{};
     bool average = false;
     std::vector<std::size_t> ranks;  // of the parts of the way, last first; lower is better
 
-    Candidate(std::size_t which, const NamedTensors& within, std::string prefix_, bool whole_)
-        : dictionary(which), prefix(std::move(prefix_)), whole(whole_) {
+    Candidate(std::size_t which, const NamedTensors& within, std::string prefix_, bool whole_, bool children_)
+        : dictionary(which), prefix(std::move(prefix_)), whole(whole_), children(children_) {
         for (const std::string& key : within.keys) label += key + "/";
         if (!label.empty() && prefix.empty()) label.pop_back();
         label += prefix;
@@ -62,19 +71,33 @@ struct Candidate {
     }
 };
 
+// Of the parts that two trainings do not leave alike.
+std::string contents_of(const NamedTensors& within, const std::string& prefix, const Marks& marks) {
+    std::string contents;
+    for (std::size_t i = 0; i < within.contents.size(); ++i)
+        for (const std::string_view part :
+             {marks.stem, marks.first_block, marks.statistics, std::string_view("fc.weight")})
+            if (within.names[i] == prefix + std::string(part)) contents += within.contents[i] + ' ';
+    return contents;
+}
+
 std::vector<Candidate> candidates_in(const std::vector<NamedTensors>& dictionaries) {
     std::vector<Candidate> found;
     for (std::size_t d = 0; d < dictionaries.size(); ++d) {
         const std::vector<std::string>& names = dictionaries[d].names;
         const std::unordered_set<std::string_view> all(names.begin(), names.end());
-        for (const std::string& name : names) {
-            if (!name.ends_with(first_block)) continue;
-            const std::string prefix = name.substr(0, name.size() - first_block.size());
-            if (!prefix.empty() && !prefix.ends_with('.')) continue;
-            if (all.count(prefix + std::string(stem)))
-                found.emplace_back(d, dictionaries[d], prefix,
-                                   all.count(prefix + std::string(statistics)) != 0);
-        }
+        for (const Marks& marks : {by_name, by_number})
+            for (const std::string& name : names) {
+                if (!name.ends_with(marks.first_block)) continue;
+                const std::string prefix = name.substr(0, name.size() - marks.first_block.size());
+                const auto has = [&](std::string_view part) {
+                    return all.count(prefix + std::string(part)) != 0;
+                };
+                if ((!prefix.empty() && !prefix.ends_with('.')) || !has(marks.stem)) continue;
+                found.emplace_back(d, dictionaries[d], prefix, has(marks.statistics),
+                                   marks.stem == by_number.stem);
+                found.back().contents = contents_of(dictionaries[d], prefix, marks);
+            }
     }
     return found;
 }
@@ -110,6 +133,15 @@ ChosenWeights largest(const std::vector<NamedTensors>& dictionaries) {
 
 }  // namespace
 
+std::string network_name(const std::string& stored, const std::string& prefix, bool children) {
+    if (!stored.starts_with(prefix)) return "";
+    std::string name = stored.substr(prefix.size());
+    if (!children) return name;
+    const std::size_t dot = name.find('.');
+    if (dot != 1 || name[0] < '0' || name[0] > '9') return "";
+    return children_names[static_cast<std::size_t>(name[0] - '0')] + name.substr(dot);
+}
+
 ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average) {
     std::vector<Candidate> candidates = candidates_in(dictionaries);
     if (candidates.empty()) return largest(dictionaries);
@@ -118,11 +150,17 @@ ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool
     prefer(candidates, [](const Candidate& c) { return c.whole; });
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.ranks < b.ranks; });
-    const Candidate& best = candidates.front();
-    ChosenWeights chosen{best.dictionary, best.prefix, true, {.taken = best.label, .average = best.average}};
+    const Candidate best = candidates.front();
+    ChosenWeights chosen{
+        best.dictionary, best.prefix, best.children, true, {.taken = best.label, .average = best.average}};
+    const auto is_same = [&](const Candidate& c) {
+        return c.label == best.label || (!c.contents.empty() && c.contents == best.contents);
+    };
     for (const Candidate& other : all)
-        if (other.label != best.label) chosen.place.others.push_back(other.label);
-    std::erase_if(candidates, [&](const Candidate& c) { return c.ranks != best.ranks; });
+        if (!is_same(other)) chosen.place.others.push_back(other.label);
+    std::erase_if(candidates, [&](const Candidate& c) {
+        return c.ranks != best.ranks || (c.label != best.label && is_same(c));
+    });
     if (candidates.size() > 1)
         chosen.place.problem =
             std::to_string(candidates.size()) +

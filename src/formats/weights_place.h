@@ -14,13 +14,16 @@ namespace onecycle {
 struct NamedTensors {
     std::vector<std::string> keys;   // the way to it; none for a file that is one dictionary
     std::vector<std::string> names;  // of its tensors
+    // What each is made of, where that is known: two sets of the same are one.
+    std::vector<std::string> contents{};
 };
 
 // The tensors of `dictionary` whose names begin with `prefix`.
 struct ChosenWeights {
     std::size_t dictionary = 0;
     std::string prefix{};
-    bool fits = false;  // they are a ResNet's
+    bool children = false;  // named by their numbers, see network_name()
+    bool fits = false;      // they are a ResNet's
     WeightsPlace place{};
 };
 
@@ -34,6 +37,13 @@ struct ChosenWeights {
 // and the first is taken.
 //
 // Where none fits: the dictionary with the most tensors, without a "module." that all of its names begin with.
+//
+// torch.nn.Sequential of a ResNet's children, as fastai makes of a body, names them by numbers: "0.weight" is
+// conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set fits too.
 ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average);
+
+// The network's own name of a tensor: without the prefix, and with the name of a child in place of its number. Empty: it
+// is none of the set.
+std::string network_name(const std::string& stored, const std::string& prefix, bool children);
 
 }  // namespace onecycle

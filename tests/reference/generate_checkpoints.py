@@ -18,6 +18,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+torch.manual_seed(0)
+np.random.seed(0)
+random.seed(0)
 target = pathlib.Path(__file__).parent / "data" / "torch" / "checkpoints"
 target.mkdir(exist_ok=True)
 for old in target.iterdir():
@@ -113,6 +116,13 @@ save_file(
 save(prefixed("backbone.body.") | {"backbone.fpn.weight": torch.ones(2), "queue": torch.ones(3)}, "beside.pth")
 
 
+# As numbered children of a Sequential: a body as fastai makes it, with a head of another kind beside it.
+children = {"conv1": "0", "bn1": "1", "layer1": "4"}
+numbered = {children[k.split(".")[0]] + k[k.index(".") :]: v for k, v in sd.items() if k.split(".")[0] in children}
+save({"model": prefixed("0.", numbered) | {"1.8.weight": torch.ones(2, 2)}, "opt": state}, "backbone-fastai.pth")
+save(numbered, "backbone-sequential.pth")
+
+
 # What stands beside them.
 class Config:  # as omegaconf's
     def __init__(self, **values):
@@ -190,6 +200,17 @@ class Trainer:
 
 save(Trainer(), "trainer.pth")
 
+
+class Wrapper:  # whose pickle calls it again, as a compiled module's
+    def __init__(self, module, options):
+        self.module = module
+
+    def __reduce__(self):
+        return Wrapper, (self.module, {"a": 1})
+
+
+save(Wrapper(net, None), "called.pth")
+
 # Whole modules.
 save(net, "module.pth")
 save(torch.nn.DataParallel(net), "parallel.pth")
@@ -218,9 +239,12 @@ save({k: v for k, v in sd.items() if not k.startswith("fc.")}, "backbone.pth")
 
 # Refused: which of two; none that is a tensor; a pickle that is not torch's; a program.
 save({"netA": sd, "netB": ema}, "refused-two.pth")
+save({"netA": sd, "netB": net.state_dict()}, "same.pth")
 two = prefixed("a.") | prefixed("b.", ema)
 save_file({k: v.contiguous().clone() for k, v in two.items()}, target / "refused-two.safetensors")
 save({k: v.numpy() for k, v in sd.items()}, "refused-numpy.pth")
+(target / "refused-pickle-tensors.pth").write_bytes(pickle.dumps(sd))
+(target / "refused-pickle-nothing.pth").write_bytes(pickle.dumps({"text": "abc", "numbers": [1, 2]}))
 (target / "refused-pickle.pth").write_bytes(pickle.dumps({k: v.numpy() for k, v in sd.items()}))
 save({"text": "abc", "numbers": [1, 2]}, "refused-nothing.pth")
 print(*(f"{file.name} {file.stat().st_size}" for file in sorted(target.iterdir())), sep="\n")
