@@ -146,8 +146,8 @@ ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool
     std::vector<Candidate> candidates = candidates_in(dictionaries);
     if (candidates.empty()) return largest(dictionaries);
     const std::vector<Candidate> all = candidates;
-    prefer(candidates, [&](const Candidate& c) { return c.average == average; });
     prefer(candidates, [](const Candidate& c) { return c.whole; });
+    prefer(candidates, [&](const Candidate& c) { return c.average == average; });
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.ranks < b.ranks; });
     const Candidate best = candidates.front();
