@@ -17,7 +17,7 @@ Interval wilson_interval(std::int64_t correct, std::int64_t n, double z = 1.9599
 
 struct ClassResult {
     std::string name{};
-    std::int64_t count = 0;      // images of this class
+    std::int64_t count = 0;      // images of this class; 0: absent, and there are no figures
     std::int64_t correct = 0;    // of them recognised
     std::int64_t predicted = 0;  // images that were taken for this class
     double recall = 0;           // correct / count; 0 where the count is 0

@@ -16,6 +16,7 @@
 #include "onecycle/evaluation.h"
 #include "onecycle/log.h"
 #include "onecycle/network.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 
@@ -25,26 +26,29 @@ struct ModelInfo {
     std::string arch{};  // from the tensors
     Stem stem = Stem::imagenet;
     Head head = Head::linear;
-    int class_count = 0;
+    int class_count = 0;                 // 0: a backbone, without a classifier
     std::vector<std::string> classes{};  // names; the indices as text where the file has none
-    bool named = false;                  // the names are the file's
+    bool named = false;                  // the names are the file's, or given with ModelOptions::classes
+    WeightsPlace weights{};              // which of the file's tensors these are
     // Conventions: the file's own, else 224, 0.875, ImageNet's.
     int size = 224;
     double crop_pct = 0.875;
     std::array<double, 3> mean{0.485, 0.456, 0.406}, stddev{0.229, 0.224, 0.225};
     std::map<std::string, std::string> metadata{};  // all of it; empty for a foreign file
 
+    // Serves a training as a start, and nothing else.
+    bool backbone() const { return class_count == 0; }
     bool trained_here() const { return metadata.count("onecycle.format") != 0; }
 };
 
 // `model`: a run folder (its best checkpoint), a checkpoint, or another file of weights (.safetensors, .pth).
 // Throws Error(model) when it is not there, damaged, or no ResNet that we know: names the first tensors that
-// are missing, extra or of a wrong shape.
-ModelInfo read_model_info(const std::string& model);
+// are missing, extra or of a wrong shape. `init_ema`: as in ModelOptions.
+ModelInfo read_model_info(const std::string& model, bool init_ema = false);
 
 // Reads all weights of a model, a tensor at a time. Throws Error(model) for a file that is damaged, does not fit any
 // network or holds values that none can have.
-void check_model(const std::string& model);
+void check_model(const std::string& model, bool init_ema = false);
 
 // Whether `dataset` is, file for file, what this model was trained from.
 bool trained_on(const ModelInfo& info, const Dataset& dataset);
@@ -63,6 +67,8 @@ struct ModelOptions {
     std::optional<int> size{};
     std::optional<double> crop_pct{};
     std::optional<std::array<double, 3>> mean{}, stddev{};
+    std::string classes{};  // a file with the names of a model's classes, one a line; empty: the model's own
+    bool init_ema = false;  // take a moving average where a file from elsewhere holds one beside the weights
     int batch_size = 64;
     int threads = 0;  // 0: all cores
     std::string device = "auto", precision = "auto";
@@ -89,15 +95,16 @@ struct Prediction {
 class Model {
   public:
     // Loads and checks the weights. Throws as read_model_info(), and Error(model) for a value that is not
-    // finite, Error(usage) for options out of range, Error(device).
+    // finite and for a backbone, Error(usage) for options out of range, Error(device).
     explicit Model(const std::string& model, const ModelOptions& options = {});
     ~Model();
     Model(Model&&) noexcept;
 
     const ModelInfo& info() const;
 
-    // Labels index `classes`, the folder's. They must be the model's, in any order: matched by name (a file without
-    // names: as many classes, taken in order). Throws Error(model) that lists the difference when they are not.
+    // Labels index `classes`, the folder's. They must be among the model's, in any order: matched by name (a file without
+    // names: as many classes, taken in order, which is said). Throws Error(model) that lists the difference when they are
+    // not. The result is of all of the model's classes; those without images count in no figure.
     Evaluation evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes,
                         const EvaluateOptions& options = {});
 

@@ -40,6 +40,8 @@ struct TrainOptions {
     Stem stem = Stem::imagenet;
     bool zero_init_residual = false;
     std::string init = "random";  // or a torchvision-named file; a head of another size is replaced
+    bool init_ema = false;        // of that file's weights take the moving average beside them
+    std::string classes{};        // a file with the names of the classes of a head that has none, one a line
     Head head = Head::linear;     // `finetune`: fastai
     double dropout = 0.5;         // of fastai's head, whose first layer has half of it; in [0, 1)
 

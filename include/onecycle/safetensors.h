@@ -17,7 +17,9 @@ class SafetensorsFile final : public TensorFile {
     // Reads and checks the header. Throws Error(model) for anything but a well-formed file (lengths,
     // duplicate names, unknown types, gaps, overlaps, trailing bytes, a header whose digest differs),
     // Error(io) when reading fails. Tensors are in the order of their bytes; metadata comes without the digests.
-    explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system());
+    // Of a file from elsewhere the weights are chosen as TorchFile chooses them; one of ours knows its names.
+    explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system(),
+                             bool average = false);
     ~SafetensorsFile() override;
     SafetensorsFile(SafetensorsFile&&) noexcept;
     SafetensorsFile& operator=(SafetensorsFile&&) noexcept;

@@ -7,7 +7,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace onecycle {
@@ -30,6 +29,16 @@ struct TensorInfo {
     std::uint64_t bytes = 0;          // of its elements, without gaps
 };
 
+// Which of the sets of weights in a file are the network's. The parts of the way to them and the prefix of their names
+// make a label, as "state_dict/module.".
+struct WeightsPlace {
+    std::string taken{};                // empty: the whole file, its names as they are
+    bool average = false;               // those taken are a moving average
+    std::vector<std::string> others{};  // that fit a ResNet too
+    std::string problem{};              // why none can be used though some fit; else empty
+    std::string fix{};                  // of the problem
+};
+
 // An open file. Reading goes through pread into the caller's memory, never through a mapping: a file that
 // is replaced or cut while in use gives an error, not a crash.
 class TensorFile {
@@ -39,8 +48,13 @@ class TensorFile {
     const std::string& path() const { return path_; }
     const std::vector<TensorInfo>& tensors() const { return tensors_; }
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
+    const WeightsPlace& weights() const { return weights_; }
 
-    // nullptr when there is no such tensor.
+    // The network's own names, without the prefix that WeightsPlace tells, and which of tensors() each is. Tensors without
+    // the prefix have none.
+    const std::map<std::string, std::size_t>& names() const { return names_; }
+
+    // By the network's own name; nullptr when there is no such tensor.
     const TensorInfo* find(const std::string& name) const;
 
     // Reads one tensor, row-major; `out` has exactly its size. Throws Error(model) for a missing name or when the
@@ -63,6 +77,8 @@ class TensorFile {
     // To be called once by the constructor of a format. No two tensors have one name.
     void describe(std::string path, std::vector<TensorInfo> tensors,
                   std::map<std::string, std::string> metadata);
+    // What find() knows tensors by, see network_name() in formats/weights_place.h, and where the weights are.
+    void choose(const std::string& prefix, bool children, WeightsPlace place);
 
     virtual void read(std::size_t tensor, std::span<std::byte> out) const = 0;
 
@@ -70,11 +86,13 @@ class TensorFile {
     std::string path_;
     std::vector<TensorInfo> tensors_;
     std::map<std::string, std::string> metadata_;
-    std::unordered_map<std::string, std::size_t> index_;
+    std::map<std::string, std::size_t> names_;
+    WeightsPlace weights_;
 };
 
-// Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say, not its name.
-// Throws as SafetensorsFile and TorchFile.
-std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs = posix_file_system());
+// Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say, not its name. Where
+// several sets of weights in it fit a ResNet, `average` says which: see TorchFile. Throws as SafetensorsFile and TorchFile.
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs = posix_file_system(),
+                                             bool average = false);
 
 }  // namespace onecycle

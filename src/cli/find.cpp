@@ -98,7 +98,7 @@ class Find : public Verb {
         check_out(out_);
         // Before memory is taken for a training.
         if (options_.init != "random") options_.init = newest_run(options_.init, console);
-        if (options_.init != "random") check_model(options_.init);
+        if (options_.init != "random") check_model(options_.init, options_.init_ema);
         SignalGuard guard;
         guard.answer(console.stop_answer(nothing_begun));
         const Dataset dataset =

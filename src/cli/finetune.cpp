@@ -55,7 +55,7 @@ class FineTune final : public TrainingVerb {
     void prepare(const Arguments& arguments, Console& console, TrainOptions& o) const override {
         if (o.init == "random") ask_for_weights(console, o);
         // The file decides what was not asked for.
-        const ModelInfo info = read_model_info(o.init);
+        const ModelInfo info = read_model_info(o.init, o.init_ema);
         if (!arguments.given("--arch")) o.arch = info.arch;
         if (!arguments.given("--stem")) o.stem = info.stem;
         if (!arguments.given("--mean")) o.mean = info.mean;

@@ -86,7 +86,9 @@ class Info : public Verb {
             const ModelInfo& m = *info.model;
             row("arch", m.arch + (m.stem == Stem::small ? ", small stem" : "") +
                             (m.head == Head::fastai ? ", fastai's head" : ""));
-            row("classes", fmt::format("{}: {}", m.class_count, joined(m.classes, 10)));
+            row("classes", m.backbone() ? "none: a backbone, for --init"
+                                        : fmt::format("{}: {}", m.class_count, joined(m.classes, 10)));
+            if (!m.weights.taken.empty()) row("weights", taken_text(m));
             row("images", fmt::format("{0} x {0}, crop-pct {1}, mean {2}, std {3}", m.size, m.crop_pct,
                                       fmt::join(m.mean, ","), fmt::join(m.stddev, ",")));
             for (const auto& [key, value] : m.metadata)

@@ -25,6 +25,10 @@ std::string to_json(const Evaluation& e, const std::optional<UnseenImages>& spli
     const auto name = [&](int c) { return e.per_class.at(static_cast<std::size_t>(c)).name; };
     for (const ClassResult& c : e.per_class) {
         classes.push_back(c.name);
+        if (c.count == 0) {
+            per_class.push_back(nullptr);
+            continue;
+        }
         per_class.push_back({{"class", c.name},
                              {"count", c.count},
                              {"correct", c.correct},

@@ -21,6 +21,8 @@ void declare_conventions(Arguments& a, ModelOptions& options) {
             [&options](const std::string& text) { options.mean = parse_triple("--mean", text); });
     a.value("--std", "R,G,B", own, "pixels are then divided by it",
             [&options](const std::string& text) { options.stddev = parse_triple("--std", text); });
+    a.group("Model");
+    declare_weights(a, options.classes, options.init_ema);
 }
 
 void declare_model_options(Arguments& a, std::string& model, ModelOptions& options) {

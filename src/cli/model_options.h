@@ -12,7 +12,7 @@ namespace onecycle::cli {
 // --model, and what may be said other than the model does.
 void declare_model_options(Arguments& arguments, std::string& model, ModelOptions& options);
 
-// --size, --crop-pct, --mean and --std alone.
+// --size, --crop-pct, --mean, --std, --classes and --init-ema alone.
 void declare_conventions(Arguments& arguments, ModelOptions& options);
 
 // What `model` names: runs/NAME, as it stands there or with -2, -3, … behind it, is the one of these runs that was trained

@@ -54,7 +54,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         check_out(out_);
         // Before memory is taken for a training.
         if (options_.init != "random") options_.init = newest_run(options_.init, console);
-        if (options_.init != "random") check_model(options_.init);
+        if (options_.init != "random") check_model(options_.init, options_.init_ema);
     } else {
         check_resume(arguments);
     }

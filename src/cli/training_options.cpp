@@ -110,6 +110,7 @@ void declare_network(Arguments& a, TrainOptions& o) {
            "start from the weights in a file with torchvision's names: .pth or .safetensors. finetune needs "
            "one, "
            "and takes --arch, --stem, --mean and --std from it where they are not given");
+    declare_weights(a, o.classes, o.init_ema);
     a.value("--head", "NAME", to_string(o.head),
             "linear: torchvision's; fastai: maximum and average pooling, norms, dropout and a hidden layer "
             "of 512",
@@ -192,6 +193,14 @@ void declare_reading(Arguments& a, std::vector<std::string>& exclude, std::strin
            "labels from a CSV file with the columns file, label and perhaps split, instead of from folders");
     a.text("--label-from", "REGEX", label_from,
            "labels from file names: the first group of a regular expression, as '^(.+)_[0-9]+'");
+}
+
+void declare_weights(Arguments& a, std::string& classes, bool& init_ema) {
+    a.text("--classes", "FILE", classes,
+           "the names of the classes of a model that has none, a name a line in the model's order");
+    a.flag("--init-ema", init_ema,
+           "where a training script saved a moving average beside the weights (state_dict_ema, a teacher), "
+           "take that");
 }
 
 void declare_bad_images(Arguments& a, BadImages& what, double& most) {

@@ -41,6 +41,7 @@ void settle_sizes(const Arguments& arguments, TrainOptions& options);
 void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
 
 // --bad-images and --max-bad.
+void declare_weights(Arguments& arguments, std::string& classes, bool& init_ema);
 void declare_bad_images(Arguments& arguments, BadImages& what, double& most);
 
 // --max-pixels.

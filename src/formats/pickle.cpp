@@ -1,68 +1,34 @@
 #include "formats/pickle.h"
 
+#include <algorithm>
 #include <cstring>
-#include <deque>
-#include <set>
 #include <string_view>
 #include <unordered_map>
 
 #include "formats/safetensors_header.h"
-#include "onecycle/error.h"
 
 namespace onecycle {
 namespace {
 
-// A state dict of a ResNet50 takes 12,000 instructions and 45 kB.
-constexpr std::size_t max_instructions = 1'000'000, max_stack = 100'000, max_text = 64 << 10, max_name = 512;
+// A state dict of a ResNet50 takes 12,000 instructions, a checkpoint with Adam's moments 60,000.
+constexpr std::size_t max_instructions = 4'000'000, max_stack = 100'000, max_name = 512;
 
 [[noreturn]] void refuse(const std::string& why) {
     throw NotAStateDict(why);
 }
 
-// What the machine computes with. Values refer to others by index and are never copied, so that sharing costs
-// nothing and freeing needs no recursion.
-struct Value {
-    enum Kind {
-        none,
-        boolean,
-        integer,
-        real,
-        text,
-        tuple,
-        list,
-        dictionary,
-        global,
-        storage,
-        tensor
-    } kind = none;
-    std::int64_t number = 0;           // of boolean and integer
-    std::string string{};              // text; of global the name; of storage the key
-    std::vector<std::size_t> items{};  // of dictionary: key, value, key, value
-    std::set<std::string> keys{};      // of dictionary: those that are texts
-    bool ordered = false;              // an OrderedDict
-    StoredType type{};                 // of storage
-    std::size_t of_storage = 0;        // of tensor
-    std::int64_t offset = 0;
-    std::vector<std::int64_t> shape{}, strides{};
-};
-
-struct StorageType {
-    const char* name;
-    StoredType type;
-};
-constexpr StorageType storage_types[] = {{"torch FloatStorage", StoredType::f32},
-                                         {"torch DoubleStorage", StoredType::f64},
-                                         {"torch HalfStorage", StoredType::f16},
-                                         {"torch BFloat16Storage", StoredType::bf16},
-                                         {"torch LongStorage", StoredType::i64}};
-constexpr std::string_view ordered_dict = "collections OrderedDict",
-                           rebuild_tensor = "torch._utils _rebuild_tensor_v2",
-                           rebuild_parameter = "torch._utils _rebuild_parameter";
-
-bool is_known(std::string_view global) {
-    for (const StorageType& s : storage_types)
-        if (global == s.name) return true;
-    return global == ordered_dict || global == rebuild_tensor || global == rebuild_parameter;
+// What no file of weights needs, and what runs programs, opens files or makes code.
+bool is_harmful(std::string_view module, std::string_view name) {
+    const std::string_view package = module.substr(0, module.find('.'));
+    for (const char* bad :
+         {"os", "posix", "nt", "subprocess", "commands", "sys", "socket", "shutil", "pty", "runpy",
+          "importlib", "webbrowser", "ctypes", "code", "codeop", "pdb", "bdb", "pip", "timeit"})
+        if (package == bad) return true;
+    if (module != "builtins" && module != "__builtin__") return false;
+    for (const char* bad :
+         {"eval", "exec", "execfile", "compile", "open", "__import__", "input", "breakpoint"})
+        if (name == bad) return true;
+    return false;
 }
 
 // The bytes still to be run.
@@ -76,9 +42,9 @@ class Code {
         std::memcpy(&value, take(sizeof value).data(), sizeof value);
         return value;
     }
-    std::string_view text(std::size_t n) {
+    std::string_view text(std::uint64_t n) {
         const auto taken = take(n);
-        return {reinterpret_cast<const char*>(taken.data()), n};
+        return {reinterpret_cast<const char*>(taken.data()), taken.size()};
     }
     std::string_view line() {
         const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
@@ -86,10 +52,10 @@ class Code {
         if (end == std::string_view::npos) refuse("its pickle has a name without end");
         return text(end + 1).substr(0, end);
     }
-    bool empty() const { return bytes_.empty(); }
+    std::size_t left() const { return bytes_.size(); }
 
   private:
-    std::span<const std::byte> take(std::size_t n) {
+    std::span<const std::byte> take(std::uint64_t n) {
         if (n > bytes_.size()) refuse("its pickle is cut short");
         const auto taken = bytes_.first(n);
         bytes_ = bytes_.subspan(n);
@@ -99,18 +65,20 @@ class Code {
     std::span<const std::byte> bytes_;
 };
 
-class Machine {
-  public:
-    explicit Machine(std::span<const std::byte> pickle) : code_(pickle) {}
+}  // namespace
 
-    // The value that the pickle leaves.
-    const Value& run() {
+class PickleMachine {
+  public:
+    using Kind = PickleValue::Kind;
+
+    PickleMachine(Pickle& made, std::span<const std::byte> bytes) : made_(made), code_(bytes) {
         for (std::size_t n = 0; n < max_instructions; ++n) {
             const auto instruction = code_.next<std::uint8_t>();
             if (instruction == '.') {
-                if (stack_.size() != 1 || !marks_.empty() || !code_.empty())
-                    refuse("its pickle is malformed");
-                return top();
+                if (stack_.size() != 1 || !marks_.empty()) refuse("its pickle is malformed");
+                made_.root_ = stack_.back();
+                made_.size_ = bytes.size() - code_.left();
+                return;
             }
             execute(instruction);
             if (stack_.size() > max_stack) refuse("its pickle is too large");
@@ -118,20 +86,21 @@ class Machine {
         refuse("its pickle is too large");
     }
 
-    const Value& operator[](std::size_t value) const { return values_[value]; }
-
   private:
-    // The instructions of protocol 2 (https://docs.python.org/3/library/pickletools.html) that torch.save uses.
+    // The instructions (https://docs.python.org/3/library/pickletools.html) that protocols 1 to 5 write.
     void execute(std::uint8_t instruction) {
         switch (instruction) {
             case 0x80:  // PROTO
-                if (code_.next<std::uint8_t>() != 2) refuse("its pickle is not of protocol 2");
+                if (code_.next<std::uint8_t>() > 5) refuse("its pickle is of a protocol above 5");
+                return;
+            case 0x95:  // FRAME; what it holds follows
+                code_.next<std::uint64_t>();
                 return;
             case 'N':
-                return push({.kind = Value::none});
+                return push({.kind = Kind::none});
             case 0x88:  // NEWTRUE
             case 0x89:  // NEWFALSE
-                return push({.kind = Value::boolean, .number = instruction == 0x88});
+                return push({.kind = Kind::boolean, .number = instruction == 0x88});
             case 'K':  // BININT1
                 return push_integer(code_.next<std::uint8_t>());
             case 'M':  // BININT2
@@ -139,30 +108,66 @@ class Machine {
             case 'J':  // BININT
                 return push_integer(code_.next<std::int32_t>());
             case 0x8A:  // LONG1
-                return push_long();
-            case 'G':  // BINFLOAT; no state dict needs its value
+                return push_long(code_.next<std::uint8_t>());
+            case 0x8B:  // LONG4
+                return push_long(code_.next<std::uint32_t>());
+            case 'G':  // BINFLOAT
                 code_.next<double>();
-                return push({.kind = Value::real});
+                return push({.kind = Kind::other});
             case 'X':  // BINUNICODE
-                return push_text();
+            case 'T':  // BINSTRING, a text of Python 2
+                return push_text(code_.next<std::uint32_t>());
+            case 0x8C:  // SHORT_BINUNICODE
+            case 'U':   // SHORT_BINSTRING
+                return push_text(code_.next<std::uint8_t>());
+            case 0x8D:  // BINUNICODE8
+                return push_text(code_.next<std::uint64_t>());
+            case 'C':  // SHORT_BINBYTES
+                return push_bytes(code_.next<std::uint8_t>());
+            case 'B':  // BINBYTES
+                return push_bytes(code_.next<std::uint32_t>());
+            case 0x8E:  // BINBYTES8
+            case 0x96:  // BYTEARRAY8
+                return push_bytes(code_.next<std::uint64_t>());
+            default:
+                return combine(instruction);
+        }
+    }
+
+    // Those that use what is on the stack.
+    void combine(std::uint8_t instruction) {
+        switch (instruction) {
             case '(':
                 return marks_.push_back(stack_.size());
+            case '0':  // POP
+                pop(1);
+                return;
+            case '1':  // POP_MARK
+                pop_to_mark();
+                return;
+            case '2':  // DUP
+                top();
+                return stack_.push_back(stack_.back());
             case ')':
-                return push({.kind = Value::tuple});
+                return push({.kind = Kind::tuple});
             case 0x85:  // TUPLE1
             case 0x86:
             case 0x87:
-                return push({.kind = Value::tuple, .items = pop(instruction - std::size_t{0x84})});
+                return push({.kind = Kind::tuple, .items = pop(instruction - std::size_t{0x84})});
             case 't':
-                return push({.kind = Value::tuple, .items = pop_to_mark()});
+                return push({.kind = Kind::tuple, .items = pop_to_mark()});
             case ']':
-                return push({.kind = Value::list});
+            case 0x8F:  // EMPTY_SET
+                return push({.kind = Kind::list});
+            case 0x91:  // FROZENSET
+                return push({.kind = Kind::list, .items = pop_to_mark()});
             case 'a':
                 return append(pop(1));
             case 'e':
+            case 0x90:  // ADDITEMS
                 return append(pop_to_mark());
             case '}':
-                return push({.kind = Value::dictionary});
+                return push({.kind = Kind::dictionary});
             case 's':
                 return set_items(pop(2));
             case 'u':
@@ -171,16 +176,46 @@ class Machine {
                 return put(code_.next<std::uint8_t>());
             case 'r':  // LONG_BINPUT
                 return put(code_.next<std::uint32_t>());
+            case 0x94:  // MEMOIZE
+                return put(static_cast<std::uint32_t>(memo_.size()));
             case 'h':  // BINGET
                 return get(code_.next<std::uint8_t>());
             case 'j':  // LONG_BINGET
                 return get(code_.next<std::uint32_t>());
-            case 'c':
-                return push_global();
+            default:
+                return make(instruction);
+        }
+    }
+
+    // Those that name, call and set.
+    void make(std::uint8_t instruction) {
+        switch (instruction) {
+            case 'c': {
+                const std::string_view module = code_.line();
+                return push_global(module, code_.line());
+            }
+            case 0x93: {  // STACK_GLOBAL
+                const auto names = pop(2);
+                if (value(names[0]).kind != Kind::text || value(names[1]).kind != Kind::text)
+                    refuse("its pickle has a name that is no text");
+                return push_global(value(names[0]).string, value(names[1]).string);
+            }
             case 'Q':  // BINPERSID
                 return push_storage(pop(1)[0]);
-            case 'R':
-                return reduce();
+            case 'R': {
+                const auto operands = pop(2);
+                return call(operands[0], operands[1]);
+            }
+            case 0x81:    // NEWOBJ
+            case 0x92: {  // NEWOBJ_EX
+                const auto operands = pop(instruction == 0x81 ? 2 : 3);
+                return push_object(operands[0], operands[1]);
+            }
+            case 'o': {  // OBJ
+                const auto operands = pop_to_mark();
+                if (operands.empty()) refuse("its pickle takes more than there is");
+                return push_object(operands[0]);
+            }
             case 'b':
                 return build();
             default:
@@ -195,16 +230,19 @@ class Machine {
 
     // --- stack and memo ---
 
-    void push(Value value) {
-        values_.push_back(std::move(value));
-        stack_.push_back(values_.size() - 1);
-    }
-    void push_integer(std::int64_t number) { push({.kind = Value::integer, .number = number}); }
+    PickleValue& value(std::size_t index) { return made_.values_[index]; }
+    const PickleValue& item(const PickleValue& of, std::size_t i) { return value(of.items[i]); }
 
-    Value& top() {
+    void push(PickleValue made) {
+        made_.values_.push_back(std::move(made));
+        stack_.push_back(made_.values_.size() - 1);
+    }
+    void push_integer(std::int64_t number) { push({.kind = Kind::integer, .number = number}); }
+
+    PickleValue& top() {
         if (stack_.empty() || (!marks_.empty() && marks_.back() == stack_.size()))
             refuse("its pickle takes more than there is");
-        return values_[stack_.back()];
+        return value(stack_.back());
     }
 
     // The last n, which a mark must not divide.
@@ -232,193 +270,153 @@ class Machine {
         stack_.push_back(found->second);
     }
 
-    // --- values ---
+    // --- plain values ---
 
-    void push_long() {
-        const std::size_t n = code_.next<std::uint8_t>();
-        if (n > 8) refuse("its pickle has a number of more than 64 bits");
+    void push_long(std::uint32_t n) {
         const std::string_view bytes = code_.text(n);
+        if (n > 8) return push({.kind = Kind::other, .string = std::string(bytes.substr(0, max_name))});
         std::uint64_t bits = n > 0 && (bytes[n - 1] & 0x80) ? ~std::uint64_t{0} : 0;  // two's complement
         std::memcpy(&bits, bytes.data(), n);
         push_integer(static_cast<std::int64_t>(bits));
     }
 
-    void push_text() {
-        const std::uint32_t n = code_.next<std::uint32_t>();
-        if (n > max_text) refuse("its pickle has a text of " + std::to_string(n) + " bytes");
-        push({.kind = Value::text, .string = std::string(code_.text(n))});
+    // One that is too long for a name is none.
+    void push_text(std::uint64_t n) {
+        const std::string_view text = code_.text(n);
+        if (n > max_name) return push({.kind = Kind::other});
+        push({.kind = Kind::text, .string = std::string(text)});
     }
 
-    void push_global() {
-        const std::string_view module = code_.line(), name = code_.line();
-        std::string global = std::string(module) + ' ' + std::string(name);
-        if (!is_known(global))
-            refuse("it asks for the Python object '" + std::string(module) + '.' + std::string(name) +
-                   "', and nothing but tensors is loaded");
-        push({.kind = Value::global, .string = std::move(global)});
+    void push_bytes(std::uint64_t n) {
+        code_.text(n);
+        push({.kind = Kind::other});
     }
 
     void append(const std::vector<std::size_t>& items) {
-        Value& list = top();
-        if (list.kind != Value::list) refuse("its pickle appends to what is no list");
+        PickleValue& list = top();
+        if (list.kind == Kind::object) return;  // of a class that is a list
+        if (list.kind != Kind::list) refuse("its pickle appends to what is no list");
         list.items.insert(list.items.end(), items.begin(), items.end());
     }
 
     void set_items(const std::vector<std::size_t>& items) {
-        Value& dictionary = top();
-        if (dictionary.kind != Value::dictionary || items.size() % 2 != 0)
+        PickleValue& dictionary = top();
+        if ((dictionary.kind != Kind::dictionary && dictionary.kind != Kind::object) || items.size() % 2 != 0)
             refuse("its pickle sets entries of what is no dictionary");
-        for (std::size_t i = 0; i < items.size(); i += 2) {
-            const Value& key = values_[items[i]];
-            if (key.kind == Value::text && !dictionary.keys.insert(key.string).second)
-                refuse("its pickle has the name '" + key.string + "' twice");
-        }
         dictionary.items.insert(dictionary.items.end(), items.begin(), items.end());
     }
 
-    const Value& item(const Value& of, std::size_t i) const { return values_[of.items[i]]; }
+    // --- names and calls ---
 
-    // ('storage', type, key, location, elements)
+    void push_global(std::string_view module, std::string_view name) {
+        if (is_harmful(module, name))
+            throw Harmful("it asks for the Python object '" + std::string(module) + '.' + std::string(name) +
+                          "', which no file of weights needs: whoever loads it in Python runs a program");
+        push({.kind = Kind::global, .string = std::string(module) + ' ' + std::string(name)});
+    }
+
+    void push_object(std::size_t of, std::size_t arguments = PickleValue::nothing) {
+        if (value(of).kind != Kind::global && value(of).kind != Kind::object)
+            refuse("its pickle makes an object of no class");
+        push({.kind = Kind::object, .string = value(of).string, .made_of = arguments});
+    }
+
+    void call(std::size_t function, std::size_t arguments) {
+        if (value(function).kind == Kind::object)
+            return push_object(function, arguments);  // what a placeholder returns
+        if (value(function).kind != Kind::global || value(arguments).kind != Kind::tuple)
+            refuse("its pickle calls what is no function");
+        const std::string& name = value(function).string;
+        const PickleValue& given = value(arguments);
+        if (name == "collections OrderedDict" || name == "collections defaultdict")
+            return push_dictionary(given);
+        if (name == "torch._utils _rebuild_tensor_v2" || name == "torch._utils _rebuild_tensor")
+            return push_tensor(given);
+        if (name == "torch._utils _rebuild_parameter" ||
+            name == "torch._utils _rebuild_parameter_with_state") {
+            if (given.items.empty()) refuse("its pickle has a malformed parameter");
+            return stack_.push_back(given.items[0]);  // the tensor that it was made of
+        }
+        // The tensor of a subclass: function, class, arguments, attributes.
+        if (name == "torch._tensor _rebuild_from_type_v2" && given.items.size() == 4 && ++depth_ < 8)
+            return call(given.items[0], given.items[2]), static_cast<void>(--depth_);
+        // The class stands among the arguments.
+        if (name == "copyreg _reconstructor" || name == "copy_reg _reconstructor")
+            if (!given.items.empty() && item(given, 0).kind == Kind::global)
+                return push_object(given.items[0]);
+        push_object(function, arguments);
+    }
+
+    // Empty, or of pairs, as Python 2 wrote them.
+    void push_dictionary(const PickleValue& arguments) {
+        PickleValue made{.kind = Kind::dictionary};
+        if (!arguments.items.empty() && item(arguments, 0).kind == Kind::list)
+            for (const std::size_t pair : item(arguments, 0).items)
+                if (value(pair).items.size() == 2)
+                    made.items.insert(made.items.end(), value(pair).items.begin(), value(pair).items.end());
+        push(std::move(made));
+    }
+
+    // ('storage', type, key, location, elements [, view])
     void push_storage(std::size_t id) {
-        const Value& tuple = values_[id];
-        const bool right = tuple.kind == Value::tuple && tuple.items.size() == 5 &&
-                           item(tuple, 0).kind == Value::text && item(tuple, 0).string == "storage" &&
-                           item(tuple, 1).kind == Value::global && item(tuple, 2).kind == Value::text &&
-                           item(tuple, 3).kind == Value::text && item(tuple, 4).kind == Value::integer &&
-                           item(tuple, 4).number >= 0;
+        const PickleValue& tuple = value(id);
+        const std::size_t n = tuple.items.size();
+        const bool right = tuple.kind == Kind::tuple && (n == 5 || n == 6) &&
+                           item(tuple, 0).kind == Kind::text && item(tuple, 0).string == "storage" &&
+                           item(tuple, 1).kind == Kind::global && item(tuple, 2).kind == Kind::text &&
+                           item(tuple, 4).kind == Kind::integer && item(tuple, 4).number >= 0;
         if (!right) refuse("its pickle has a malformed storage");
         const std::string& key = item(tuple, 2).string;
         if (key.empty() || key.size() > 20 || key.find_first_not_of("0123456789") != std::string::npos)
             refuse("its pickle has a storage without a number");
-        for (const StorageType& s : storage_types)
-            if (item(tuple, 1).string == s.name)
-                return push(
-                    {.kind = Value::storage, .number = item(tuple, 4).number, .string = key, .type = s.type});
-        refuse("its pickle has a storage of no type");
+        if (n == 6 && item(tuple, 5).kind != Kind::none) refuse("its pickle has a part of a storage");
+        push({.kind = Kind::storage, .number = item(tuple, 4).number, .string = key, .of = tuple.items[1]});
+        made_.storages_.push_back(stack_.back());
     }
 
-    void reduce() {
-        const std::vector<std::size_t> operands = pop(2);
-        const Value& function = values_[operands[0]];
-        const Value& arguments = values_[operands[1]];
-        if (function.kind != Value::global || arguments.kind != Value::tuple)
-            refuse("its pickle calls what is no function");
-        if (function.string == ordered_dict) {
-            if (!arguments.items.empty()) refuse("its pickle has a malformed OrderedDict");
-            push({.kind = Value::dictionary, .ordered = true});
-        } else if (function.string == rebuild_tensor) {
-            push_tensor(arguments);
-        } else if (function.string == rebuild_parameter) {
-            if (arguments.items.size() != 3 || item(arguments, 0).kind != Value::tensor)
-                refuse("its pickle has a malformed parameter");
-            stack_.push_back(arguments.items[0]);
-        } else {
-            refuse("its pickle calls what is no function");
-        }
-    }
-
-    std::vector<std::int64_t> numbers(const Value& tuple) const {
-        if (tuple.kind != Value::tuple || tuple.items.size() > max_rank)
+    std::vector<std::int64_t> numbers(const PickleValue& tuple) {
+        if (tuple.kind != Kind::tuple || tuple.items.size() > max_rank)
             refuse("its pickle has a malformed tensor");
         std::vector<std::int64_t> values;
         for (std::size_t i = 0; i < tuple.items.size(); ++i) {
-            if (item(tuple, i).kind != Value::integer || item(tuple, i).number < 0)
+            if (item(tuple, i).kind != Kind::integer || item(tuple, i).number < 0)
                 refuse("its pickle has a malformed tensor");
             values.push_back(item(tuple, i).number);
         }
         return values;
     }
 
-    // (storage, offset, shape, strides, requires_grad, hooks [, metadata])
-    void push_tensor(const Value& arguments) {
+    // (storage, offset, shape, strides [, requires_grad, hooks [, metadata]])
+    void push_tensor(const PickleValue& arguments) {
         const std::size_t n = arguments.items.size();
-        if ((n != 6 && n != 7) || item(arguments, 0).kind != Value::storage ||
-            item(arguments, 1).kind != Value::integer || item(arguments, 1).number < 0)
+        if (n > 0 && item(arguments, 0).kind == Kind::object)  // whose bytes stand in the pickle itself
+            return push({.kind = Kind::object, .string = item(arguments, 0).string});
+        if (n < 4 || n > 7 || item(arguments, 0).kind != Kind::storage ||
+            item(arguments, 1).kind != Kind::integer || item(arguments, 1).number < 0)
             refuse("its pickle has a malformed tensor");
-        Value tensor{
-            .kind = Value::tensor, .of_storage = arguments.items[0], .offset = item(arguments, 1).number};
-        tensor.shape = numbers(item(arguments, 2));
-        tensor.strides = numbers(item(arguments, 3));
-        if (tensor.shape.size() != tensor.strides.size()) refuse("its pickle has a malformed tensor");
-        check_view(tensor, static_cast<std::uint64_t>(item(arguments, 0).number));
-        push(std::move(tensor));
+        Pickle::View view{arguments.items[0], item(arguments, 1).number, numbers(item(arguments, 2)),
+                          numbers(item(arguments, 3))};
+        if (view.shape.size() != view.strides.size()) refuse("its pickle has a malformed tensor");
+        made_.views_.push_back(std::move(view));
+        push({.kind = Kind::tensor, .of = made_.views_.size() - 1});
     }
 
-    // Within the storage, and no larger than it: a view that repeats elements could claim any size.
-    static void check_view(const Value& tensor, std::uint64_t storage_elements) {
-        std::uint64_t elements = 1, last = static_cast<std::uint64_t>(tensor.offset);
-        bool outside = false, empty = false;
-        for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
-            const auto size = static_cast<std::uint64_t>(tensor.shape[i]);
-            if (size == 0) empty = true;
-            std::uint64_t reach = 0;
-            if (size > 0)
-                outside |=
-                    __builtin_mul_overflow(size - 1, static_cast<std::uint64_t>(tensor.strides[i]), &reach) ||
-                    __builtin_add_overflow(last, reach, &last);
-            outside |= __builtin_mul_overflow(elements, size, &elements);
-        }
-        if (empty && !outside) return;
-        if (outside || last >= storage_elements)
-            refuse("its pickle has a tensor that reaches beyond its storage");
-        if (elements > storage_elements)
-            refuse("its pickle has a tensor that repeats elements of its storage");
-    }
-
-    // OrderedDict's `_metadata`, the versions of modules: read past.
+    // A dictionary's own attributes, as the versions of modules in an OrderedDict's, are read past.
     void build() {
-        const Value& state = values_[pop(1)[0]];
-        const Value& object = top();
-        if (object.kind != Value::dictionary || !object.ordered || state.kind != Value::dictionary ||
-            state.items.size() != 2 || !state.keys.count("_metadata"))
-            refuse("its pickle sets attributes, and nothing but tensors is loaded");
+        const std::size_t state = pop(1)[0];
+        PickleValue& object = top();
+        if (object.kind == Kind::object) object.of = state;
     }
 
+    Pickle& made_;
     Code code_;
-    std::deque<Value> values_;  // references stay good while it grows
     std::vector<std::size_t> stack_, marks_;
     std::unordered_map<std::uint32_t, std::size_t> memo_;
+    int depth_ = 0;  // of calls within calls
 };
 
-// The dictionary of tensors: the whole, or the entry that training scripts put it in.
-const Value& state_dict_in(const Machine& machine, const Value& whole) {
-    if (whole.kind != Value::dictionary) refuse("it holds no dictionary of tensors");
-    for (std::size_t i = 1; i < whole.items.size(); i += 2)
-        if (machine[whole.items[i]].kind == Value::tensor) return whole;
-    for (const char* name : {"state_dict", "model"})
-        for (std::size_t i = 0; i < whole.items.size(); i += 2)
-            if (machine[whole.items[i]].string == name &&
-                machine[whole.items[i + 1]].kind == Value::dictionary)
-                return machine[whole.items[i + 1]];
-    refuse("it holds no dictionary of tensors");
-}
-
-void drop_prefix(std::vector<PickledTensor>& tensors, std::string_view prefix) {
-    for (const PickledTensor& tensor : tensors)
-        if (!tensor.name.starts_with(prefix)) return;
-    for (PickledTensor& tensor : tensors) tensor.name.erase(0, prefix.size());
-}
-
-}  // namespace
-
-std::vector<PickledTensor> parse_state_dict(std::span<const std::byte> pickle) {
-    Machine machine(pickle);
-    const Value& dictionary = state_dict_in(machine, machine.run());
-    std::vector<PickledTensor> tensors;
-    for (std::size_t i = 0; i < dictionary.items.size(); i += 2) {
-        const Value& key = machine[dictionary.items[i]];
-        const Value& tensor = machine[dictionary.items[i + 1]];
-        if (key.kind != Value::text || key.string.size() > max_name)
-            refuse("its state dict has an entry without a name");
-        if (tensor.kind != Value::tensor)
-            refuse("the entry '" + key.string + "' of its state dict is no tensor");
-        const Value& storage = machine[tensor.of_storage];
-        tensors.push_back({key.string, storage.type, storage.string,
-                           static_cast<std::uint64_t>(storage.number),
-                           static_cast<std::uint64_t>(tensor.offset), tensor.shape, tensor.strides});
-    }
-    drop_prefix(tensors, "module.");
-    return tensors;
+Pickle::Pickle(std::span<const std::byte> bytes) {
+    PickleMachine(*this, bytes);
 }
 
 }  // namespace onecycle

@@ -4,6 +4,8 @@
 #include "core/file.h"
 #include "formats/malformed.h"
 #include "formats/safetensors_header.h"
+#include "formats/weights_place.h"
+#include "formats/weights_recipe.h"
 #include "onecycle/safetensors.h"
 
 namespace onecycle {
@@ -68,9 +70,19 @@ struct SafetensorsFile::Impl {
     }
 };
 
-SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs)
+SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool average)
     : impl_(std::make_unique<Impl>(fs, path)) {
     describe(path, std::move(impl_->header.tensors), std::move(impl_->header.metadata));
+    if (!digest().empty() && !average) return;
+    NamedTensors all;
+    for (const TensorInfo& tensor : tensors()) all.names.push_back(tensor.name);
+    ChosenWeights chosen = choose_weights({all}, average);
+    if (!chosen.place.problem.empty())
+        chosen.place.fix =
+            average && !chosen.place.average
+                ? leave_out_average
+                : keep_one(path, "safetensors.torch.load_file(sys.argv[1])", {}, chosen.prefix);
+    choose(chosen.prefix, chosen.children, std::move(chosen.place));
 }
 SafetensorsFile::~SafetensorsFile() = default;
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;

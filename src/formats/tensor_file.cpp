@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "formats/malformed.h"
+#include "formats/weights_place.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
 
@@ -13,17 +14,25 @@ void TensorFile::describe(std::string path, std::vector<TensorInfo> tensors,
     path_ = std::move(path);
     tensors_ = std::move(tensors);
     metadata_ = std::move(metadata);
-    for (const TensorInfo& tensor : tensors_) index_.emplace(tensor.name, index_.size());
+    choose("", false, {});
+}
+
+void TensorFile::choose(const std::string& prefix, bool children, WeightsPlace place) {
+    names_.clear();
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+        if (const std::string name = network_name(tensors_[i].name, prefix, children); !name.empty())
+            names_.emplace(name, i);
+    weights_ = std::move(place);
 }
 
 const TensorInfo* TensorFile::find(const std::string& name) const {
-    const auto found = index_.find(name);
-    return found == index_.end() ? nullptr : &tensors_[found->second];
+    const auto found = names_.find(name);
+    return found == names_.end() ? nullptr : &tensors_[found->second];
 }
 
 void TensorFile::read(const std::string& name, std::span<std::byte> out) const {
-    const auto found = index_.find(name);
-    if (found == index_.end()) refuse_model(path_, "it has no tensor '" + name + "'");
+    const auto found = names_.find(name);
+    if (found == names_.end()) refuse_model(path_, "it has no tensor '" + name + "'");
     const TensorInfo& info = tensors_[found->second];
     if (out.size() != info.bytes)
         refuse_model(path_, "tensor '" + name + "' has " + std::to_string(info.bytes) + " bytes, not " +
@@ -50,9 +59,9 @@ void TensorFile::read_floats(const std::string& name, std::vector<float>& values
     }
 }
 
-std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs) {
-    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs);
-    return std::make_unique<SafetensorsFile>(path, fs);
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs, bool average) {
+    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs, average);
+    return std::make_unique<SafetensorsFile>(path, fs, average);
 }
 
 }  // namespace onecycle

@@ -4,31 +4,26 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <regex>
 #include <string_view>
 
 #include "core/file.h"
 #include "formats/malformed.h"
-#include "formats/pickle.h"
 #include "formats/safetensors_header.h"
+#include "formats/state_dict.h"
+#include "formats/weights_recipe.h"
 #include "formats/zip.h"
 #include "onecycle/torch_file.h"
 
 namespace onecycle {
 namespace {
 
-constexpr std::uint64_t max_pickle_bytes = 16 << 20, max_note_bytes = 64;
-// Where the tensors come from something that Python can load, and that is trusted.
-// A whole module, or a dict with the weights inside, becomes what is written today.
-constexpr const char* convert =
-    "if you trust it, convert it: python -c \"import torch, safetensors.torch as s; m = torch.load('FILE', "
-    "map_location='cpu', weights_only=False); m = m.get('state_dict', m.get('model', m)) if isinstance(m, "
-    "dict) "
-    "else m; m = m.state_dict() if hasattr(m, 'state_dict') else m; s.save_file({k: v.contiguous().clone() "
-    "for "
-    "k, v in m.items() if torch.is_tensor(v)}, 'model.safetensors')\"";
+constexpr std::uint64_t max_pickle_bytes = 512 << 20, window_bytes = 16 << 20, max_note_bytes = 64;
 
-enum class Form { zip, legacy_pickle, legacy_tar, other };
+// Reasons to refuse a file, each with a way out of its own.
+struct TorchScript : Malformed {
+    using Malformed::Malformed;
+};
+enum class Form { zip, bare_pickle, tar, other };
 
 Form form_of(const InputFile& file) {
     std::array<std::byte, 262> bytes{};
@@ -38,8 +33,8 @@ Form form_of(const InputFile& file) {
     if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return Form::zip;
     // A safetensors file has its header's length here, and its '{' as the ninth byte.
     if (text.size() > 8 && text[8] == '{') return Form::other;
-    if (text.size() > 1 && text[0] == '\x80' && text[1] >= 1 && text[1] <= 5) return Form::legacy_pickle;
-    if (text.size() >= 262 && text.substr(257, 5) == "ustar") return Form::legacy_tar;
+    if (text.size() > 1 && text[0] == '\x80' && text[1] >= 1 && text[1] <= 5) return Form::bare_pickle;
+    if (text.size() >= 262 && text.substr(257, 5) == "ustar") return Form::tar;
     return Form::other;
 }
 
@@ -83,13 +78,17 @@ std::string sha256(const InputFile& file, std::size_t digits) {
     return text.substr(0, digits);
 }
 
-// The digits in the name of a file that torchvision published; empty in any other name. Who dates a file means no hash.
+// The names under which torchvision publishes such networks: the digits are the first of the file's SHA-256. In any
+// other name digits say nothing.
+constexpr std::array published = {"resnet18-5c106cde.pth", "resnet18-f37072fd.pth", "resnet34-333f7ec4.pth",
+                                  "resnet34-b627a593.pth", "resnet50-19c8e357.pth", "resnet50-0676ba61.pth",
+                                  "resnet50-11ad3fa6.pth"};
+
+// Empty in a name of no published file.
 std::string published_hash(const std::string& path) {
-    static const std::regex name("(^|.*/)(wide_)?resnet[0-9]+(_2)?-([0-9a-f]{8})\\.pth"),
-        date("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])");
-    std::smatch match;
-    if (!std::regex_match(path, match, name) || std::regex_match(match[4].str(), date)) return "";
-    return match[4].str();
+    const std::string name = path.substr(path.rfind('/') + 1);
+    if (std::find(published.begin(), published.end(), name) == published.end()) return "";
+    return name.substr(name.find('-') + 1, 8);
 }
 
 }  // namespace
@@ -97,7 +96,7 @@ std::string published_hash(const std::string& path) {
 struct TorchFile::Impl {
     InputFile file;
     std::vector<ZipRecord> records;
-    std::vector<PickledTensor> tensors;
+    StateDict dict;
     std::vector<std::size_t> record_of;  // of each tensor
     mutable std::vector<bool> checked;   // records whose CRC was found right
     mutable bool name_checked = false;   // and found to be the file's
@@ -112,6 +111,7 @@ struct TorchFile::Impl {
     }
 
     std::vector<std::byte> contents(const ZipRecord& record, std::uint64_t most) const {
+        if (record.compressed) throw Malformed("its record '" + record.name + "' is compressed");
         if (record.bytes > most) throw Malformed("its record '" + record.name + "' is too large");
         std::vector<std::byte> bytes(record.bytes);
         file.read_at(bytes, record.offset);
@@ -167,21 +167,102 @@ struct TorchFile::Impl {
                            version.find_first_not_of("0123456789") == std::string::npos &&
                            std::stoi(version) >= 1 && std::stoi(version) <= 10;
         if (!known) throw Malformed("it is no file of torch.save, or of an unknown version");
-        if (find("constants.pkl")) throw Malformed("it is a TorchScript program, not a state dict");
     }
 
-    void load() {
+    bool is_program() const {
+        if (find("constants.pkl")) return true;
+        return std::any_of(records.begin(), records.end(),
+                           [&](const ZipRecord& r) { return r.name.starts_with(folder + "code/"); });
+    }
+
+    // A zip file: one pickle, and a record for each storage.
+    void load_zip(bool average) {
         records = read_zip_directory(file);
-        checked.assign(records.size(), false);
         find_folder();
         const ZipRecord* pickle = find("data.pkl");
         if (!pickle) throw Malformed("it is no file of torch.save: it has no data.pkl");
+        if (is_program())
+            throw TorchScript("it is a TorchScript program (torch.jit.save), not a file of weights");
+        for (const ZipRecord& record : records)
+            if (record.compressed) throw Malformed("its record '" + record.name + "' is compressed");
         check_notes();
-        tensors = parse_state_dict(contents(*pickle, max_pickle_bytes));
-        if (tensors.size() > max_tensors) throw Malformed("it has too many tensors");
+        const std::vector<std::byte> bytes = contents(*pickle, max_pickle_bytes);
+        const Pickle made(bytes);
+        if (made.size() != bytes.size()) throw Malformed("its pickle has bytes behind its end");
+        dict = find_state_dict(made, average);
+    }
+
+    // Before version 1.6: pickles of a magic number, a version, the machine, the object, and the list of the storages'
+    // keys; then for each the number of its elements and their bytes.
+    void load_bare(bool average) {
+        std::vector<std::byte> bytes(std::min(file.size(), is_of_torch() ? window_bytes : max_pickle_bytes));
+        file.read_at(bytes, 0);
+        std::span<const std::byte> rest(bytes);
+        const auto next = [&] {
+            Pickle pickle(rest);
+            rest = rest.subspan(pickle.size());
+            return pickle;
+        };
+        const Pickle magic = next();
+        if (!is_of_torch()) {
+            find_state_dict(magic, average);  // which says what there is
+            throw OtherWeights("it is a pickle, but none that torch.save wrote");
+        }
+        const Pickle version = next();
+        if (version[version.root()].number != 1001)
+            throw Malformed("it is of an unknown version of torch.save");
+        const Pickle machine = next();
+        check_byte_order(machine);
+        const Pickle object = next(), keys = next();
+        std::uint64_t at = bytes.size() - rest.size();
+        for (const std::size_t key : keys[keys.root()].items) at = add_storage(keys[key].string, object, at);
+        if (at != file.size()) throw Malformed("it has bytes behind its last storage");
+        dict = find_state_dict(object, average);
+    }
+
+    // Whether the magic number of torch.save stands in its first pickle, after at most a protocol and a frame.
+    bool is_of_torch() const {
+        std::array<std::byte, 32> bytes{};
+        const auto first = std::span(bytes).first(std::min<std::uint64_t>(file.size(), bytes.size()));
+        file.read_at(first, 0);
+        const std::string_view text(reinterpret_cast<const char*>(bytes.data()), first.size());
+        return text.find("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") != std::string_view::npos;
+    }
+
+    static void check_byte_order(const Pickle& machine) {
+        const PickleValue& facts = machine[machine.root()];
+        for (std::size_t i = 0; i + 1 < facts.items.size(); i += 2)
+            if (machine.item(facts, i).string == "little_endian" && machine.item(facts, i + 1).number != 1)
+                throw Malformed("its numbers are not little-endian");
+    }
+
+    // Returns where it ends.
+    std::uint64_t add_storage(const std::string& key, const Pickle& object, std::uint64_t at) {
+        for (const std::size_t s : object.storages()) {
+            const PickleValue& storage = object[s];
+            if (storage.string != key) continue;
+            std::uint64_t elements = 0, bytes = 0;
+            if (file.size() - at < sizeof elements) throw Malformed("it is cut short");
+            file.read_at(std::as_writable_bytes(std::span(&elements, 1)), at);
+            at += sizeof elements;
+            const std::size_t size = element_size(object[storage.of].string);
+            if (size == 0 || elements != static_cast<std::uint64_t>(storage.number) ||
+                __builtin_mul_overflow(elements, size, &bytes))
+                throw Malformed("its storage " + key + " does not have the size it should have");
+            if (bytes > file.size() - at) throw Malformed("it is cut short");
+            records.push_back({.name = "data/" + key, .offset = at, .bytes = bytes});
+            return at + bytes;
+        }
+        throw Malformed("it has the storage " + printable(key) + ", which nothing uses");
+    }
+
+    // Finds each tensor's record.
+    void place_tensors() {
+        checked.assign(records.size(), false);
+        if (dict.tensors.size() > max_tensors) throw Malformed("it has too many tensors");
         std::unordered_map<std::string, std::size_t> by_name;
         for (std::size_t r = 0; r < records.size(); ++r) by_name[records[r].name] = r;
-        for (const PickledTensor& tensor : tensors) {
+        for (const PickledTensor& tensor : dict.tensors) {
             const auto found = by_name.find(folder + "data/" + tensor.storage);
             if (found == by_name.end())
                 throw Malformed("tensor '" + tensor.name + "' has no record data/" + tensor.storage);
@@ -195,8 +276,8 @@ struct TorchFile::Impl {
 
     std::vector<TensorInfo> infos() const {
         std::vector<TensorInfo> infos;
-        for (std::size_t i = 0; i < tensors.size(); ++i) {
-            const PickledTensor& t = tensors[i];
+        for (std::size_t i = 0; i < dict.tensors.size(); ++i) {
+            const PickledTensor& t = dict.tensors[i];
             infos.push_back({t.name, t.type, t.shape,
                              records[record_of[i]].offset + t.offset * size_of(t.type),
                              bytes_of(t.type, t.shape)});
@@ -205,21 +286,39 @@ struct TorchFile::Impl {
     }
 };
 
-TorchFile::TorchFile(const std::string& path, FileSystem& fs) : impl_(std::make_unique<Impl>(fs, path)) {
+TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average)
+    : impl_(std::make_unique<Impl>(fs, path)) {
     const Form form = form_of(impl_->file);
-    if (form == Form::legacy_pickle)
-        refuse_model(path, "it is a bare pickle, as torch.save wrote them before version 1.6", convert);
-    if (form == Form::legacy_tar)
-        refuse_model(path, "it is a tar file, as torch.save wrote them before version 0.4", convert);
+    if (form == Form::tar)
+        refuse_model(path, "it is a tar file, as torch.save wrote them before version 0.4",
+                     convert(path, torch_load));
     if (form == Form::other) refuse_model(path, "it is no file of torch.save");
     try {
-        impl_->load();
+        if (form == Form::zip)
+            impl_->load_zip(average);
+        else
+            impl_->load_bare(average);
+        impl_->place_tensors();
         describe(path, impl_->infos(), {});
+    } catch (const TorchScript& program) {
+        refuse_model(path, program.what(), convert_torchscript(path));
+    } catch (const OtherWeights& other) {
+        const bool torch = form == Form::zip || impl_->is_of_torch();
+        refuse_model(path, other.what(),
+                     convert(path, torch ? torch_load : "pickle.load(open(sys.argv[1], 'rb'))"));
     } catch (const NotAStateDict& other) {
-        refuse_model(path, other.what(), convert);
+        refuse_model(path, other.what(), "give a file with the weights of a ResNet");
+    } catch (const Harmful& harmful) {
+        refuse_model(path, harmful.what(), "delete it, and take the weights from where you trust");
     } catch (const Malformed& malformed) {
         refuse_model(path, malformed.what());
     }
+    ChosenWeights& chosen = impl_->dict.chosen;
+    if (!chosen.place.problem.empty())
+        chosen.place.fix = average && !chosen.place.average ? leave_out_average
+                           : impl_->dict.indexed ? keep_one(path, torch_load, impl_->dict.keys, chosen.prefix)
+                                                 : "give a file with one of them alone";
+    choose(chosen.prefix, chosen.children, chosen.place);
 }
 TorchFile::~TorchFile() = default;
 
@@ -239,12 +338,12 @@ void TorchFile::verify_name() const {
     if (found != expected)
         refuse_model(path(),
                      "its SHA-256 begins with " + found + ", not with " + expected + " as its name says",
-                     "download it again");
+                     "download it again, or give a file of your own another name");
     impl_->name_checked = true;
 }
 
 void TorchFile::read(std::size_t index, std::span<std::byte> out) const {
-    const PickledTensor& tensor = impl_->tensors[index];
+    const PickledTensor& tensor = impl_->dict.tensors[index];
     const TensorInfo& info = tensors()[index];
     try {
         impl_->check(impl_->record_of[index]);

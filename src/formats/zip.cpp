@@ -126,7 +126,7 @@ void widen(std::span<const std::byte> extra, std::initializer_list<std::uint64_t
 
 struct Entry {
     ZipRecord record;
-    std::uint16_t flags;
+    std::uint16_t flags, method;
     std::uint64_t header;  // where its own header stands
     std::uint64_t end;     // behind its bytes
 };
@@ -150,11 +150,12 @@ Entry read_entry(Numbers& directory) {
     const std::string quoted = "its record '" + entry.record.name + "' ";
     if (entry.flags & encrypted) refuse(quoted + "is encrypted");
     if (entry.flags & ~(descriptor_follows | utf8_names)) refuse(quoted + "has unknown flags");
-    if (method != 0) refuse(quoted + "is compressed");
+    entry.method = method;
+    entry.record.compressed = method != 0;
     if (disk != 0) refuse(quoted + "is on another disk");
-    if (stored != bytes) refuse(quoted + "has two sizes");
+    if (method == 0 && stored != bytes) refuse(quoted + "has two sizes");
     if (comment != 0) refuse(quoted + "has a comment");
-    entry.record.bytes = bytes;
+    entry.record.bytes = stored;
     return entry;
 }
 
@@ -165,7 +166,8 @@ void check_own_header(const InputFile& file, Entry& entry, std::uint64_t limit) 
     Numbers header(fixed);
     if (header.u32() != 0x04034B50) refuse(quoted + "has no header");
     header.take(2);  // version
-    if (header.u16() != entry.flags || header.u16() != 0) refuse(quoted + "has two headers that differ");
+    if (header.u16() != entry.flags || header.u16() != entry.method)
+        refuse(quoted + "has two headers that differ");
     header.take(4);  // time
     const std::uint32_t crc = header.u32();
     std::uint64_t stored = header.u32(), bytes = header.u32();
@@ -177,7 +179,7 @@ void check_own_header(const InputFile& file, Entry& entry, std::uint64_t limit) 
     const bool later = (entry.flags & descriptor_follows) && crc == 0 && stored == 0 && bytes == 0;
     if (!later) {
         widen(extra_bytes, {&bytes, &stored});
-        if (crc != entry.record.crc || bytes != entry.record.bytes || stored != bytes)
+        if (crc != entry.record.crc || stored != entry.record.bytes || (entry.method == 0 && stored != bytes))
             refuse(quoted + "has two headers that differ");
     }
     entry.record.offset = entry.header + local_bytes + rest.size();

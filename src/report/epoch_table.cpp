@@ -20,10 +20,11 @@ std::string figure(double value, const char* format) {
 }
 
 std::vector<Cell> cells(const EpochReport& e) {
+    const auto evaluated = [&](double value) { return e.evaluated ? value : std::nan(""); };
     std::vector<Cell> cells = {{"epoch", fmt::to_string(e.epoch)},
                                {"train loss", figure(e.train_loss, "{:.4f}")},
-                               {"valid loss", figure(e.valid_loss, "{:.4f}")},
-                               {"accuracy", figure(100 * e.accuracy, "{:.1f} %")}};
+                               {"valid loss", figure(evaluated(e.valid_loss), "{:.4f}")},
+                               {"accuracy", figure(evaluated(100 * e.accuracy), "{:.1f} %")}};
     if (e.interval)
         cells.push_back(
             {"95 %", fmt::format("{:.0f} to {:.0f} %", 100 * e.interval->low, 100 * e.interval->high)});

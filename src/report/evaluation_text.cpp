@@ -51,6 +51,11 @@ class Report {
         text_ += "\n" + pad_right("class", width_) + "  images  precision   recall       F1\n";
         for (std::size_t i = 0; i < names_.size(); ++i) {
             const ClassResult& c = e_.per_class[i];
+            if (c.count == 0) {  // neither good nor bad
+                text_ += pad_right(names_[i], width_) + "  " + pad_left("0", 6) + "  " + pad_left("–", 9) +
+                         "  " + pad_left("–", 7) + "  " + pad_left("–", 7) + "\n";
+                continue;
+            }
             text_ += fmt::format("{}  {:>6}  {:>9}  {:>7}  {:>7}\n", pad_right(names_[i], width_), c.count,
                                  percent(c.precision), percent(c.recall), percent(c.f1));
         }

@@ -10,6 +10,7 @@
 #include "onecycle/error.h"
 #include "onecycle/find_report.h"
 #include "report/csv.h"
+#include "train/log_rows.h"
 
 namespace onecycle {
 
@@ -115,7 +116,8 @@ std::string find_csv(const RangeTestAnalysis& a, const FindContext& context) {
     fmt::memory_buffer out;
     fmt::format_to(std::back_inserter(out), "lr,loss,smoothed,{},{}\n", usual_column, updates_column);
     for (std::size_t i = 0; i < a.lr.size(); ++i)
-        fmt::format_to(std::back_inserter(out), "{},{},{},{}\n", a.lr[i], a.loss[i], a.smoothed[i], known);
+        fmt::format_to(std::back_inserter(out), "{},{},{},{}\n", csv_cell(a.lr[i]), csv_cell(a.loss[i]),
+                       csv_cell(a.smoothed[i]), known);
     return fmt::to_string(out);
 }
 

@@ -110,8 +110,8 @@ std::uint64_t write_graph(const std::string& to, const Network& network, const W
 ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options) {
     FileSystem& fs = posix_file_system();
     const Format format = format_of(to, options);
-    const auto file = open_tensor_file(resolve_model(model));
-    const ModelInfo info = with_options(describe_model(*file), options.model);
+    const auto file = open_model(model, options.model.init_ema);
+    const ModelInfo info = with_options(require_classifier(describe_model(*file)), options.model);
     check_target(fs, to, options.force);
     file->verify();
     const Network network = network_of(info, info.size);

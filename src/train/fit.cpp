@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::int64_t small_evaluation = 1000;  // images; below, the interval is told
 constexpr double most_for_tests = 0.15;          // of a training's updates
+constexpr double far_above_guessing = 10;        // times the loss of a guess
 
 using Clock = std::chrono::steady_clock;
 
@@ -428,18 +429,45 @@ class Fit {
         save();
         result_.epochs.push_back(row);
         if (core_.observer.on_epoch) core_.observer.on_epoch(row);
+        if (!std::isfinite(row.valid_loss)) stop_at(row);
+        warn_of_loss(row);
+    }
+
+    // Once. Guessing among k classes has the loss log k.
+    void warn_of_loss(const EpochReport& row) {
+        const double guess = std::log(std::max<double>(static_cast<double>(core_.class_names.size()), 2));
+        const bool of_training = !(row.train_loss <= row.valid_loss);
+        const double loss = of_training ? row.train_loss : row.valid_loss;
+        if (warned_ || (std::isfinite(loss) && loss <= far_above_guessing * guess)) return;
+        warned_ = true;
+        core_.log(
+            LogLevel::warning,
+            fmt::format(
+                "epoch {}: the {} loss is {}, guessing has {:.2f}: the rate, up to {:.3g}, is too high; "
+                "stop and train anew with --max-lr {:.1g}",
+                row.epoch + 1, of_training ? "training" : "evaluation",
+                std::isfinite(loss) ? fmt::format("{:.3g}", loss) : "not finite", guess, *max_lr_,
+                *max_lr_ / 10));
+    }
+
+    // What is there was saved; to train on would only spend time.
+    [[noreturn]] void stop_at(const EpochReport& row) {
+        if (writer_) settle(*writer_);
+        throw Error(
+            ErrorKind::diverged, "training diverged", fmt::format("epoch {}", row.epoch + 1),
+            fmt::format("the evaluation's loss is not finite at the learning rate {:.3g}; {}", row.lr,
+                        result_.checkpoint.empty() ? "nothing was saved" : result_.checkpoint + " is kept"),
+            fmt::format("train anew with a --max-lr below {:.3g}", *max_lr_));
     }
 
     // Best is the highest accuracy, then the lower loss, then the later epoch; among those of one size: a model is
     // used at the size that it was last trained for. Without an evaluation it is the last.
     void compare_with_best(EpochReport& row) {
-        const auto loss_of = [](const EpochReport& r) {
-            return std::isnan(r.valid_loss) ? HUGE_VAL : r.valid_loss;
-        };
+        if (row.evaluated && !std::isfinite(row.valid_loss)) return;
         const auto size_of = [&](const EpochReport& r) { return size_of_epoch(core_.options, r.epoch); };
         row.best = !row.evaluated || !result_.best_epoch || size_of(row) != size_of(best_) ||
                    row.accuracy > best_.accuracy ||
-                   (row.accuracy == best_.accuracy && loss_of(row) <= loss_of(best_));
+                   (row.accuracy == best_.accuracy && row.valid_loss <= best_.valid_loss);
         if (!row.best) return;
         best_ = row;
         result_.best_epoch = row.epoch;
@@ -513,6 +541,7 @@ class Fit {
     std::int64_t epoch_ = 0;  // epochs done and evaluated
     double loss_sum_ = 0;     // of this epoch's batch losses
     EpochReport best_;
+    bool warned_ = false;                     // of a loss that is far too high
     std::int64_t saved_step_ = -1;            // perhaps on its way
     std::vector<ImageFault> written_faults_;  // in bad-images.txt
     std::optional<CheckpointWriter> writer_;

@@ -18,6 +18,8 @@ std::string steps_row(const RingEntry& entry, int groups, const std::vector<doub
 inline constexpr const char* metrics_header =
     "epoch,train_loss,valid_loss,accuracy,lr,images_per_second,seconds";
 std::string metrics_row(const EpochReport& report);
+// A number as the logs write it: shortest text that reads back equal; what is no number leaves the cell empty.
+std::string csv_cell(double value);
 // The rows of a metrics.csv that metrics_row() wrote: what stands in it, and no more.
 std::vector<EpochReport> parse_metrics(std::string_view text);
 

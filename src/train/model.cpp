@@ -6,6 +6,7 @@
 
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
+#include "train/class_names.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
 #include "train/image_evaluator.h"
@@ -26,12 +27,14 @@ ProgramKey key_of(const ModelInfo& info, int batch) {
 
 // Finite weights can be so large that what they compute is not.
 [[noreturn]] void refuse_overflow(const ModelInfo& info) {
-    throw Error(ErrorKind::model, "cannot use model", info.path, "what it computes is not finite",
-                "the training that wrote it diverged");
+    throw Error(ErrorKind::model, "cannot use model", info.path,
+                "what it computes is not finite: the training that wrote it diverged",
+                "give a file from before that");
 }
 
-// Which class of the model each class of the folder is.
-std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::string>& classes) {
+// Which class of the model each class of the folder is. Says what was assumed and what is absent.
+std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::string>& classes,
+                               const LogSink& log) {
     const auto refuse = [&](const std::string& why, const std::string& fix) {
         throw Error(ErrorKind::model, "the model does not fit the images", info.path, why, fix);
     };
@@ -39,16 +42,21 @@ std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::str
     if (!info.named) {
         if (classes.size() != info.classes.size())
             refuse(fmt::format("it has {} classes, the folder has {}", info.classes.size(), classes.size()),
-                   "give the model that was trained on these classes");
+                   "give the model that was trained on these classes, or the names of its classes with "
+                   "--classes "
+                   "FILE");
+        say_assumed_order(info, classes, log);
         std::iota(matched.begin(), matched.end(), 0);
         return matched;
     }
     const ClassDifference difference = compare_classes(info.classes, classes);
-    if (!difference.same())
-        refuse(
-            difference.text("the folder"),
-            "give the model that was trained on these classes, or a folder that has a folder for each of its "
-            "classes (an empty one will do)");
+    if (!difference.extra.empty())
+        refuse(difference.text("the folder"),
+               "give the model that was trained on these classes, or a folder with classes of the model's "
+               "alone");
+    if (!difference.missing.empty() && log)
+        log(LogLevel::info,
+            fmt::format("{}: what was trained on them is not evaluated", difference.text("the folder")));
     return difference.matched;
 }
 
@@ -57,8 +65,8 @@ std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::str
 struct Model::Impl {
     Impl(const std::string& model, const ModelOptions& options_)
         : options(options_),
-          file(open_tensor_file(resolve_model(model))),
-          info(with_options(describe_model(*file), options)),
+          file(open_model(model, options.init_ema)),
+          info(with_options(require_classifier(describe_model(*file)), options)),
           engine(make_engine(options.device, options.precision, options.threads,
                              {.deterministic = options.deterministic, .graph = !options.no_graph})),
           network(network_of(info, info.size)),
@@ -66,6 +74,8 @@ struct Model::Impl {
         if (const auto plans = info.metadata.find("convolution_plans"); plans != info.metadata.end())
             engine.plans->prefer(plans->second);
         load_weights(state, *file);
+        if (!info.weights.others.empty() && options.log)
+            options.log(LogLevel::warning, info.path + " holds several sets of weights: " + taken_text(info));
     }
 
     // A pass over images, compiled for a batch size, in an arena of its own.
@@ -117,7 +127,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
         throw Error(ErrorKind::usage, "option not usable", fmt::format("--top-losses {}", options.top_losses),
                     "it must be 0 or more", "10 is a good number");
     const bool by_image = options.top_losses > 0 || options.tta;
-    const std::vector<int> matched = match_classes(impl_->info, classes);
+    const std::vector<int> matched = match_classes(impl_->info, classes, impl_->options.log);
     std::vector<Sample> labelled = samples;
     for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
     const int batch = by_image ? impl_->prepare(impl_->image_evaluator, samples.size()).batch

@@ -8,8 +8,10 @@
 #include <set>
 
 #include "core/unicode.h"
+#include "formats/weights_recipe.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
+#include "train/class_names.h"
 #include "train/options_record.h"
 #include "train/recorded_images.h"
 
@@ -25,15 +27,6 @@ constexpr const char* cannot_use = "cannot use model";
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
     return fmt::format("[{}]", fmt::join(shape, ","));
-}
-
-// "a, b, c and 7 more"
-std::string first_names(const std::vector<std::string>& names) {
-    constexpr std::size_t shown = 3;
-    std::string text;
-    for (std::size_t i = 0; i < std::min(shown, names.size()); ++i) text += (i ? ", " : "") + names[i];
-    if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
-    return text;
 }
 
 // Every tensor's name and shape that torchvision gives such a network, statistics included.
@@ -55,20 +48,46 @@ bool is_of_head(const std::string& name) {
     return name.starts_with("fc.") || name.starts_with("head.");
 }
 
+// Part of what all such networks have between the pixels and the head.
+bool is_of_body(const std::string& name) {
+    for (const char* part : {"conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4."})
+        if (name.starts_with(part)) return true;
+    return false;
+}
+
+// Why these are the tensors of no network that we know.
+std::string unlike(const TensorFile& file) {
+    std::vector<std::string> names;
+    for (const auto& [name, index] : file.names()) {
+        if (name.ends_with("layer1.0.conv1.weight") &&
+            file.find(name.substr(0, name.size() - 21) + "conv1.0.weight"))
+            return "its stem is that of the ResNet-D variants (three convolutions), which are not built in";
+        names.push_back(name);
+    }
+    return "its tensors are not those of a torchvision ResNet: it has " +
+           (names.empty() ? "none" : first_names(names));
+}
+
 std::string arch_of(const TensorFile& file) {
     const auto has = [&](const char* name) { return file.find(name) != nullptr; };
-    if (!has("conv1.weight") || !has("layer1.0.conv1.weight") ||
-        (!has(classifier_of(Head::linear)) && !has(classifier_of(Head::fastai))))
-        refuse(file, "its tensors are not those of a torchvision ResNet",
-               "give a resnet18, resnet34 or resnet50");
+    if (!has("conv1.weight") || !has("layer1.0.conv1.weight"))
+        refuse(file, unlike(file), "give a resnet18, resnet34 or resnet50");
     if (has("layer1.0.conv3.weight")) return "resnet50";
     return has("layer1.2.conv1.weight") ? "resnet34" : "resnet18";
 }
 
-// The tensors must be those of the network: none missing, none too many, every shape right.
+// Of what the file must have.
+std::map<std::string, std::vector<std::int64_t>> shapes_of(const ModelInfo& info) {
+    auto shapes = named_shapes(network_of(info, info.stem == Stem::small ? 32 : 224));
+    if (info.backbone()) std::erase_if(shapes, [](const auto& entry) { return is_of_head(entry.first); });
+    return shapes;
+}
+
+// The tensors must be those of the network: none missing, none too many, every shape right. Single numbers do not matter,
+// nor does beside a backbone what is not of it: the head that it was trained with.
 void check_tensors(const TensorFile& file, const ModelInfo& info) {
     std::vector<std::string> missing, extra, other_shape;
-    const auto shapes = named_shapes(network_of(info, info.stem == Stem::small ? 32 : 224));
+    const auto shapes = shapes_of(info);
     for (const auto& [name, shape] : shapes) {
         const TensorInfo* tensor = file.find(name);
         if (!tensor) missing.push_back(name);
@@ -76,10 +95,11 @@ void check_tensors(const TensorFile& file, const ModelInfo& info) {
             other_shape.push_back(
                 fmt::format("{} is {}, not {}", name, shape_text(tensor->shape), shape_text(shape)));
     }
-    for (const TensorInfo& tensor : file.tensors())
-        if (!shapes.count(tensor.name) && !tensor.name.ends_with(".num_batches_tracked") &&
-            !(info.trained_here() && is_training_state(tensor.name)))
-            extra.push_back(printable(tensor.name));
+    for (const auto& [name, index] : file.names())
+        if (!shapes.count(name) && !name.ends_with(".num_batches_tracked") &&
+            !file.tensors()[index].shape.empty() && (!info.backbone() || is_of_body(name)) &&
+            !(info.trained_here() && is_training_state(name)))
+            extra.push_back(name);
     const std::string fix = "give a torchvision resnet18, resnet34 or resnet50";
     std::vector<std::string> faults;
     if (!missing.empty()) faults.push_back("lacks " + first_names(missing));
@@ -115,7 +135,8 @@ void read_checked(const TensorFile& file, const std::string& name, const std::ve
     file.read_floats(name, values);
     for (float value : values)
         if (!std::isfinite(value))
-            refuse(file, name + " holds a value that is not finite", "the training that wrote it diverged");
+            refuse(file, name + " holds a value that is not finite: the training that wrote it diverged",
+                   "give a file from before that");
     if (name.ends_with(".running_var") && std::ranges::any_of(values, [](float v) { return v < 0; }))
         refuse(file, name + " holds a negative variance", "use another copy of the file");
 }
@@ -168,17 +189,21 @@ double number_from(const std::map<std::string, std::string>& metadata, const std
 }
 
 ModelInfo describe_model(const TensorFile& file) {
-    ModelInfo info{.path = file.path(), .metadata = file.metadata()};
+    ModelInfo info{.path = file.path(), .weights = file.weights(), .metadata = file.metadata()};
+    if (!info.weights.problem.empty()) refuse(file, info.weights.problem, info.weights.fix);
     info.arch = arch_of(file);
     const TensorInfo& conv1 = *file.find("conv1.weight");
-    info.head = file.find(classifier_of(Head::linear)) ? Head::linear : Head::fastai;
+    info.head = file.find(classifier_of(Head::fastai)) && !file.find(classifier_of(Head::linear))
+                    ? Head::fastai
+                    : Head::linear;
     const char* const classifier = classifier_of(info.head);
-    const TensorInfo& fc = *file.find(classifier);
-    if (conv1.shape.size() != 4 || fc.shape.size() != 2 || fc.shape[0] < 1 || fc.shape[0] > 1'000'000)
+    const TensorInfo* const fc = file.find(classifier);
+    if (conv1.shape.size() != 4 ||
+        (fc && (fc->shape.size() != 2 || fc->shape[0] < 1 || fc->shape[0] > 1'000'000)))
         refuse(file, fmt::format("conv1.weight or {} has a shape that no ResNet has", classifier),
                "give another file");
     info.stem = conv1.shape[2] == 3 ? Stem::small : Stem::imagenet;
-    info.class_count = static_cast<int>(fc.shape[0]);
+    info.class_count = fc ? static_cast<int>(fc->shape[0]) : 0;
     check_tensors(file, info);
     file.verify_name();  // after what is known at once
 
@@ -205,17 +230,40 @@ ModelInfo describe_model(const TensorFile& file) {
     return info;
 }
 
-ModelInfo read_model_info(const std::string& model) {
-    return describe_model(*open_tensor_file(resolve_model(model)));
+std::unique_ptr<TensorFile> open_model(const std::string& model, bool init_ema) {
+    return open_tensor_file(resolve_model(model), posix_file_system(), init_ema);
 }
 
-void check_model(const std::string& model) {
-    const auto file = open_tensor_file(resolve_model(model));
+ModelInfo read_model_info(const std::string& model, bool init_ema) {
+    return describe_model(*open_model(model, init_ema));
+}
+
+ModelInfo require_classifier(ModelInfo info) {
+    if (info.backbone())
+        throw Error(ErrorKind::model, cannot_use, info.path,
+                    fmt::format("it has no classifier: it is the body of a {} alone", info.arch),
+                    fmt::format("train one on images of yours: onecycle finetune DATA --init {}",
+                                shell_word(info.path)));
+    return info;
+}
+
+std::string taken_text(const ModelInfo& info) {
+    const WeightsPlace& w = info.weights;
+    std::string text = fmt::format("'{}' was taken", printable(w.taken));
+    if (!w.others.empty())
+        text += fmt::format("; '{}' {} too ({})", fmt::join(w.others, "', '"),
+                            w.others.size() == 1 ? "fits" : "fit",
+                            w.average ? "without --init-ema weights go before their average"
+                                      : "--init-ema takes a moving average");
+    return text;
+}
+
+void check_model(const std::string& model, bool init_ema) {
+    const auto file = open_model(model, init_ema);
     const ModelInfo info = describe_model(*file);
     file->verify();
     std::vector<float> values;
-    for (const auto& [name, shape] : named_shapes(network_of(info, info.stem == Stem::small ? 32 : 224)))
-        read_checked(*file, name, shape, values);
+    for (const auto& [name, shape] : shapes_of(info)) read_checked(*file, name, shape, values);
 }
 
 bool trained_on(const ModelInfo& info, const Dataset& dataset) {
@@ -234,6 +282,7 @@ std::optional<RecordedSplit> recorded_split(const ModelInfo& info) {
 }
 
 ModelInfo with_options(ModelInfo info, const ModelOptions& options) {
+    if (!options.classes.empty()) info = with_class_names(std::move(info), options.classes);
     info.size = options.size.value_or(info.size);
     info.crop_pct = options.crop_pct.value_or(info.crop_pct);
     info.mean = options.mean.value_or(info.mean);
@@ -253,8 +302,11 @@ ModelInfo with_options(ModelInfo info, const ModelOptions& options) {
 }
 
 Network network_of(const ModelInfo& info, int size) {
-    return resnet(
-        {.arch = info.arch, .classes = info.class_count, .size = size, .stem = info.stem, .head = info.head});
+    return resnet({.arch = info.arch,
+                   .classes = std::max(info.class_count, 1),
+                   .size = size,
+                   .stem = info.stem,
+                   .head = info.head});
 }
 
 std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
@@ -319,14 +371,21 @@ namespace {
 // Makes the head that was read one of the kind `head` for `classes`: as it is, with its last rows in their order, or none,
 // to be made new. Returns what was done, to be said after the file's name.
 std::string place_head(std::map<std::string, HostTensor>& weights, const ModelInfo& info, Head head,
-                       const std::vector<std::string>& classes) {
+                       const std::vector<std::string>& classes, const LogSink& log) {
     const auto replaced = [&](const std::string& why) {
         std::erase_if(weights, [](const auto& entry) { return is_of_head(entry.first); });
         return fmt::format("; its {} head of {} classes was replaced by a new {} one of {}{}",
                            to_string(info.head), info.class_count, to_string(head), classes.size(), why);
     };
+    if (info.backbone())
+        return fmt::format("; it has no head: a new {} one of {} classes was made", to_string(head),
+                           classes.size());
     if (info.head != head) return replaced("");
-    if (!info.named) return static_cast<std::size_t>(info.class_count) == classes.size() ? "" : replaced("");
+    if (!info.named) {
+        if (static_cast<std::size_t>(info.class_count) != classes.size()) return replaced("");
+        say_assumed_order(info, classes, log);
+        return "";
+    }
     if (info.classes == classes) return "";
     const ClassDifference difference = compare_classes(info.classes, classes);
     if (!difference.same()) return replaced(": " + difference.text("the folder"));
@@ -348,19 +407,23 @@ std::string place_head(std::map<std::string, HostTensor>& weights, const ModelIn
 
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log) {
-    const auto opened = open_tensor_file(resolve_model(options.init));
+    const auto opened = open_model(options.init, options.init_ema);
     const TensorFile& file = *opened;
     file.verify();
-    const ModelInfo info = describe_model(file);
+    ModelInfo info = describe_model(file);
+    if (!options.classes.empty()) info = with_class_names(std::move(info), options.classes);
     if (info.arch != options.arch || info.stem != options.stem)
         refuse(file,
                fmt::format("it is a {} with the {} stem; asked for is {} with {}", info.arch,
                            to_string(info.stem), options.arch, to_string(options.stem)),
                fmt::format("use --arch {} --stem {}", info.arch, to_string(info.stem)));
-    auto weights = read_weights(file, network_of(info, options.size));
-    const std::string head = place_head(weights, info, options.head, classes);
+    std::map<std::string, HostTensor> weights;
+    for (const auto& [name, shape] : shapes_of(info)) weights[name] = read_tensor(file, name, shape);
+    const std::string head = place_head(weights, info, options.head, classes, log);
     state.set_weights(weights);
-    if (log) log(LogLevel::info, fmt::format("weights from {}{}", printable(info.path), head));
+    if (!log) return;
+    log(LogLevel::info, fmt::format("weights from {}{}", printable(info.path), head));
+    if (!info.weights.taken.empty()) log(LogLevel::info, "of what it holds " + taken_text(info));
 }
 
 ModelTensors::ModelTensors(const State& state, const StateCopy& copy, bool whole)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,19 @@ inline constexpr const char* training_prefix = "training.";
 // Whether a tensor of a file of ours is there only for the training to go on.
 bool is_training_state(const std::string& name);
 
+// The file of a model, see read_model_info(). Throws likewise.
+std::unique_ptr<TensorFile> open_model(const std::string& model, bool init_ema = false);
+
 // Throws Error(model): see read_model_info().
 ModelInfo describe_model(const TensorFile& file);
 
-// What is said other than the file does. Throws Error(usage) for what is out of range.
+// The same model, or Error(model) where it is a backbone alone.
+ModelInfo require_classifier(ModelInfo info);
+
+// "'model' was taken; 'model_ema' fits too, with --init-ema"
+std::string taken_text(const ModelInfo& info);
+
+// What is said other than the file does. Throws Error(usage) for what is out of range, and as with_class_names().
 ModelInfo with_options(ModelInfo info, const ModelOptions& options);
 
 // The network that `info` speaks of, for another size in pixels perhaps.
@@ -55,8 +65,8 @@ struct ClassDifference {
 ClassDifference compare_classes(const std::vector<std::string>& model,
                                 const std::vector<std::string>& folder);
 
-// Loads `options.init` into a state: everything where the classes are the same, in another order perhaps; else all but
-// the head. Says to `log` what became of it.
+// Loads `options.init` into a state: everything where the classes are the same, in another order perhaps; else, and where
+// the file has no head, all but that. Says to `log` what became of it.
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log);
 

@@ -88,6 +88,10 @@ void check_images(const TrainOptions& o) {
         require(std::isfinite(deviation) && deviation > 0, "--std", deviation, "it must be above 0",
                 "give three, as 0.229,0.224,0.225");
     require(!o.init.empty(), "--init", "\"\"", "it is empty", "use random or a file");
+    if (o.init == "random" && (o.init_ema || !o.classes.empty()))
+        throw Error(ErrorKind::usage, "option not usable",
+                    o.init_ema ? "--init-ema" : "--classes " + o.classes,
+                    "it tells of the file of --init, and there is none", "leave it out, or add --init FILE");
     require(o.dropout >= 0 && o.dropout < 1, "--dropout", o.dropout, "it must be at least 0 and below 1",
             "0.5 is the default");
 }
@@ -230,6 +234,7 @@ TrainOptions resolved(const TrainOptions& options) {
     o.valid = absolute(o.valid);
     o.labels = absolute(o.labels);
     if (o.init != "random") o.init = absolute(o.init);
+    o.classes = absolute(o.classes);
     const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
     o.pct_start = policy.pct_start;
     o.div = policy.div;

@@ -31,6 +31,8 @@ void each_option(Options& o, Visit&& visit) {
     visit("stem", o.stem);
     visit("zero_init_residual", o.zero_init_residual);
     visit("init", o.init);
+    visit("init_ema", o.init_ema);
+    visit("classes", o.classes);
     visit("head", o.head);
     visit("dropout", o.dropout);
     visit("size", o.size);
@@ -288,7 +290,7 @@ std::vector<std::string> changed_options(const TrainOptions& before, const Train
 }
 
 std::string options_record(const TrainOptions& options) {
-    return without(result_options(options), {"init"}).dump();
+    return without(result_options(options), {"init", "init_ema", "classes"}).dump();
 }
 
 std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options) {

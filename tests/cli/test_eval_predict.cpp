@@ -1,6 +1,8 @@
 // eval and predict as a user meets them.
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
@@ -15,6 +17,7 @@ class EvalPredict : public ::testing::Test {
   protected:
     static void SetUpTestSuite() {
         place_ = new Workplace;
+        images_.clear();
         ASSERT_EQ(place_->run({"demo-data", "data", "--classes", "3", "--images", "8", "--size", "40"}).code,
                   0);
         const Outcome trained =
@@ -185,12 +188,198 @@ TEST_F(EvalPredict, other_classes_are_refused_with_their_names) {
     EXPECT_NE(refused.err.find("(" + first + ")"), std::string::npos) << refused.err;
     EXPECT_NE(refused.err.find("(zebra)"), std::string::npos) << refused.err;
 
+    // A class without images, with a folder of its own and without one.
     std::filesystem::remove_all(*place_ / "other/zebra");
-    EXPECT_EQ(run({"eval", "other"}).code, 4);
-    std::filesystem::create_directory(*place_ / ("other/" + first));
-    const Outcome without = run({"eval", "other", "--all", "--json"});
-    EXPECT_EQ(without.code, 0) << "a class without images: " << without.err;
-    EXPECT_EQ(json::parse(without.out)["per_class"][0]["support"], 0);
+    for (int time = 0; time < 2; ++time) {
+        const Outcome without = run({"eval", "other", "--all", "--json"});
+        ASSERT_EQ(without.code, 0) << without.err;
+        const json figures = json::parse(without.out);
+        EXPECT_EQ(figures["n"], 16);
+        EXPECT_EQ(figures["classes"][0], first);
+        EXPECT_TRUE(figures["per_class"][0].is_null()) << figures["per_class"];
+        const double recalls =
+            figures["per_class"][1]["recall"].get<double>() + figures["per_class"][2]["recall"].get<double>();
+        EXPECT_NEAR(figures["balanced_accuracy"].get<double>(), recalls / 2, 1e-12)
+            << "of those that are there";
+        const std::string text = run({"eval", "other", "--all"}).out;
+        const std::string row = text.substr(text.find("\n" + first) + 1);
+        EXPECT_NE(row.substr(0, row.find('\n')).find("0          –        –        –"), std::string::npos)
+            << text;
+        std::filesystem::create_directory(*place_ / ("other/" + first));
+    }
+}
+
+// The safetensors file `from` as `to`: tensors renamed, no metadata.
+void copy_renamed(const Workplace& place, const std::string& from, const std::string& to,
+                  const std::function<std::string(const std::string&)>& renamed) {
+    const std::string bytes = place.read(from);
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    const json stored = json::parse(bytes.substr(8, length));
+    json header = json::object();
+    for (const auto& [name, entry] : stored.items())
+        if (name != "__metadata__") header[renamed(name)] = entry;
+    const std::string text = header.dump();
+    length = text.size();
+    std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+    std::uint64_t before = 0;
+    std::memcpy(&before, bytes.data(), sizeof before);
+    place.write(to, file + text + bytes.substr(8 + before));
+}
+
+class NamelessModels : public EvalPredict {
+  protected:
+    static void SetUpTestSuite() {
+        EvalPredict::SetUpTestSuite();
+        ASSERT_EQ(place_->run({"export", "run", "--to", "own.safetensors"}).code, 0);
+        copy_renamed(*place_, "own.safetensors", "nameless.safetensors",
+                     [](const std::string& name) { return name; });
+        copy_renamed(*place_, "own.safetensors", "prefixed.safetensors",
+                     [](const std::string& name) { return "module._orig_mod." + name; });
+        copy_renamed(*place_, "own.safetensors", "backbone.safetensors", [](const std::string& name) {
+            return (name.starts_with("fc.") ? "head_of_another_kind." : "encoder_q.") + name;
+        });
+        for (const std::string& image : images_) {
+            const std::string name = image.substr(5, image.find('/', 5) - 5);
+            if (classes_.empty() || classes_.back() != name) classes_.push_back(name);
+        }
+        ASSERT_EQ(classes_.size(), 3u);
+    }
+    static std::string list(const std::vector<std::string>& names, const std::string& end = "\n") {
+        std::string text;
+        for (const std::string& name : names) text += name + end;
+        return text;
+    }
+    static Outcome with(const std::string& model, Words words) {
+        words.insert(words.end(), {"--model", model, "--size", "32"});
+        return place_->run(words);
+    }
+    static inline std::vector<std::string> classes_;
+};
+
+TEST_F(NamelessModels, say_the_order_that_is_assumed_and_warn_where_others_sort_otherwise) {
+    const Outcome plain = with("nameless.safetensors", {"eval", "data", "--all"});
+    ASSERT_EQ(plain.code, 0) << plain.err;
+    EXPECT_NE(plain.out.find("as torchvision sorts"), std::string::npos) << plain.out;
+    EXPECT_NE(plain.out.find(classes_[0] + ", " + classes_[1] + ", " + classes_[2]), std::string::npos)
+        << plain.out;
+    EXPECT_EQ(plain.err, "");
+
+    for (const auto& names : std::vector<std::vector<std::string>>{{"c1", "c10", "c2"}, {"B", "C", "a"}}) {
+        std::filesystem::remove_all(*place_ / "numbered");
+        for (std::size_t c = 0; c < 3; ++c) {
+            std::filesystem::create_directories(*place_ / "numbered");
+            std::filesystem::copy(*place_ / ("data/" + classes_[c]), *place_ / ("numbered/" + names[c]));
+        }
+        const Outcome numbered = with("nameless.safetensors", {"eval", "numbered", "--all", "--json"});
+        ASSERT_EQ(numbered.code, 0) << numbered.err;
+        EXPECT_NE(numbered.err.find("'" + names[1] + "' stands before '" + names[2] + "'"), std::string::npos)
+            << numbered.err;
+        // Its advice, followed: the order of the numbers.
+        place_->write("order.txt", list({names[0], names[2], names[1]}));
+        const Outcome told =
+            with("nameless.safetensors", {"eval", "numbered", "--all", "--json", "--classes", "order.txt"});
+        ASSERT_EQ(told.code, 0) << told.err;
+        EXPECT_EQ(told.err.find("stands before"), std::string::npos) << told.err;
+        EXPECT_EQ(json::parse(told.out)["classes"], (json{names[0], names[2], names[1]}));
+        EXPECT_NE(json::parse(told.out)["loss"], json::parse(numbered.out)["loss"]);
+    }
+}
+
+TEST_F(NamelessModels, take_names_from_a_file_of_any_make) {
+    const std::vector<std::string> names = {"eine", "für", "zwei wörter"};
+    const std::string mark = "\xEF\xBB\xBF";
+    for (const std::string& text : std::vector<std::string>{
+             list(names), list(names, "\r\n"), mark + list(names) + "\n\n", "eine\nfür \nzwei wörter"}) {
+        place_->write("names.txt", text);
+        const Outcome named =
+            with("nameless.safetensors", {"predict", images_[0], "--json", "--classes", "names.txt"});
+        ASSERT_EQ(named.code, 0) << named.err;
+        for (const json& entry : json::parse(named.out)[0]["top"])
+            EXPECT_EQ(entry["class"], names[entry["index"].get<std::size_t>()]);
+    }
+    // Exports carry them.
+    for (const char* to : {"named.safetensors", "named.onnx"}) {
+        ASSERT_EQ(place_->run({"export", "nameless.safetensors", "--to", to, "--classes", "names.txt"}).code,
+                  0);
+        EXPECT_NE(place_->read(to).find("zwei wörter"), std::string::npos) << to;
+    }
+    const json info = json::parse(place_->run({"info", "named.safetensors", "--json"}).out);
+    EXPECT_EQ(info["classes"], json(names));
+}
+
+TEST_F(NamelessModels, refuse_a_list_that_is_none_in_a_line_that_names_the_place) {
+    struct Bad {
+        std::string text;
+        int code;
+        const char* part;
+    };
+    for (const Bad& bad :
+         {Bad{"a\nb\n", 4, "2 names"}, Bad{"a\nb\nc\nd\n", 4, "4 names"},
+          Bad{"a\n\nb\nc\n", 3, "names.txt line 2"}, Bad{"a\nb\na\n", 3, "line 3: \"a\" stands in line 1"},
+          Bad{"", 3, "empty"}, Bad{"\n\r\n", 3, "empty"}, Bad{"a\nb\xff\nc\n", 3, "line 2: it is not"},
+          Bad{std::string("\xff\xfe"
+                          "a\0\n\0",
+                          6),
+              3, "UTF-8"}}) {
+        place_->write("names.txt", bad.text);
+        const Outcome refused = with("nameless.safetensors", {"eval", "data", "--classes", "names.txt"});
+        EXPECT_EQ(refused.code, bad.code) << refused.err;
+        EXPECT_NE(refused.err.find(bad.part), std::string::npos) << bad.part << "\n" << refused.err;
+        EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+    }
+    EXPECT_EQ(with("nameless.safetensors", {"eval", "data", "--classes", "nowhere.txt"}).code, 5);
+    place_->write("names.txt", "a\nb\nc\n");
+    const Outcome own = run({"eval", "data", "--classes", "names.txt"});
+    EXPECT_EQ(own.code, 4) << "the model's own names are others";
+    EXPECT_NE(own.err.find("leave --classes out"), std::string::npos) << own.err;
+    place_->write("names.txt", list(classes_));
+    EXPECT_EQ(run({"eval", "data", "--classes", "names.txt"}).code, 0) << "the same names";
+    const Outcome none = place_->run({"train", "data", "--classes", "names.txt"});
+    EXPECT_EQ(none.code, 2) << "there is no file whose classes they are: " << none.err;
+}
+
+TEST_F(NamelessModels, a_prefix_changes_no_answer) {
+    const Outcome plain = with("nameless.safetensors", {"predict", images_[0], images_[9], "--json"});
+    const Outcome prefixed = with("prefixed.safetensors", {"predict", images_[0], images_[9], "--json"});
+    ASSERT_EQ(prefixed.code, 0) << prefixed.err;
+    EXPECT_EQ(prefixed.out, plain.out);
+    EXPECT_EQ(prefixed.err, "");
+}
+
+// The advice of the refusal, followed.
+TEST_F(NamelessModels, a_backbone_serves_as_a_start_and_for_nothing_else) {
+    for (const Words& words : {Words{"eval", "data"}, Words{"predict", images_[0]}}) {
+        const Outcome refused = with("backbone.safetensors", words);
+        EXPECT_EQ(refused.code, 4);
+        EXPECT_NE(refused.err.find("no classifier"), std::string::npos) << refused.err;
+        EXPECT_NE(refused.err.find("onecycle finetune DATA --init backbone.safetensors"), std::string::npos)
+            << refused.err;
+    }
+    EXPECT_EQ(place_->run({"export", "backbone.safetensors", "--to", "x.onnx"}).code, 4);
+    EXPECT_EQ(place_->run({"info", "backbone.safetensors"}).code, 0);
+    const Outcome tuned =
+        place_->run({"finetune", "data", "--init", "backbone.safetensors", "--size", "32", "--batch-size",
+                     "8", "--epochs", "1", "--max-lr", "0.001", "--out", "tuned"});
+    ASSERT_EQ(tuned.code, 0) << tuned.err;
+    EXPECT_NE(tuned.out.find("it has no head"), std::string::npos) << tuned.out;
+    EXPECT_EQ(place_->run({"eval", "data", "--model", "tuned"}).code, 0);
+}
+
+TEST_F(NamelessModels, a_head_without_names_is_kept_in_the_order_that_is_said_or_given) {
+    const Words start = {
+        "train", "data",     "--arch", "resnet18", "--size", "32",     "--batch-size",
+        "8",     "--epochs", "1",      "--max-lr", "1e-4",   "--init", "nameless.safetensors"};
+    Words assumed = start, given = start;
+    assumed.insert(assumed.end(), {"--out", "assumed"});
+    const Outcome said = place_->run(assumed);
+    ASSERT_EQ(said.code, 0) << said.err;
+    EXPECT_NE(said.out.find("as torchvision sorts"), std::string::npos) << said.out;
+    place_->write("order.txt", list({classes_[2], classes_[0], classes_[1]}));
+    given.insert(given.end(), {"--out", "given", "--classes", "order.txt"});
+    const Outcome told = place_->run(given);
+    ASSERT_EQ(told.code, 0) << told.err;
+    EXPECT_NE(told.out.find("the head's rows were matched by name"), std::string::npos) << told.out;
 }
 
 }  // namespace

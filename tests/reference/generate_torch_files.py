@@ -1,12 +1,10 @@
-"""Files that torch.save wrote, with every kind of tensor that we read, and some that we refuse.
+"""Files that torch.save wrote, with every kind of tensor that we read.
 
 Run: python tests/reference/generate_torch_files.py        (torch 2.11)
 
 In types.pth each tensor `x` has a companion `x.float`: its values as torch converts them to float32.
 """
 
-import hashlib
-import shutil
 from collections import OrderedDict
 from pathlib import Path
 
@@ -52,12 +50,7 @@ parallel = torch.nn.DataParallel(network).state_dict()
 checkpoint = {"epoch": 3, "arch": "small", "state_dict": parallel, "lr": [0.1, 0.01]}
 torch.save(checkpoint, target / "in-state-dict.pth")
 
-digest = hashlib.sha256((target / "network.pth").read_bytes()).hexdigest()[:8]
-for old in target.glob("resnet18-*.pth"):
-    old.unlink()
-shutil.copy(target / "network.pth", target / f"resnet18-{digest}.pth")
-
-# Refused: a whole module, and the form of before version 1.6.
+# A whole module, and the form of before version 1.6.
 torch.save(network, target / "module.pth")
 torch.save(network.state_dict(), target / "legacy.pth", _use_new_zipfile_serialization=False)
 print(*(f"{file.name} {file.stat().st_size}" for file in sorted(target.iterdir())), sep="\n")

@@ -10,8 +10,10 @@
 #include "onecycle/error.h"
 #include "onecycle/image.h"
 #include "onecycle/model.h"
+#include "onecycle/run_folder.h"
 #include "onecycle/safetensors.h"
 #include "train/evaluator.h"
+#include "train/log_rows.h"
 #include "train/tiny.h"
 
 namespace onecycle {
@@ -263,10 +265,11 @@ TEST_F(SmallModel, a_list_that_names_a_class_twice_or_is_none_is_refused) {
 // Whoever uses it, not only a training that starts from it.
 TEST_F(SmallModel, a_file_that_is_not_the_one_that_torchvision_named_so_is_refused) {
     const std::vector<std::string> image = {all_samples(tiny_dataset())[0].path};
-    EXPECT_EQ(Model(as_torch_file("resnet18-20251125.pth")).predict(image, 1)[0].error, "") << "a date";
-    const std::string other = as_torch_file("resnet18-deadbeef.pth");
-    refused("not with deadbeef as its name says", [&] { Model{other}; });
-    refused("not with deadbeef as its name says", [&] { read_model_info(other); });
+    for (const char* name : {"resnet18-20251125.pth", "resnet18-deadbeef.pth", "my-resnet18-f37072fd.pth"})
+        EXPECT_EQ(Model(as_torch_file(name)).predict(image, 1)[0].error, "") << name;
+    const std::string other = as_torch_file("resnet18-f37072fd.pth");
+    refused("not with f37072fd as its name says", [&] { Model{other}; });
+    refused("not with f37072fd as its name says", [&] { read_model_info(other); });
 }
 
 TEST_F(SmallModel, other_classes_are_refused_with_the_difference) {
@@ -285,14 +288,77 @@ TEST_F(SmallModel, other_classes_are_refused_with_the_difference) {
                   .find("the folder lacks 1 of its classes (" + names[2] + ") and has 1 other (z)"),
               std::string::npos)
         << refused({names[0], names[1], "z"});
-    EXPECT_NE(refused({names[0], names[1]}).find("lacks 1 of its classes (" + names[2] + ")"),
-              std::string::npos);
     EXPECT_NE(refused({names[0], names[1], names[2], "v", "w", "x", "y", "z"})
                   .find("the folder has 5 others (v, w, x and 2 more)"),
               std::string::npos);
     EXPECT_NE(refused({names[0], names[1], names[2] + "\xC2\xA0"})  // looks as the model's
                   .find(names[2] + "<U+00A0>"),
               std::string::npos);
+}
+
+TEST_F(SmallModel, classes_that_the_folder_lacks_count_in_no_figure) {
+    const Dataset dataset = tiny_dataset();
+    std::vector<Sample> samples;
+    for (const Sample& sample : dataset.train)
+        if (sample.label != 1) {
+            samples.push_back(sample);
+            samples.back().label = sample.label == 2 ? 0 : 1;
+        }
+    std::string log;
+    Model model(file(), {.log = [&](LogLevel, const std::string& line) { log += line + "\n"; }});
+    const Evaluation part = model.evaluate(samples, {dataset.classes[2], dataset.classes[0]});
+    EXPECT_NE(log.find("lacks 1 of its classes (" + dataset.classes[1] + ")"), std::string::npos) << log;
+    ASSERT_EQ(part.per_class.size(), 3u);
+    EXPECT_EQ(part.n, 20);
+    EXPECT_EQ(part.per_class[1].count, 0);
+    EXPECT_DOUBLE_EQ(part.balanced_accuracy, (part.per_class[0].recall + part.per_class[2].recall) / 2);
+}
+
+// Running means far from the images' own: the training, which norms by the batch, does not feel them at once.
+TEST_F(SmallModel, a_loss_far_above_guessing_is_warned_of_once_and_one_that_is_not_finite_ends_the_training) {
+    TrainOptions options = tiny_options();
+    options.max_lr = 1e-3;
+    for (const float mean : {-1e4F, -3e38F}) {
+        options.init = changed("start", [&](const std::string& name, std::vector<float>& values) {
+            if (name == (mean > -1e5F ? "layer4.1.bn2.running_mean" : "layer4.1.bn1.running_mean"))
+                std::ranges::fill(values, mean);
+        });
+        const std::string path = *folder_ / (mean > -1e5F ? "high" : "none");
+        RunFolder run = RunFolder::create(path);
+        std::vector<std::string> warnings;
+        Observer observer;
+        observer.log = [&](LogLevel level, const std::string& line) {
+            if (level == LogLevel::warning) warnings.push_back(line);
+        };
+        Learner learner(tiny_dataset(), options, observer);
+        if (mean > -1e5F) {
+            learner.fit({.run = &run});
+            ASSERT_EQ(warnings.size(), 1u);
+            EXPECT_NE(warnings[0].find("epoch 1: the evaluation loss is"), std::string::npos) << warnings[0];
+            EXPECT_NE(warnings[0].find("--max-lr 0.0001"), std::string::npos) << warnings[0];
+            continue;
+        }
+        try {
+            learner.fit({.run = &run});
+            ADD_FAILURE() << "went on";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.exit_code(), 6);
+            const auto kept = newest_valid_checkpoint(path);
+            ASSERT_TRUE(kept.has_value());
+            EXPECT_EQ(kept->step, 3) << "the end of the first epoch";
+            EXPECT_NE(std::string(error.what()).find("epoch 1: the evaluation's loss is not finite"),
+                      std::string::npos)
+                << error.what();
+            EXPECT_NE(std::string(error.what()).find(kept->path + " is kept"), std::string::npos)
+                << error.what();
+        }
+        const std::string metrics = run.read("metrics.csv");
+        EXPECT_EQ(metrics.find("nan"), std::string::npos) << metrics;
+        EXPECT_EQ(metrics.find("inf"), std::string::npos) << metrics;
+        const auto row = parse_metrics(metrics).at(0);
+        EXPECT_TRUE(std::isnan(row.valid_loss)) << metrics;
+        EXPECT_TRUE(std::isfinite(row.train_loss) && row.lr > 0 && row.seconds > 0) << metrics;
+    }
 }
 
 }  // namespace

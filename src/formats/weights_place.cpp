@@ -1,0 +1,173 @@
+#include "formats/weights_place.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string_view>
+#include <unordered_set>
+
+namespace onecycle {
+namespace {
+
+// What every ResNet has, under torchvision's names, and as the children of a Sequential.
+struct Marks {
+    std::string_view stem, first_block, statistics;
+};
+constexpr Marks by_name{"conv1.weight", "layer1.0.conv1.weight", "bn1.running_mean"},
+    by_number{"0.weight", "4.0.conv1.weight", "1.running_mean"};
+// Whose numbers are their places; relu and the pools have no tensors.
+constexpr std::array children_names = {"conv1",  "bn1",    "relu",   "maxpool", "layer1",
+                                       "layer2", "layer3", "layer4", "avgpool", "fc"};
+
+constexpr std::array known_names = {
+    "state_dict",   "model_state_dict", "model_state",       "model",   "net",       "network",
+    "student",      "online_network",   "online_encoder",    "online",  "encoder_q", "query_encoder",
+    "base_encoder", "backbone",         "encoder",           "body",    "trunk",     "resnet",
+    "base",         "base_model",       "feature_extractor", "features"};
+constexpr std::array average_words = {"ema",      "teacher", "target", "momentum", "swa",
+                                      "averaged", "average", "avg",    "polyak",   "shadow"};
+constexpr std::array average_names = {"encoder_k", "key_encoder", "encoder_m", "model_t"};
+
+std::vector<std::string> split(std::string_view text, auto&& is_separator) {
+    std::vector<std::string> parts(1);
+    for (const char c : text)
+        if (is_separator(c))
+            parts.emplace_back();
+        else
+            parts.back() += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    std::erase(parts, "");
+    return parts;
+}
+
+template <class Names>
+std::size_t place_in(const Names& names, const std::string& name) {
+    return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+// A dictionary under a prefix.
+struct Candidate {
+    std::size_t dictionary;
+    std::string prefix;
+    std::string label;  // for people: "state_dict/module."
+    bool whole;         // with running statistics
+    bool children;
+    std::string contents{};
+    bool average = false;
+    std::vector<std::size_t> ranks;  // of the parts of the way, last first; lower is better
+
+    Candidate(std::size_t which, const NamedTensors& within, std::string prefix_, bool whole_, bool children_)
+        : dictionary(which), prefix(std::move(prefix_)), whole(whole_), children(children_) {
+        for (const std::string& key : within.keys) label += key + "/";
+        if (!label.empty() && prefix.empty()) label.pop_back();
+        label += prefix;
+        const auto ends_word = [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); };
+        for (const std::string& word : split(label, ends_word))
+            average |= place_in(average_words, word) < average_words.size();
+        for (const std::string& part : split(label, [](char c) { return c == '.' || c == '/'; })) {
+            if (part == "module" || part == "_orig_mod") continue;
+            average |= place_in(average_names, part) < average_names.size();
+            ranks.insert(ranks.begin(), place_in(known_names, part));
+        }
+    }
+};
+
+// Of the parts that two trainings do not leave alike.
+std::string contents_of(const NamedTensors& within, const std::string& prefix, const Marks& marks) {
+    std::string contents;
+    for (std::size_t i = 0; i < within.contents.size(); ++i)
+        for (const std::string_view part :
+             {marks.stem, marks.first_block, marks.statistics, std::string_view("fc.weight")})
+            if (within.names[i] == prefix + std::string(part)) contents += within.contents[i] + ' ';
+    return contents;
+}
+
+std::vector<Candidate> candidates_in(const std::vector<NamedTensors>& dictionaries) {
+    std::vector<Candidate> found;
+    for (std::size_t d = 0; d < dictionaries.size(); ++d) {
+        const std::vector<std::string>& names = dictionaries[d].names;
+        const std::unordered_set<std::string_view> all(names.begin(), names.end());
+        for (const Marks& marks : {by_name, by_number})
+            for (const std::string& name : names) {
+                if (!name.ends_with(marks.first_block)) continue;
+                const std::string prefix = name.substr(0, name.size() - marks.first_block.size());
+                const auto has = [&](std::string_view part) {
+                    return all.count(prefix + std::string(part)) != 0;
+                };
+                if ((!prefix.empty() && !prefix.ends_with('.')) || !has(marks.stem)) continue;
+                found.emplace_back(d, dictionaries[d], prefix, has(marks.statistics),
+                                   marks.stem == by_number.stem);
+                found.back().contents = contents_of(dictionaries[d], prefix, marks);
+            }
+    }
+    return found;
+}
+
+// Leaves those for which `keep` holds, unless that leaves none.
+template <class Keep>
+void prefer(std::vector<Candidate>& candidates, Keep keep) {
+    if (std::any_of(candidates.begin(), candidates.end(), keep))
+        std::erase_if(candidates, [&](const Candidate& c) { return !keep(c); });
+}
+
+std::string quoted(const std::vector<Candidate>& candidates) {
+    constexpr std::size_t shown = 4;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(shown, candidates.size()); ++i)
+        text += (i ? ", '" : "'") + candidates[i].label + "'";
+    return text + (candidates.size() > shown ? " and more" : "");
+}
+
+// What is listed of a file that holds no ResNet.
+ChosenWeights largest(const std::vector<NamedTensors>& dictionaries) {
+    ChosenWeights chosen;
+    for (std::size_t d = 1; d < dictionaries.size(); ++d)
+        if (dictionaries[d].names.size() > dictionaries[chosen.dictionary].names.size())
+            chosen.dictionary = d;
+    if (dictionaries.empty()) return chosen;
+    const auto& names = dictionaries[chosen.dictionary].names;
+    constexpr std::string_view parallel = "module.";
+    if (std::all_of(names.begin(), names.end(), [](const auto& name) { return name.starts_with(parallel); }))
+        chosen.prefix = parallel;
+    return chosen;
+}
+
+}  // namespace
+
+std::string network_name(const std::string& stored, const std::string& prefix, bool children) {
+    if (!stored.starts_with(prefix)) return "";
+    std::string name = stored.substr(prefix.size());
+    if (!children) return name;
+    const std::size_t dot = name.find('.');
+    if (dot != 1 || name[0] < '0' || name[0] > '9') return "";
+    return children_names[static_cast<std::size_t>(name[0] - '0')] + name.substr(dot);
+}
+
+ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average) {
+    std::vector<Candidate> candidates = candidates_in(dictionaries);
+    if (candidates.empty()) return largest(dictionaries);
+    const std::vector<Candidate> all = candidates;
+    prefer(candidates, [](const Candidate& c) { return c.whole; });
+    prefer(candidates, [&](const Candidate& c) { return c.average == average; });
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.ranks < b.ranks; });
+    const Candidate best = candidates.front();
+    ChosenWeights chosen{
+        best.dictionary, best.prefix, best.children, true, {.taken = best.label, .average = best.average}};
+    const auto is_same = [&](const Candidate& c) {
+        return c.label == best.label || (!c.contents.empty() && c.contents == best.contents);
+    };
+    for (const Candidate& other : all)
+        if (!is_same(other)) chosen.place.others.push_back(other.label);
+    std::erase_if(candidates, [&](const Candidate& c) {
+        return c.ranks != best.ranks || (c.label != best.label && is_same(c));
+    });
+    if (candidates.size() > 1)
+        chosen.place.problem =
+            std::to_string(candidates.size()) +
+            " sets of tensors in it fit a ResNet, and no rule says which counts: " + quoted(candidates);
+    else if (average && !best.average)
+        chosen.place.problem = "it holds no moving average beside the weights";
+    return chosen;
+}
+
+}  // namespace onecycle
