@@ -109,9 +109,33 @@ def makers_of_errors(tokens):
     return makers
 
 
+def named_texts(tokens):
+    """{name: the texts that a constant, a variable or a function of this file can stand for}"""
+    named = {}
+    for at in range(1, len(tokens) - 1):
+        if tokens[at].kind != "word":
+            continue
+        end = at + 1
+        if tokens[end].value == "=" and tokens[at - 1].value in ("*", "string"):
+            while end < len(tokens) and tokens[end].value not in (";", "{"):
+                end += 1
+        elif tokens[end].value == "(" and tokens[at - 1].kind == "word" and tokens[at].value.endswith("fix_text"):
+            depth = 0
+            while end < len(tokens):
+                depth += {"{": 1, "}": -1}.get(tokens[end].value, 0) if tokens[end].kind == "mark" else 0
+                if depth == 0 and tokens[end].value in ("}", ";"):
+                    break
+                end += 1
+        found = texts(tokens[at + 1:end])
+        if found:
+            named[tokens[at].value] = named.get(tokens[at].value, ()) + found
+    return named
+
+
 def advice_in(file, source):
     tokens = tokens_of(source)
     makers = makers_of_errors(tokens)
+    named = named_texts(tokens)
     found, inside = [], set()
     for at, token in enumerate(tokens):
         if token.kind != "mark" or token.value != "(":
@@ -127,6 +151,10 @@ def advice_in(file, source):
         if which is None:
             continue
         fix = texts(arguments[which])
+        behind = arguments[which][1:] + [Token("mark", "", 0)]
+        for word, follower in zip(arguments[which], behind):
+            if word.kind == "word" and follower.value not in (".", "->"):
+                fix += named.get(word.value, ())
         if fix:
             parts = tuple(texts(a) for k, a in enumerate(arguments) if k != which and texts(a))
             found.append(Advice(file, token.line, parts, fix))
@@ -138,7 +166,8 @@ def advice_in(file, source):
 
 
 def names_something_to_type(text):
-    return bool(re.search(r"(?<![\w-])--[a-z]|\bonecycle [a-z{]", text)) and " " in text.strip()
+    return (bool(re.search(r"(?<![\w-])--[a-z]|\bonecycle [a-z{]", text)) and " " in text.strip()
+            and not text.startswith("cannot "))
 
 
 def all_advice(root):
