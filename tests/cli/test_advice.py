@@ -1,6 +1,6 @@
 """Every message of the program that gives advice: it is provoked, then its advice is followed, literally.
 
-    python3 tests/cli/test_advice.py build/onecycle [--slow] [--list] [--times]
+    python3 tests/cli/test_advice.py build/onecycle [--slow] [--list] [--times] [--only TEXT]
 
 Without --slow, advice to train is not followed, only provoked.
 
@@ -63,7 +63,7 @@ class Coverage:
 
     @staticmethod
     def compiled(text):
-        return re.compile(advice_sources.pattern_of(text), re.S)
+        return re.compile(advice_sources.pattern_of(text), re.S | re.I)
 
     def note(self, printed):
         """The number of places that can have said so."""
@@ -91,7 +91,7 @@ def words_to_type(printed):
 class Failures(list):
     def expect(self, ok, row, why, printed=""):
         if not ok:
-            self.append(f"{row}\n    {why}\n    " + printed.strip().replace("\n", "\n    "))
+            self.append("\n    ".join([row, why, *printed.strip().splitlines()[-4:]]))
 
 
 def fix_in(printed):
@@ -178,14 +178,18 @@ def main(arguments):
         print("\n".join(str(place) for place in places))
         return 0
     slow = "--slow" in arguments
+    only = arguments[arguments.index("--only") + 1] if "--only" in arguments else ""
     coverage, failures = Coverage(places), Failures()
     with tempfile.TemporaryDirectory() as name:
         program = Program(binary, Path(name))
         start = time.monotonic()
         advice_table.prepare(program)
-        check_other_words(program, failures)
+        if not only:
+            check_other_words(program, failures)
         rows = 0
         for row in advice_table.rows(program):
+            if only and only not in row.provoke:
+                continue
             rows += 1
             began = time.monotonic()
             run_row(row, program, coverage, failures, slow)
@@ -201,10 +205,9 @@ def main(arguments):
                 return True
         return False
 
-    for place in coverage.missing(excused):
-        failures.append(place)
-    for excuse in unused:
-        failures.append(f"excused, but no such place is left without a row: {excuse}")
+    if not only:
+        failures += coverage.missing(excused)
+        failures += [f"excused, but no such place is left without a row: {excuse}" for excuse in unused]
     for failure in failures:
         print(failure)
     print(f"{rows} rows, {len(places)} places, {len(failures)} failures, {seconds:.1f} s")
