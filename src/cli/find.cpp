@@ -77,7 +77,7 @@ class Find : public Verb {
         make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
         check(options_);
         if (!from_csv_.empty()) {
-            refuse_beside_curve(!options_.data.empty(), options_.data);
+            refuse_beside_curve(arguments.given("DATA"), options_.data);
             refuse_beside_curve(!sweep_.values.empty(), "--sweep");
             refuse_beside_curve(verify_, "--verify");
             return analyse_file(console);

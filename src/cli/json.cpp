@@ -221,6 +221,13 @@ std::string to_json(const Profile& profile) {
                  {"updates", w->updates},
                  {"calls_a_launch", w->calls},
                  {"blocking_calls_a_launch", w->blocking_calls}};
+    const auto both = [](const std::optional<Limits>& limits) {
+        return limits ? Json{{"bytes_per_second", limits->bytes_per_second},
+                             {"flops_per_second", limits->flops_per_second}}
+                      : Json(nullptr);
+    };
+    Json load = nullptr;
+    if (profile.load) load = {{"others", profile.load->others}, {"processors", profile.load->processors}};
     return text({{"arch", train.arch},
                  {"stem", to_string(train.stem)},
                  {"size", train.size},
@@ -233,7 +240,11 @@ std::string to_json(const Profile& profile) {
                   {{"bytes_per_second", profile.limits.bytes_per_second},
                    {"flops_per_second", profile.limits.flops_per_second},
                    {"source", profile.limits.source},
-                   {"of_this_device", profile.whole && profile.comparable}}},
+                   {"of_this_device", profile.whole && profile.comparable},
+                   {"before", both(profile.before)},
+                   {"after", both(profile.after)}}},
+                 {"load", load},
+                 {"doubts", profile.doubts()},
                  {"flops", profile.flops()},
                  {"bytes", profile.bytes()},
                  {"arena_bytes", profile.arena_bytes},

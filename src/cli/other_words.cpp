@@ -216,6 +216,7 @@ std::string instead_of_option(const std::string& word, const std::string& value,
         });
     };
     const std::string name = plain_name(word);
+    if (name.size() == 1 && word[0] != '-') return "";  // a=b says too little
     std::string ours;
     if (const auto same = find_option("--" + name); same != options.end())
         ours = *same;  // lr_mult=10, --MAX_LR

@@ -6,6 +6,7 @@
 #include "nn/program.h"
 #include "onecycle/error.h"
 #include "train/engine.h"
+#include "train/profile.h"
 
 namespace onecycle::cli {
 
@@ -39,6 +40,9 @@ class Plan : public Verb {
         a.whole("--batch-size", key_.batch, "images per batch");
         a.value("--optimizer", "NAME", "sgd", "sgd, adam or adamw",
                 [this](const std::string& text) { key_.optimizer.kind = parse_optimizer(text); });
+        a.text("--device", "NAME", device_,
+               "auto, cpu, cuda (compiled also where there is no GPU) or emulated: whose program");
+        a.text("--precision", "NAME", precision_, "auto, fp32, tf32, bf16 or fp16");
         a.whole("--threads", threads_, "0: all cores");
         declare_console_options(a, console_options_, false);
     }
@@ -67,17 +71,30 @@ class Plan : public Verb {
         options.size = network_.size;
         options.batch_size = key_.batch;
         options.threads = threads_;
+        const bool without_gpu = device_ == "cuda" && !missing_for_cuda().why.empty();
+        // The emulator's program is the GPU's, but for what computes products: tf32 is fp32 rounded in one of them.
+        options.device = without_gpu ? "emulated" : device_;
+        options.precision = without_gpu && precision_ == "tf32" ? "fp32" : precision_;
         check(options);
-        const Engine engine = make_engine("auto", "auto", threads_);
+        const DeviceChoice choice = choose_device(options.device, options.precision);
+        const Engine engine = without_gpu
+                                  ? Engine{.backend = make_emulated_backend(), .compute = choice.compute}
+                                  : make_engine(options.device, options.precision, threads_);
         const Network network = resnet(network_);
         const StateLayout layout(network, *engine.backend, false, engine.compute);
-        return listing(compile(network, layout, *engine.backend, key_));
+        Program program = compile(network, layout, *engine.backend, key_);
+        if (without_gpu) name_libraries(program);
+        return fmt::format("# for {} in {}{}\n{}", without_gpu ? device_ : choice.device,
+                           without_gpu && precision_ == "tf32" ? precision_ : choice.precision,
+                           without_gpu ? ", compiled without a GPU: workspaces are the emulator's" : "",
+                           listing(program));
     }
 
     PolicyOptions schedule_;
     bool program_ = false;
     ResnetOptions network_;
     ProgramKey key_;
+    std::string device_ = "auto", precision_ = "auto";
     int threads_ = 0;
 };
 

@@ -103,7 +103,7 @@ class Predict : public Verb {
         if (failed == std::ssize(predictions))
             throw Error(ErrorKind::data, "cannot predict", predictions.front().file,
                         predictions.front().error,
-                        failed == 1 ? "give an image, as JPEG or PNG"
+                        failed == 1 ? "give another image"
                                     : fmt::format("give readable images: none of these {} is", failed));
         if (console.json()) console.result(to_json(predictions));
         return 0;

@@ -304,7 +304,7 @@ void declare_schedule_options(Arguments& arguments, PolicyOptions& options) {
 void require_data(const std::string& data, const std::string& verb) {
     if (data.empty())
         throw Error(ErrorKind::usage, "missing argument", "DATA", verb + " needs a folder of images",
-                    "onecycle " + verb + " photos/");
+                    "onecycle " + verb + " photos/" + (verb == "eval" ? " --model runs/photos" : ""));
 }
 
 }  // namespace onecycle::cli

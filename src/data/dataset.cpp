@@ -423,9 +423,12 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
     const std::string share = std::to_string(bad.size()) + " of " + count_of(total, "image");
     const bool fail = options.bad_images == BadImages::fail;
     const bool too_many = static_cast<double>(bad.size()) > options.max_bad * static_cast<double>(total);
+    // The least share that lets the others be used.
+    const std::string allowed = "--max-bad " + std::to_string((100 * bad.size() + total - 1) / total) + "%";
+    const std::string skip = "--bad-images skip" + (too_many ? " " + allowed : "");
     if (fail && bad.size() == 1)
         throw Error(ErrorKind::data, "cannot use image", bad.front().path, bad.front().reason,
-                    "remove it, or use --bad-images skip");
+                    "remove it, or use " + skip);
     if (options.log) {
         options.log(LogLevel::warning, (fail || too_many ? "cannot use " : "left out ") + share);
         constexpr std::size_t shown = 10;
@@ -434,9 +437,10 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         if (bad.size() > shown)
             options.log(LogLevel::warning, "  and " + std::to_string(bad.size() - shown) + " more");
     }
-    if (fail) refuse(root, share + " cannot be used", "remove them, or use --bad-images skip");
-    if (too_many)
-        refuse(root, share + " cannot be used", "remove them, or allow a larger share with --max-bad");
+    if ((fail || too_many) && bad.size() == total)
+        refuse(root, share + " cannot be used", "give a folder of images that can be read");
+    if (fail) refuse(root, share + " cannot be used", "remove them, or use " + skip);
+    if (too_many) refuse(root, share + " cannot be used", "remove them, or use " + allowed);
 }
 
 // The bad files, sorted by path. Notes the size in pixels of the others.
@@ -485,7 +489,7 @@ void check_classes(const Dataset& dataset, const std::string& dir, DatasetUse us
         }
     if (dataset.classes.size() < 2)
         refuse(dir, "only one class ('" + dataset.classes.front() + "')",
-               "training needs two classes or more");
+               "give a folder with a folder for each class, two or more");
 }
 
 // Moves the evaluation side's share of each class from train to valid.
@@ -517,7 +521,7 @@ void check_evaluation_side(const Dataset& dataset, const DatasetOptions& options
     if (dataset.automatic_split && options.valid_fraction == 0) return;
     if (dataset.valid.empty())
         refuse(dataset.valid_dir, "no image for evaluation",
-               dataset.automatic_split ? "a class needs two images to be on both sides of the split"
+               dataset.automatic_split ? "add images: a class of two or more is on both sides of the split"
                                        : "add images to its class folders");
     if (!options.log || dataset.automatic_split) return;
     const std::vector<std::int64_t> counts = class_counts(dataset.valid, dataset.classes.size());

@@ -129,13 +129,19 @@ std::string profile_text(const Profile& profile, ProfileRows rows, bool slowest_
         profile.steps.size(), profile.flops() / 1e9, profile.bytes() / 1e6,
         static_cast<double>(profile.arena_bytes) / 1e6);
     text += profile.whole ? "Device: " + profile.device + "\n" : "Not run: what the limits allow at best\n";
-    text += fmt::format("Limits: {:.1f} GB/s, {:.2f} TFLOP/s ({})\n\n", profile.limits.bytes_per_second / 1e9,
+    text += fmt::format("Limits: {:.1f} GB/s, {:.2f} TFLOP/s ({})\n", profile.limits.bytes_per_second / 1e9,
                         profile.limits.flops_per_second / 1e12, profile.limits.source);
+    if (profile.load)
+        text += fmt::format("Other programs: {:.1f} of {:.0f} processors\n", profile.load->others,
+                            profile.load->processors);
+    text += '\n';
     if (rows == ProfileRows::step) text += tables.steps(slowest_first) + "\n";
     if (rows == ProfileRows::shape) text += tables.shapes(slowest_first) + "\n";
     text += tables.operations();
     text += fmt::format("\nAt the limits, one step after the other: {}\n", rate(profile, profile.limit()));
     if (!profile.whole) {
+        if (rows == ProfileRows::step)
+            text += "[own]: a kernel of ours; [cuDNN], [cuBLAS]: what these libraries compute on a GPU.\n";
         text +=
             "A prediction: no step can be faster, real ones are slower. Steps on two branches may overlap.\n";
         return text;
@@ -155,6 +161,15 @@ std::string profile_text(const Profile& profile, ProfileRows rows, bool slowest_
             "(Winograd).\n";
     else
         text += "The times are the emulator's on this processor. They say nothing about a GPU.\n";
+    const std::vector<std::string> doubts = profile.doubts();
+    for (const std::string& doubt : doubts) text += "warning: " + doubt + '\n';
+    if (!doubts.empty())
+        text += profile.before
+                    ? "The limits and shares above cannot be trusted: repeat this on an idle machine, or "
+                      "name the "
+                      "limits with --limits.\n"
+                    : "The shares above cannot be trusted: repeat this on an idle machine, or with other "
+                      "--limits.\n";
     return text;
 }
 

@@ -365,6 +365,16 @@ class Fit {
                                    core_.network.parameters()[static_cast<std::size_t>(first_bad)].name;
     }
 
+    // What a run that ends here leaves: the writer may have failed, so that only the folder knows.
+    std::string kept() const {
+        try {
+            if (const auto newest = run_ ? newest_valid_checkpoint(run_->path()) : std::nullopt)
+                return newest->path + " is kept";
+        } catch (const Error&) {  // what cannot be read is not promised
+        }
+        return "nothing was saved yet";
+    }
+
     [[noreturn]] void diverged(std::int64_t step, const std::string& tensor) {
         const double lr = scheduled(step).lr;
         try {
@@ -372,10 +382,9 @@ class Fit {
         } catch (...) {  // the older checkpoint is the one that is kept
         }
         throw Error(ErrorKind::diverged, "training diverged", fmt::format("step {}", step),
-                    fmt::format("{} is not finite at the learning rate {:.3g}; {}", tensor, lr,
-                                result_.checkpoint.empty() ? "nothing was saved yet"
-                                                           : result_.checkpoint + " is kept"),
-                    fmt::format("use a --max-lr below {:.3g}", *max_lr_));
+                    fmt::format("{} is not finite at the learning rate {:.3g}; {}", tensor, lr, kept()),
+                    fmt::format("start a new run with {}a --max-lr well below {:.3g}",
+                                core_.options.max_lr ? "--max-lr auto, or " : "", *max_lr_));
     }
 
     // Saves what was reached. Whoever catches it can go on from there.

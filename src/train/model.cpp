@@ -27,9 +27,8 @@ ProgramKey key_of(const ModelInfo& info, int batch) {
 
 // Finite weights can be so large that what they compute is not.
 [[noreturn]] void refuse_overflow(const ModelInfo& info) {
-    throw Error(ErrorKind::model, "cannot use model", info.path,
-                "what it computes is not finite: the training that wrote it diverged",
-                "give a file from before that");
+    throw Error(ErrorKind::model, "cannot use model", info.path, "what it computes is not finite",
+                "give another checkpoint: the training that wrote it diverged");
 }
 
 // Which class of the model each class of the folder is. Says what was assumed and what is absent.

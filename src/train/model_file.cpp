@@ -135,8 +135,8 @@ void read_checked(const TensorFile& file, const std::string& name, const std::ve
     file.read_floats(name, values);
     for (float value : values)
         if (!std::isfinite(value))
-            refuse(file, name + " holds a value that is not finite: the training that wrote it diverged",
-                   "give a file from before that");
+            refuse(file, name + " holds a value that is not finite",
+                   "give another checkpoint: the training that wrote it diverged");
     if (name.ends_with(".running_var") && std::ranges::any_of(values, [](float v) { return v < 0; }))
         refuse(file, name + " holds a negative variance", "use another copy of the file");
 }

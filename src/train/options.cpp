@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -142,6 +143,15 @@ void check_learning(const TrainOptions& o) {
     }
 }
 
+void check_batch_pixels(const TrainOptions& o) {
+    // A terabyte of activations even in the smallest network; libraries count what is larger in too few bits.
+    constexpr double most = 68'719'476'736.0;
+    const int side = std::ranges::max(sizes_of(o), {}, &SizedEpochs::size).size;
+    if (o.batch_size * static_cast<double>(side) * side > most)
+        refuse(fmt::format("--batch-size {} with --size {}", o.batch_size, side),
+               "no memory holds such a batch", "use a smaller --batch-size or --size");
+}
+
 std::string absolute(const std::string& path) {
     return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -220,6 +230,7 @@ void check(const TrainOptions& options) {
     check_images(options);
     check_sizes(options);
     check_learning(options);
+    check_batch_pixels(options);
     check_stages(options);
     const DeviceChoice choice = choose_device(options.device, options.precision);
     if (options.input == "resident" && choice.device == "cpu")

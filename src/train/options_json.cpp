@@ -254,6 +254,11 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
         if (!known.count(name))
             throw Error(ErrorKind::usage, "cannot read options", where,
                         "there is no option \"" + printable(name) + '"', "leave it out");
+    if (!options.sizes.empty() && !json.contains("size")) options.size = options.sizes.back().size;
+    if (!options.sizes.empty() && !json.contains("epochs")) {
+        options.epochs = 0;
+        for (const SizedEpochs& part : options.sizes) options.epochs += part.epochs;
+    }
     return options;
 }
 

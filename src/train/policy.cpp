@@ -108,13 +108,13 @@ void check_common(const PolicyOptions& o) {
             "0.01 is a common start");
     if (o.pct_start)
         require(*o.pct_start >= 0 && *o.pct_start <= 1, "--pct-start", *o.pct_start,
-                "it must be between 0 and 1", "it is the share of all updates before the descent");
+                "it must be between 0 and 1", "0.25 is the default of onecycle");
     if (o.div)
         require(std::isfinite(*o.div) && *o.div > 0, "--div", *o.div, "it must be above 0",
-                "the first rate is the highest divided by it");
+                "25 is the default of onecycle");
     if (o.final_div)
         require(std::isfinite(*o.final_div) && *o.final_div > 0, "--final-div", *o.final_div,
-                "it must be above 0", "the last rate is divided by it");
+                "it must be above 0", "1e4 is the default of onecycle");
 }
 
 // An option that the chosen policy would silently drop is refused instead.
@@ -137,10 +137,11 @@ Schedule make_one_cycle(const PolicyOptions& o, std::int64_t steps, MomentumRang
     const bool fastai = o.policy == "onecycle:fastai", pytorch = o.policy == "onecycle:pytorch";
     const bool smith = o.policy == "onecycle:smith";
     const double initial = o.max_lr / *o.div;
-    require(std::isfinite(initial), "--div", *o.div, "the first rate would be infinite", "use a larger one");
+    require(std::isfinite(initial), "--div", *o.div, "the first rate would be infinite",
+            "25 is the default of onecycle");
     const double floor = (fastai ? o.max_lr : initial) / *o.final_div;
     require(std::isfinite(floor), "--final-div", *o.final_div, "the last rate would be infinite",
-            "use a larger one");
+            "1e4 is the default of onecycle");
     const bool line = smith || o.anneal == Anneal::linear;
     const OneCycleNumbers numbers{
         .steps = steps,

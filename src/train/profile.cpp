@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "nn/program.h"
 #include "onecycle/error.h"
@@ -240,6 +241,49 @@ std::optional<double> Profile::seconds() const {
     return sum;
 }
 
+std::vector<std::string> Profile::doubts() const {
+    std::vector<std::string> lines;
+    if (!whole || !comparable) return lines;
+    if (load && load->others > 0.1 && load->others + 1 > load->processors)
+        lines.push_back(fmt::format("other programs used {:.1f} of the {:.0f} processors meanwhile",
+                                    load->others, load->processors));
+    const auto moved = [](double one, double other) {
+        return std::max(one, other) / std::min(one, other) - 1;
+    };
+    if (before && after) {
+        const double copy = moved(before->bytes_per_second, after->bytes_per_second),
+                     compute = moved(before->flops_per_second, after->flops_per_second);
+        if (std::max(copy, compute) > 0.15)
+            lines.push_back(
+                fmt::format("the limits measured before and after differ: {:.1f} and {:.1f} GB/s, {:.2f} and "
+                            "{:.2f} TFLOP/s",
+                            before->bytes_per_second / 1e9, after->bytes_per_second / 1e9,
+                            before->flops_per_second / 1e12, after->flops_per_second / 1e12));
+    }
+    // What takes a tenth of the time or more. Small operations find their operands in a cache.
+    std::map<std::string, std::pair<double, double>> sums;  // limit and time of an operation's steps
+    double all = 0;
+    for (const ProfiledStep& step : steps) {
+        auto& [limit, time] = sums[step.operation];
+        limit += step.limit;
+        time += step.seconds.value_or(0);
+        all += step.seconds.value_or(0);
+    }
+    std::string above;
+    for (const auto& [operation, sum] : sums)
+        if (sum.second > 0.05 * all && sum.first > 1.05 * sum.second)
+            above += fmt::format("{}{} {:.0f} %", above.empty() ? "" : ", ", operation,
+                                 100 * sum.first / sum.second);
+    if (!above.empty()) lines.push_back("shares pass 100 %: " + above);
+    return lines;
+}
+
+void name_libraries(Program& program) {
+    const std::string in_place_of = "host loops for ";
+    for (ProgramStep& step : program.steps)
+        if (step.implementation.starts_with(in_place_of)) step.implementation.erase(0, in_place_of.size());
+}
+
 Limits limits_of(const std::string& gpu) {
     const char* const source = "an {}: a large copy and 16-bit matrix products as measured with PyTorch";
     if (gpu == "h200") return {4.3e12, 790e12, fmt::format(fmt::runtime(source), "H200")};
@@ -255,7 +299,9 @@ Profile predict_profile(const ProfileOptions& options, const Limits& limits) {
     const Network network = resnet(network_of(options));
     const StateLayout layout(network, *backend, options.train.decay_norm_and_bias, choice.compute);
     Profile profile{.options = options, .device = "none", .precision = choice.precision, .limits = limits};
-    describe(profile, compile_step(options, network, layout, *backend));
+    Program program = compile_step(options, network, layout, *backend);
+    name_libraries(program);
+    describe(profile, program);
     return profile;
 }
 
@@ -266,6 +312,16 @@ Profile measure_profile(const ProfileOptions& options) {
     const Engine engine = make_engine(train.device, train.precision, train.threads,
                                       {.deterministic = train.deterministic, .graph = !train.no_graph});
     Device& device = *engine.device;
+    // Of a GPU before its memory is full. What other programs slow down is slow at some time: the higher ones count.
+    const bool measured = !options.limits && device.kind() != DeviceKind::emulated;
+    const auto limits_now = [&] {
+        return device.kind() == DeviceKind::cpu ? measure_cpu_limits(worker_threads(train.threads))
+                                                : measure_device_limits(engine);
+    };
+    const LoadMeter meter;
+    const auto limits_began = Clock::now();
+    const std::optional<Limits> limits_before = measured ? std::optional(limits_now()) : std::nullopt;
+    const double limits_took = seconds_since(limits_began);
     const Network network = resnet(network_of(options));
     const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
     State state(device, network, layout, optimizer_options(train));
@@ -277,7 +333,7 @@ Profile measure_profile(const ProfileOptions& options) {
     synthetic_batch(runnable, options);
     runnable.launch();
     device.synchronize();
-    const double first = seconds_since(start);
+    const double first = seconds_since(start) - limits_took;
 
     const int warm_up = device.kind() == DeviceKind::cuda ? 30 : device.kind() == DeviceKind::cpu ? 2 : 0;
     for (int i = 0; i < warm_up; ++i) runnable.launch();
@@ -291,10 +347,19 @@ Profile measure_profile(const ProfileOptions& options) {
             times[step++].push_back(seconds);
 
     profile.comparable = device.kind() != DeviceKind::emulated || options.limits.has_value();
-    profile.limits = options.limits                     ? *options.limits
-                     : device.kind() == DeviceKind::cpu ? measure_cpu_limits(worker_threads(train.threads))
-                     : device.kind() == DeviceKind::emulated ? limits_of("h200")
-                                                             : measure_device_limits(engine);
+    if (measured) {
+        profile.before = limits_before;
+        profile.after = limits_now();
+        profile.limits = *profile.after;
+        profile.limits.bytes_per_second =
+            std::max(profile.before->bytes_per_second, profile.after->bytes_per_second);
+        profile.limits.flops_per_second =
+            std::max(profile.before->flops_per_second, profile.after->flops_per_second);
+        profile.limits.source += "; the higher of before and after";
+    } else {
+        profile.limits = options.limits ? *options.limits : limits_of("h200");
+    }
+    profile.load = meter.read();
     describe(profile, program);
     for (std::size_t i = 0; i < times.size(); ++i) profile.steps[i].seconds = median(times[i]);
     return profile;

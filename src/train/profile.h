@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "nn/program.h"
 #include "onecycle/options.h"
 #include "ops/limits.h"
 #include "train/engine.h"
+#include "train/machine_load.h"
 
 namespace onecycle {
 
@@ -36,6 +38,9 @@ struct Profile {
     std::string precision;
     Limits limits;
     bool comparable = true;  // times are of the machine that the limits are of
+    std::optional<Limits> before,
+        after;  // as measured before and after the steps; `limits` is the higher of each
+    std::optional<MachineLoad> load;  // while all that was measured
     std::vector<ProfiledStep> steps;
     std::size_t arena_bytes = 0;
 
@@ -50,7 +55,13 @@ struct Profile {
 
     double flops() const, bytes() const, limit() const;
     std::optional<double> seconds() const;  // of all steps, each by itself
+
+    // Why the limits and the shares cannot be trusted, a sentence each; none when nothing speaks against them.
+    std::vector<std::string> doubts() const;
 };
+
+// Names the libraries that compute products on a GPU, where the program of the emulator names the loops in their place.
+void name_libraries(Program& program);
 
 // Known machines: "h200", "h100". 16-bit products and large copies, as PyTorch reached them on such a card. Throws
 // Error(usage) for another name.

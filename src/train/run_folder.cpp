@@ -111,7 +111,7 @@ int take_lock(FileSystem& fs, const std::string& run, int tries = 100) {
         if (locked != -EWOULDBLOCK) throw file_error("cannot lock run folder", run, -locked);
         std::string holder = read_file(fs, path);
         throw Error(ErrorKind::io, "cannot use run folder", run, "process " + holder + " works in it",
-                    "wait until it ends, or choose another --out");
+                    "wait until it ends, or start a run in another folder");
     }
     // Who holds it is told for the message, and to know the file again: failing to write it does no harm.
     const std::string holder = std::to_string(::getpid());

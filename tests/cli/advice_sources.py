@@ -102,16 +102,41 @@ def makers_of_errors(tokens):
             continue
         parameters, _ = arguments_at(tokens, at)
         for k, parameter in enumerate(parameters):
-            if len(parameter) > 1 and parameter[-1].value == "fix" and parameter[-2].value in ("&", "*"):
+            values = [t.value for t in parameter]
+            if any(pair in (("&", "fix"), ("*", "fix")) for pair in zip(values, values[1:])):
                 name = name_before(tokens, at)
                 if name:
                     makers[(name, len(parameters))] = k
     return makers
 
 
-def advice_in(file, source):
+def named_texts(tokens):
+    """{name: the texts that a constant, a variable or a function of this file can stand for}"""
+    named = {}
+    for at in range(1, len(tokens) - 1):
+        if tokens[at].kind != "word":
+            continue
+        end = at + 1
+        if tokens[end].value == "=" and tokens[at - 1].value in ("*", "&", "string"):
+            while end < len(tokens) and tokens[end].value not in (";", "{"):
+                end += 1
+        elif tokens[end].value == "(" and tokens[at - 1].kind == "word" and tokens[at].value.endswith("fix_text"):
+            depth = 0
+            while end < len(tokens):
+                depth += {"{": 1, "}": -1}.get(tokens[end].value, 0) if tokens[end].kind == "mark" else 0
+                if depth == 0 and tokens[end].value in ("}", ";"):
+                    break
+                end += 1
+        found = texts(tokens[at + 1:end])
+        if found:
+            named[tokens[at].value] = named.get(tokens[at].value, ()) + found
+    return named
+
+
+def advice_in(file, source, makers_of_headers):
     tokens = tokens_of(source)
-    makers = makers_of_errors(tokens)
+    makers = {**makers_of_headers, **makers_of_errors(tokens)}
+    named = named_texts(tokens)
     found, inside = [], set()
     for at, token in enumerate(tokens):
         if token.kind != "mark" or token.value != "(":
@@ -127,6 +152,10 @@ def advice_in(file, source):
         if which is None:
             continue
         fix = texts(arguments[which])
+        behind = arguments[which][1:] + [Token("mark", "", 0)]
+        for word, follower in zip(arguments[which], behind):
+            if word.kind == "word" and follower.value not in (".", "->"):
+                fix += named.get(word.value, ())
         if fix:
             parts = tuple(texts(a) for k, a in enumerate(arguments) if k != which and texts(a))
             found.append(Advice(file, token.line, parts, fix))
@@ -138,22 +167,25 @@ def advice_in(file, source):
 
 
 def names_something_to_type(text):
-    return bool(re.search(r"(?<![\w-])--[a-z]|\bonecycle [a-z{]", text)) and " " in text.strip()
+    return (bool(re.search(r"(?<![\w-])--[a-z]|\bonecycle [a-z{]", text)) and " " in text.strip()
+            and not text.startswith("cannot "))
 
 
 def all_advice(root):
     """Of every source below `root`."""
-    found = []
-    for path in sorted(Path(root).rglob("*")):
-        if path.suffix in (".cpp", ".h", ".cu"):
-            found += advice_in(str(path.relative_to(root)), path.read_text())
-    return found
+    sources = {str(p.relative_to(root)): p.read_text() for p in sorted(Path(root).rglob("*"))
+               if p.suffix in (".cpp", ".h", ".cu")}
+    makers = {}
+    for name, source in sources.items():
+        if name.endswith(".h"):
+            makers.update(makers_of_errors(tokens_of(source)))
+    return [advice for name, source in sources.items() for advice in advice_in(name, source, makers)]
 
 
 def pattern_of(text):
-    """What matches `text` when its {} have been filled in."""
-    parts = re.split(r"\{[^{}]*\}", text)
-    return ".*".join(re.escape(part) for part in parts)
+    """What matches `text` when its {} have been filled in, wherever lines are broken."""
+    parts = [r"\s+".join(re.escape(word) for word in re.split(r"\s+", part)) for part in re.split(r"\{[^{}]*\}", text)]
+    return ".*".join(parts)
 
 
 if __name__ == "__main__":

@@ -90,5 +90,28 @@ TEST(Plan, the_program_lists_every_phase_of_a_training_step) {
         EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
 }
 
+TEST(Plan, the_program_is_listed_for_each_device_also_where_it_is_not) {
+    const Workplace place;
+    const auto program = [&](const std::string& device) {
+        const Outcome outcome = place.run({"plan", "--program", "--arch", "resnet18", "--size", "32",
+                                           "--batch-size", "2", "--device", device});
+        EXPECT_EQ(outcome.code, 0) << outcome.err;
+        EXPECT_EQ(outcome.out.rfind("# for " + device, 0), 0u) << outcome.out.substr(0, 80);
+        return outcome.out.substr(outcome.out.find('\n'));
+    };
+    const std::string cpu = program("cpu"), cuda = program("cuda");
+    std::string emulated = program("emulated");
+    for (const char* library : {"host loops", "cuDNN", "cuBLAS"})
+        EXPECT_EQ(cpu.find(library), std::string::npos);
+    EXPECT_EQ(cpu.find("bf16"), std::string::npos);
+    for (const char* part : {"conv2d [host loops for cuDNN]", "linear [host loops for cuBLAS]", "bf16"})
+        EXPECT_NE(emulated.find(part), std::string::npos) << part;
+    if (cuda.find("[cuBLAS]") == std::string::npos) GTEST_SKIP() << "a GPU is here: its own plans are listed";
+    // The same steps; only what computes the products differs.
+    for (std::size_t at; (at = emulated.find("host loops for ")) != std::string::npos;)
+        emulated.erase(at, 15);
+    EXPECT_EQ(cuda, emulated);
+}
+
 }  // namespace
 }  // namespace onecycle::test

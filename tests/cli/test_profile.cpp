@@ -1,8 +1,14 @@
 // What `onecycle profile` promises, by the real binary.
 #include <gtest/gtest.h>
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/program.h"
 
@@ -39,6 +45,12 @@ TEST(Profile, a_prediction_is_the_larger_of_moving_and_computing_for_every_step)
     EXPECT_NEAR(p["limit_seconds"], sum, 1e-9);
     EXPECT_NEAR(p["bytes"], bytes, 1);
     EXPECT_EQ(p["precision"], "bf16");
+    std::map<std::string, std::set<std::string>> by;  // operation: what computes it
+    for (const Json& step : p["steps"])
+        by[step["operation"]].insert(step["implementation"].get<std::string>());
+    EXPECT_EQ(by["conv2d"], std::set<std::string>{"cuDNN"}) << "not what the emulator has in its place";
+    EXPECT_EQ(by["linear"], std::set<std::string>{"cuBLAS"});
+    EXPECT_EQ(by["update_parameters"], std::set<std::string>{"own"});
 }
 
 TEST(Profile, every_step_is_measured_where_it_runs) {
@@ -52,6 +64,46 @@ TEST(Profile, every_step_is_measured_where_it_runs) {
     EXPECT_GT(p["whole_step"]["images_per_second"], 0.0);
     EXPECT_EQ(p["whole_step"]["updates"], p["whole_step"]["launches"]) << "each step took effect";
     EXPECT_EQ(p["limits"]["source"], "as given");
+}
+
+// Busy processes, as many as there are processors.
+class Busy {
+  public:
+    Busy() {
+        for (long i = 0; i < ::sysconf(_SC_NPROCESSORS_ONLN); ++i) {
+            const pid_t child = ::fork();
+            if (child == 0)
+                for (;;) {
+                }
+            children_.push_back(child);
+        }
+    }
+    ~Busy() {
+        for (const pid_t child : children_) {
+            ::kill(child, SIGKILL);
+            ::waitpid(child, nullptr, 0);
+        }
+    }
+
+  private:
+    std::vector<pid_t> children_;
+};
+
+TEST(Profile, under_load_it_says_that_its_limits_cannot_be_trusted) {
+    const Busy busy;
+    Words words = small;
+    words.insert(words.begin(), "profile");
+    words.insert(words.end(), {"--device", "cpu", "--by", "operation"});
+    const Outcome text = Workplace().run(words);
+    EXPECT_NE(text.out.find("warning: other programs used "), std::string::npos) << text.out;
+    EXPECT_NE(text.out.find("The limits and shares above cannot be trusted"), std::string::npos) << text.out;
+    words.erase(words.begin());
+    const Json p = profile(words);
+    EXPECT_GT(p["load"]["others"], 0.1);
+    EXPECT_FALSE(p["doubts"].empty());
+    for (const char* limit : {"bytes_per_second", "flops_per_second"})
+        EXPECT_EQ(p["limits"][limit], std::max(p["limits"]["before"][limit].get<double>(),
+                                               p["limits"]["after"][limit].get<double>()));
 }
 
 TEST(Profile, the_emulators_times_are_not_held_against_a_gpu) {

@@ -8,9 +8,11 @@
 
 namespace onecycle::emulated {
 
-PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context&) {
+namespace {
+
+PlannedProduct plan(const ConvolutionProblem& problem, const char* name) {
     const auto convolution = std::make_shared<const HostConvolution>(problem, omp_get_max_threads());
-    return {"host loops", convolution->workspace(),
+    return {name, convolution->workspace(),
             [convolution, problem](const void* first, const void* second, void* out, void* workspace,
                                    cudaStream_t stream) {
                 const auto bytes = [](std::int64_t elements, DType type) {
@@ -30,8 +32,14 @@ PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context
             }};
 }
 
-PlannedProduct plan_matrix_product(const ConvolutionProblem& problem, const Context& context) {
-    return plan_convolution(problem, context);
+}  // namespace
+
+PlannedProduct plan_convolution(const ConvolutionProblem& problem, const Context&) {
+    return plan(problem, "host loops for cuDNN");
+}
+
+PlannedProduct plan_matrix_product(const ConvolutionProblem& problem, const Context&) {
+    return plan(problem, "host loops for cuBLAS");
 }
 
 }  // namespace onecycle::emulated

@@ -1,0 +1,514 @@
+"""The rows of test_advice.py: what provokes a message, what it says, and its advice as commands."""
+import fcntl
+import json
+import os
+import re
+import shutil
+import struct
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+
+@dataclass
+class Row:
+    provoke: str
+    code: int
+    says: str  # a pattern of what is printed
+    advice: tuple = ()  # commands that do what it says: each must end with `then`
+    then: int = 0
+    typed: bool = False  # the commands are those that the message prints to be typed
+    free: bool = False  # the advice leaves something to choose, such as a smaller number
+    before: Optional[Callable] = None  # of the folder: makes what provokes
+    after: Optional[Callable] = None  # of the folder: does what is advised and is no command
+    gone: str = ""  # a pattern that following the advice makes go away
+    interrupt_when: str = ""  # SIGINT comes when a file of this name is there
+
+
+# Places without a row: (file, part of the text): why.
+EXCUSED = {
+    ("device/cuda/", ""): "needs a GPU",
+    ("ops/cuda/plan_search.cpp", ""): "needs a GPU",
+    ("ops/cuda/switches.cpp", ""): "needs a build with CUDA",
+    ("cli/main.cpp", "use a smaller --batch-size or --size"): "every allocation that can be large has its own message",
+    ("cli/main.cpp", "this is a fault of the program"): "there is no known way",
+    ("cli/main.cpp", " lists them all"): "of an argument too many: see plan more",
+    ("cli/main.cpp", "onecycle --help"): "as above",
+    ("report/find_trials.cpp", ""): "tests/report/test_find_report.cpp has each outcome",
+    ("train/range_test_analysis.cpp", "the loss left at once"): "tests/train/test_range_test_analysis.cpp",
+    ("train/model.cpp", "5 is the default"): "of the library alone: predict checks --top before",
+    ("cli/eval.cpp", "give other images, or use --all"): "tests/cli/test_eval_predict.cpp",
+    ("cli/train.cpp", "put it back as it was and continue with"): "a file fails in mid-training in tests/train",
+    ("cli/train.cpp", ", or without it"): "as above",
+    ("cli/train.cpp", "onecycle {} --resume {}"): "as above",
+    ("train/evaluator.cpp", "put them back as they were"): "every file fails in mid-evaluation in tests/train",
+    ("train/fault_record.cpp", "start a new run"): "of checkpoints whose digest is right but which were never written",
+    ("train/recorded_images.cpp", "use another checkpoint"): "as above",
+    ("train/fit.cpp", "put them back as they were"): "of checkpoints of an older version, without a list of images",
+    ("formats/torch_reader.cpp", ""): "converting needs PyTorch: tests/formats/test_torch_file.cpp",
+    ("report/profile_text.cpp", "cannot be trusted"): "tests/cli/test_profile.cpp makes the load",
+    ("cli/main.cpp", "--help shows the form"): "there is no known way: what CLI11 refuses has its own message",
+    ("core/file.cpp", "free some space"): "a full disk is simulated in tests/core/test_file.cpp",
+    ("core/file.cpp", "remove files of yours"): "a quota is simulated there",
+    ("core/file.cpp", "choose a place that can be written"): "a read-only disk needs to be mounted",
+    ("core/file.cpp", "check who owns it"): "root may do everything",
+    ("core/file.cpp", "raise the limit of open files"): "simulated there",
+    ("core/file.cpp", "check the disk and the cable"): "simulated there",
+    ("core/file.cpp", "let no other program change it"): "simulated there",
+    ("data/demo_data.cpp", "check the disk"): "needs a full disk",
+    ("data/demo_data.cpp", "name a folder that can be written to"): "root may do everything",
+    ("data/folder_scan.cpp", "check its permissions"): "root may do everything",
+    ("nn/network.cpp", ""): "of the library alone: --size and --stem are checked before",
+    ("nn/resnet.cpp", "use resnet18"): "of the library alone: --arch is checked before",
+    ("nn/state.cpp", ""): "of the library alone: model files are checked before",
+    ("train/advice.cpp", "--size {} would bring it"): "tests/train/test_learner.cpp: a slow machine is needed",
+    ("train/fit.cpp", "what --freeze "): "names an option, advises nothing",
+    ("train/learner_core.cpp", "use --input stream"): "needs a GPU",
+    ("train/learner_core.cpp", "add images"): "of the library alone: open_dataset() refuses before",
+    ("train/model_file.cpp", "give a complete file"): "of checkpoints whose digest is right but which were never written",
+    ("train/model_file.cpp", "give a file of the same architecture"): "as above",
+    ("train/options.cpp", "give three, as 0.485"): "of the library alone: text that is no number is refused before",
+    ("train/policy.cpp", "for example 0.85:0.95 or 0.9"): "of the library alone: parse_momentum() refuses before",
+    ("train/range_test_analysis.cpp", "give one loss for each rate"): "of the library alone: read_curve_csv() refuses before",
+    ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
+    ("train/run_folder.cpp", "free some space"): "a full disk is simulated in tests/train/test_run_folder.cpp",
+    ("train/run_folder.cpp", "give the folder of a run that was started"): "of the library alone: options_of_run() refuses",
+}
+
+SMALL = "--arch resnet18 --size 32 --batch-size 4"
+CURVE = "find --from-csv curve.csv"
+
+
+def prepare(program):
+    """The folders and files that the rows use."""
+    folder = program.folder
+
+    def run(command):
+        code, printed = program(command)
+        assert code == 0, (command, printed)
+
+    run("demo-data data --classes 2 --images 6 --size 40")
+    run(f"train data {SMALL} --epochs 1 --max-lr 0.01 --out runs/photos")
+    run("export runs/photos --to model.safetensors")
+    lines = ["lr,loss"] + [f"{1e-6 * 10 ** (k / 12.5)},{2 - k / 60 if k < 70 else 1 + (k - 70) ** 2 / 50}"
+                           for k in range(100)]
+    (folder / "curve.csv").write_text("\n".join(lines) + "\n")
+    # What the messages use as examples.
+    shutil.copytree(folder / "data", folder / "photos")
+    shutil.copy(next((folder / "data/rings").glob("*.jpg")), folder / "cat.jpg")
+    shutil.copy(folder / "cat.jpg", folder / "IMAGE")
+
+
+# For other_words.cpp: verbs that are tried in this order, and values that their options take.
+VERBS_WITH_OPTIONS = [("find", "--from-csv curve.csv"), ("profile", "--predict h200"), ("predict", "none.jpg"),
+                      ("eval", "none"), ("export", "none"), ("demo-data", "none"), ("train", "none")]
+VALUES = {"--max-lr": "0.1", "--div": "25", "--final-div": "1e4", "--steps": "50", "--epochs": "3",
+          "--optimizer": "adamw", "--eps": "1e-6", "--beta2": "0.99", "--weight-decay": "0.01", "--clip-norm": "1",
+          "--accumulate": "2", "--ema": "0.99", "--label-smoothing": "0.1", "--batch-size": "8", "--threads": "1",
+          "--size": "64", "--mixup": "0.2", "--cutmix": "1", "--valid-fraction": "0.3", "--valid": "data",
+          "--arch": "resnet18", "--dropout": "0.4", "--classes": "3", "--top": "3", "--checkpoint-every": "10",
+          "--seed": "1", "--momentum": "0.9", "--init": "random", "--model": "runs/photos", "--to": "out.onnx"}
+
+
+def option_rows():
+    """Options out of range: the advice replaces the value. A curve is analysed, which takes no time."""
+    for option, wrong, advised, says in [
+            ("--valid-fraction", "2", "0.2", "between 0 and 1"), ("--max-bad", "2", "0.05", "between 0 and 1"),
+            ("--arch", "vgg", "resnet50", "no such choice"), ("--size", "20", "224", "between 32 and 4096"),
+            ("--crop-pct", "2", "0.875", "between 0.1 and 1"), ("--std", "1,0,1", "0.229,0.224,0.225", "above 0"),
+            ("--std", "1,1", "0.5,0.5,0.5", "not of the right form"), ("--mean", "1", "0.5,0.5,0.5", "right form"),
+            ("--dropout", "1", "0.5", "below 1"), ("--freeze-epochs", "-1", "1", "such stage"),
+            ("--lr-mult", "0", "100", "above 0"), ("--batch-size", "1", "64", "between 2 and 65536"),
+            ("--weight-decay", "-1", "1e-4", "0 or more"), ("--beta2", "1", "0.99", "below 1"),
+            ("--eps", "0", "1e-5", "above 0"), ("--mixup", "-1", "0.4", "up to 1000"),
+            ("--cutmix", "-1", "1", "up to 1000"), ("--label-smoothing", "1", "0.1", "below 1"),
+            ("--clip-norm", "-1", "1", "or more"), ("--accumulate", "0", "1", "between 1 and 65536"),
+            ("--ema", "1", "0.999", "below 1"), ("--input", "disk", "stream", "no such choice"),
+            ("--optimizer", "lamb", "adamw", "no such choice"), ("--head", "mlp", "fastai", "no such choice"),
+            ("--freeze", "10", "layer2", "no such choice"), ("--stem", "tiny", "small", "no such choice"),
+            ("--class-weights", "heavy", "balanced", "right form"), ("--augment", "heavy", "strong", "unknown"),
+            ("--bad-images", "maybe", "skip", "unknown value"), ("--progress", "fancy", "plain", "unknown mode"),
+            ("--max-lr", "-1", "0.01", "above 0"), ("--max-lr", "fast", "0.01", "not a number"),
+            ("--epochs", "0", "1", "1 or more"), ("--epochs", "x", "1", "not a whole number"),
+            ("--seed", "-1", "0", "not a whole number"), ("--seed", "99999999999999999999", "7", "too large"),
+            ("--sizes", "64:0", "64:2,128:3", "number of epochs"), ("--sizes", "64", "64:2,128:3", "not a list"),
+            ("--sizes", "64:2:3", "64:2,128:3", "not a list"),
+            ("--momentum", "0.9:0.8", "0.85:0.95", "LOW:HIGH"), ("--anneal", "zigzag", "linear", "no such curve"),
+            ("--ramp", "square", "fastai", "no such ramp"), ("--start-lr", "0", "1e-7", "above 0"),
+            ("--end-lr", "1e-9", "10", "above --start-lr"), ("--steps", "1", "100", "2 or more"),
+            ("--pct-start", "2", "0.25", "between 0 and 1"), ("--div", "0", "25", "above 0"),
+            ("--final-div", "0", "1e4", "above 0"), ("--div", "1e-320", "25", "infinite"),
+            ("--final-div", "1e-320", "1e4", "infinite"), ("--policy", "sine", "flat-cos", "no such policy"),
+            ("--policy", "steps:a", "steps:30,60,90@0.1", "write it as"),
+            ("--policy", "restarts:0", "restarts:1,2", "write it as"),
+            ("--policy", "knots:0", "knots:0=0,5=1,24=0", "write it as"),
+            ("--device", "tpu", "cpu", "no such choice"), ("--device", "cuda:0", "auto", "no such choice"),
+            ("--precision", "fp8", "fp32", "no such choice"),
+            ("--sweep", "x=1,2", "weight-decay=0,1e-4,1e-3", "no such choice"),
+            ("--sweep", "0,1", "weight-decay=0,1e-4,1e-3", "not of the form")]:
+        free = wrong in ("99999999999999999999",)
+        if option == "--sweep":
+            yield Row(f"find data {SMALL} --steps 2 --out s {option} {wrong}", 2, says,
+                      (f"find data {SMALL} --steps 2 --out s {option} {advised}",), before=removed("s"))
+            continue
+        yield Row(f"{CURVE} {option} {wrong}", 2, says, (f"{CURVE} {option} {advised}",), free=free)
+    for wrong, says, advised in [
+            ("--pct-start 0.6 --policy onecycle:smith", "as long as it goes up", "--pct-start 0.5 --policy onecycle:smith"),
+            ("--threads -1", "all cores", ""),
+            ("--nesterov --optimizer adam", "only sgd", "--nesterov"),
+            ("--nesterov --optimizer adam", "only sgd", "--optimizer adam"),
+            ("--nesterov --momentum 0", "above 0", "--nesterov"),
+            ("--freeze-bn", "nothing is frozen", "--freeze-bn --freeze body"), ("--freeze-bn", "nothing is", ""),
+            ("--sizes 64:2,128:3 --epochs 6", "sum to 5", "--sizes 64:2,128:3 --epochs 5"),
+            ("--sizes 64:2,128:3 --epochs 6", "sum to 5", "--sizes 64:2,128:3"),
+            ("--sizes 64:2,128:3 --size 64", "every size", "--sizes 64:2,128:3"),
+            ("--div 10 --policy cosine", "no such option", "--policy cosine"),
+            ("--div 10 --policy cosine", "no such option", "--div 10 --policy onecycle"),
+            ("--pct-start 0.2 --policy cosine", "no such option", "--pct-start 0.2 --policy flat-cos"),
+            ("--final-div 10 --policy cosine", "no such option", "--final-div 10 --policy flat-cos"),
+            ("--anneal cos --policy cosine", "no such option", "--anneal cos --policy onecycle:pytorch"),
+            ("--batch-size 65536 --size 4096", "no memory holds", "--batch-size 64 --size 4096"),
+            ("--three-phase", "no such option", "--three-phase --policy onecycle:pytorch"),
+            ("--tta=7", "no such option", ""), ("--nesterov=7", "takes no value", "--nesterov"),
+            ("--out ''", "the value is empty", ""), ("--config ''", "the value is empty", ""),
+            ("--valid ''", "the value is empty", ""), ("--input resident", "no such input|host", ""),
+            ("--precision bf16 --device cpu", "computes in fp32", "--device cpu"),
+            ("--precision tf32 --device emulated", "no tensor cores", "--precision bf16 --device emulated"),
+            ("--epochs", "exactly one value", "--epochs 3"), ("--smoothed=1", "takes no value", "--smoothed"),
+            ("--policy restarts:0.000001 --epochs 900", "more than", "--policy restarts:1,2 --epochs 900"),
+            ("--epochs 1000000000 --epochs 9000000000000", "more than|too large", "--epochs 10")]:
+        code = 7 if re.search("resident|bf16|tf32", wrong) else 2
+        yield Row(f"{CURVE} {wrong}", code, says, (f"{CURVE} {advised}",),
+                  free=wrong == "--epochs" or "900" in wrong or "65536" in wrong or "=" in wrong or wrong == "--three-phase")
+
+
+def removed(*names):
+    def remove(folder):
+        for name in names:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / name).unlink(missing_ok=True)
+    return remove
+
+
+def copied(source, target):
+    return lambda folder: shutil.copytree(folder / source, folder / target, dirs_exist_ok=True)
+
+
+def moved(source, target):
+    def move(folder):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        (folder / source).rename(folder / target)
+    return move
+
+
+def copied_as(source, target):
+    def copy(folder):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / source, folder / target)
+    return copy
+
+
+def written(name, text):
+    def write(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return write
+
+
+def one_by_one(*steps):
+    def do(folder):
+        for step in steps:
+            step(folder)
+    return do
+
+
+def edited_model(change):
+    """Makes edited.safetensors: model.safetensors without its metadata, after change(header, data)."""
+    def make(folder):
+        content = (folder / "model.safetensors").read_bytes()
+        length = struct.unpack("<Q", content[:8])[0]
+        header, data = json.loads(content[8:8 + length]), bytearray(content[8 + length:])
+        header.pop("__metadata__")
+        change(header, data)
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        (folder / "edited.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return make
+
+
+def values_of(tensor, number, count=None):
+    def change(header, data):
+        begin, end = header[tensor]["data_offsets"]
+        n = count or (end - begin) // 4
+        data[begin:begin + 4 * n] = struct.pack("<f", number) * n
+    return change
+
+
+def described(**metadata):
+    def change(header, data):
+        header["__metadata__"] = metadata
+    return change
+
+
+def emptied(header, data):
+    header.clear()
+    data.clear()
+
+
+def renamed_tensor(header, data):
+    header["layer1.0.conv9.weight"] = header.pop("layer1.0.conv2.weight")
+
+
+def flattened_stem(header, data):
+    header["conv1.weight"]["shape"] = [64 * 3, 49]
+
+
+def find(folder, more=""):
+    return f"find {folder} {SMALL} --steps 2 {more}".strip()
+
+
+def folder_rows():
+    """Folders that cannot be trained on."""
+    good = find("data")
+    yield Row(find("missing"), 3, "no such folder", (good,), free=True)
+    yield Row(find("curve.csv"), 3, "is a file", (good,), free=True)
+
+    def sort_into_classes(folder):
+        for k, image in enumerate(sorted((folder / "flat").iterdir())):
+            moved(image, "flat/" + "ab"[k % 2] + "/" + image.name)(folder)
+    yield Row(find("flat"), 3, "no class folders; found 6 images", before=copied("data/rings", "flat"),
+              after=sort_into_classes, advice=(find("flat"),))
+    yield Row(find("half"), 3, "has val/ but no train/",
+              before=one_by_one(copied("data", "half/val"), copied("data", "half/rest")),
+              after=moved("half/rest", "half/train"), advice=(find("half"),))
+    yield Row(find("half2"), 3, "has val/ but no train/", before=copied("data", "half2/val"),
+              advice=(find("half2/val"),), free=True)
+    yield Row(find("sides"), 3, "class 'more' is not among the training classes",
+              before=one_by_one(copied("data", "sides/train"), copied("data", "sides/val"),
+                                copied("data/rings", "sides/val/more")),
+              after=removed("sides/val/more"), advice=(find("sides"),))
+    one_bad = one_by_one(copied("data", "onebad"), written("onebad/rings/text.jpg", "<html>"))
+    yield Row(find("onebad", "--bad-images fail"), 3, "cannot use image", before=one_bad,
+              advice=(find("onebad", "--bad-images skip --max-bad 8%"),))
+    yield Row(find("onebad", "--bad-images fail"), 3, "cannot use image", before=one_bad,
+              after=removed("onebad/rings/text.jpg"), advice=(find("onebad", "--bad-images fail"),))
+    yield Row(find("onebad"), 3, "cannot be used", before=one_bad, advice=(find("onebad", "--max-bad 8%"),))
+    two_bad = one_by_one(one_bad, written("onebad/rings/empty.jpg", ""))
+    yield Row(find("onebad", "--bad-images fail"), 3, "2 of 14", before=two_bad,
+              advice=(find("onebad", "--bad-images skip --max-bad 15%"),))
+    yield Row(find("allbad"), 3, "4 of 4", (good,), free=True, before=one_by_one(
+        *(written(f"allbad/{c}/{k}.jpg", "text") for c in "ab" for k in range(2))))
+    yield Row(find("hollow"), 3, "no usable image", (find("hollow"),),
+              before=one_by_one(written("hollow/a/x.txt", ""), written("hollow/b/x.txt", "")),
+              after=one_by_one(copied("data/rings", "hollow/a"), copied("data/checkers", "hollow/b")))
+    third = one_by_one(copied("data", "third"), written("third/more/x.txt", ""))
+    yield Row(find("third"), 3, "a class without a usable image", (find("third"),), before=third,
+              after=removed("third/more"))
+    yield Row(find("alone"), 3, "only one class", (good,), before=copied("data/rings", "alone/a"), free=True)
+    yield Row(find("pair"), 3, "no image for evaluation", (find("pair"),), before=one_by_one(
+        copied("data", "pair"), *(removed(f"pair/{c}/000{k}.jpg", f"pair/{c}/000{k}.png")
+                                  for c in ("rings", "checkers") for k in range(1, 6))),
+        after=copied("data", "pair"))
+    yield Row(find("nobody"), 3, "no image for evaluation", (find("nobody"),), before=one_by_one(
+        copied("data", "nobody/train"), written("nobody/val/rings/x.txt", "")),
+        after=copied("data/rings", "nobody/val/rings"))
+    yield Row("demo-data", 2, "missing argument: DIR", ("demo-data demo/ --images 2",), before=removed("demo"), free=True)
+    yield Row("demo-data data", 5, "not empty", ("demo-data new --images 2",), before=removed("new"), free=True)
+    yield Row("demo-data curve.csv/new", 5, "cannot make folder", ("demo-data new --images 2",), before=removed("new"), free=True)
+    yield Row("demo-data new --classes 1", 2, "between 2 and", ("demo-data new --images 2 --classes 2",), before=removed("new"),
+              free=True)
+
+
+def model_rows():
+    """Files that are no models, and models that do not fit."""
+    good = "eval data --model runs/photos"
+    yield Row("eval data --model missing", 4, "no such file", (good,), free=True)
+    yield Row("eval data --model /dev/null", 4, "not a regular file", (good,), free=True)
+    yield Row("eval data --model data", 4, "folder without a checkpoint",
+              ("eval data --model model.safetensors", good), free=True)
+    yield Row("eval data --model curve.csv", 4, "cannot read model file", (good,), free=True)
+    yield Row("eval data --model cut.safetensors", 4, "cannot read model file", (good,), free=True,
+              before=lambda folder: (folder / "cut.safetensors").write_bytes(
+                  (folder / "model.safetensors").read_bytes()[:-1]))
+    yield Row("eval data --model " + "long" * 100, 5, "cannot", (good,), free=True)
+    yield Row("eval data", 2, "missing option: --model", (good,))
+    yield Row("eval", 2, "DATA", ("eval photos/ --model runs/photos",))
+    yield Row(good, 0, "--all: all of them", (good + " --all",), free=True)
+    use = "eval data --model edited.safetensors"
+    faults = [(emptied, "not those of a torchvision ResNet"),
+              (renamed_tensor, "looks like resnet18 but lacks"), (flattened_stem, "shape that no ResNet has"),
+              (values_of("fc.weight", float("nan")), "not finite"), (values_of("fc.weight", 3e38), "not finite"),
+              (values_of("bn1.running_var", -1.0), "negative variance"),
+              (described(size="0"), "its size is out of range"),
+              (described(**{"onecycle.format": "99"}), "another version"),
+              (described(**{"onecycle.format": "1", "classes": "[[["}), "list of classes is not readable"),
+              (described(classes='["a","b","c"]'), "names 3 classes but its head has 2"),
+              (described(classes='["a","a"]'), "names a class twice")]
+    for change, says in faults:
+        yield Row(use, 4, says, (good,), free=True, before=edited_model(change))
+    more = copied("data/rings", "three/more")
+    yield Row("eval three --model edited.safetensors", 4, "has 2 classes, the folder has 3", (good,), free=True,
+              before=one_by_one(copied("data", "three"), more, edited_model(lambda header, data: None)))
+    yield Row("eval three --model runs/photos", 4, "has 1 other", (good,), free=True)
+    yield Row("eval few --model runs/photos", 4, "lacks 1", ("eval few --model runs/photos",),
+              before=copied("data/rings", "few/rings"), after=written("few/checkers/.keep", ""))
+    init = f"find data {SMALL} --steps 2 --init model.safetensors"
+    yield Row(init.replace("resnet18", "resnet34"), 4, "it is a resnet18 with the imagenet stem", (init,))
+    yield Row("eval data --model runs/photos --top-losses -1", 2, "0 or more",
+              ("eval data --model runs/photos --top-losses 10",))
+    yield Row("predict", 2, "PATH", ("predict cat.jpg --model runs/photos",))
+    yield Row("predict cat.jpg --model runs/photos --top 0", 2, "1 or more",
+              ("predict cat.jpg --model runs/photos --top 5",))
+    yield Row("predict curve.csv --model runs/photos", 3, "cannot predict", ("predict cat.jpg --model runs/photos",),
+              free=True)
+    yield Row("predict curve.csv missing --model runs/photos", 3, "none of these 2",
+              ("predict cat.jpg --model runs/photos",), free=True)
+    yield Row("predict - --model runs/photos < list.txt", 3, "names no image",
+              ("predict - --model runs/photos < list.txt",), before=written("list.txt", ""),
+              after=written("list.txt", "cat.jpg\n"))
+    yield Row("info", 2, "FILE", ("info runs/photos",))
+    yield Row("export", 2, "missing argument: M", ("export runs/photos --to photos.onnx",),
+              before=removed("photos.onnx"))
+    clean = removed("FILE.onnx", "FILE.safetensors", "out.safetensors")
+    yield Row("export runs/photos", 2, "missing option: --to", ("export runs/photos --to out.safetensors",), free=True,
+              before=clean)
+    yield Row("export runs/photos --to out.txt", 2, "tells no format",
+              ("export runs/photos --to FILE.safetensors", "export runs/photos --to FILE.onnx"), before=clean)
+    yield Row("export runs/photos --to out.safetensors --keep-bn", 2, "no graph",
+              ("export runs/photos --to out.safetensors", "export runs/photos --keep-bn --to FILE.onnx"), before=clean)
+    yield Row("export runs/photos --to model.safetensors", 5, "file exists",
+              ("export runs/photos --to out.safetensors", "export runs/photos --to model.safetensors --force"),
+              free=True, before=clean)
+    yield Row("export runs/photos --to x.onnx", 5, "no regular file", ("export runs/photos --to FILE.onnx",), free=True,
+              before=one_by_one(clean, written("x.onnx/y", "")))
+
+
+def curve_rows():
+    header = "lr,loss\n"
+    good = (header + "1e-4,2\n1e-3,1\n", "find --from-csv c.csv")
+    for text, says in [("rate,value\n1,2\n", "no column"), ("", "file is empty"), (header, "no rows"),
+                       (header + "1e-3,many\n", "not a number"), (header + "1e-3\n", "is missing"),
+                       (header + "-1,1\n", "not a number above 0"), (header + "1,1\n1e-4,1\n", "not above the one")]:
+        yield Row("find --from-csv c.csv", 3, says, (good[1],), before=written("c.csv", text),
+                  after=written("c.csv", good[0]))
+    yield Row(find("data", "--epochs 1000000 --steps 10"), 0, "fewer --epochs or a smaller --arch",
+              (find("data", "--epochs 2 --steps 10"),), free=True, gone="smaller --arch would")
+    flat = header + "".join(f"{1e-6 * 1.2 ** k},{1.5 + (k * 37 % 11) / 50}\n" for k in range(80))
+    yield Row("find --from-csv c.csv", 0, "No clear descent", (find("data", "--epochs 100 --steps 3"),), free=True,
+              before=written("c.csv", flat))
+    yield Row(find("data", "--smoothed"), 2, "it speaks of", (find("data"),), free=True)
+    yield Row(find("data", "--verify --sweep momentum=0.8,0.9"), 2, "several rates", (find("data", "--verify --verify-steps 1"),), free=True)
+    yield Row(find("data", "--verify-steps 2"), 2, "--verify", (find("data", "--verify-steps 2 --verify"),))
+    yield Row(find("data", "--verify --verify-steps 0"), 2, "below 1", (find("data", "--verify --verify-steps 1"),))
+    yield Row(CURVE + " --verify", 2, "runs no test", (CURVE,))
+    yield Row("find data --from-csv curve.csv", 2, "runs no test", (CURVE,), free=True)
+    yield Row(find("data", "--sweep momentum=2"), 2, "out of range", (find("data", "--sweep momentum=0.8"),), free=True)
+    yield Row(find("data", "--accumulate 10"), 2, "an epoch has only", (find("data", "--accumulate 2"),), free=True)
+    yield Row(find("data"), 0, "steps in all is too few: --epochs 100", (find("data", "--epochs 100"),), free=True,
+              gone="too few")
+    yield Row(find("data"), 0, "try --stem small", (find("data", "--stem small"),), free=True, gone="try --stem")
+    yield Row("find", 2, "DATA", (find("photos/"),), free=True)
+
+
+def run_rows(program):
+    """Runs that are started, stopped, resumed."""
+    resume = "train --resume runs/photos"
+    yield Row(resume + " --out x", 2, "the run has its own", (resume,))
+    yield Row(resume + " --seed 3", 2, "would change the result", (resume,))
+    yield Row("train --resume missing", 4, "no run folder", (resume,), free=True)
+    config = copied("runs/photos", "runs/torn")
+    torn = "train --resume runs/torn"
+
+    def changed_seed(folder):
+        path = folder / "runs/torn/config.json"
+        path.write_text(path.read_text().replace('"seed": 0', '"seed": 5'))
+    yield Row(torn, 4, "changed or damaged", (torn,), before=one_by_one(config, written("runs/torn/config.json", "{")),
+              after=config)
+    yield Row(torn, 2, "--seed would change the result", (torn,), before=one_by_one(config, changed_seed), after=config)
+    image = next(path.name for path in sorted((program.folder / "data/rings").iterdir()))
+    lose, find_again = moved(f"data/rings/{image}", "kept"), moved("kept", f"data/rings/{image}")
+    yield Row(torn, 3, "1 are missing", (torn,), before=lose, after=find_again)
+    yield Row(torn, 3, "1 are missing", ("train data --resume runs/torn --max-bad 1",), free=True, before=lose)
+    yield Row(torn + " --bad-images fail", 3, "1 are missing", free=True,
+              advice=("train data --resume runs/torn --bad-images skip --max-bad 1",))
+    yield Row(torn, 3, "no such folder", ("train moved --resume runs/torn",), free=True,
+              before=one_by_one(find_again, moved("data", "moved")))
+    yield Row(torn, 3, "none of its images is here", (torn,),
+              before=one_by_one(written("data/rings/no.txt", ""), copied_as("cat.jpg", "data/rings/a.jpg"),
+                                copied_as("cat.jpg", "data/rings/b.jpg"), copied_as("cat.jpg", "data/checkers/a.jpg"),
+                                copied_as("cat.jpg", "data/checkers/b.jpg")),
+              after=one_by_one(removed("data"), moved("moved", "data")))
+    yield Row(torn, 3, "now it has an evaluation side", (torn,),
+              before=one_by_one(copied("data", "data/train"), copied("photos", "data/val")),
+              after=removed("data/train", "data/val"))
+    held = []
+
+    def hold(folder):
+        held.append(os.open(folder / "runs/torn/.lock", os.O_RDWR | os.O_CREAT))
+        fcntl.flock(held[-1], fcntl.LOCK_EX)
+    yield Row(torn, 5, "works in it", (torn,), before=hold, after=lambda folder: os.close(held.pop()))
+    train = f"train data {SMALL} --epochs 1"
+    yield Row(f"{train} --max-lr 1e30 --out lost", 6, "training diverged", (f"{train} --max-lr auto --out lost2",),
+              free=True)
+    yield Row(f"{train} --max-lr 0.01 --out data", 5, "not empty", (f"{train} --max-lr 0.01 --out fresh",), free=True)
+    yield Row(f"{train} --max-lr 0.01 --out used", 0, "Use it with", typed=True)
+    yield Row(f"train data {SMALL} --epochs 2 --max-lr 0.01 --out cut", 130, "Continue with", typed=True,
+              interrupt_when="cut/config.json")
+    yield Row("train", 2, "DATA", ("train photos/ --arch resnet18 --size 32 --epochs 1 --max-lr 0.01",), free=True)
+    yield Row("finetune photos", 2, "finetune starts from trained weights", typed=True, then=4)
+    yield Row(f"{train} --max-lr 0.01 --checkpoint-every -1", 2, "each epoch", (f"{train} --max-lr 0.01",))
+    for text, says, code in [('{"seed": "x"}', "must be", 2), ("[]", "not a JSON object", 2),
+                             ('{"no_such": 1}', "no option", 2), ('{"stem": "tiny"}', "a value that the option takes", 2),
+                             ('{"init": ""}', "it is empty", 2),
+                             ('{"sizes": "64:2,128:3", "size": 64}', "its last size is 128", 2)]:
+        after = '{"sizes": "64:2,128:3"}' if "sizes" in text else "{}"
+        yield Row(CURVE + " --config c.json", code, says, (CURVE + " --config c.json",), before=written("c.json", text),
+                  after=written("c.json", after))
+    yield Row(CURVE + " --config missing.json", 5, "no such file", (CURVE + " --config runs/photos/config.json",),
+              free=True)
+    yield Row(CURVE + " --config data", 5, "it is a folder", (CURVE + " --config runs/photos/config.json",), free=True)
+    yield Row(CURVE + " --config huge.json", 5, "too large", (CURVE + " --config runs/photos/config.json",), free=True,
+              before=lambda folder: os.truncate(os.open(folder / "huge.json", os.O_RDWR | os.O_CREAT), 1 << 40))
+    bad = b"caf\xe9".decode(errors="surrogateescape")
+    yield Row(f"train {bad} {SMALL} --epochs 1 --max-lr 0.01 --out renamed", 2, "not UTF-8",
+              (f"train cafe {SMALL} --epochs 1 --max-lr 0.01 --out renamed",), before=copied("data", bad),
+              after=moved(bad, "cafe"))
+    yield Row("CUDA_VISIBLE_DEVICES= " + CURVE + " --device cuda", 7, "no such device", (CURVE + " --device cpu",),
+              free=True)
+
+
+def other_rows():
+    yield Row("", 2, "no verb", ("--help",), free=True)
+    quick = "--arch resnet18 --size 32 --epochs 1"
+    yield Row("--help", 0, "First steps", (f"find photos/ {quick} --steps 2", f"train photos/ {quick} --max-lr 0.01",
+                                           "predict cat.jpg --model runs/photos"), free=True)
+    yield Row("trian photos", 2, "did you mean train", ("train --help", "--help"), free=True)
+    yield Row("blah", 2, "unknown verb", ("--help",), free=True)
+    yield Row("plan --blah", 2, "has no such option", ("plan --help",), free=True)
+    yield Row("plan more", 2, "takes no further argument", ("plan", "plan --help"), free=True)
+    yield Row("plan a=b", 2, "takes no further argument", ("plan", "plan --help"), free=True)
+    yield Row("plan --program --mode sleep", 2, "unknown mode", ("plan --program --mode evaluate",))
+    yield Row("plan --program --classes 0", 2, "it needs an output", ("plan --program --classes 1",))
+    yield Row("plan --epochs 1000000000", 2, "too many rows", ("plan --epochs 2",), free=True)
+    yield Row("plan --epochs 9000000000000", 2, "more than", ("plan --epochs 2",), free=True)
+    small = "profile --arch resnet18 --size 32 --batch-size 2 --steps 1 --device cpu --limits 20,0.1"
+    predict = "profile --predict h200"
+    yield Row(predict + " --limits fast", 2, "not two numbers", (predict + " --limits 4300,790",))
+    yield Row(predict + " --limits 0,1", 2, "above 0", (predict + " --limits 4300,790",))
+    yield Row(predict + " --by colour", 2, "no such choice", (predict + " --by operation",))
+    yield Row(predict + " --steps 0", 2, "between 1", (predict + " --steps 5",))
+    yield Row(predict + " --classes 0", 2, "between 1", (predict + " --classes 10",))
+    yield Row(small + " --predict h200", 2, "takes no --device", (small, small.replace("--device cpu", "--predict h200")))
+    yield Row(predict + " --precision fp32", 2, "only 16-bit", (predict + " --precision fp32 --limits 4300,60",),
+              free=True)
+    yield Row("profile --predict a100", 2, "not known", (predict, "profile --predict a100 --limits 1500,250"), free=True)
+    yield Row("profile --arch resnet18 --size 1024 --batch-size 4096 --device cpu --limits 1,1", 7, "not enough memory",
+              (small,), free=True)
+
+
+def rows(program):
+    yield from option_rows()
+    yield from folder_rows()
+    yield from model_rows()
+    yield from curve_rows()
+    yield from other_rows()
+    yield from run_rows(program)
