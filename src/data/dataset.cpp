@@ -152,11 +152,16 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
 }
 
 // The bad files, sorted by path. Notes the size in pixels of the others.
-std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, int threads) {
+std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options) {
     std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
-    for_each_index(samples.size(), threads, [&](std::size_t k) {
+    for_each_index(samples.size(), options.threads, [&](std::size_t k) {
         try {
             Sample& sample = samples[k];
+            // Before it is read: if it changes meanwhile, it has another time at the next look.
+            const ImageFileStatus status = image_file_status(sample.path);
+            sample.bytes = status.bytes;
+            sample.changed = status.changed;
+            if (options.checked_before && options.checked_before(sample)) return;
             const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path);
             const ImageProbe probe = probe_image(bytes, sample.path);
             sample.bytes = bytes.size();
@@ -269,7 +274,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     std::unordered_set<std::string> bad_paths;
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (BadImage& bad : check_and_measure(*side, options.threads)) {
+        for (BadImage& bad : check_and_measure(*side, options)) {
             bad_paths.insert(bad.path);
             dataset.bad.push_back(std::move(bad));
         }

@@ -265,8 +265,8 @@ Json without(Json json, std::initializer_list<const char*> names) {
 
 // What cannot change the result, or is guarded by the digest of the list of images.
 Json result_options(const TrainOptions& options) {
-    return without(as_json(options), {"data", "valid", "bad_images", "max_bad", "threads", "checkpoint_every",
-                                      "deterministic", "no_graph"});
+    return without(as_json(options), {"data", "valid", "bad_images", "max_bad", "threads", "input", "cache",
+                                      "checkpoint_every", "deterministic", "no_graph"});
 }
 
 }  // namespace
@@ -280,7 +280,9 @@ std::string options_record(const TrainOptions& options) {
 }
 
 std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options) {
-    return differences(Json::parse(record, nullptr, false), Json::parse(options_record(options)));
+    Json before = Json::parse(record, nullptr, false);
+    if (before.is_object()) before.erase("input");  // records of earlier versions have it
+    return differences(before, Json::parse(options_record(options)));
 }
 
 double max_lr_of_record(const std::string& record) {
