@@ -50,9 +50,10 @@ int main(int argc, char** argv) try {
     }
     const fs::path data = fs::canonical(argv[1]), out = argv[2];
     const Dataset dataset = open_dataset(data.string(), {.threads = 2});
-    const ResidentOptions options{.size = std::atoi(argv[3]), .margin = std::atof(argv[4]), .threads = 2};
-    const ResidentPlan plan = plan_resident_images(dataset.train, options);
-    make_resident_images(dataset.train, plan, options, [&](std::size_t k, const Image& image) {
+    const KeptRule rule{.size = std::atoi(argv[3]), .margin = std::atof(argv[4])};
+    const ResidentPlan plan = plan_resident_images(dataset.train, rule);
+    KeptImages kept(rule, 0);
+    make_resident_images(dataset.train, plan, kept, 2, [&](std::size_t k, const Image& image) {
         write_bmp((out / "train" / dataset.train[k].name).replace_extension(".bmp"), image);
     });
     fs::create_directory_symlink(data / "val", out / "val");

@@ -25,7 +25,8 @@ struct Sample {
     std::uint64_t bytes = 0;    // size of the file when the list was made
     int width = 0, height = 0;  // in pixels, upright; 0 where nobody has looked
     std::uint64_t content =
-        0;  // content_hash() of the file when the list was made; 0 where nobody has looked
+        0;                     // content_hash() of the file when the list was made; 0 where nobody has looked
+    std::int64_t changed = 0;  // when the file was last changed, in nanoseconds since 1970; 0 likewise
 };
 
 struct BadImage {
@@ -56,7 +57,10 @@ struct DatasetOptions {
     int threads = 1;        // that read files for the check
     DatasetUse use = DatasetUse::training;
     std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
-    LogSink log;                  // gets warnings: bad files (the first ten), ignored files
+    // Says whether an earlier run has read a file of this path, size and time to its end, and then fills in what that
+    // found: the file is not read again. Empty: every file is read.
+    std::function<bool(Sample&)> checked_before{};
+    LogSink log;  // gets warnings: bad files (the first ten), ignored files
 };
 
 struct Dataset {
@@ -69,7 +73,7 @@ struct Dataset {
     std::vector<BadImage> bad;         // what was left out, sorted by path
 };
 
-// Finds the files, checks every one whole (probe_image), leaves out the bad ones, then splits: so the
+// Finds the files, checks every one whole (probe_image; or checked_before), leaves out the bad ones, then splits: so the
 // result is the same as for a folder without them, and does not depend on the file system's order.
 // A class of two images or more goes to both sides of an automatic split; a single image to training. A test folder
 // without labels that training knows is not evaluated on. With a valid_fraction of 0, valid is empty.

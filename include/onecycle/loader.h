@@ -3,7 +3,8 @@
 // Step s is batch s % batches_per_epoch() of epoch s / batches_per_epoch(). Which samples it holds and how
 // they are augmented is a formula of (seed, epoch, position), so a loader starts at any step at once and
 // its batches are the same bytes for any number of threads and with or without its cache. The view of an image in
-// another's place is drawn by the key of that other one.
+// another's place is drawn by the key of that other one. Of large images no more is used than random crops need
+// (docs/data.md).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,8 @@
 #include "onecycle/rng.h"
 
 namespace onecycle {
+
+class KeptImages;
 
 struct LoaderOptions {
     int size = 224;  // pixels, square
@@ -32,7 +35,8 @@ struct LoaderOptions {
     std::uint64_t seed = 0;
     int threads = 1;                                   // workers; 0: next() does the work itself
     std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
-    std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images kept; 0: none
+    std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images in memory; 0: none
+    std::shared_ptr<KeptImages> kept{};                // what views are cut from; null: the loader's own
     // Takes note of images that can no longer be used and says whether to go on without them; null: that is an error.
     std::shared_ptr<ImageFaults> faults{};
 };

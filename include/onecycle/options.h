@@ -90,10 +90,14 @@ struct TrainOptions {
 
     // How it is run.
     std::uint64_t seed = 0;
-    int threads = 0;                    // 0: all cores; changes no result
-    std::string device = "auto";        // auto, cpu, cuda, emulated
-    std::string precision = "auto";     // auto, fp32, tf32, bf16, fp16
-    std::string input = "auto";         // training images: resident on the device, stream, auto
+    int threads = 0;                 // 0: all cores; changes no result
+    std::string device = "auto";     // auto, cpu, cuda, emulated
+    std::string precision = "auto";  // auto, fp32, tf32, bf16, fp16
+    // Training images: resident in the device's memory, stream, auto; changes no result.
+    std::string input = "auto";
+    // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not fit in memory. Changes
+    // no result.
+    std::string cache{};
     bool deterministic = false;         // the CPU and the emulated device always are
     bool no_graph = false;              // on CUDA a step's pieces are launched one by one: the same bits
     std::int64_t checkpoint_every = 0;  // updates between checkpoints; 0: one epoch

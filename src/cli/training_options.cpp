@@ -170,8 +170,11 @@ void declare_running(Arguments& a, TrainOptions& o) {
            "auto: bf16 on cuda and emulated, fp32 on the CPU; cuda has fp32, tf32, bf16 and fp16");
     a.text(
         "--input", "WHERE", o.input,
-        "training images: resident (decoded once, kept and varied on the device), stream (from the host), or "
-        "auto: resident where they fit");
+        "decoded training images: resident (in the device's memory), stream (decoded or read again in each "
+        "epoch), or auto: in memory where they fit, on the CPU in half of what is free. Changes no result");
+    a.text("--cache", "DIR", o.cache,
+           "keep decoded images in a file in this folder, where the next start finds them, or off. Left out: "
+           "in the user's cache folder, only when they do not fit in memory. Changes no result");
     declare_steps(a, o.deterministic, o.no_graph);
 }
 

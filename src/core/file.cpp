@@ -1,6 +1,7 @@
 #include "core/file.h"
 
 #include <cctype>
+#include <cstdlib>
 #include <system_error>
 #include <utility>
 
@@ -194,6 +195,13 @@ std::string parent_directory(const std::string& path) {
     if (slash == std::string::npos) return ".";
     const std::size_t last = path.find_last_not_of('/', slash);
     return last == std::string::npos ? "/" : path.substr(0, last + 1);
+}
+
+std::string user_cache_folder() {
+    const char* cache = std::getenv("XDG_CACHE_HOME");
+    if (cache != nullptr && *cache != '\0') return std::string(cache) + "/onecycle";
+    const char* home = std::getenv("HOME");
+    return home != nullptr && *home != '\0' ? std::string(home) + "/.cache/onecycle" : "";
 }
 
 }  // namespace onecycle

@@ -114,6 +114,10 @@ void make_directories(FileSystem& fs, const std::string& path);
 // The directory that holds `path`: "." for a bare name.
 std::string parent_directory(const std::string& path);
 
+// Where this user's programs keep what they can make again: $XDG_CACHE_HOME/onecycle, else ~/.cache/onecycle; empty when
+// neither variable is set.
+std::string user_cache_folder();
+
 // Calls again while a signal interrupts. Bounded, so that a broken file system cannot hang the program.
 template <class Call>
 auto retried(Call call) {

@@ -451,6 +451,12 @@ std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const Data
         if (const int signal = options.stop ? options.stop() : 0) throw Interrupted(signal);
         try {
             Sample& sample = samples[k];
+            // Before it is read: if it changes meanwhile, it has another time at the next look.
+            const ImageFileStatus status = image_file_status(sample.path);
+            sample.bytes = status.bytes;
+            sample.changed = status.changed;
+            if (options.checked_before && options.checked_before(sample))
+                if (std::int64_t{sample.width} * sample.height <= limits.max_pixels) return;
             const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, limits.max_file_bytes);
             const ImageProbe probe = probe_image(bytes, sample.path, limits);
             sample.bytes = bytes.size();

@@ -192,6 +192,7 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
             ++placed_here;
             sample.width = there->second->width;
             sample.height = there->second->height;
+            sample.changed = there->second->changed;
         }
         return placed;
     };

@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "core/sample_order.h"
-#include "data/sample_image.h"
+#include "data/kept_images.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -34,36 +34,6 @@ struct Ticket {
     int position = 0;
 };
 
-// Decoded images, kept until the bound is reached; nothing is ever thrown out: each epoch reads every
-// sample once, and then any choice of what to keep is as good.
-class ImageCache {
-  public:
-    struct Kept {
-        std::shared_ptr<const Image> image{};
-        std::int64_t changed = 0;  // when the file was, as check_file_of() says
-    };
-
-    ImageCache(std::size_t samples, std::size_t max_bytes) : images_(samples), max_bytes_(max_bytes) {}
-
-    Kept find(std::size_t sample) {
-        const std::lock_guard lock(mutex_);
-        return images_[sample];
-    }
-
-    void keep(std::size_t sample, Kept kept) {
-        const std::lock_guard lock(mutex_);
-        const std::size_t bytes = kept.image->rgb.size();
-        if (images_[sample].image == nullptr && bytes > max_bytes_ - bytes_) return;
-        if (images_[sample].image == nullptr) bytes_ += bytes;
-        images_[sample] = std::move(kept);
-    }
-
-  private:
-    std::mutex mutex_;
-    std::vector<Kept> images_;
-    std::size_t max_bytes_, bytes_ = 0;
-};
-
 void check_range(bool in_range, const char* option, const char* why) {
     if (!in_range) throw Error(ErrorKind::usage, "value out of range", option, why);
 }
@@ -71,9 +41,12 @@ void check_range(bool in_range, const char* option, const char* why) {
 }  // namespace
 
 struct Loader::Work {
-    Work(std::vector<Sample> list, const LoaderOptions& wanted)
-        : samples(std::move(list)), options(wanted), cache(samples.size(), wanted.cache_bytes) {
+    Work(std::vector<Sample> list, const LoaderOptions& wanted) : samples(std::move(list)), options(wanted) {
         if (!options.training) options.augment = AugmentPolicy::none;
+        if (!options.kept)
+            options.kept = std::make_shared<KeptImages>(
+                KeptRule{.size = options.size, .augment = options.augment, .crop_pct = options.crop_pct},
+                options.cache_bytes);
         const std::size_t slot_count =
             std::clamp<std::size_t>(options.queue_bytes / batch_bytes(), 2, most_batches_ahead);
         slots.resize(slot_count);
@@ -110,30 +83,17 @@ struct Loader::Work {
 
     // --- making one image ---
 
-    // What is the same in every epoch, and may be cached: the decoded image, or its evaluation view.
-    // The file is looked at each time, so that its loss shows in the same batch whatever is kept.
-    std::shared_ptr<const Image> source(std::size_t id) {
-        const Sample& sample = samples[id];
-        const std::int64_t changed = check_file_of(sample);
-        const ImageCache::Kept kept = cache.find(id);
-        if (kept.image != nullptr && kept.changed == changed) return kept.image;
-        const bool random_crop = crops_at_random(options.augment);
-        auto image = std::make_shared<Image>(
-            decode_sample(sample, random_crop ? short_side_for_crops(options.size) : 0, options.faults.get()));
-        if (!random_crop) *image = evaluation_view(*image, options.size, options.crop_pct);
-        cache.keep(id, {image, changed});
-        return image;
-    }
-
-    // The same, or null: then it was taken note of.
+    // What the image's view is cut from, or null: then it was taken note of.
     std::shared_ptr<const Image> usable_source(std::int64_t id, std::int64_t step) {
-        if (options.faults == nullptr) return source(static_cast<std::size_t>(id));
+        const auto index = static_cast<std::size_t>(id);
+        if (options.faults == nullptr) return options.kept->get(index, samples[index]);
         if (options.faults->left_out(options.training, id, step)) return nullptr;
         try {
-            return source(static_cast<std::size_t>(id));
+            std::shared_ptr<const Image> image = options.kept->get(index, samples[index]);
+            if (image->damaged) options.faults->note_damaged(samples[index].path);
+            return image;
         } catch (const ImageError& error) {
-            options.faults->add(
-                {options.training, id, step, samples[static_cast<std::size_t>(id)].path, error.reason()});
+            options.faults->add({options.training, id, step, samples[index].path, error.reason()});
             return nullptr;
         }
     }
@@ -263,7 +223,6 @@ struct Loader::Work {
 
     const std::vector<Sample> samples;
     LoaderOptions options;
-    ImageCache cache;
     std::deque<Slot> slots;  // fixed after construction
 
     std::mutex mutex;
@@ -301,6 +260,7 @@ std::int64_t Loader::batches_per_epoch() const noexcept {
 void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     stop();
     Work& work = *work_;
+    work.options.kept->refresh();
     work.stopping = false;
     work.in_the_making.clear();
     work.free_slots.clear();

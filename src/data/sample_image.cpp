@@ -18,7 +18,7 @@ std::int64_t check_file_of(const Sample& sample) {
     return status.changed;
 }
 
-Image decode_sample(const Sample& sample, int min_short_side, ImageFaults* faults) {
+Image decode_sample(const Sample& sample, int min_short_side) {
     DecodeOptions decode;
     decode.min_short_side = min_short_side;
     // The check has applied the user's limits: what it measured is allowed.
@@ -27,9 +27,7 @@ Image decode_sample(const Sample& sample, int min_short_side, ImageFaults* fault
     const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, decode.limits.max_file_bytes);
     if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
         refuse_changed(sample);
-    Image image = decode_image(bytes, sample.path, decode);
-    if (image.damaged && faults != nullptr) faults->note_damaged(sample.path);
-    return image;
+    return decode_image(bytes, sample.path, decode);
 }
 
 }  // namespace onecycle

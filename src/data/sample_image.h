@@ -3,13 +3,12 @@
 
 #include "onecycle/dataset.h"
 #include "onecycle/image.h"
-#include "onecycle/image_faults.h"
 
 namespace onecycle {
 
 // Decodes the file. `min_short_side`: as DecodeOptions. Throws ImageError, also when the file is not the one that the
-// list was made from, by its size and contents. `faults`, where it is not null, takes note of a damaged image.
-Image decode_sample(const Sample& sample, int min_short_side, ImageFaults* faults = nullptr);
+// list was made from, by its size and contents.
+Image decode_sample(const Sample& sample, int min_short_side);
 
 // Opens the file without reading it, and returns when it was last changed, in nanoseconds. Throws ImageError, as
 // decode_sample() does, where the file cannot be opened or has another size: so an image that is kept

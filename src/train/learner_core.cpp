@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/free_memory.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "train/model_file.h"
@@ -11,10 +12,6 @@
 namespace onecycle {
 
 namespace {
-
-// Decoded images are kept for later epochs within this.
-constexpr std::size_t train_cache_bytes = std::size_t{768} << 20;
-constexpr std::size_t valid_cache_bytes = std::size_t{256} << 20;
 
 // Of the device's free memory, by images and programs. The rest is for copies of the state and what libraries want.
 constexpr double usable_share = 0.9;
@@ -59,13 +56,7 @@ std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOption
                                        const std::shared_ptr<ImageFaults>& faults, const Backend& backend,
                                        int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
-    return ResidentSet(dataset.train,
-                       {.size = size,
-                        .augment = options.augment,
-                        .crop_pct = options.crop_pct,
-                        .threads = worker_threads(options.threads),
-                        .faults = faults},
-                       options.seed);
+    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults);
 }
 
 ImageFaults::Rules fault_rules(const Dataset& dataset, const TrainOptions& options, const LogSink& log) {
@@ -125,6 +116,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                 program_key(options, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
     settle_input();
+    settle_store();
     bind_programs();
     // Whatever is too large for the device was found out by now.
     use(stages_of(options).front(), size_of_epoch(options, 0));
@@ -174,7 +166,42 @@ void LearnerCore::settle_input() {
                              with_input(program_key(options, step.batch())));
         }
     }
-    options.input = resident ? "resident" : "stream";
+}
+
+void LearnerCore::settle_store() {
+    const StoreNeeds needs = store_needs(options, dataset.train, dataset.valid, resident.has_value());
+    store = choose_store(options, needs, free_memory());
+    if (!store.line.empty()) log(LogLevel::info, store.line);
+    if (store.folder.empty()) return;
+    image_file = look_into_cache(options);
+    std::uint64_t missing = 0;
+    std::size_t found = 0;
+    const auto count = [&](const std::vector<Sample>& samples, const KeptRule& rule) {
+        std::vector<Sample> absent;
+        for (const Sample& sample : samples)
+            if (!image_file->contains(sample, rule.digest())) absent.push_back(sample);
+        found += samples.size() - absent.size();
+        missing += kept_bytes(rule, absent);
+    };
+    count(dataset.train, training_rule(options, largest_size(options)));
+    count(dataset.valid, evaluation_rule(options, largest_size(options)));
+    image_file->expect(missing);
+    log(LogLevel::info, fmt::format("{} of {} images are in the cache {} ({:.0f} MB when all are)", found,
+                                    dataset.train.size() + dataset.valid.size(), printable(store.folder),
+                                    static_cast<double>(needs.training + needs.evaluation) / 1e6));
+}
+
+const std::shared_ptr<KeptImages>& LearnerCore::training_images() {
+    const KeptRule rule = training_rule(options, size());
+    if (!kept || kept->rule().size != rule.size)
+        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file);
+    return kept;
+}
+
+// Why images are no longer cached: other threads find it out.
+void LearnerCore::tell_complaints() {
+    if (!image_file) return;
+    if (const std::string line = image_file->complaint(); !line.empty()) log(LogLevel::warning, line);
 }
 
 ProgramKey LearnerCore::with_input(ProgramKey key) const {
@@ -183,16 +210,21 @@ ProgramKey LearnerCore::with_input(ProgramKey key) const {
 }
 
 int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64_t first, std::int64_t last) {
-    if (!used.takes_batches()) return resident->fill(observer.stop, observer.log, next_batch);
-    loader.start(first, last);
-    return 0;
+    int signal = 0;
+    if (used.takes_batches())
+        loader.start(first, last);
+    else
+        signal = resident->fill(*training_images(), worker_threads(options.threads), observer.stop,
+                                observer.log, next_batch);
+    tell_complaints();
+    return signal;
 }
 
 std::int64_t LearnerCore::steps_per_epoch() const {
     return static_cast<std::int64_t>(dataset.train.size()) / step.batch() / options.accumulate;
 }
 
-std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) const {
+std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
     return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = size(),
                                                                  .batch_size = batch,
                                                                  .augment = options.augment,
@@ -200,7 +232,7 @@ std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) const {
                                                                  .batches_per_update = options.accumulate,
                                                                  .seed = options.seed,
                                                                  .threads = worker_threads(options.threads),
-                                                                 .cache_bytes = train_cache_bytes,
+                                                                 .kept = training_images(),
                                                                  .faults = faults});
 }
 
@@ -215,16 +247,19 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
                     "there are no images to evaluate on",
                     "add images, name a folder with --valid, or leave --valid-fraction out");
+    auto views =
+        std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes, image_file);
     return std::make_unique<Loader>(samples, LoaderOptions{.size = size(),
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,
                                                            .training = false,
                                                            .threads = worker_threads(options.threads),
-                                                           .cache_bytes = valid_cache_bytes,
+                                                           .kept = std::move(views),
                                                            .faults = std::move(record)});
 }
 
 Loader& LearnerCore::valid_loader() {
+    tell_complaints();
     if (!valid) valid = make_evaluation_loader(dataset.valid, faults);
     return *valid;
 }

@@ -10,6 +10,7 @@
 #include "onecycle/learner.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
+#include "train/image_store.h"
 #include "train/resident_set.h"
 #include "train/stages.h"
 #include "train/train_step.h"
@@ -28,7 +29,7 @@ struct LearnerCore {
     // The images that one update uses.
     std::int64_t images_per_step() const { return std::int64_t{step.batch()} * options.accumulate; }
 
-    std::unique_ptr<Loader> make_train_loader(int batch) const;
+    std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
     // Where training steps find their batches: their key, and memory. Null: the host hands them over.
     ProgramKey with_input(ProgramKey key) const;
@@ -57,6 +58,11 @@ struct LearnerCore {
 
     // Keeps the resident set if it fits; else the step is made anew without it.
     void settle_input();
+    // Decides where the host keeps images.
+    void settle_store();
+    // The kept images of the training side at the present size; made when it is first asked for.
+    const std::shared_ptr<KeptImages>& training_images();
+    void tell_complaints();
     // Compiles `step` by its key, and `evaluator`; the others at their next use.
     void make_programs(const ProgramKey& key);
     void bind_programs();
@@ -82,8 +88,11 @@ struct LearnerCore {
     std::unique_ptr<Evaluator> full_evaluator;  // made at their first use
     std::unique_ptr<Predictor> predictor;
     std::vector<std::unique_ptr<DeviceMemory>> arenas;
-    std::unique_ptr<Loader> train, valid;  // made at their first use
-    bool estimate_given = false;           // see give_time_estimate()
+    StoreChoice store;
+    std::shared_ptr<ImageCache> image_file;  // null: none
+    std::shared_ptr<KeptImages> kept;        // of the training side
+    std::unique_ptr<Loader> train, valid;    // made at their first use
+    bool estimate_given = false;             // see give_time_estimate()
 };
 
 // The key of every program of a training; of its first stage, or of another. Without `resident`.

@@ -10,6 +10,7 @@
 
 #include "onecycle/error.h"
 #include "train/engine.h"
+#include "train/image_store.h"
 #include "train/stages.h"
 
 namespace onecycle {
@@ -232,10 +233,7 @@ void check(const TrainOptions& options) {
     check_learning(options);
     check_batch_pixels(options);
     check_stages(options);
-    const DeviceChoice choice = choose_device(options.device, options.precision);
-    if (options.input == "resident" && choice.device == "cpu")
-        throw Error(ErrorKind::device, "no such input", "--input resident",
-                    "the cpu device takes its batches from the host's memory", "leave it out");
+    choose_device(options.device, options.precision);
 }
 
 TrainOptions resolved(const TrainOptions& options) {
@@ -246,6 +244,7 @@ TrainOptions resolved(const TrainOptions& options) {
     o.labels = absolute(o.labels);
     if (o.init != "random") o.init = absolute(o.init);
     o.classes = absolute(o.classes);
+    if (o.cache != "off") o.cache = absolute(o.cache);
     const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
     o.pct_start = policy.pct_start;
     o.div = policy.div;
@@ -257,11 +256,13 @@ TrainOptions resolved(const TrainOptions& options) {
     const DeviceChoice choice = choose_device(o.device, o.precision);
     o.device = choice.device;
     o.precision = choice.precision;
-    if (choice.device == "cpu") o.input = "stream";
     return o;
 }
 
 DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function<int()> stop) {
+    std::function<bool(Sample&)> checked_before;
+    if (const auto cache = look_into_cache(o))
+        checked_before = [cache](Sample& sample) { return cache->checked_before(sample); };
     return {.valid_dir = o.valid,
             .valid_fraction = o.valid_fraction,
             .seed = o.seed,
@@ -273,6 +274,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .max_pixels = o.max_pixels,
             .threads = worker_threads(o.threads),
             .stop = std::move(stop),
+            .checked_before = std::move(checked_before),
             .log = std::move(log)};
 }
 

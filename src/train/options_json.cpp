@@ -285,7 +285,7 @@ Json without(Json json, std::initializer_list<const char*> names) {
 Json result_options(const TrainOptions& options) {
     return without(as_json(options),
                    {"data", "valid", "exclude", "labels", "label_from", "bad_images", "max_bad", "max_pixels",
-                    "threads", "checkpoint_every", "deterministic", "no_graph"});
+                    "threads", "input", "cache", "checkpoint_every", "deterministic", "no_graph"});
 }
 
 }  // namespace
@@ -299,7 +299,9 @@ std::string options_record(const TrainOptions& options) {
 }
 
 std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options) {
-    return differences(Json::parse(record, nullptr, false), Json::parse(options_record(options)));
+    Json before = Json::parse(record, nullptr, false);
+    if (before.is_object()) before.erase("input");  // records of earlier versions have it
+    return differences(before, Json::parse(options_record(options)));
 }
 
 double max_lr_of_record(const std::string& record) {

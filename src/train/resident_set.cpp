@@ -18,12 +18,15 @@ struct Stopped {
 
 }  // namespace
 
-ResidentSet::ResidentSet(std::vector<Sample> samples, const ResidentOptions& options, std::uint64_t seed)
-    : samples_(std::move(samples)), options_(options), plan_(plan_resident_images(samples_, options)) {
+ResidentSet::ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed,
+                         std::shared_ptr<ImageFaults> faults)
+    : samples_(std::move(samples)),
+      faults_(std::move(faults)),
+      plan_(plan_resident_images(samples_, rule, faults_.get())) {
     input_ = {.seed = seed,
               .samples = static_cast<std::int64_t>(samples_.size()),
               .pixel_bytes = static_cast<std::int64_t>(plan_.bytes),
-              .view = view_rule(options.augment),
+              .view = view_rule(rule.augment),
               .largest_crop = plan_.largest_crop};
 }
 
@@ -32,7 +35,8 @@ void ResidentSet::allocate(Device& device) {
     memory_ = DeviceMemory(device, bytes());
 }
 
-int ResidentSet::fill(const std::function<int()>& stop, const LogSink& log, std::int64_t from) {
+int ResidentSet::fill(KeptImages& kept, int threads, const std::function<int()>& stop, const LogSink& log,
+                      std::int64_t from) {
     if (filled_) return 0;
     using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
@@ -43,7 +47,7 @@ int ResidentSet::fill(const std::function<int()>& stop, const LogSink& log, std:
     std::byte* const pixels = memory_.data() + input_.pixels_at();
     try {
         make_resident_images(
-            samples_, plan_, options_,
+            samples_, plan_, kept, threads,
             [&](std::size_t k, const Image& image) {
                 if (const int signal = stop ? stop() : 0) throw Stopped{signal};
                 if (image.rgb.empty()) {
@@ -55,14 +59,14 @@ int ResidentSet::fill(const std::function<int()>& stop, const LogSink& log, std:
                 if (log && seconds() > reported + seconds_between_reports) {
                     reported = seconds();
                     log(LogLevel::info,
-                        fmt::format("decoded {} of {} training images", k + 1, samples_.size()));
+                        fmt::format("{} of {} training images are ready", k + 1, samples_.size()));
                 }
             },
-            from);
+            faults_.get(), from);
     } catch (const Stopped& stopped) {
         return stopped.signal;
     }
-    if (options_.faults) options_.faults->name_until(true, from);
+    if (faults_) faults_->name_until(true, from);
     if (usable == 0)
         throw UnusableImage(samples_.front().path, "nor can any other training image be used", "");
     device_->copy_in(memory_.data(), table.data(), input_.table_bytes());

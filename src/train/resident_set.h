@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "data/resident_images.h"
@@ -14,7 +15,8 @@ namespace onecycle {
 class ResidentSet {
   public:
     // Plans only. `seed` keys order and views.
-    ResidentSet(std::vector<Sample> samples, const ResidentOptions& options, std::uint64_t seed);
+    ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed,
+                std::shared_ptr<ImageFaults> faults);
 
     const ResidentInput& input() const { return input_; }  // what programs must know
     std::size_t bytes() const { return input_.bytes(); }
@@ -23,16 +25,17 @@ class ResidentSet {
     void allocate(Device& device);
     const DeviceMemory& memory() const { return memory_; }
 
-    // Decodes all images, the first time that it is called. `stop` (may be null) is asked between images; not 0
+    // Gets all images, the first time that it is called. `stop` (may be null) is asked between images; not 0
     // from it ends the work and is returned. `from`: the number of the next training batch, where images that cannot
     // be used are left out from (make_resident_images()).
-    int fill(const std::function<int()>& stop, const LogSink& log, std::int64_t from);
-    // What is left out has changed: the next fill() decodes all again.
+    int fill(KeptImages& kept, int threads, const std::function<int()>& stop, const LogSink& log,
+             std::int64_t from);
+    // What is left out has changed: the next fill() gets all again.
     void forget() { filled_ = false; }
 
   private:
     std::vector<Sample> samples_;
-    ResidentOptions options_;
+    std::shared_ptr<ImageFaults> faults_;
     ResidentPlan plan_;
     ResidentInput input_;
     Device* device_ = nullptr;

@@ -25,13 +25,14 @@ std::vector<Sample> fixture_samples() {
     return samples;
 }
 
-std::vector<Image> made(const std::vector<Sample>& samples, const ResidentPlan& plan,
-                        const ResidentOptions& options) {
+std::vector<Image> made(const std::vector<Sample>& samples, const KeptRule& rule, int threads) {
     std::vector<Image> list;
-    make_resident_images(samples, plan, options, [&](std::size_t k, const Image& image) {
-        EXPECT_EQ(k, list.size());
-        list.push_back(image);
-    });
+    KeptImages kept(rule, 0);
+    make_resident_images(samples, plan_resident_images(samples, rule), kept, threads,
+                         [&](std::size_t k, const Image& image) {
+                             EXPECT_EQ(k, list.size());
+                             list.push_back(image);
+                         });
     return list;
 }
 
@@ -39,10 +40,9 @@ std::vector<Image> made(const std::vector<Sample>& samples, const ResidentPlan& 
 
 TEST(ResidentImages, small_images_are_kept_as_they_are_and_large_ones_at_the_margin) {
     const std::vector<Sample> samples = fixture_samples();
-    const ResidentOptions options{
-        .size = 28, .crop_pct = 0.875, .margin = 1.25, .threads = 2};  // short side 40
-    const ResidentPlan plan = plan_resident_images(samples, options);
-    const std::vector<Image> images = made(samples, plan, options);
+    const KeptRule rule{.size = 28, .crop_pct = 0.875, .margin = 1.25};  // short side 40
+    const ResidentPlan plan = plan_resident_images(samples, rule);
+    const std::vector<Image> images = made(samples, rule, 2);
     ASSERT_EQ(plan.table.size(), samples.size());
     ASSERT_EQ(images.size(), samples.size());
     std::int64_t end = 0;
@@ -75,11 +75,11 @@ TEST(ResidentImages, small_images_are_kept_as_they_are_and_large_ones_at_the_mar
 TEST(ResidentImages, without_random_crops_the_evaluation_view_is_kept) {
     const std::vector<Sample> samples = fixture_samples();
     for (AugmentPolicy policy : {AugmentPolicy::none, AugmentPolicy::flip}) {
-        const ResidentOptions options{.size = 28, .augment = policy, .threads = 3};
-        const ResidentPlan plan = plan_resident_images(samples, options);
+        const KeptRule rule{.size = 28, .augment = policy};
+        const ResidentPlan plan = plan_resident_images(samples, rule);
         EXPECT_EQ(plan.shrunk, 0u);
         EXPECT_EQ(plan.largest_crop, 28);
-        const std::vector<Image> images = made(samples, plan, options);
+        const std::vector<Image> images = made(samples, rule, 3);
         for (std::size_t k = 0; k < samples.size(); ++k)
             EXPECT_EQ(images[k].rgb, evaluation_view(read_image(samples[k].path), 28, 0.875).rgb);
     }
@@ -88,14 +88,13 @@ TEST(ResidentImages, without_random_crops_the_evaluation_view_is_kept) {
 TEST(ResidentImages, are_equal_for_any_threads_and_where_sizes_are_not_known_yet) {
     std::vector<Sample> samples = fixture_samples();
     while (samples.size() < 60) samples.push_back(samples[samples.size() % 8]);
-    ResidentOptions options{.size = 20, .threads = 0};
-    const ResidentPlan plan = plan_resident_images(samples, options);
-    const std::vector<Image> expected = made(samples, plan, options);
+    const KeptRule rule{.size = 20};
+    const ResidentPlan plan = plan_resident_images(samples, rule);
+    const std::vector<Image> expected = made(samples, rule, 0);
     for (Sample& sample : samples) sample.width = sample.height = 0;
     for (int threads : {1, 5}) {
-        options.threads = threads;
-        const ResidentPlan same = plan_resident_images(samples, options);
-        const std::vector<Image> images = made(samples, same, options);
+        const ResidentPlan same = plan_resident_images(samples, rule);
+        const std::vector<Image> images = made(samples, rule, threads);
         EXPECT_EQ(same.bytes, plan.bytes);
         EXPECT_EQ(same.largest_crop, plan.largest_crop);
         for (std::size_t k = 0; k < samples.size(); ++k) EXPECT_EQ(images[k].rgb, expected[k].rgb);
@@ -111,13 +110,13 @@ TEST(ResidentImages, a_file_that_vanished_is_named_and_an_exception_of_the_taker
         samples.push_back({path, path.filename(), 0, fs::file_size(path)});
     }
     for (int threads : {0, 3}) {
-        const ResidentOptions options{.size = 16, .threads = threads};
-        const ResidentPlan plan = plan_resident_images(samples, options);
+        KeptImages kept({.size = 16}, 0);
+        const ResidentPlan plan = plan_resident_images(samples, kept.rule());
         const fs::path hidden = folder / "elsewhere";
         fs::rename(samples[20].path, hidden);
         std::size_t taken = 0;
         try {
-            make_resident_images(samples, plan, options, [&](std::size_t, const Image&) { ++taken; });
+            make_resident_images(samples, plan, kept, threads, [&](std::size_t, const Image&) { ++taken; });
             ADD_FAILURE() << "image20.png is not there";
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::data);
@@ -125,7 +124,7 @@ TEST(ResidentImages, a_file_that_vanished_is_named_and_an_exception_of_the_taker
         }
         EXPECT_LE(taken, 20u);
         fs::rename(hidden, samples[20].path);
-        EXPECT_THROW(make_resident_images(samples, plan, options,
+        EXPECT_THROW(make_resident_images(samples, plan, kept, threads,
                                           [](std::size_t k, const Image&) {
                                               if (k == 5) throw std::runtime_error("enough");
                                           }),

@@ -75,7 +75,7 @@ TEST(Options, resolved_says_everything_out_loud) {
     EXPECT_EQ(all.anneal, Anneal::cosine);
     EXPECT_EQ(all.device, "cpu");
     EXPECT_EQ(all.precision, "fp32");
-    EXPECT_EQ(all.input, "stream");
+    EXPECT_EQ(all.input, "auto") << "each machine decides anew";
     options.optimizer = OptimizerKind::sgd;
     options.policy = "cosine";
     EXPECT_EQ(resolved(options).weight_decay, 1e-4);

@@ -1,7 +1,6 @@
 #include "ops/cuda/plan_cache.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -40,10 +39,8 @@ void write_cache(const std::string& path, const json& file) {
 }  // namespace
 
 std::string PlanCache::default_path() {
-    const char* cache = std::getenv("XDG_CACHE_HOME");
-    if (cache && *cache) return std::string(cache) + "/onecycle/cudnn-plans.json";
-    const char* home = std::getenv("HOME");
-    return home && *home ? std::string(home) + "/.cache/onecycle/cudnn-plans.json" : "";
+    const std::string folder = user_cache_folder();
+    return folder.empty() ? "" : folder + "/cudnn-plans.json";
 }
 
 std::optional<std::string> PlanCache::find(const std::string& key) const {
