@@ -7,6 +7,7 @@
 #include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
+#include "cli/training_options.h"
 #include "cli/verb.h"
 #include "core/signals.h"
 #include "data/folder_scan.h"
