@@ -171,8 +171,10 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
         if (training || list.automatic_split) add_names(names, found.train);
         if (!training || list.automatic_split) add_names(names, found.valid);
     }
-    std::unordered_set<std::string_view> listed_paths;
+    std::unordered_set<std::string_view> listed_paths, bad_paths;
+    for (const BadImage& bad : found.bad) bad_paths.insert(bad.path);
     difference = {};
+    std::size_t placed_here = 0;
     const auto place = [&](bool training) {
         std::vector<Sample> placed = training ? list.train : list.valid;
         const ByName& names = by_name[training ? 0 : 1];
@@ -181,11 +183,13 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
             const auto there = names.find(sample.name);
             const bool is_there = there != names.end(),
                        is_same = is_there && same_contents(sample, *there->second);
-            ++(is_same ? difference.known : is_there ? difference.changed : difference.missing);
-            if (!is_same) difference.gone.emplace(training, static_cast<std::int64_t>(k));
             sample.path = is_there ? there->second->path
                                    : (training ? found.train_dir : found.valid_dir) + "/" + sample.name;
+            const bool has_changed = is_there || bad_paths.contains(sample.path);
+            ++(is_same ? difference.known : has_changed ? difference.changed : difference.missing);
+            if (!is_same) difference.gone.emplace(training, static_cast<std::int64_t>(k));
             if (!is_there) continue;
+            ++placed_here;
             sample.width = there->second->width;
             sample.height = there->second->height;
         }
@@ -193,7 +197,7 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
     };
     dataset.train = place(true);
     dataset.valid = place(false);
-    difference.added = found.train.size() + found.valid.size() - difference.known - difference.changed;
+    difference.added = found.train.size() + found.valid.size() - placed_here;
     // What was good when the run began fails when it is read, and is counted then.
     for (const std::vector<Sample>* side : {&dataset.train, &dataset.valid})
         for (const Sample& sample : *side) listed_paths.insert(sample.path);

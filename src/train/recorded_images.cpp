@@ -27,8 +27,12 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
     const std::size_t images = difference.known + difference.gone.size();
     std::size_t fresh = difference.gone.size();
     for (const ImageFault& fault : counted) fresh -= difference.gone.count({fault.training, fault.sample});
-    std::string text = fmt::format("of its {} images {} are missing and {} have changed", images,
-                                   difference.missing, difference.changed);
+    std::string text = fmt::format("its {} images since then:", images);
+    const auto add = [&](std::size_t count, const char* what) {
+        if (count > 0) text += fmt::format("{} {} {}", text.back() == ':' ? "" : ",", count, what);
+    };
+    add(difference.missing, "missing");
+    add(difference.changed, "changed");
     if (fresh > 0) {
         const auto go_on = [&](const char* option) {
             return fmt::format("; or go on without them: onecycle train{} --resume {} {}",
@@ -38,18 +42,14 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
         if (difference.known == 0) refuse(options.data, "none of its images is here", put_back);
         const bool too_many = static_cast<double>(fresh + counted.size() + bad) >
                               options.max_bad * static_cast<double>(images + bad);
+        if (too_many)
+            refuse(options.data, text + ", too many", put_back + go_on("--bad-images skip --max-bad 1"));
         if (options.bad_images == BadImages::fail)
-            refuse(options.data, text,
-                   put_back + go_on(too_many ? "--bad-images skip --max-bad 1" : "--bad-images skip"));
-        if (too_many) refuse(options.data, text + ", too many", put_back + go_on("--max-bad 1"));
+            refuse(options.data, text, put_back + go_on("--bad-images skip"));
     }
     if (!log || (difference.gone.empty() && difference.added == 0)) return;
-    if (difference.added > 0) text += fmt::format("; {} are new and not used", difference.added);
-    if (fresh > 0)
-        text += fmt::format(
-            "; {} that it had used so far are left out where their turn comes: without them, the result "
-            "differs",
-            fresh);
+    add(difference.added, "new (not used)");
+    if (fresh > 0) text += fmt::format("; left out from now on, which changes the result: {}", fresh);
     log(fresh > 0 ? LogLevel::warning : LogLevel::info, text);
 }
 
