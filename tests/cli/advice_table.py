@@ -64,14 +64,14 @@ EXCUSED = {
     ("train/fit.cpp", "what --freeze "): "names an option, advises nothing",
     ("train/learner_core.cpp", "use --input stream"): "needs a GPU",
     ("train/learner_core.cpp", "add images"): "of the library alone: open_dataset() refuses before",
-    ("train/model_file.cpp", "give a complete file"): "of checkpoints whose digest is right but which were never written",
+    ("train/model_file.cpp", "give a complete file"): "of checkpoints that this program does not write",
     ("train/model_file.cpp", "give a file of the same architecture"): "as above",
     ("train/options.cpp", "give three, as 0.485"): "of the library alone: text that is no number is refused before",
     ("train/policy.cpp", "for example 0.85:0.95 or 0.9"): "of the library alone: parse_momentum() refuses before",
-    ("train/range_test_analysis.cpp", "give one loss for each rate"): "of the library alone: read_curve_csv() refuses before",
+    ("train/range_test_analysis.cpp", "give one loss for each rate"): "of the library: read_curve_csv() refuses before",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
     ("train/run_folder.cpp", "free some space"): "a full disk is simulated in tests/train/test_run_folder.cpp",
-    ("train/run_folder.cpp", "give the folder of a run that was started"): "of the library alone: options_of_run() refuses",
+    ("train/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
 }
 
 SMALL = "--arch resnet18 --size 32 --batch-size 4"
@@ -152,7 +152,8 @@ def option_rows():
             continue
         yield Row(f"{CURVE} {option} {wrong}", 2, says, (f"{CURVE} {option} {advised}",), free=free)
     for wrong, says, advised in [
-            ("--pct-start 0.6 --policy onecycle:smith", "as long as it goes up", "--pct-start 0.5 --policy onecycle:smith"),
+            ("--pct-start 0.6 --policy onecycle:smith", "as it goes up",
+             "--pct-start 0.5 --policy onecycle:smith"),
             ("--threads -1", "all cores", ""),
             ("--nesterov --optimizer adam", "only sgd", "--nesterov"),
             ("--nesterov --optimizer adam", "only sgd", "--optimizer adam"),
@@ -178,7 +179,8 @@ def option_rows():
             ("--epochs 1000000000 --epochs 9000000000000", "more than|too large", "--epochs 10")]:
         code = 7 if re.search("resident|bf16|tf32", wrong) else 2
         yield Row(f"{CURVE} {wrong}", code, says, (f"{CURVE} {advised}",),
-                  free=wrong == "--epochs" or "900" in wrong or "65536" in wrong or "=" in wrong or wrong == "--three-phase")
+                  free=wrong == "--epochs" or "900" in wrong or "65536" in wrong or "=" in wrong
+                  or wrong == "--three-phase")
 
 
 def removed(*names):
@@ -311,11 +313,13 @@ def folder_rows():
     yield Row(find("nobody"), 3, "no image for evaluation", (find("nobody"),), before=one_by_one(
         copied("data", "nobody/train"), written("nobody/val/rings/x.txt", "")),
         after=copied("data/rings", "nobody/val/rings"))
-    yield Row("demo-data", 2, "missing argument: DIR", ("demo-data demo/ --images 2",), before=removed("demo"), free=True)
+    yield Row("demo-data", 2, "missing argument: DIR", ("demo-data demo/ --images 2",), free=True,
+              before=removed("demo"))
     yield Row("demo-data data", 5, "not empty", ("demo-data new --images 2",), before=removed("new"), free=True)
-    yield Row("demo-data curve.csv/new", 5, "cannot make folder", ("demo-data new --images 2",), before=removed("new"), free=True)
-    yield Row("demo-data new --classes 1", 2, "between 2 and", ("demo-data new --images 2 --classes 2",), before=removed("new"),
-              free=True)
+    yield Row("demo-data curve.csv/new", 5, "cannot make folder", ("demo-data new --images 2",), free=True,
+              before=removed("new"))
+    yield Row("demo-data new --classes 1", 2, "between 2 and", ("demo-data new --images 2 --classes 2",), free=True,
+              before=removed("new"))
 
 
 def model_rows():
@@ -396,7 +400,8 @@ def curve_rows():
     yield Row("find --from-csv c.csv", 0, "No clear descent", (find("data", "--epochs 100 --steps 3"),), free=True,
               before=written("c.csv", flat))
     yield Row(find("data", "--smoothed"), 2, "it speaks of", (find("data"),), free=True)
-    yield Row(find("data", "--verify --sweep momentum=0.8,0.9"), 2, "several rates", (find("data", "--verify --verify-steps 1"),), free=True)
+    yield Row(find("data", "--verify --sweep momentum=0.8,0.9"), 2, "several rates",
+              (find("data", "--verify --verify-steps 1"),), free=True)
     yield Row(find("data", "--verify-steps 2"), 2, "--verify", (find("data", "--verify-steps 2 --verify"),))
     yield Row(find("data", "--verify --verify-steps 0"), 2, "below 1", (find("data", "--verify --verify-steps 1"),))
     yield Row(CURVE + " --verify", 2, "runs no test", (CURVE,))
@@ -426,9 +431,10 @@ def run_rows(program):
     yield Row(torn, 2, "--seed would change the result", (torn,), before=one_by_one(config, changed_seed), after=config)
     image = next(path.name for path in sorted((program.folder / "data/rings").iterdir()))
     lose, find_again = moved(f"data/rings/{image}", "kept"), moved("kept", f"data/rings/{image}")
-    yield Row(torn, 3, "1 are missing", (torn,), before=lose, after=find_again)
-    yield Row(torn, 3, "1 are missing", ("train data --resume runs/torn --max-bad 1",), free=True, before=lose)
-    yield Row(torn + " --bad-images fail", 3, "1 are missing", free=True,
+    yield Row(torn, 3, "missing", (torn,), before=lose, after=find_again)
+    yield Row(torn, 3, "missing", ("train data --resume runs/torn --bad-images skip --max-bad 1",), free=True,
+              before=lose)
+    yield Row(torn + " --bad-images fail", 3, "missing", free=True,
               advice=("train data --resume runs/torn --bad-images skip --max-bad 1",))
     yield Row(torn, 3, "no such folder", ("train moved --resume runs/torn",), free=True,
               before=one_by_one(find_again, moved("data", "moved")))
@@ -457,7 +463,8 @@ def run_rows(program):
     yield Row("finetune photos", 2, "finetune starts from trained weights", typed=True, then=4)
     yield Row(f"{train} --max-lr 0.01 --checkpoint-every -1", 2, "each epoch", (f"{train} --max-lr 0.01",))
     for text, says, code in [('{"seed": "x"}', "must be", 2), ("[]", "not a JSON object", 2),
-                             ('{"no_such": 1}', "no option", 2), ('{"stem": "tiny"}', "a value that the option takes", 2),
+                             ('{"no_such": 1}', "no option", 2),
+                             ('{"stem": "tiny"}', "a value that the option takes", 2),
                              ('{"init": ""}', "it is empty", 2),
                              ('{"sizes": "64:2,128:3", "size": 64}', "its last size is 128", 2)]:
         after = '{"sizes": "64:2,128:3"}' if "sizes" in text else "{}"
@@ -497,10 +504,12 @@ def other_rows():
     yield Row(predict + " --by colour", 2, "no such choice", (predict + " --by operation",))
     yield Row(predict + " --steps 0", 2, "between 1", (predict + " --steps 5",))
     yield Row(predict + " --classes 0", 2, "between 1", (predict + " --classes 10",))
-    yield Row(small + " --predict h200", 2, "takes no --device", (small, small.replace("--device cpu", "--predict h200")))
+    yield Row(small + " --predict h200", 2, "takes no --device",
+              (small, small.replace("--device cpu", "--predict h200")))
     yield Row(predict + " --precision fp32", 2, "only 16-bit", (predict + " --precision fp32 --limits 4300,60",),
               free=True)
-    yield Row("profile --predict a100", 2, "not known", (predict, "profile --predict a100 --limits 1500,250"), free=True)
+    yield Row("profile --predict a100", 2, "not known",
+              (predict, "profile --predict a100 --limits 1500,250"), free=True)
     yield Row("profile --arch resnet18 --size 1024 --batch-size 4096 --device cpu --limits 1,1", 7, "not enough memory",
               (small,), free=True)
 

@@ -166,7 +166,8 @@ def check_other_words(program, failures):
             failures.expect(False, f"--{theirs}", f"no verb answers with {ours}")
     for theirs, ours in verbs:
         code, printed = program(f"{theirs} photos")
-        failures.expect(code == 2 and f"did you mean {ours}?" in printed, theirs, f"is not answered with {ours}", printed)
+        answered = code == 2 and f"did you mean {ours}?" in printed
+        failures.expect(answered, theirs, f"is not answered with {ours}", printed)
         code, printed = program(f"{ours.split()[0]} --help")
         failures.expect(code == 0, theirs, f"{ours} is no verb", printed)
 
