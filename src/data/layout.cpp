@@ -201,15 +201,6 @@ void find_sides(const Folder& root, DatasetUse use, bool flat, Layout& layout) {
     evaluate_with(alone);
 }
 
-// The path below `data` where `dir` lies in it, however the two are spelled; else empty.
-std::string place_in(const std::string& dir, const std::string& data) {
-    std::error_code error;
-    const auto inner = std::filesystem::canonical(dir, error),
-               outer = std::filesystem::canonical(data, error);
-    const auto relative = inner.lexically_relative(outer).native();
-    return error || relative == "." || relative.starts_with("..") ? "" : relative;
-}
-
 // The evaluation side is the folder `valid_dir`, wherever it lies.
 void use_named(const std::string& valid_dir, const Folder& data, const DatasetOptions& options, bool flat,
                Layout& layout) {
@@ -267,6 +258,14 @@ std::optional<SplitName> split_among(const std::vector<std::string>& words) {
 }
 
 }  // namespace
+
+std::string place_in(const std::string& dir, const std::string& data) {
+    std::error_code error;
+    const auto inner = std::filesystem::canonical(dir, error),
+               outer = std::filesystem::canonical(data, error);
+    const auto relative = inner.lexically_relative(outer).native();
+    return error || relative == "." || relative.starts_with("..") ? "" : relative;
+}
 
 std::optional<SplitName> split_name(const std::string& name) {
     const auto whole = split_among(words_of(name, false));

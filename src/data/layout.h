@@ -25,6 +25,9 @@ struct SplitName {
 // beside them. Empty for any other name, and for one that says two of them.
 std::optional<SplitName> split_name(const std::string& name);
 
+// The path below `data` where `path` lies in it, however the two are spelled; else empty.
+std::string place_in(const std::string& path, const std::string& data);
+
 struct Layout {
     const Folder* train = nullptr;       // null: there is none
     const Folder* valid = nullptr;       // null: there is none, the training side is to be split
