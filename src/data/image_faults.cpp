@@ -40,7 +40,7 @@ void ImageFaults::add(ImageFault fault) {
         throw UnusableImage(fault.path,
                             fault.reason + "; with it " + std::to_string(bad) + " of " +
                                 std::to_string(rules_.images) + " images cannot be used, too many",
-                            "--max-bad 1");
+                            "--bad-images skip --max-bad 1");
 }
 
 void ImageFaults::name_until(bool training, std::int64_t batch) {

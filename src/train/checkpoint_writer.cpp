@@ -7,8 +7,8 @@
 
 namespace onecycle {
 
-CheckpointWriter::CheckpointWriter(const State& state, RunFolder& run, std::span<const std::uint8_t> images,
-                                   LogSink log)
+CheckpointWriter::CheckpointWriter(const State& state, RunFolder& run, LogSink log,
+                                   std::span<const std::uint8_t> images)
     : run_(run),
       images_(images),
       log_(std::move(log)),

@@ -19,8 +19,9 @@ namespace onecycle {
 class CheckpointWriter {
   public:
     // Takes the memory for a copy. State and folder must outlive it.
-    // `images`: the packed list of images, which must outlive this.
-    CheckpointWriter(const State& state, RunFolder& run, std::span<const std::uint8_t> images, LogSink log);
+    // `images`: the packed list of images, which must outlive this; empty: the files have none.
+    CheckpointWriter(const State& state, RunFolder& run, LogSink log,
+                     std::span<const std::uint8_t> images = {});
     // Finishes what is on its way.
     ~CheckpointWriter();
 

@@ -40,7 +40,7 @@ class Fit {
           steps_per_epoch_(core.steps_per_epoch()),
           steps_(all_epochs(core.options) * steps_per_epoch_) {
         result_.steps = steps_;
-        if (run_) writer_.emplace(core.state, *run_, core.packed_images, core.observer.log);
+        if (run_) writer_.emplace(core.state, *run_, core.observer.log, core.packed_images);
     }
 
     FitResult run() try {

@@ -40,17 +40,16 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
         };
         const std::string put_back = "put them back as they were; or " + (moved + pasted(run));
         if (difference.known == 0) refuse(options.data, "none of its images is here", put_back);
+        const bool too_many = static_cast<double>(fresh + counted.size() + bad) >
+                              options.max_bad * static_cast<double>(images + bad);
+        if (too_many)
+            refuse(options.data, text + ", too many", put_back + go_on("--bad-images skip --max-bad 1"));
         if (options.bad_images == BadImages::fail)
             refuse(options.data, text, put_back + go_on("--bad-images skip"));
-        if (static_cast<double>(fresh + counted.size() + bad) >
-            options.max_bad * static_cast<double>(images + bad))
-            refuse(options.data, text + ", too many", put_back + go_on("--max-bad 1"));
     }
     if (!log || (difference.gone.empty() && difference.added == 0)) return;
     add(difference.added, "new (not used)");
-    if (fresh > 0)
-        text += fmt::format("; {} that were good so far are left out from now on, which changes the result",
-                            fresh);
+    if (fresh > 0) text += fmt::format("; left out from now on, which changes the result: {}", fresh);
     log(fresh > 0 ? LogLevel::warning : LogLevel::info, text);
 }
 

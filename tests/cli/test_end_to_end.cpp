@@ -2,8 +2,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
+#include <thread>
 
 #include "cli/program.h"
 
@@ -92,6 +96,68 @@ TEST_F(EndToEnd, stopped_by_ctrl_c_and_resumed_it_ends_with_the_same_bytes) {
     const Outcome changed = place_->run({"train", "--resume", "whole", "--batch-size", "4"});
     EXPECT_EQ(changed.code, 2);
     EXPECT_NE(changed.err.find("--batch-size"), std::string::npos) << changed.err;
+}
+
+// The words of the last command that a message names.
+Words advised(const std::string& message) {
+    std::string text = message.substr(message.rfind("onecycle ") + 9);
+    text.erase(text.find_last_not_of('\n') + 1);
+    Words words;
+    std::istringstream stream(text);
+    for (std::string word; stream >> word;) words.push_back(word);
+    return words;
+}
+
+TEST_F(EndToEnd, images_that_are_lost_meanwhile_stop_it_and_each_way_on_that_it_names_works) {
+    namespace fs = std::filesystem;
+    fs::copy(*place_ / "data", *place_ / "lossy", fs::copy_options::recursive);
+    const auto move_four = [&](const std::string& from, const std::string& to) {
+        for (int k = 0; k < 4; ++k)
+            for (const char* ending : {".jpg", ".png"})
+                if (const std::string name = "/000" + std::to_string(k) + ending;
+                    fs::exists(*place_ / (from + name)))
+                    fs::rename(*place_ / (from + name), *place_ / (to + name));
+    };
+    fs::create_directory(*place_ / "hidden");
+    // While it trains, after its first epoch.
+    std::thread loser([&] {
+        while (!fs::exists(*place_ / "lost/checkpoints/step-000006.safetensors"))
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        move_four("lossy/rings", "hidden");
+    });
+    Outcome outcome =
+        place_->run({"train", "lossy", "--arch", "resnet18", "--size", "32", "--batch-size", "8", "--epochs",
+                     "9", "--max-lr", "0.02", "--bad-images", "fail", "--out", "lost"});
+    loser.join();
+    ASSERT_EQ(outcome.code, 3) << outcome.err;
+    EXPECT_NE(outcome.err.find("lossy/rings/000"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("put it back as it was and continue with onecycle train --resume lost"),
+              std::string::npos)
+        << outcome.err;
+    fs::copy(*place_ / "lost", *place_ / "lost2", fs::copy_options::recursive);
+
+    // Without the images: as there are four of 60, one more step is asked for.
+    outcome = place_->run(advised(outcome.err));
+    EXPECT_EQ(outcome.code, 3) << outcome.err;
+    Words words = advised(outcome.err);
+    words.push_back("--json");
+    outcome = place_->run(words);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(json::parse(outcome.out)["bad_images"], 4);
+    const std::string bad = place_->read("lost/bad-images.txt");
+    EXPECT_EQ(std::count(bad.begin(), bad.end(), '\n'), 4) << bad;
+
+    // With the images back.
+    move_four("hidden", "lossy/rings");
+    EXPECT_EQ(place_->run({"train", "--resume", "lost2"}).code, 0);
+
+    // Moved as a whole.
+    fs::rename(*place_ / "lossy", *place_ / "moved");
+    outcome = place_->run({"train", "--resume", "lost2"});
+    EXPECT_EQ(outcome.code, 3);
+    words = advised(outcome.err);
+    std::replace(words.begin(), words.end(), std::string("NEW"), std::string("moved"));
+    EXPECT_EQ(place_->run(words).code, 0) << outcome.err;
 }
 
 TEST_F(EndToEnd, a_trained_run_evaluates_predicts_and_tells_what_it_is) {

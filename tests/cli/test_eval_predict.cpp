@@ -64,6 +64,61 @@ TEST_F(EvalPredict, folders_files_and_a_list_on_stdin_give_the_same_answers) {
         EXPECT_EQ(parts[i]["top"][0]["class"], folder[i]["top"][0]["class"]);
 }
 
+// 3 classes of 8: of each, 6 were trained on.
+TEST_F(EvalPredict, a_training_folder_that_changed_since_is_split_by_what_the_checkpoint_knows) {
+    namespace fs = std::filesystem;
+    const json whole = answers({"eval", "data"});
+    EXPECT_EQ(whole["n"], 6);
+    EXPECT_EQ(whole["held_out"], 6);
+    EXPECT_EQ(whole["new_files"], 0);
+    EXPECT_EQ(whole["missing_files"], 0);
+
+    fs::copy(*place_ / "data", *place_ / "changed", fs::copy_options::recursive);
+    const auto in_changed = [&](std::size_t k) { return *place_ / ("changed" + images_[k].substr(4)); };
+    fs::remove(in_changed(0));
+    fs::rename(in_changed(1), *place_ / "changed/checkers/renamed.bin.jpg");
+    ASSERT_EQ(place_
+                  ->run({"demo-data", "elsewhere", "--classes", "3", "--images", "3", "--size", "40",
+                         "--seed", "9"})
+                  .code,
+              0);
+    std::string other;
+    for (const std::string& path : place_->listing())
+        if (path.starts_with("elsewhere/") && path.ends_with(".jpg")) other = path;
+    ASSERT_FALSE(other.empty());
+    fs::copy_file(*place_ / other, *place_ / "changed/checkers/zz.jpg");
+    const json changed = answers({"eval", "changed"});
+    EXPECT_EQ(changed["new_files"], 1);
+    EXPECT_EQ(changed["missing_files"], 1);
+    EXPECT_LE(changed["held_out"], 6);
+    EXPECT_GE(changed["held_out"], 5);
+    EXPECT_EQ(changed["n"].get<int>(), changed["held_out"].get<int>() + 1);
+    EXPECT_EQ(answers({"eval", "changed", "--all"})["n"], 24);
+    EXPECT_FALSE(answers({"eval", "changed", "--all"}).contains("held_out"));
+    const Outcome said = run({"eval", "changed"});
+    EXPECT_NE((said.out + said.err).find("1 image new since then: evaluated, too"), std::string::npos)
+        << said.out << said.err;
+
+    // Another folder with the same names has nothing to do with the training.
+    const json same_names = answers({"eval", "elsewhere"});
+    EXPECT_EQ(same_names["n"], 9);
+    EXPECT_FALSE(same_names.contains("held_out"));
+
+    // Alone, what was trained on is nothing to evaluate on.
+    fs::create_directory(*place_ / "seen");
+    for (const char* name : {"checkers", "rings", "spots"}) fs::create_directory(*place_ / "seen" / name);
+    const json losses = answers({"eval", "data", "--top-losses", "6"})["top_losses"];
+    for (const std::string& image : images_) {
+        bool held_out = false;
+        for (const json& loss : losses) held_out |= loss["file"].get<std::string>().ends_with(image);
+        if (!held_out) fs::copy_file(*place_ / image, *place_ / ("seen" + image.substr(4)));
+    }
+    const Outcome seen = run({"eval", "seen"});
+    EXPECT_EQ(seen.code, 3);
+    EXPECT_NE(seen.err.find("the model was trained on every image of it"), std::string::npos) << seen.err;
+    EXPECT_EQ(answers({"eval", "seen", "--all"})["n"], 18) << "as the message says";
+}
+
 TEST_F(EvalPredict, what_is_bad_is_an_entry_and_not_the_end) {
     const json mixed = answers(
         {"predict", "broken.jpg", "missing.jpg", images_[0], "empty", images_[1], "--batch-size", "2"});

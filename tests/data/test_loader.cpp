@@ -326,9 +326,9 @@ TEST(Loader, where_none_may_fail_or_too_many_do_that_is_an_error_with_its_way_ou
         return "none";
     };
     EXPECT_EQ(option_of({.bad_images = BadImages::fail}), "--bad-images skip");
-    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 30}), "--max-bad 1");
+    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 30}), "--bad-images skip --max-bad 1");
     EXPECT_EQ(option_of({.max_bad = 0.1, .images = 40}), "none") << "a tenth may fail";
-    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 40, .left_out = 1}), "--max-bad 1");
+    EXPECT_EQ(option_of({.max_bad = 0.1, .images = 40, .left_out = 1}), "--bad-images skip --max-bad 1");
 
     FaultyFolder folder;
     for (const Sample& sample : folder.samples) fs::remove(sample.path);
