@@ -98,10 +98,12 @@ def main():
         cache = tempfile.mkdtemp()
         take("photos, file cache", train(a.binary, photos, "--cache", cache))
         take("photos, file cache, second start", train(a.binary, photos, "--cache", cache))
-        done = subprocess.run([a.loader, photos, cache, "128", str(os.cpu_count())], capture_output=True, text=True,
-                              check=True)
-        for key, value in json.loads(done.stdout).items():
-            loading.setdefault(key, []).append(value)
+        for name, data, where in (("small, memory", small, "off"), ("photos, memory", photos, "off"),
+                                  ("photos, file", photos, cache), ("photos, file, second start", photos, cache)):
+            done = subprocess.run([a.loader, data, where, "128", str(os.cpu_count())], capture_output=True, text=True,
+                                  check=True)
+            for key, value in json.loads(done.stdout).items():
+                loading.setdefault(f"{name}: {key}", []).append(value)
         rate, *versions = image_folder(a.python, photos, os.cpu_count())
         loading.setdefault("ImageFolder", []).append(float(rate))
         print({key: round(values[-1], 1) for key, values in loading.items()}, flush=True)

@@ -22,8 +22,9 @@ def make(job):
     image = Image.fromarray(pixels)
     for path in (photo, small):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-    image.save(photo, quality=QUALITY)
     image.resize((WIDTH * side // HEIGHT, side), Image.BILINEAR).save(small, quality=QUALITY)
+    image.save(photo + ".part", "JPEG", quality=QUALITY)
+    os.rename(photo + ".part", photo)  # what is there is whole
 
 
 def photos(flowers, target, per_class, side, workers=2):
