@@ -52,9 +52,9 @@ struct DatasetOptions {
     // a regular expression (ECMAScript) whose first group in the file's name is the label.
     std::string labels{}, label_from{};
     BadImages bad_images = BadImages::skip;
-    double max_bad = 0.05;  // a larger fraction of bad files is an error
+    double max_bad = 0.05;                  // a larger fraction of bad files is an error
     std::int64_t max_pixels = 178'956'970;  // larger images are bad; see ImageLimits
-    int threads = 1;        // that read files for the check
+    int threads = 1;                        // that read files for the check
     DatasetUse use = DatasetUse::training;
     std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
     // Says whether an earlier run has read a file of this path, size and time to its end, and then fills in what that

@@ -138,9 +138,9 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
     if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
         const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
         if (best.evaluated)
-            console.say(console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
-                                                 100 * best.accuracy, best.epoch,
-                                                 short_number(result.max_lr, 3))));
+            console.say(
+                console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
+                                         100 * best.accuracy, best.epoch, short_number(result.max_lr, 3))));
     }
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",

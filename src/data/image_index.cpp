@@ -35,8 +35,8 @@ std::uint64_t hash_of(const Header& header) {
 }
 
 std::uint64_t makers() {
-    const std::string text = jpeg_decoder() + "\n" + png_decoder() + "\n" + webp_decoder() + "\n" + tiff_decoder() + "\n" +
-                             heif_decoder();
+    const std::string text = jpeg_decoder() + "\n" + png_decoder() + "\n" + webp_decoder() + "\n" +
+                             tiff_decoder() + "\n" + heif_decoder();
     return hash(text.data(), text.size());
 }
 

@@ -117,10 +117,10 @@ Evaluation Learner::evaluate() {
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
-    return impl_->bound_predictor().predict(files, impl_->class_names, top,
-                                            {impl_->size(), impl_->options.crop_pct,
-                                             worker_threads(impl_->options.threads), impl_->observer.stop,
-                                             impl_->options.max_pixels});
+    return impl_->bound_predictor().predict(
+        files, impl_->class_names, top,
+        {impl_->size(), impl_->options.crop_pct, worker_threads(impl_->options.threads), impl_->observer.stop,
+         impl_->options.max_pixels});
 }
 
 void Learner::save(const std::string& path) const {

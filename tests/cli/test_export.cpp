@@ -54,7 +54,13 @@ TEST_F(Export, a_safetensors_file_holds_torchvisions_names_alone_and_predicts_as
     for (const char* verb : {"predict", "eval"}) {
         const Outcome run = place_->run({verb, "data", "--model", "run", "--json"});
         EXPECT_EQ(run.code, 0) << run.err;
-        EXPECT_EQ(place_->run({verb, "data", "--model", "model.safetensors", "--json"}).out, run.out) << verb;
+        json known = json::parse(run.out);
+        // The list of the images that were trained on stands in checkpoints alone.
+        for (const char* of_the_list : {"held_out", "new_files", "missing_files"})
+            if (known.is_object()) known.erase(of_the_list);
+        EXPECT_EQ(json::parse(place_->run({verb, "data", "--model", "model.safetensors", "--json"}).out),
+                  known)
+            << verb;
     }
 }
 

@@ -111,7 +111,7 @@ TEST(ImageList, what_was_trained_on_is_told_by_contents_under_any_name) {
     EXPECT_EQ(unseen.added + unseen.missing + unseen.changed, 0u);
 
     here[0].name = "cat/renamed.jpg";
-    here[1].content = 7777;                            // changed
+    here[1].content = 7777;                          // changed
     here.erase(here.begin() + 2);                    // gone
     here.push_back(sample("cat/new.jpg", 0, 3000));  // new
     unseen = unseen_images(list, here, false);
