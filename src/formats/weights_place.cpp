@@ -125,7 +125,7 @@ ChosenWeights largest(const std::vector<NamedTensors>& dictionaries) {
             chosen.dictionary = d;
     if (dictionaries.empty()) return chosen;
     const auto& names = dictionaries[chosen.dictionary].names;
-    constexpr std::string_view parallel = "module.";
+    static constexpr std::string_view parallel = "module.";
     if (std::all_of(names.begin(), names.end(), [](const auto& name) { return name.starts_with(parallel); }))
         chosen.prefix = parallel;
     return chosen;
