@@ -33,9 +33,9 @@ void ImageFaults::add(ImageFault fault) {
                static_cast<double>(bad) > rules_.max_bad * static_cast<double>(rules_.images);
     };
     if (rules_.bad_images == BadImages::fail)
-        throw UnusableImage(fault.path, fault.reason,
-                            too_many(rules_.left_out + 1) ? "--bad-images skip --max-bad 1"
-                                                          : "--bad-images skip");
+        throw UnusableImage(
+            fault.path, fault.reason,
+            too_many(rules_.left_out + 1) ? "--bad-images skip --max-bad 1" : "--bad-images skip");
     const std::lock_guard lock(mutex_);
     const auto [entry, fresh] = entries_.try_emplace({fault.training, fault.sample}, Entry{fault});
     if (!fresh) {
