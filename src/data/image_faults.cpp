@@ -28,8 +28,14 @@ bool ImageFaults::left_out(bool training, std::int64_t sample, std::int64_t batc
 }
 
 void ImageFaults::add(ImageFault fault) {
+    const auto too_many = [&](std::size_t bad) {
+        return rules_.images > 0 &&
+               static_cast<double>(bad) > rules_.max_bad * static_cast<double>(rules_.images);
+    };
     if (rules_.bad_images == BadImages::fail)
-        throw UnusableImage(fault.path, fault.reason, "--bad-images skip");
+        throw UnusableImage(
+            fault.path, fault.reason,
+            too_many(rules_.left_out + 1) ? "--bad-images skip --max-bad 1" : "--bad-images skip");
     const std::lock_guard lock(mutex_);
     const auto [entry, fresh] = entries_.try_emplace({fault.training, fault.sample}, Entry{fault});
     if (!fresh) {
@@ -37,7 +43,7 @@ void ImageFaults::add(ImageFault fault) {
         return;
     }
     const std::size_t bad = entries_.size() + rules_.left_out;
-    if (rules_.images > 0 && static_cast<double>(bad) > rules_.max_bad * static_cast<double>(rules_.images))
+    if (too_many(bad))
         throw UnusableImage(fault.path,
                             fault.reason + "; with it " + std::to_string(bad) + " of " +
                                 std::to_string(rules_.images) + " images cannot be used, too many",
