@@ -587,7 +587,7 @@ def other_rows():
     yield Row("--help", 0, "First steps", (f"find photos/ {quick} --steps 2", f"train photos/ {quick} --max-lr 0.01",
                                            "predict cat.jpg --model runs/photos"), free=True)
     yield Row("trian photos", 2, "did you mean train", ("train --help", "--help"), free=True)
-    yield Row("--device cpu plan", 2, "stands before the verb", ("plan --help",), free=True)
+    yield Row("--json runs/photos info", 2, "stands before the verb", ("info --json runs/photos",))
     yield Row("blah", 2, "unknown verb", ("--help",), free=True)
     yield Row("plan --blah", 2, "has no such option", ("plan --help",), free=True)
     yield Row("plan more", 2, "takes no further argument", ("plan", "plan --help"), free=True)
