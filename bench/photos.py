@@ -3,14 +3,17 @@ same content, beside torchvision's ImageFolder, and beside another build.
 
     VENV/bin/python bench/photos.py --binary build/onecycle --flowers data/flowers --photos FOLDER --out mine.json \\
         [--before NAME=OTHER/onecycle]
+    bench/write_tables.py              # puts the tables on the page, if --out was bench/results/photos.json
 
 Variants take turns, `--rounds` times in one run; figures are medians. `first` is the first epoch of a start, `later`
 the epochs after it; a `second start` finds what an earlier one has decoded. Loading alone is `onecycle`'s loader or a
 DataLoader with as many workers as cores, without any training."""
 import argparse
+import datetime
 import json
 import os
-import platform
+import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -18,6 +21,7 @@ import sys
 import tempfile
 import time
 
+from markdown_table import results, table
 import photos_data
 
 EPOCHS = 3
@@ -42,7 +46,7 @@ def train(binary, data, *options):
         epochs = json.load(answer)["epochs"]
     shutil.rmtree(out)
     return {"images_per_second": [e["images_per_second"] for e in epochs], "seconds": seconds,
-            "processor_seconds": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1000}
+            "processor_seconds": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss * 1024 / 1e6}
 
 
 IMAGE_FOLDER = """
@@ -68,6 +72,50 @@ def image_folder(python, data, workers):
     return done.stdout.split()
 
 
+def processor():
+    with open("/proc/cpuinfo") as file:
+        found = re.search(r"^model name\s*: (.*)$", file.read(), re.MULTILINE)
+    return found[1] if found else os.uname().machine
+
+
+def write(path, about, training, loading):
+    """Medians over the rounds so far, and every run."""
+    def median(runs, epochs):
+        return statistics.median(v for run in runs for v in run["images_per_second"][epochs])
+
+    answer = {**about, "training": {name: {
+        "first": median(runs, slice(0, 1)), "later": median(runs, slice(1, None)),
+        "seconds": statistics.median(run["seconds"] for run in runs),
+        "processor_seconds": statistics.median(run["processor_seconds"] for run in runs),
+        "peak_mb": max(run["peak_mb"] for run in runs)} for name, runs in training.items()},
+        "loading": {name: {key: statistics.median(values) for key, values in rates.items()}
+                    for name, rates in loading.items()}, "runs": training, "loading_runs": loading}
+    with open(path, "w") as file:
+        json.dump(answer, file, indent=1)
+        file.write("\n")
+
+
+def tables():
+    """The tables of docs/results.md, from bench/results/photos.json."""
+    kept = results("photos")
+    runs, small, folder = kept["runs"], kept["training"]["small images"], kept["loading"]["ImageFolder"]["first"]
+
+    def rounds(name):
+        """The least and the greatest of the rounds' own ratios of later epochs."""
+        of = [[statistics.median(run["images_per_second"][1:]) for run in runs[key]] for key in (name, "small images")]
+        ratios = [a / b for a, b in zip(*of)]
+        return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+    training = [[name, f"{of['first']:.1f}", f"{of['later']:.1f}", f"{of['first'] / small['later']:.2f}",
+                 f"{of['later'] / small['later']:.2f}", rounds(name), f"{of['processor_seconds']:.1f}",
+                 f"{of['peak_mb']:.0f}"] for name, of in kept["training"].items()]
+    loading = [[name, *(f"{of[key]:.1f}" if key in of else "-" for key in ("check", "first", "later")),
+                f"{of['first'] / folder:.1f}"] for name, of in kept["loading"].items()]
+    return {"photos": table("trained on | first epoch | later epochs | first/small | later/small | rounds' later/small | "
+                            "processor s | peak MB", training),
+            "photos-loading": table("loaded from | check | first epoch | later epochs | first/ImageFolder", loading)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="build/onecycle")
@@ -82,14 +130,19 @@ def main():
     a = parser.parse_args()
     photos_data.photos(a.flowers, a.photos, {"train": a.per_class, "val": max(1, a.per_class // 10)}, SIDE)
     photos, small = os.path.join(a.photos, "photos"), os.path.join(a.photos, "small")
-    results, loading = {}, {}
+    training, loading = {}, {}
+    words = [re.sub(r"/\S*/", "", word) for word in sys.argv[1:]]  # no folder of the machine that measures
+    about = {"command": shlex.join(["bench/photos.py", *words]), "date": datetime.date.today().isoformat(),
+             "machine": processor(), "cores": os.cpu_count(), "load": [], "versions": {},
+             "options": list(map(str, OPTIONS)), "per_class": a.per_class, "classes": 5}
 
     def take(name, run):
-        results.setdefault(name, []).append(run)
+        training.setdefault(name, []).append(run)
         print(name, [round(x, 1) for x in run["images_per_second"]], round(run["peak_mb"]), "MB", flush=True)
+        write(a.out, about, training, loading)  # after each: a break leaves those before it
 
-    versions = ""
     for _ in range(a.rounds):
+        about["load"].append(os.getloadavg()[0])
         for other in a.before:
             name, binary = other.split("=", 1)
             take(f"{name}, photos", train(binary, photos))
@@ -103,27 +156,14 @@ def main():
             done = subprocess.run([a.loader, data, where, "128", str(os.cpu_count())], capture_output=True, text=True,
                                   check=True)
             for key, value in json.loads(done.stdout).items():
-                loading.setdefault(f"{name}: {key}", []).append(value)
-        rate, *versions = image_folder(a.python, photos, os.cpu_count())
-        loading.setdefault("ImageFolder", []).append(float(rate))
-        print({key: round(values[-1], 1) for key, values in loading.items()}, flush=True)
+                loading.setdefault(name, {}).setdefault(key, []).append(value)
         shutil.rmtree(cache)
-
-    def median(name, epochs):
-        return statistics.median(v for run in results[name] for v in run["images_per_second"][epochs])
-
-    table = {name: {"first": median(name, slice(0, 1)), "later": median(name, slice(1, None)),
-                    "seconds": statistics.median(run["seconds"] for run in runs),
-                    "processor_seconds": statistics.median(run["processor_seconds"] for run in runs),
-                    "peak_mb": max(run["peak_mb"] for run in runs)} for name, runs in results.items()}
-    answer = {"command": "bench/photos.py", "options": list(map(str, OPTIONS)), "per_class": a.per_class,
-              "classes": 5, "rounds": a.rounds, "cores": os.cpu_count(), "machine": platform.processor() or
-              platform.machine(), "versions": versions, "training": table,
-              "loading": {key: statistics.median(values) for key, values in loading.items()}, "runs": results,
-              "loading_runs": loading}
-    with open(a.out, "w") as file:
-        json.dump(answer, file, indent=1)
-        file.write("\n")
+        rate, torchvision, torch = image_folder(a.python, photos, os.cpu_count())
+        loading.setdefault("ImageFolder", {}).setdefault("first", []).append(float(rate))
+        about["versions"] = {"torchvision": torchvision, "torch": torch}
+        print({name: {key: round(values[-1], 1) for key, values in rates.items()} for name, rates in loading.items()},
+              flush=True)
+        write(a.out, about, training, loading)
 
 
 if __name__ == "__main__":

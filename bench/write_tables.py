@@ -18,7 +18,7 @@ from markdown_table import percent, results, table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/results.md", "docs/transfer.md")
-SCRIPTS = ("accuracy", "transfer", "study_regret", "compare_cpu")
+SCRIPTS = ("accuracy", "transfer", "study_regret", "compare_cpu", "photos")
 PLACE = re.compile(r"^<!-- table: (\S+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"^\s*<!-- (?:table|end)\b.*$", re.MULTILINE)
 
