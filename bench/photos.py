@@ -5,9 +5,9 @@ same content, beside torchvision's ImageFolder, and beside another build.
         [--before NAME=OTHER/onecycle]
     bench/write_tables.py              # puts the tables on the page, if --out was bench/results/photos.json
 
-Variants take turns, `--rounds` times in one run; figures are medians. `first` is the first epoch of a start, `later`
-the epochs after it; a `second start` finds what an earlier one has decoded. Loading alone is `onecycle`'s loader or a
-DataLoader with as many workers as cores, without any training."""
+Variants take turns, `--rounds` times in one run; figures are medians, ratios those of each round. `first` is the first
+epoch of a start, `later` the epochs after it; a `second start` finds what an earlier one has decoded. Loading alone is
+`onecycle`'s loader or a DataLoader with as many workers as cores, without any training."""
 import argparse
 import datetime
 import json
@@ -27,6 +27,7 @@ import photos_data
 EPOCHS = 3
 BATCH = 16
 SIDE = 168  # that `--size 128` keeps
+FIRST, LATER = slice(0, 1), slice(1, None)
 OPTIONS = ["--arch", "resnet34", "--size", "128", "--batch-size", BATCH, "--max-lr", "0.01", "--epochs", EPOCHS,
            "--checkpoint-every", 100000]
 
@@ -78,13 +79,15 @@ def processor():
     return found[1] if found else os.uname().machine
 
 
+def median(runs, epochs):
+    """Images per second of these epochs, in all these runs."""
+    return statistics.median(v for run in runs for v in run["images_per_second"][epochs])
+
+
 def write(path, about, training, loading):
     """Medians over the rounds so far, and every run."""
-    def median(runs, epochs):
-        return statistics.median(v for run in runs for v in run["images_per_second"][epochs])
-
     answer = {**about, "training": {name: {
-        "first": median(runs, slice(0, 1)), "later": median(runs, slice(1, None)),
+        "first": median(runs, FIRST), "later": median(runs, LATER),
         "seconds": statistics.median(run["seconds"] for run in runs),
         "processor_seconds": statistics.median(run["processor_seconds"] for run in runs),
         "peak_mb": max(run["peak_mb"] for run in runs)} for name, runs in training.items()},
@@ -98,21 +101,19 @@ def write(path, about, training, loading):
 def tables():
     """The tables of docs/results.md, from bench/results/photos.json."""
     kept = results("photos")
-    runs, small, folder = kept["runs"], kept["training"]["small images"], kept["loading"]["ImageFolder"]["first"]
+    runs, folder = kept["runs"], kept["loading"]["ImageFolder"]["first"]
 
-    def rounds(name):
-        """The least and the greatest of the rounds' own ratios of later epochs."""
-        of = [[statistics.median(run["images_per_second"][1:]) for run in runs[key]] for key in (name, "small images")]
-        ratios = [a / b for a, b in zip(*of)]
-        return f"{min(ratios):.2f} to {max(ratios):.2f}"
+    def ratios(name, epochs):
+        """Against the later epochs of the small images of the same round, a ratio a round: the machine's load moves."""
+        pairs = zip(runs[name], runs["small images"])
+        return ", ".join(f"{median([run], epochs) / median([small], LATER):.2f}" for run, small in pairs)
 
-    training = [[name, f"{of['first']:.1f}", f"{of['later']:.1f}", f"{of['first'] / small['later']:.2f}",
-                 f"{of['later'] / small['later']:.2f}", rounds(name), f"{of['processor_seconds']:.1f}",
-                 f"{of['peak_mb']:.0f}"] for name, of in kept["training"].items()]
+    training = [[name, f"{of['first']:.1f}", f"{of['later']:.1f}", ratios(name, FIRST), ratios(name, LATER),
+                 f"{of['processor_seconds']:.1f}", f"{of['peak_mb']:.0f}"] for name, of in kept["training"].items()]
     loading = [[name, *(f"{of[key]:.1f}" if key in of else "-" for key in ("check", "first", "later")),
                 f"{of['first'] / folder:.1f}"] for name, of in kept["loading"].items()]
-    return {"photos": table("trained on | first epoch | later epochs | first/small | later/small | rounds' later/small | "
-                            "processor s | peak MB", training),
+    return {"photos": table("trained on | first epoch | later epochs | first/small, each round | "
+                            "later/small, each round | processor s | peak MB", training),
             "photos-loading": table("loaded from | check | first epoch | later epochs | first/ImageFolder", loading)}
 
 
