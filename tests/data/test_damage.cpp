@@ -192,8 +192,12 @@ TEST(Damage, reasons_say_what_the_file_is) {
                                  "ftypmp42....mp42isom",
                                  24)),
               "a video, not an image");
-    if (webp_decoder().empty()) EXPECT_NE(reason("RIFF....WEBPVP8 ").find("libwebp-dev"), std::string::npos);
-    if (tiff_decoder().empty()) EXPECT_NE(reason("II*.").find("libtiff-dev"), std::string::npos);
+    if (webp_decoder().empty()) {
+        EXPECT_NE(reason("RIFF....WEBPVP8 ").find("libwebp-dev"), std::string::npos);
+    }
+    if (tiff_decoder().empty()) {
+        EXPECT_NE(reason("II*.").find("libtiff-dev"), std::string::npos);
+    }
     File png = bytes_of(images() / "rgb.png");
     png[png.size() / 2] ^= 1;
     EXPECT_EQ(refusal(png), "damaged: wrong CRC");
