@@ -42,10 +42,11 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
         if (difference.known == 0) refuse(options.data, "none of its images is here", put_back);
         const bool too_many = static_cast<double>(fresh + counted.size() + bad) >
                               options.max_bad * static_cast<double>(images + bad);
+        // Both options, for the run's own --bad-images may be another than this command's.
+        if (too_many)
+            refuse(options.data, text + ", too many", put_back + go_on("--bad-images skip --max-bad 1"));
         if (options.bad_images == BadImages::fail)
-            refuse(options.data, text,
-                   put_back + go_on(too_many ? "--bad-images skip --max-bad 1" : "--bad-images skip"));
-        if (too_many) refuse(options.data, text + ", too many", put_back + go_on("--max-bad 1"));
+            refuse(options.data, text, put_back + go_on("--bad-images skip"));
     }
     if (!log || (difference.gone.empty() && difference.added == 0)) return;
     add(difference.added, "new (not used)");
