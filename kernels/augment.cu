@@ -83,18 +83,21 @@ __global__ void __launch_bounds__(draw_threads)
     if (threadIdx.x == 0) {
         const std::int64_t number =
             plan.order.number_of(control->update, control->micro, control->first_epoch);
-        const std::int64_t sample = plan.order.sample_at(number, n);  // whose place this is
-        std::int64_t taken = sample;
-        for (std::int64_t turn = 1; table[taken].width == 0; ++turn)
-            taken = plan.order.sample_at(number, n, turn);
-        const ResidentImage& image = shared_image[0] = table[taken];
+        std::int64_t place = 0;  // the sample whose place this is: its view is drawn
+        for (std::int64_t turn = 0;; ++turn) {
+            const std::int64_t sample = plan.order.sample_at(number, n, turn);
+            if (turn == 0) place = sample;
+            shared_image[0] = table[sample];
+            if (shared_image[0].width != 0) break;
+        }
+        const ResidentImage& image = shared_image[0];
         labels[n] = image.label;
         if (n == 0) *count = plan.order.batch;
         if (plan.rule.strong) work.luma_sum[n] = 0;
         const ViewDraw draw =
             draw_view(plan.rule, image.width, image.height, plan.size,
                       RandomStream(plan.order.seed, RandomPurpose::augment, plan.order.epoch_of(number),
-                                   static_cast<std::uint64_t>(sample)));
+                                   static_cast<std::uint64_t>(place)));
         shared_draw[0] = draw;  // and from there on: kept in registers it would not fit beside what draws it
         work.views[n] = {image.offset, image.width,
                          resample_vertical_first(image.width, image.height, plan.size, plan.size),
