@@ -96,4 +96,19 @@ void KeptImages::refresh() {
     if (file_) file_->refresh();
 }
 
+std::shared_ptr<const Image> usable_image(KeptImages& kept, ImageFaults* faults, bool training,
+                                          std::int64_t number, std::int64_t id, const Sample& sample) {
+    const auto index = static_cast<std::size_t>(id);
+    if (faults == nullptr) return kept.get(index, sample);
+    if (faults->left_out(training, id, number)) return nullptr;
+    try {
+        std::shared_ptr<const Image> image = kept.get(index, sample);
+        if (image->damaged) faults->note_damaged(sample.path);
+        return image;
+    } catch (const ImageError& error) {
+        faults->add({training, id, number, sample.path, error.reason()});
+        return nullptr;
+    }
+}
+
 }  // namespace onecycle

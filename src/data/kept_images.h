@@ -13,6 +13,7 @@
 #include "onecycle/augment.h"
 #include "onecycle/dataset.h"
 #include "onecycle/image.h"
+#include "onecycle/image_faults.h"
 
 namespace onecycle {
 
@@ -75,5 +76,10 @@ class KeptImages {
     std::vector<Kept> memory_;
     std::size_t max_bytes_, bytes_ = 0;
 };
+
+// get(), or null for an image that cannot be used: then `faults` took note of it, from the batch of this number on, as it
+// does of a damaged one. Without `faults` it throws as get().
+std::shared_ptr<const Image> usable_image(KeptImages& kept, ImageFaults* faults, bool training,
+                                          std::int64_t number, std::int64_t id, const Sample& sample);
 
 }  // namespace onecycle

@@ -85,17 +85,8 @@ struct Loader::Work {
 
     // What the image's view is cut from, or null: then it was taken note of.
     std::shared_ptr<const Image> usable_source(std::int64_t id, std::int64_t step) {
-        const auto index = static_cast<std::size_t>(id);
-        if (options.faults == nullptr) return options.kept->get(index, samples[index]);
-        if (options.faults->left_out(options.training, id, step)) return nullptr;
-        try {
-            std::shared_ptr<const Image> image = options.kept->get(index, samples[index]);
-            if (image->damaged) options.faults->note_damaged(samples[index].path);
-            return image;
-        } catch (const ImageError& error) {
-            options.faults->add({options.training, id, step, samples[index].path, error.reason()});
-            return nullptr;
-        }
+        return usable_image(*options.kept, options.faults.get(), options.training, step, id,
+                            samples[static_cast<std::size_t>(id)]);
     }
 
     void make(const Ticket& ticket) {

@@ -13,25 +13,6 @@ namespace {
 
 constexpr std::size_t alignment = 16;
 
-// Null where it cannot be used: then it was taken note of.
-std::shared_ptr<const Image> usable_image(const std::vector<Sample>& samples, std::size_t k,
-                                          const ResidentPlan& plan, KeptImages& kept, ImageFaults* faults,
-                                          std::int64_t from) {
-    const auto id = static_cast<std::int64_t>(k);
-    if (faults && faults->left_out(true, id, from)) return nullptr;
-    try {
-        auto image = kept.get(k, samples[k]);
-        if (plan.table[k].width == 0)
-            throw ImageError(samples[k].path, "could not be read when the images were counted");
-        if (faults && image->damaged) faults->note_damaged(samples[k].path);
-        return image;
-    } catch (const ImageError& error) {
-        if (!faults) throw;
-        faults->add({true, id, from, samples[k].path, error.reason()});
-        return nullptr;
-    }
-}
-
 // Of a file whose size nobody has looked at yet.
 void measure(const Sample& sample, ImageFaults* faults, std::int64_t& width, std::int64_t& height) try {
     const Image image = decode_sample(sample, 0);
@@ -76,7 +57,12 @@ void make_resident_images(const std::vector<Sample>& samples, const ResidentPlan
     for (std::size_t first = 0; first < samples.size(); first += part) {
         const std::size_t n = std::min(part, samples.size() - first);
         for_each_index(n, threads, [&](std::size_t k) {
-            made[k] = usable_image(samples, first + k, plan, kept, faults, from);
+            const auto id = static_cast<std::int64_t>(first + k);
+            const Sample& sample = samples[first + k];
+            made[k] = usable_image(kept, faults, true, from, id, sample);
+            if (made[k] == nullptr || plan.table[first + k].width > 0) return;
+            faults->add({true, id, from, sample.path, "could not be read when the images were counted"});
+            made[k] = nullptr;
         });
         for (std::size_t k = 0; k < n; ++k) take(first + k, made[k] ? *made[k] : nothing);
     }
