@@ -1,5 +1,5 @@
-// Prints the text that stands for this GPU in cuDNN: with it, plans can be looked for on a machine without one
-// (tests/cuda/test_cudnn_plans.cpp).
+// Prints the text that stands for this GPU in cuDNN: with it, plans can be looked for on a machine
+// without one (tests/cuda/test_cudnn_plans.cpp).
 #include <cstdio>
 
 #include "onecycle/error.h"

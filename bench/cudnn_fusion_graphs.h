@@ -1,5 +1,5 @@
-// The graphs that cuDNN may compute by one kernel and that a ResNet has, for bench_fusions and for the test of what
-// cuDNN offers.
+// The graphs that cuDNN may compute by one kernel and that a ResNet has, for bench_fusions and for
+// the test of what cuDNN offers.
 #pragma once
 
 #include <functional>
@@ -23,8 +23,8 @@ struct Built {
     std::vector<std::size_t> outputs;  // which of them are written
 };
 
-// Norm: the scale, bias and ReLU of a batch norm, in front of a convolution. Sums: those that a batch norm takes of a
-// convolution's output, or its gradient of the data gradient.
+// Norm: the scale, bias and ReLU of a batch norm, in front of a convolution. Sums: those that a
+// batch norm takes of a convolution's output, or its gradient of the data gradient.
 enum class Kind : std::uint8_t {
     forward,
     data_gradient,
@@ -47,7 +47,8 @@ Built build(const cudnn::Target& target, Kind kind, const Shape& shape, DType ty
 
 // ResNet34's convolutions but the stem, without repetitions, for 224 x 224 images.
 std::vector<Shape> resnet34(std::int64_t n);
-// The stem with its channels padded to eight, and as space to depth: blocks of 2 x 2 pixels become 16 channels.
+// The stem with its channels padded to eight, and as space to depth: blocks of 2 x 2 pixels become
+// 16 channels.
 Shape stem(std::int64_t n);
 Shape stem_space_to_depth(std::int64_t n);
 

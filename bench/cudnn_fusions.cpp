@@ -1,12 +1,14 @@
-// Convolutions with what stands around them as one graph of cuDNN, against the convolution alone and kernels of their own
-// for the rest. Not yet run on a GPU.
+// Convolutions with what stands around them as one graph of cuDNN, against the convolution alone
+// and kernels of their own for the rest. Not yet run on a GPU.
 //   bench_fusions [--seconds S]     on a GPU; stops after S seconds (60)
 //   bench_fusions --list            needs no GPU: builds the graphs for an H200 and counts plans
-// One JSON object a line: {"graph", "dtype", "n", "c", "h", "w", "k", "r", "stride", "engine", "plans", "microseconds",
-// "plain_microseconds", "equal_bits", "error"}; null is what is not known. "plans": those that could be made and are within
-// the cap of workspace; "microseconds": of the fastest of the first six; "plain_microseconds": of the fastest plain convolution, and
-// of the bytes that kernels of their own would move beside it, at the speed of a copy that was timed here; of the stem as
-// space to depth the stem today. "equal_bits": two runs of the fastest plan gave the same.
+// One JSON object a line: {"graph", "dtype", "n", "c", "h", "w", "k", "r", "stride", "engine",
+// "plans", "microseconds", "plain_microseconds", "equal_bits", "error"}; null is what is not known.
+// "plans": those that could be made and are within the cap of workspace; "microseconds": of the
+// fastest of the first six; "plain_microseconds": of the fastest plain convolution, and of the
+// bytes that kernels of their own would move beside it, at the speed of a copy that was timed here;
+// of the stem as space to depth the stem today. "equal_bits": two runs of the fastest plan gave the
+// same.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -85,8 +87,8 @@ void print(const json& line) {
     std::fflush(stdout);
 }
 
-// The names of the plans that may be used; those compiled at run time are only counted as candidates, since each takes
-// seconds to make.
+// The names of the plans that may be used; those compiled at run time are only counted as
+// candidates, since each takes seconds to make.
 struct Offered {
     std::vector<std::string> names;
     std::size_t made = 0;

@@ -1,6 +1,7 @@
-// Each operation of the CPU back end at the shapes of ResNet34, at 64 px with batch 64 and at 224 px with
-// batch 8: GFLOP/s for convolutions, GB/s of ideal traffic (every operand once) for the rest. Beside them
-// oneDNN's own batch norm and its own weight gradients, whose bits depend on the number of threads.
+// Each operation of the CPU back end at the shapes of ResNet34, at 64 px with batch 64 and at 224
+// px with batch 8: GFLOP/s for convolutions, GB/s of ideal traffic (every operand once) for the
+// rest. Beside them oneDNN's own batch norm and its own weight gradients, whose bits depend on the
+// number of threads.
 //   bench_ops_cpu --benchmark_filter=64px
 #include <benchmark/benchmark.h>
 #include <omp.h>
@@ -34,7 +35,7 @@ TensorDesc with(TensorDesc t, Layout layout, DType type = DType::f32) {
 void run(benchmark::State& state, const Backend& backend, const Bench& bench) {
     const auto device = make_cpu_device(0);
     Stream stream(*device);
-    MadeOp made = backend.make(bench.desc);
+    BuiltOp made = backend.make(bench.desc);
     std::vector<DeviceMemory> memory;
     std::vector<void*> in, out;
     double bytes = 0;

@@ -2,7 +2,8 @@
 //
 //     bench_photo_loader DATA CACHE SIZE THREADS        (CACHE: a folder, or off: in memory)
 //
-// Prints {"check": …, "first": …, "later": …}: of the check of all files, of the first epoch, and of the ones after it.
+// Prints {"check": …, "first": …, "later": …}: of the check of all files, of the first epoch, and
+// of the ones after it.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

@@ -78,7 +78,8 @@ def parameter_groups(net, weight_decay):
 
 
 def optimizer(net, weight_decay):
-    # fused is the fastest of PyTorch's three implementations on a CPU; rate and momentum come by the step.
+    # fused is the fastest of PyTorch's three implementations on a CPU; rate and momentum come by
+    # the step.
     return torch.optim.SGD(parameter_groups(net, weight_decay), lr=0.0, momentum=0.9, fused=True)
 
 

@@ -1,5 +1,5 @@
-// Writes the training images of a folder as a resident set of a given margin keeps them, as BMP files, so that
-// trainings from them can be compared with trainings from the files themselves:
+// Writes the training images of a folder as a resident set of a given margin keeps them, as BMP
+// files, so that trainings from them can be compared with trainings from the files themselves:
 //
 //     bench_resident_margin DATA OUT SIZE MARGIN        (DATA/val is linked, not changed)
 #include <cstdio>

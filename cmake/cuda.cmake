@@ -1,5 +1,6 @@
-# NVIDIA's CUDA, where it is: nvcc, and the headers of cuDNN and cuBLAS. ONECYCLE_WITH_CUDA says whether the CUDA back end
-# is built; where it is not, stubs take its place, and ONECYCLE_CUDA_MISSING says why in a few words.
+# NVIDIA's CUDA, where it is: nvcc, and the headers of cuDNN and cuBLAS. ONECYCLE_WITH_CUDA says
+# whether the CUDA back end is built; where it is not, stubs take its place, and
+# ONECYCLE_CUDA_MISSING says why in a few words.
 set(ONECYCLE_CUDA AUTO CACHE STRING "Build for NVIDIA GPUs: AUTO (where the toolkit is), ON (stop without), OFF")
 set(ONECYCLE_CUDA_ARCHITECTURES "" CACHE STRING
     "GPUs to build for, as in CMAKE_CUDA_ARCHITECTURES; empty: those of this machine, or PTX and Hopper where none is")
@@ -41,8 +42,8 @@ macro(onecycle_look_for_cuda)
     endif()
 endmacro()
 
-# The architectures of this machine's GPUs that nvcc knows; none: PTX that every GPU from Ampere on compiles for
-# itself once, and Hopper's own code.
+# The architectures of this machine's GPUs that nvcc knows; none: PTX that every GPU from Ampere on
+# compiles for itself once, and Hopper's own code.
 function(onecycle_default_architectures to)
     set(found "")
     execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader

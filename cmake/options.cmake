@@ -19,7 +19,8 @@ if(CCACHE)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
-# Options are aggregates for designated initialisers: naming some members and not others is the point.
+# Options are aggregates for designated initialisers: naming some members and not others is the
+# point.
 set(warnings -Wall -Wextra -Wshadow -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     list(APPEND warnings -Wno-restrict)  # GCC 12 sees overlaps in "a" + std::string (bug 105651)
@@ -36,7 +37,8 @@ if(ONECYCLE_SANITIZE)
     endif()
 endif()
 
-# Code whose accesses to memory the emulator's shadow memory checks: the sanitizer's calls, but not its library.
+# Code whose accesses to memory the emulator's shadow memory checks: the sanitizer's calls, but not
+# its library.
 option(ONECYCLE_SHADOW_MEMORY "Check every access of emulated kernels to memory (slow)" OFF)
 set(ONECYCLE_WATCHED_CODE "")
 if(ONECYCLE_SHADOW_MEMORY)
@@ -46,8 +48,8 @@ if(ONECYCLE_SHADOW_MEMORY)
     set(ONECYCLE_WATCHED_CODE -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -Wno-tsan)
 endif()
 
-# onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static library.
-# USES names layers to the left of it, LIBRARIES the packages that only its sources see.
+# onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static
+# library. USES names layers to the left of it, LIBRARIES the packages that only its sources see.
 function(onecycle_add_layer name)
     cmake_parse_arguments(ARG "" "" "SOURCES;USES;LIBRARIES" ${ARGN})
     add_library(onecycle_${name} STATIC ${ARG_SOURCES})
@@ -58,7 +60,8 @@ function(onecycle_add_layer name)
     target_link_libraries(onecycle_${name} PRIVATE ${ARG_LIBRARIES})
 endfunction()
 
-# onecycle_add_test(name SOURCES ... USES ... [LABELS ...]): one GoogleTest binary, its cases seen by CTest.
+# onecycle_add_test(name SOURCES ... USES ... [LABELS ...]): one GoogleTest binary, its cases seen
+# by CTest.
 function(onecycle_add_test name)
     cmake_parse_arguments(ARG "" "" "SOURCES;USES;LABELS;LIBRARIES" ${ARGN})
     add_executable(${name} ${ARG_SOURCES})
@@ -75,8 +78,8 @@ function(onecycle_add_test name)
         ENVIRONMENT_MODIFICATION CUDA_VISIBLE_DEVICES=set:-1)
 endfunction()
 
-# The cases of test NAME that match PATTERN, which train on the emulated device and take their time, become a slow test
-# of their own, NAME_emulated.
+# The cases of test NAME that match PATTERN, which train on the emulated device and take their time,
+# become a slow test of their own, NAME_emulated.
 function(onecycle_emulated_apart name pattern)
     add_test(NAME ${name}_emulated COMMAND ${name})
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-${pattern}")

@@ -11,8 +11,8 @@ find_package(ZLIB REQUIRED)                  # zlib1g-dev: CRC-32
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET GLOBAL libutf8proc)  # libutf8proc-dev: Unicode normalisation
-# The libraries that decode images, each optional: src/data/CMakeLists.txt. Debian: libjpeg-dev libwebp-dev libtiff-dev
-# libheif-dev. libheif decodes AVIF and HEIC.
+# The libraries that decode images, each optional: src/data/CMakeLists.txt. Debian: libjpeg-dev
+# libwebp-dev libtiff-dev libheif-dev. libheif decodes AVIF and HEIC.
 set(JPEG_MODULES libjpeg)
 set(WEBP_MODULES libwebp libwebpdemux)
 set(TIFF_MODULES libtiff-4)

@@ -20,7 +20,7 @@ struct PlacedView {
 };
 
 // The scratch memory.
-struct Work {
+struct Scratch {
     PlacedView* views;             // [batch]
     Taps* ranges;                  // [batch, 2, size]: columns, then rows
     std::int32_t* weights;         // [batch, 2, size, taps]
@@ -29,7 +29,7 @@ struct Work {
     std::size_t bytes;
 };
 
-Work divide(const AugmentPlan& plan, void* memory) {
+Scratch divide(const AugmentPlan& plan, void* memory) {
     auto* at = static_cast<unsigned char*>(memory);
     std::size_t used = 0;
     const auto take = [&](std::size_t bytes) {
@@ -38,7 +38,7 @@ Work divide(const AugmentPlan& plan, void* memory) {
         return part;
     };
     const auto batch = static_cast<std::size_t>(plan.order.batch), size = static_cast<std::size_t>(plan.size);
-    Work work{};
+    Scratch work{};
     work.views = static_cast<PlacedView*>(take(batch * sizeof(PlacedView)));
     work.ranges = static_cast<Taps*>(take(batch * 2 * size * sizeof(Taps)));
     work.weights = static_cast<std::int32_t*>(
@@ -66,16 +66,16 @@ std::size_t tile_shared(const AugmentPlan& plan, int rows) {
            static_cast<std::size_t>(between) * sizeof(std::uint32_t);
 }
 
-// Plain-loop equivalent, for each position n of the batch: sample = order.sample_at(number, n), or the
-// next one that has an image; draw = draw_view(...);
-// for each column and row of the view: resample_weights(...). A mirrored view has the columns in reverse.
-// Bytes: a table entry of 24 read, 8 + 4 * taps written for each column and row: 10 KB for a view of 224, small beside
-// its pixels. Drawn once an image: the filter's divisions in double precision are then nothing to the
+// Plain-loop equivalent, for each position n of the batch: sample = order.sample_at(number, n), or
+// the next one that has an image; draw = draw_view(...); for each column and row of the view:
+// resample_weights(...). A mirrored view has the columns in reverse. Bytes: a table entry of 24
+// read, 8 + 4 * taps written for each column and row: 10 KB for a view of 224, small beside its
+// pixels. Drawn once an image: the filter's divisions in double precision are then nothing to the
 // kernel that makes pixels. A block makes a view; its first thread draws.
 __global__ void __launch_bounds__(draw_threads)
-    draw_views_kernel(Work work, std::int32_t* __restrict__ labels,  // [batch]
-                      std::int32_t* __restrict__ count,              // [1]
-                      const ResidentImage* __restrict__ table,       // [samples]
+    draw_views_kernel(Scratch work, std::int32_t* __restrict__ labels,  // [batch]
+                      std::int32_t* __restrict__ count,                 // [1]
+                      const ResidentImage* __restrict__ table,          // [samples]
                       const StepControl* __restrict__ control, AugmentPlan plan) {
     ONECYCLE_SHARED(ResidentImage, shared_image, 1);
     ONECYCLE_SHARED(ViewDraw, shared_draw, 1);
@@ -143,14 +143,15 @@ __device__ __forceinline__ void add(Sums& s, std::uint32_t rgb, std::int32_t wei
 //   between[r][x] = round8(sum over k of image[r][column[x].first + k] * column_weight[x][k])
 //   view[y][x] = round8(sum over k of between[row[y].first + k][x] * row_weight[y][k])
 //   x[y][x] = (view[y][x] / 255 - mean) / stddev            (strong: view[y][x] itself, in bytes)
-// Bytes: each crop read once from DRAM, 3 a pixel (rows and columns at the edges of tiles again, from L2), and
-// stored * sizeof(T) written for each pixel of the view. A block makes 32 columns x `rows` rows of a view; what lies
-// between the passes stays in shared memory. Integer sums: any order gives Pillow's bits.
+// Bytes: each crop read once from DRAM, 3 a pixel (rows and columns at the edges of tiles again,
+// from L2), and stored * sizeof(T) written for each pixel of the view. A block makes 32 columns x
+// `rows` rows of a view; what lies between the passes stays in shared memory. Integer sums: any
+// order gives Pillow's bits.
 template <typename T, int stored, bool strong>
 __global__ void __launch_bounds__(threads)
     make_views_kernel(T* __restrict__ x,                        // [batch, size, size, stored]
                       const std::uint8_t* __restrict__ pixels,  // of all images
-                      Work work, int size, int most_taps, int tile_rows, Normalization normalization) {
+                      Scratch work, int size, int most_taps, int tile_rows, Normalization normalization) {
     ONECYCLE_DYNAMIC_SHARED(unsigned char, shared);
     const int tiles = (size + tile_columns - 1) / tile_columns, bands = (size + tile_rows - 1) / tile_rows;
     const int tile = static_cast<int>(blockIdx.x) % tiles,
@@ -237,11 +238,11 @@ __global__ void __launch_bounds__(threads)
     }
 }
 
-// Strong views need the mean grey of the rotated view before any of its pixels is done: one pass for the sum, one
-// for the pixels; both rotate, which costs less than to store what was rotated.
+// Strong views need the mean grey of the rotated view before any of its pixels is done: one pass
+// for the sum, one for the pixels; both rotate, which costs less than to store what was rotated.
 // Plain-loop equivalent: luma_sum[n] = sum over pixels of luma_1000(rotated pixel).
 // Bytes: 3 read a pixel. Whole numbers, so the atomic sums are the same in every order.
-__global__ void __launch_bounds__(threads) sum_luma_kernel(Work work, int size, int parts) {
+__global__ void __launch_bounds__(threads) sum_luma_kernel(Scratch work, int size, int parts) {
     const int n = static_cast<int>(blockIdx.x) / parts, part = static_cast<int>(blockIdx.x) % parts;
     const Rotation rotation = work.views[n].draw.rotation;
     const int pixels = size * size;
@@ -256,12 +257,12 @@ __global__ void __launch_bounds__(threads) sum_luma_kernel(Work work, int size, 
     if (threadIdx.x == 0) atomicAdd(&work.luma_sum[n], sum);
 }
 
-// Plain-loop equivalent: x[p] = normalised(erased.contains(p) ? mean colour : jitter.apply(rotated pixel p)).
-// Bytes: 3 read, stored * sizeof(T) written a pixel.
+// Plain-loop equivalent: x[p] = normalised(erased.contains(p) ? mean colour : jitter.apply(rotated
+// pixel p)). Bytes: 3 read, stored * sizeof(T) written a pixel.
 template <typename T, int stored>
 __global__ void __launch_bounds__(threads)
     finish_strong_kernel(T* __restrict__ x,  // [batch, size, size, stored]
-                         Work work, int size, int parts, Normalization normalization) {
+                         Scratch work, int size, int parts, Normalization normalization) {
     const int n = static_cast<int>(blockIdx.x) / parts, part = static_cast<int>(blockIdx.x) % parts;
     const PlacedView& view = work.views[n];
     const Rotation rotation = view.draw.rotation;
@@ -282,7 +283,7 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <typename T, int stored>
-void make_pixels(T* x, const std::uint8_t* pixels, const Work& work, const AugmentPlan& plan,
+void make_pixels(T* x, const std::uint8_t* pixels, const Scratch& work, const AugmentPlan& plan,
                  const Normalization& normalization, cudaStream_t stream) {
     const int rows = augment_tile_rows(plan);
     const std::int64_t blocks =
@@ -321,7 +322,7 @@ void augment_images(T* x, std::int32_t* labels, std::int32_t* count, const Resid
                     const std::uint8_t* pixels, const StepControl* control, void* workspace,
                     const AugmentPlan& plan, int stored_channels, const Normalization& normalization,
                     cudaStream_t stream) {
-    const Work work = divide(plan, workspace);
+    const Scratch work = divide(plan, workspace);
     launch("draw_views", draw_views_kernel, {static_cast<unsigned>(plan.order.batch), draw_threads}, stream,
            work, labels, count, table, control, plan);
     if (stored_channels == 8)

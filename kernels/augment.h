@@ -1,4 +1,5 @@
-// The training views of a batch, from images that stay in device memory, straight to what the network reads.
+// The training views of a batch, from images that stay in device memory, straight to what the
+// network reads.
 #pragma once
 
 #include "core/resident_image.h"
@@ -21,11 +22,13 @@ struct AugmentPlan {
 // Bytes of scratch memory.
 std::size_t augment_workspace(const AugmentPlan& plan);
 
-// How many rows of a view a block makes: as many as its shared memory takes. 0: crops are too large.
+// How many rows of a view a block makes: as many as its shared memory takes. 0: crops are too
+// large.
 int augment_tile_rows(const AugmentPlan& plan);
 
-// x [batch,size,size,stored], labels [batch], count [1]: the views of micro batch control->micro of update
-// control->update, normalised as by normalize_images. The bits of training_view() on the CPU, for the same image.
+// x [batch,size,size,stored], labels [batch], count [1]: the views of micro batch control->micro of
+// update control->update, normalised as by normalize_images. The bits of training_view() on the
+// CPU, for the same image.
 template <typename T>
 void augment_images(T* x, std::int32_t* labels, std::int32_t* count,
                     const ResidentImage* table,  // [order.samples], one of them with an image

@@ -11,8 +11,8 @@ namespace {
 //   y[r][c] = max(0, gamma[c] (x[r][c] - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] + residual[r][c])
 // and for a pair
 //   y[r][c] = max(0, bn(x)[r][c] + bn2(x2)[r][c])
-// Bytes: x read twice, y written, the residual read: 3 tensors, 4 with a residual; a pair 5. The second pass walks
-// backwards: the end of x is still in L2.
+// Bytes: x read twice, y written, the residual read: 3 tensors, 4 with a residual; a pair 5. The
+// second pass walks backwards: the end of x is still in L2.
 template <typename T, int V, bool pair>
 struct Forward : Statistics<T, V> {
     static constexpr int apply_blocks = 4;

@@ -1,6 +1,7 @@
-// Batch norm over activations [rows, C] (nhwc), T: float, bf16, f16; C that does not fill 16-byte vectors is walked
-// one number at a time. Vectors of channels are [C] float. Sums have a fixed order that depends on the shape only.
-// Formulas: Ioffe and Szegedy 2015, section 3; the variance is the biased one.
+// Batch norm over activations [rows, C] (nhwc), T: float, bf16, f16; C that does not fill 16-byte
+// vectors is walked one number at a time. Vectors of channels are [C] float. Sums have a fixed
+// order that depends on the shape only. Formulas: Ioffe and Szegedy 2015, section 3; the variance
+// is the biased one.
 #pragma once
 
 #include "kernels/cuda.h"
@@ -10,9 +11,10 @@ namespace onecycle::ONECYCLE_CUDA {
 struct BatchNormShape {
     std::int64_t rows, channels;
     double epsilon;
-    // 0: a kernel for each pass. Else all passes in one cooperative grid of as many blocks as so many multiprocessors
-    // hold at once: right when what both passes read fits in L2. Two such grids must never run at the same
-    // time (branches of a graph): each could hold multiprocessors that the other waits for.
+    // 0: a kernel for each pass. Else all passes in one cooperative grid of as many blocks as so
+    // many multiprocessors hold at once: right when what both passes read fits in L2. Two such
+    // grids must never run at the same time (branches of a graph): each could hold multiprocessors
+    // that the other waits for.
     int one_grid_multiprocessors = 0;
     bool early_start =
         false;  // kernels of later passes stand ready before the earlier ones end (kernels/cuda.h)
@@ -28,7 +30,8 @@ struct NormOperands {
     float* variance;     // [C], written
 };
 
-// y = [max(0,] bn(x) [+ residual] [)], with the statistics of these rows, which are written. `residual` may be null.
+// y = [max(0,] bn(x) [+ residual] [)], with the statistics of these rows, which are written.
+// `residual` may be null.
 template <typename T>
 void batch_norm(T* y, const NormOperands<T>& norm, const T* residual, bool relu, const BatchNormShape& shape,
                 void* workspace, cudaStream_t stream);

@@ -6,7 +6,8 @@ namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
 
-// g = dy + dy2, 0 where y <= 0. Bytes, in tensors of the size of x, without dy2 (2 more, 1 where `stored`):
+// g = dy + dy2, 0 where y <= 0. Bytes, in tensors of the size of x, without dy2 (2 more, 1 where
+// `stored`):
 //   ReLU or none: dy, x twice, dx                                   5
 //   residual:     dy, x, y read, g written; g, x read, dx written   7
 //   pair:         dy, y, x, x2 twice, dx, dx2                      10
@@ -26,7 +27,8 @@ struct Sum {
     __device__ Loaded<V> load(std::int64_t, std::int64_t at) const {
         Loaded<V> loaded;
         loaded.dy = load_pack<V>(dy + at);
-        // Where there is no such tensor dy again, from L1: a vector loaded in a branch takes a register an element.
+        // Where there is no such tensor dy again, from L1: a vector loaded in a branch takes a
+        // register an element.
         loaded.dy2 = load_pack<V>((dy2 ? dy2 : dy) + at);
         if constexpr (with_y) loaded.y = load_pack<V>((y ? y : dy) + at);
         return loaded;

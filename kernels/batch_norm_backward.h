@@ -18,7 +18,8 @@ struct NormGradient {
     float* dbeta;           // [C]
 };
 
-// Of y = [max(0,] bn(x) [)]. The gradient is dy + dy2; dy2 may be null. The ReLU's mask is computed again from x.
+// Of y = [max(0,] bn(x) [)]. The gradient is dy + dy2; dy2 may be null. The ReLU's mask is computed
+// again from x.
 template <typename T>
 void batch_norm_backward(const NormGradient<T>& norm, const T* dy, const T* dy2, bool relu,
                          const BatchNormShape& shape, void* workspace, cudaStream_t stream);

@@ -1,9 +1,9 @@
-// The passes of batch norm's gradients, whatever the gradient g of bn(x) is made of. Plain-loop equivalent, for
-// channel c with M rows and r = 1 / sqrt(variance + epsilon):
+// The passes of batch norm's gradients, whatever the gradient g of bn(x) is made of. Plain-loop
+// equivalent, for channel c with M rows and r = 1 / sqrt(variance + epsilon):
 //   dbeta = sum(g);  dgamma = r sum(g (x - mean))
 //   dx = gamma r (g - dbeta / M - (x - mean) r dgamma / M)
-// A pair has one g and two x. Bytes: x and what g is made of twice, dx once. The second pass walks backwards: the
-// end of what the first one read is still in L2.
+// A pair has one g and two x. Bytes: x and what g is made of twice, dx once. The second pass walks
+// backwards: the end of what the first one read is still in L2.
 #pragma once
 
 #include "kernels/batch_norm_backward.h"
@@ -36,7 +36,7 @@ struct Backward {
     __host__ __device__ int apply_tiles() const { return tiles.count(); }
 
     struct Loaded {
-        typename Source::template Loaded<V> made_of;
+        typename Source::template Loaded<V> op_from;
         Pack<T, V> x[tensors];
     };
     struct LoadedAgain {
@@ -50,7 +50,7 @@ struct Backward {
     __device__ Loaded load(const TilePlace<V>& place, std::int64_t row) const {
         const std::int64_t at = offset(place, row);
         Loaded loaded;
-        loaded.made_of = source.template load<V>(row, at);
+        loaded.op_from = source.template load<V>(row, at);
 #pragma unroll
         for (int i = 0; i < tensors; ++i) loaded.x[i] = load_pack<V>(norm[i].x + at);
         return loaded;
@@ -58,7 +58,7 @@ struct Backward {
 
     __device__ void gradient(const Loaded& loaded, const float (&scale)[V], const float (&shift)[V],
                              float (&g)[V]) const {
-        source.template make<V>(loaded.made_of, g);
+        source.template make<V>(loaded.op_from, g);
         if constexpr (Source::mask_from_x)
 #pragma unroll
             for (int k = 0; k < V; ++k)

@@ -8,8 +8,8 @@ namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
 
-// mean, variance as in Statistics; y = max over the window of max(0, bn(x)), which is formed where it is needed:
-// 9/4 times for a 3x3 window of stride 2. Bytes: x twice, y and index once.
+// mean, variance as in Statistics; y = max over the window of max(0, bn(x)), which is formed where
+// it is needed: 9/4 times for a 3x3 window of stride 2. Bytes: x twice, y and index once.
 template <typename T, int V>
 struct PooledForward : Statistics<T, V> {
     static constexpr int apply_blocks = 3;
@@ -41,8 +41,8 @@ struct PooledForward : Statistics<T, V> {
     }
 };
 
-// g of a pixel of x is gathered from the windows, then masked where bn(x) <= 0 (which the maximum of a window
-// without a positive value also is). Bytes: dy, index and x twice, dx once.
+// g of a pixel of x is gathered from the windows, then masked where bn(x) <= 0 (which the maximum
+// of a window without a positive value also is). Bytes: dy, index and x twice, dx once.
 template <typename T>
 struct Gathered {
     static constexpr bool mask_from_x = true, stored = false;

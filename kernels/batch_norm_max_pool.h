@@ -1,6 +1,6 @@
-// The stem: batch norm, ReLU and max pool together; the normalized tensor is never in memory. See batch_norm.h and
-// pool.h. Always a kernel for each pass: the stem's tensor is the largest of a network. Workspaces are those of
-// batch_norm and batch_norm_backward over the rows of x.
+// The stem: batch norm, ReLU and max pool together; the normalized tensor is never in memory. See
+// batch_norm.h and pool.h. Always a kernel for each pass: the stem's tensor is the largest of a
+// network. Workspaces are those of batch_norm and batch_norm_backward over the rows of x.
 #pragma once
 
 #include "kernels/batch_norm_backward.h"

@@ -1,5 +1,5 @@
-// What the batch-norm kernels share: the passes over memory and how they are launched, the statistics, and the
-// normalization itself.
+// What the batch-norm kernels share: the passes over memory and how they are launched, the
+// statistics, and the normalization itself.
 #pragma once
 
 #include "kernels/batch_norm.h"
@@ -7,14 +7,14 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// A batch norm is a reduction over rows by tiles (each writes its slot), the finish of each channel by a warp, and
-// a second pass by tiles that applies the result. A `Pass` has these three as members, and names its base `First`
-// that has the first two. They run as three kernels,
-// or, where what both passes read fits in L2, as one whose blocks meet in between: two launches less, the same
-// bits. A grid that meets must fit at once. The GPU is asked how many blocks do: tools and modes that keep registers,
-// shared memory or multiprocessors for themselves leave less room than __launch_bounds__ promise.
-// `reduce_blocks`, `apply_blocks`: how many shall fit in the kernels of one pass, 4 or 2, so that the 528 tiles of a
-// large tensor are one or two whole waves.
+// A batch norm is a reduction over rows by tiles (each writes its slot), the finish of each channel
+// by a warp, and a second pass by tiles that applies the result. A `Pass` has these three as
+// members, and names its base `First` that has the first two. They run as three kernels, or, where
+// what both passes read fits in L2, as one whose blocks meet in between: two launches less, the
+// same bits. A grid that meets must fit at once. The GPU is asked how many blocks do: tools and
+// modes that keep registers, shared memory or multiprocessors for themselves leave less room than
+// __launch_bounds__ promise. `reduce_blocks`, `apply_blocks`: how many shall fit in the kernels of
+// one pass, 4 or 2, so that the 528 tiles of a large tensor are one or two whole waves.
 template <typename Pass>
 __device__ void reduce_tiles(const Pass& pass) {
     for (int tile = blockIdx.x; tile < pass.reduce_tiles(); tile += static_cast<int>(gridDim.x))
@@ -95,8 +95,8 @@ void run_passes(const PassNames& names, const Pass& pass, const BatchNormShape& 
     launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
 }
 
-// bn(x) = x scale + shift. All kernels take the two from the same floats by the same arithmetic, and round once
-// (fma), so that backward finds exactly the ReLU mask of forward without reading y.
+// bn(x) = x scale + shift. All kernels take the two from the same floats by the same arithmetic,
+// and round once (fma), so that backward finds exactly the ReLU mask of forward without reading y.
 struct ScaleShift {
     float scale, shift;
 };
@@ -107,8 +107,8 @@ __device__ inline ScaleShift scale_shift(float mean, float variance, float gamma
             static_cast<float>(static_cast<double>(beta) - static_cast<double>(mean) * scale)};
 }
 
-// What is stored as bn(x), before the ReLU: it is the stored number that counts as positive or not, and that is
-// compared in a pool, so that fused and separate kernels agree.
+// What is stored as bn(x), before the ReLU: it is the stored number that counts as positive or not,
+// and that is compared in a pool, so that fused and separate kernels agree.
 template <typename T>
 __device__ __forceinline__ float normalized(T x, float scale, float shift) {
     return to_float(from_float<T>(fmaf(to_float(x), scale, shift)));
@@ -119,9 +119,10 @@ __device__ __forceinline__ float positive_part(float x) {
     return x <= 0 ? 0.0f : x;
 }
 
-// First pass of forward: count, mean and m2 of each slot and channel of one or two tensors; then mean and biased
-// variance over all slots. A thread's sums are of x - first, its first row's x, so that neither a large mean nor an
-// outlier elsewhere costs digits; they become mean and m2 at once and are combined as such, over slots in double.
+// First pass of forward: count, mean and m2 of each slot and channel of one or two tensors; then
+// mean and biased variance over all slots. A thread's sums are of x - first, its first row's x, so
+// that neither a large mean nor an outlier elsewhere costs digits; they become mean and m2 at once
+// and are combined as such, over slots in double.
 //   mean = sum(x) / rows;  variance = sum((x - mean)^2) / rows
 // Reads x once.
 template <typename T, int V>

@@ -1,9 +1,11 @@
-// How batch norm and pooling walk an activation [rows, C] (nhwc: a row is one pixel), and their sums over rows.
+// How batch norm and pooling walk an activation [rows, C] (nhwc: a row is one pixel), and their
+// sums over rows.
 //
-// A thread keeps V neighbouring channels (16 bytes) for a whole kernel, so that what belongs to a channel stays in
-// registers. 8 such threads, 128 bytes, lie side by side and 32 rows under each other: a block is a tile. A tile
-// walks down its slot, a run of rows; its sums go to the slot's place in the workspace and are added up in the
-// order of the slots. Slots follow from the shape alone, never from the GPU or the grid, and so do all results.
+// A thread keeps V neighbouring channels (16 bytes) for a whole kernel, so that what belongs to a
+// channel stays in registers. 8 such threads, 128 bytes, lie side by side and 32 rows under each
+// other: a block is a tile. A tile walks down its slot, a run of rows; its sums go to the slot's
+// place in the workspace and are added up in the order of the slots. Slots follow from the shape
+// alone, never from the GPU or the grid, and so do all results.
 #pragma once
 
 #include "kernels/cuda.h"
@@ -46,8 +48,8 @@ struct ChannelTiles {
     __host__ __device__ int count() const { return slots * chunks; }
 };
 
-// Some 528 tiles (4 a multiprocessor of 132) where there are rows enough. A thread takes at least 2 rows, and at
-// most 256: as many as may be added up in float.
+// Some 528 tiles (4 a multiprocessor of 132) where there are rows enough. A thread takes at least 2
+// rows, and at most 256: as many as may be added up in float.
 inline ChannelTiles channel_tiles(std::int64_t rows, std::int64_t channels, int vector) {
     ChannelTiles t{};
     t.rows = rows;
@@ -91,8 +93,9 @@ struct TilePlace {
     }
 };
 
-// use(row, load(row)) for the thread's rows from `begin` on, `unroll` loads in flight at once. `backwards`: from
-// the last row to the first, for a pass over what another has just read: the end of it is still in L2.
+// use(row, load(row)) for the thread's rows from `begin` on, `unroll` loads in flight at once.
+// `backwards`: from the last row to the first, for a pass over what another has just read: the end
+// of it is still in L2.
 template <int unroll, bool backwards, int V, typename Load, typename Use>
 __device__ __forceinline__ void for_rows(const ChannelTiles& t, const TilePlace<V>& place, int begin,
                                          Load load, Use use) {
@@ -129,8 +132,9 @@ struct Moments {
     R count, mean, m2;
 };
 
-// Moments of the union of parts, by `lanes` lanes together. Sums are of deviations from the first part's mean,
-// then from the common mean (Chan, Golub, LeVeque 1979): no large numbers are subtracted.
+// Moments of the union of parts, by `lanes` lanes together. Sums are of deviations from the first
+// part's mean, then from the common mean (Chan, Golub, LeVeque 1979): no large numbers are
+// subtracted.
 template <typename R, typename Load>
 __device__ Moments<R> combine_moments(int parts, int lane, int lanes, Load load) {
     const R origin = load(0).mean;
@@ -150,8 +154,8 @@ __device__ Moments<R> combine_moments(int parts, int lane, int lanes, Load load)
     return {count, mean, lanes_sum(m2, lanes)};
 }
 
-// What the threads of a tile have summed, by [line][column] in shared memory, to be added up over the lines.
-// Several lanes share a column.
+// What the threads of a tile have summed, by [line][column] in shared memory, to be added up over
+// the lines. Several lanes share a column.
 template <int quantities>
 struct TileSums {
     static constexpr int room = 2560;  // floats a quantity: the most that any width needs is 2448
@@ -191,8 +195,8 @@ struct TileSums {
     }
 };
 
-// Values that belong to a channel: f(channel, values) is called once for each channel of the tile, and each
-// thread gets those of its V channels. All threads of the block must call.
+// Values that belong to a channel: f(channel, values) is called once for each channel of the tile,
+// and each thread gets those of its V channels. All threads of the block must call.
 template <int values, int V, typename F>
 __device__ __forceinline__ void channel_values(const ChannelTiles& t, const TilePlace<V>& place,
                                                float (&of_thread)[values][V], F f) {

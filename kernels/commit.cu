@@ -9,8 +9,8 @@ namespace {
 
 constexpr int threads = 64;  // load the schedule; one of them does the rest
 
-// commit() of ops/step_rules.h. Bytes: about 64 of them go over the bus to `progress`, in host memory, and nothing is
-// read from there.
+// commit() of ops/step_rules.h. Bytes: about 64 of them go over the bus to `progress`, in host
+// memory, and nothing is read from there.
 __global__ void __launch_bounds__(threads)
     commit_step_kernel(StepControl* control, StepProgress* progress, const BatchResult* __restrict__ result,
                        const GradientCheck* __restrict__ check, bool summed, bool scaled) {

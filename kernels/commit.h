@@ -6,8 +6,8 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// `progress` may lie in mapped host memory. `summed`: earlier micro batches are in the sums; `scaled`: there is a
-// loss scale.
+// `progress` may lie in mapped host memory. `summed`: earlier micro batches are in the sums;
+// `scaled`: there is a loss scale.
 void commit_step(StepControl* control, StepProgress* progress, const BatchResult* result,
                  const GradientCheck* check, bool summed, bool scaled, cudaStream_t stream);
 

@@ -25,10 +25,11 @@ struct Found {
     }
 };
 
-// y[n][c] = max over p of x[n][p][c], y[n][C + c] = sum over p of x[n][p][c], / P; index[n][c] = the first p of the
-// maximum. Bytes moved: x once. A block takes 32 packs of V channels of an image, so that a warp reads one stretch of
-// a pixel; its 8 lines take every eighth pixel each, and what they found is put together in the order of the lines:
-// with 49 pixels of 512 channels a line a thread would leave most of the GPU waiting for 49 loads in a row.
+// y[n][c] = max over p of x[n][p][c], y[n][C + c] = sum over p of x[n][p][c], / P; index[n][c] =
+// the first p of the maximum. Bytes moved: x once. A block takes 32 packs of V channels of an
+// image, so that a warp reads one stretch of a pixel; its 8 lines take every eighth pixel each, and
+// what they found is put together in the order of the lines: with 49 pixels of 512 channels a line
+// a thread would leave most of the GPU waiting for 49 loads in a row.
 template <typename T, int V>
 __global__ void __launch_bounds__(threads) concat_pool_kernel(T* __restrict__ y,                 // [N,2C]
                                                               std::int32_t* __restrict__ index,  // [N,C]
@@ -82,8 +83,8 @@ __global__ void __launch_bounds__(threads) concat_pool_kernel(T* __restrict__ y,
     }
 }
 
-// dx[n][p][c] = dy[n][C + c] / P + (p == index[n][c] ? dy[n][c] : 0). Bytes moved: dx once, dy and index 1/P of it a
-// few times, from the cache.
+// dx[n][p][c] = dy[n][C + c] / P + (p == index[n][c] ? dy[n][c] : 0). Bytes moved: dx once, dy and
+// index 1/P of it a few times, from the cache.
 template <typename T, int V>
 __global__ void __launch_bounds__(threads)
     concat_pool_backward_kernel(T* __restrict__ dx,                      // [N,P,C]

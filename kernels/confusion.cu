@@ -10,9 +10,10 @@ constexpr int threads = 256, rows_of_block = threads / warp_lanes;
 
 // A warp a row:
 //   for i < count: { a = 0; for c in 1..C: if (x[i,c] > x[i,a]) a = c;  ++counts[label[i], a] }
-// so that of equal logits the first wins and a NaN never beats what stands before it. In any order that is the
-// first of the largest, where a NaN counts as the largest in place 0 and as the smallest elsewhere. Sums of integers
-// do not depend on their order, so atomics are exact. Bytes moved: the logits once.
+// so that of equal logits the first wins and a NaN never beats what stands before it. In any order
+// that is the first of the largest, where a NaN counts as the largest in place 0 and as the
+// smallest elsewhere. Sums of integers do not depend on their order, so atomics are exact. Bytes
+// moved: the logits once.
 __global__ void __launch_bounds__(threads)
     count_confusion_kernel(std::int32_t* __restrict__ counts,        // [C,C]
                            const float* __restrict__ logits,         // [N,C]

@@ -11,9 +11,10 @@ LaunchShape shape_for(std::int64_t elements) {
     return {static_cast<unsigned>(blocks < 65536 ? blocks : 65536), threads};
 }
 
-// for n, oy, ox, o: y[n][oy][ox][o] = sum over ky, kx, c of x[n][oy*stride-padding+ky][..][c] * w[o][ky][kx][c]
-// One output element a thread; neighbours share x, so it comes from the caches. Bytes moved from memory: x, w, y
-// about once each while they fit there; the sums run at a small part of the arithmetic's speed.
+// for n, oy, ox, o: y[n][oy][ox][o] = sum over ky, kx, c of x[n][oy*stride-padding+ky][..][c] *
+// w[o][ky][kx][c] One output element a thread; neighbours share x, so it comes from the caches.
+// Bytes moved from memory: x, w, y about once each while they fit there; the sums run at a small
+// part of the arithmetic's speed.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     conv2d_direct_kernel(T* __restrict__ y,        // [n,out_h,out_w,o]
@@ -37,9 +38,10 @@ __global__ void __launch_bounds__(threads)
     }
 }
 
-// for n, iy, ix, c: dx[n][iy][ix][c] = (dx +) sum over ky, kx, o of dy[n][oy][ox][o] * w[o][ky][kx][c] where
-// oy*stride - padding + ky = iy, and ox alike. One element a thread, as above; neighbours read neighbours of w.
-// Bytes moved from memory: dy, w, dx about once each, as above.
+// for n, iy, ix, c: dx[n][iy][ix][c] = (dx +) sum over ky, kx, o of dy[n][oy][ox][o] *
+// w[o][ky][kx][c] where oy*stride - padding + ky = iy, and ox alike. One element a thread, as
+// above; neighbours read neighbours of w. Bytes moved from memory: dy, w, dx about once each, as
+// above.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     conv2d_direct_backward_data_kernel(T* __restrict__ dx,        // [n,h,w,c]
@@ -69,10 +71,10 @@ __global__ void __launch_bounds__(threads)
 
 constexpr int slices = threads / warp_lanes;
 
-// for o, ky, kx, c: dw[o][ky][kx][c] = sum over n, oy, ox of dy[n][oy][ox][o] * x[n][iy][ix][c]. A block has one
-// (o, ky, kx) and 32 channels, so that a warp reads 32 neighbours of x; its 8 warps take every eighth pixel, and
-// their sums are added in the order of the warps. Bytes moved: dw once; x and dy again for every tap and, of x, output
-// channel, from the caches while they fit.
+// for o, ky, kx, c: dw[o][ky][kx][c] = sum over n, oy, ox of dy[n][oy][ox][o] * x[n][iy][ix][c]. A
+// block has one (o, ky, kx) and 32 channels, so that a warp reads 32 neighbours of x; its 8 warps
+// take every eighth pixel, and their sums are added in the order of the warps. Bytes moved: dw
+// once; x and dy again for every tap and, of x, output channel, from the caches while they fit.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     conv2d_direct_backward_weights_kernel(T* __restrict__ dw,        // [o,kernel,kernel,c]

@@ -1,5 +1,6 @@
-// Convolutions by plain loops: for the rare case that cuDNN has no engine that works, and to check those it has.
-// Right at any size, slow at all of them. Layouts nhwc and ohwi; c counts padding channels, too.
+// Convolutions by plain loops: for the rare case that cuDNN has no engine that works, and to check
+// those it has. Right at any size, slow at all of them. Layouts nhwc and ohwi; c counts padding
+// channels, too.
 #pragma once
 
 #include "kernels/cuda.h"

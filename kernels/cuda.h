@@ -1,10 +1,10 @@
-// What every kernel source includes: CUDA's words, 16-byte vectors, reductions, and the one way to launch.
-// nvcc compiles the sources for the GPU, in namespace onecycle::cuda; g++ compiles the same sources for the
-// emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated.
+// What every kernel source includes: CUDA's words, 16-byte vectors, reductions, and the one way to
+// launch. nvcc compiles the sources for the GPU, in namespace onecycle::cuda; g++ compiles the same
+// sources for the emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated.
 //
-// The rules that make this work: kernels are launched by launch(), shared memory comes from ONECYCLE_SHARED
-// and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are core/half.h's, there are no float atomics, and no inline
-// assembly outside files of its own.
+// The rules that make this work: kernels are launched by launch(), shared memory comes from
+// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are core/half.h's, there are no float
+// atomics, and no inline assembly outside files of its own.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@
 #include "device/cuda/runtime.h"
 
 #if defined(ONECYCLE_EMULATED)
-#include "device/emulated/words.h"
+#include "device/emulated/cuda_keywords.h"
 #else
 #include <cooperative_groups.h>
 #if __has_include(<nvtx3/nvToolsExt.h>)
@@ -68,8 +68,8 @@ __device__ __forceinline__ T warp_sum(T value) {
     return value;
 }
 
-// Sum over the block in a fixed order; every thread gets it. All threads must call; blockDim.x (only x is
-// used) is a multiple of 32, at most 1024.
+// Sum over the block in a fixed order; every thread gets it. All threads must call; blockDim.x
+// (only x is used) is a multiple of 32, at most 1024.
 template <typename T>
 __device__ T block_sum(T value) {
     ONECYCLE_SHARED(T, partial, warp_lanes);
@@ -83,9 +83,10 @@ __device__ T block_sum(T value) {
 }
 #endif
 
-// Programmatic dependent launch, from compute capability 9.0 on: the blocks of a kernel may stand ready while the
-// kernel before it in the stream, also ours, still runs. That one calls let_next_start(); this one touches no memory
-// of the device before wait_for_previous(). Both do nothing in a launch that does not ask for it (LaunchShape).
+// Programmatic dependent launch, from compute capability 9.0 on: the blocks of a kernel may stand
+// ready while the kernel before it in the stream, also ours, still runs. That one calls
+// let_next_start(); this one touches no memory of the device before wait_for_previous(). Both do
+// nothing in a launch that does not ask for it (LaunchShape).
 __device__ __forceinline__ void let_next_start() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
     cudaTriggerProgrammaticLaunchCompletion();
@@ -125,7 +126,8 @@ struct ProfilerRange {
 };
 
 #if !defined(ONECYCLE_EMULATED)
-// Whether the code of this kernel on this GPU has wait_for_previous(): PTX of an older architecture does not.
+// Whether the code of this kernel on this GPU has wait_for_previous(): PTX of an older architecture
+// does not.
 inline bool starts_early(const void* kernel, const char* name) {
     cudaFuncAttributes attributes{};
     check(cudaFuncGetAttributes(&attributes, kernel), name);
@@ -133,8 +135,8 @@ inline bool starts_early(const void* kernel, const char* name) {
 }
 #endif
 
-// How many blocks of so many threads a multiprocessor holds of a kernel at once; 0: it cannot run one. Without
-// ONECYCLE_DYNAMIC_SHARED.
+// How many blocks of so many threads a multiprocessor holds of a kernel at once; 0: it cannot run
+// one. Without ONECYCLE_DYNAMIC_SHARED.
 template <typename... Parameters>
 int resident_blocks(const char* name, void (*kernel)(Parameters...), int threads) {
     int blocks = 0;
@@ -143,7 +145,8 @@ int resident_blocks(const char* name, void (*kernel)(Parameters...), int threads
     return blocks;
 }
 
-// Puts a kernel on a stream. `name` stands in messages, profiles and NVTX ranges. Arguments are copied.
+// Puts a kernel on a stream. `name` stands in messages, profiles and NVTX ranges. Arguments are
+// copied.
 template <typename... Parameters, typename... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_t stream,
             Arguments&&... arguments) {

@@ -8,9 +8,10 @@ namespace {
 
 constexpr int threads = 256;
 
-// for i: y[i] = x[i] * (number i is kept ? scale : 0), Srivastava et al. 2014 in its inverted form. Bytes moved: x and
-// y once; a stored mask would be a third of that again, and ten rounds of Philox for four elements cost less. A
-// thread takes four neighbours: one block of random numbers, and one load and store in float.
+// for i: y[i] = x[i] * (number i is kept ? scale : 0), Srivastava et al. 2014 in its inverted form.
+// Bytes moved: x and y once; a stored mask would be a third of that again, and ten rounds of Philox
+// for four elements cost less. A thread takes four neighbours: one block of random numbers, and one
+// load and store in float.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     dropout_kernel(T* __restrict__ y,        // [n]

@@ -6,8 +6,8 @@ namespace {
 
 constexpr int threads = 256;
 
-// y[i] = f(a[i], b[i]) for i < n. Bytes moved: each operand once. A thread moves 16 bytes of each; the tail that
-// fills no vector is done one element a thread by the last block's threads.
+// y[i] = f(a[i], b[i]) for i < n. Bytes moved: each operand once. A thread moves 16 bytes of each;
+// the tail that fills no vector is done one element a thread by the last block's threads.
 template <typename T, typename F>
 __global__ void __launch_bounds__(threads) map_kernel(T* __restrict__ y,        // [n]
                                                       const T* __restrict__ a,  // [n]

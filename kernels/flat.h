@@ -1,14 +1,15 @@
-// How kernels walk the flat buffers of weights, gradients and moments: in pieces, each of one parameter, each
-// piece by one block. The table of parameters travels in the kernel's arguments, which the GPU keeps in
-// constant memory: it changes only with the program, so it needs no memory and no upload of its own, and a
-// captured graph keeps it.
+// How kernels walk the flat buffers of weights, gradients and moments: in pieces, each of one
+// parameter, each piece by one block. The table of parameters travels in the kernel's arguments,
+// which the GPU keeps in constant memory: it changes only with the program, so it needs no memory
+// and no upload of its own, and a captured graph keeps it.
 #pragma once
 
 #include "kernels/cuda.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// One parameter that is trained. Offsets in flat buffers are multiples of 128 elements (ops.h: segment_alignment).
+// One parameter that is trained. Offsets in flat buffers are multiples of 128 elements (ops.h:
+// segment_alignment).
 struct FlatSegment {
     std::uint32_t offset128;   // where it begins, in 128 elements
     std::uint32_t elements;    // without padding
@@ -62,14 +63,15 @@ __device__ __forceinline__ void store_quad(T* to, const Quad<T>& value, int vali
         *reinterpret_cast<Quad<T>*>(to) = value;
         return;
     }
-    // Written out: a loop of `valid` rounds would take its elements by a number that varies, which registers cannot.
+    // Written out: a loop of `valid` rounds would take its elements by a number that varies, which
+    // registers cannot.
     if (valid > 0) to[0] = value.v[0];
     if (valid > 1) to[1] = value.v[1];
     if (valid > 2) to[2] = value.v[2];
 }
 
-// Part of the flat buffers: `at` is its first element. Four can be loaded when `valid` is above 0: that many are
-// the parameter's, the others are padding.
+// Part of the flat buffers: `at` is its first element. Four can be loaded when `valid` is above 0:
+// that many are the parameter's, the others are padding.
 struct FlatQuad {
     std::int64_t at;
     int valid;

@@ -18,8 +18,9 @@ __device__ __forceinline__ void for_quads(const FlatSegment& segment, int piece,
     }
 }
 
-// sum[i] = first ? g[i] : sum[i] + g[i]; mean[i] = sum[i] / count. Bytes moved an element: the gradient once, the
-// sum twice (first: once), the mean once. No restrict: the mean may replace the gradients.
+// sum[i] = first ? g[i] : sum[i] + g[i]; mean[i] = sum[i] / count. Bytes moved an element: the
+// gradient once, the sum twice (first: once), the mean once. No restrict: the mean may replace the
+// gradients.
 template <typename Half>
 __global__ void __launch_bounds__(threads)
     accumulate_gradients_kernel(float* sum,                  // [flat]
@@ -42,8 +43,8 @@ __global__ void __launch_bounds__(threads)
     });
 }
 
-// sums[piece] = sum of g[i]^2 over the piece, in double: squares of floats cannot overflow it, so that the sum is
-// finite exactly when every element is. Bytes moved: the gradients once.
+// sums[piece] = sum of g[i]^2 over the piece, in double: squares of floats cannot overflow it, so
+// that the sum is finite exactly when every element is. Bytes moved: the gradients once.
 template <typename Half>
 __global__ void __launch_bounds__(threads) squares_kernel(double* __restrict__ sums,            // [pieces]
                                                           const float* __restrict__ gradients,  // [flat]
@@ -65,8 +66,9 @@ __global__ void __launch_bounds__(threads) squares_kernel(double* __restrict__ s
     if (threadIdx.x == 0) sums[piece] = sum;
 }
 
-// check = judge_gradients(sum of the pieces, the first parameter with one that is not finite, ...), see ops/step_rules.h.
-// One block adds the pieces up in a fixed order; the minimum of integers has no order. Bytes moved: 8 a piece.
+// check = judge_gradients(sum of the pieces, the first parameter with one that is not finite, ...),
+// see ops/step_rules.h. One block adds the pieces up in a fixed order; the minimum of integers has
+// no order. Bytes moved: 8 a piece.
 __global__ void __launch_bounds__(last_threads)
     judge_gradients_kernel(GradientCheck* __restrict__ check, const double* __restrict__ sums,  // [pieces]
                            const BatchResult* __restrict__ result, const StepControl* __restrict__ control,

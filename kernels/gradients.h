@@ -1,5 +1,6 @@
-// Gradients between backward and update. Segments with half_gradient are read from half_gradients, the others
-// from gradients, at equal offsets. Half: float (no such segments; half_gradients null), bf16, f16.
+// Gradients between backward and update. Segments with half_gradient are read from half_gradients,
+// the others from gradients, at equal offsets. Half: float (no such segments; half_gradients null),
+// bf16, f16.
 #pragma once
 
 #include "kernels/flat.h"
@@ -10,13 +11,14 @@ namespace onecycle::ONECYCLE_CUDA {
 // Elements of a piece for both: enough for a block's threads to have eight loads under way.
 inline constexpr int gradient_piece = 8192;
 
-// sum = gradient (first) or sum + gradient; unless mean is null, mean = sum / count. `mean` may be `gradients`.
+// sum = gradient (first) or sum + gradient; unless mean is null, mean = sum / count. `mean` may be
+// `gradients`.
 template <typename Half>
 void accumulate_gradients(float* sum, float* mean, const float* gradients, const Half* half_gradients,
                           bool first, float count, const FlatTable& table, cudaStream_t stream);
 
-// The judgement of ops/step_rules.h; `sums` is [table.pieces] scratch. `scaled`: gradients were computed times
-// control->loss_scale.
+// The judgement of ops/step_rules.h; `sums` is [table.pieces] scratch. `scaled`: gradients were
+// computed times control->loss_scale.
 template <typename Half>
 void check_gradients(GradientCheck* check, double* sums, const float* gradients, const Half* half_gradients,
                      const BatchResult* result, const StepControl* control, double clip_norm, bool scaled,

@@ -8,8 +8,9 @@ namespace {
 
 constexpr int threads = 256;
 
-// Plain-loop equivalent, for each pixel p: x[p][c] = (images[p][c] / 255 - mean[c]) / stddev[c] for c < 3, else 0.
-// Bytes: 3 read and stored * sizeof(T) written. A thread makes a pixel: the reads of a warp are one contiguous stretch.
+// Plain-loop equivalent, for each pixel p: x[p][c] = (images[p][c] / 255 - mean[c]) / stddev[c] for
+// c < 3, else 0. Bytes: 3 read and stored * sizeof(T) written. A thread makes a pixel: the reads of
+// a warp are one contiguous stretch.
 template <typename T, int stored>
 __device__ __forceinline__ void normalize(T* __restrict__ x,                        // [pixels, stored]
                                           const std::uint8_t* __restrict__ images,  // [pixels, 3]
@@ -26,8 +27,9 @@ __global__ void __launch_bounds__(threads)
     normalize<T, stored>(x, images, pixels, n);
 }
 
-// normalize() of the slot that is due; labels[i], count as they lie in it. The slot is chosen here and not by the host,
-// which runs ahead and does not know whether a step will be refused. Bytes: as normalize(), and 8 a label.
+// normalize() of the slot that is due; labels[i], count as they lie in it. The slot is chosen here
+// and not by the host, which runs ahead and does not know whether a step will be refused. Bytes: as
+// normalize(), and 8 a label.
 template <typename T, int stored>
 __global__ void __launch_bounds__(threads, 4)
     take_batch_kernel(T* __restrict__ x,                  // [pixels, stored]

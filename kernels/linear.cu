@@ -6,8 +6,8 @@ namespace {
 
 constexpr int threads = 256;
 
-// for n, o: y[n][o] += b[o]. Bytes moved: y twice, b once (again from the cache). Logits are a few hundred KB at
-// most, so elements are walked one a thread.
+// for n, o: y[n][o] += b[o]. Bytes moved: y twice, b once (again from the cache). Logits are a few
+// hundred KB at most, so elements are walked one a thread.
 __global__ void __launch_bounds__(threads) add_bias_kernel(float* __restrict__ y,        // [n,o]
                                                            const float* __restrict__ b,  // [o]
                                                            std::int64_t elements, std::int64_t o) {
@@ -18,8 +18,9 @@ __global__ void __launch_bounds__(threads) add_bias_kernel(float* __restrict__ y
 
 constexpr int slices = threads / warp_lanes;
 
-// for o: db[o] = sum over n of dy[n][o]. Bytes moved: dy once. A block takes 32 columns, so that a warp reads 32
-// neighbours; its 8 warps take every eighth row, and their sums are added in the order of the warps.
+// for o: db[o] = sum over n of dy[n][o]. Bytes moved: dy once. A block takes 32 columns, so that a
+// warp reads 32 neighbours; its 8 warps take every eighth row, and their sums are added in the
+// order of the warps.
 template <typename T>
 __global__ void __launch_bounds__(threads) bias_gradient_kernel(float* __restrict__ db,    // [o]
                                                                 const T* __restrict__ dy,  // [n,o]

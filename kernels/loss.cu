@@ -1,6 +1,7 @@
-// One block a row, of 32 to 256 threads by the number of classes; a row is small and comes from L1 after its
-// first pass. Numbers are float but for sums, which are double: a confident row's loss, log(1 + tiny), and
-// the sum over rows keep their digits. All sums have an order that depends on N and C only.
+// One block a row, of 32 to 256 threads by the number of classes; a row is small and comes from L1
+// after its first pass. Numbers are float but for sums, which are double: a confident row's loss,
+// log(1 + tiny), and the sum over rows keep their digits. All sums have an order that depends on N
+// and C only.
 #include "kernels/loss.h"
 
 #include <cmath>
@@ -54,8 +55,8 @@ __device__ float largest_of(const float* x, std::int64_t classes) {
 // and gives, with m = max(x) and S = sum_c exp(x[c] - m),
 //   loss_i     = sum_c q[c] (m - x[c] + log S)                         (the mean is sum_i loss_i / V)
 //   dlogits[c] = (sum(q) exp(x[c] - m) / S - q[c]) / V
-// Bytes moved: logits once, dlogits once. V and sum(v) are summed again by every block: N labels and C weights out of
-// L2 cost less than a kernel more.
+// Bytes moved: logits once, dlogits once. V and sum(v) are summed again by every block: N labels
+// and C weights out of L2 cost less than a kernel more.
 template <typename T>
 __global__ void __launch_bounds__(most_threads)
     softmax_cross_entropy_kernel(RowResult* __restrict__ rows,             // [N]
@@ -117,7 +118,8 @@ __global__ void __launch_bounds__(most_threads)
     });
 }
 
-// result = sum of the rows in a fixed order; one block (which may have all registers), bytes moved: 24 N.
+// result = sum of the rows in a fixed order; one block (which may have all registers), bytes moved:
+// 24 N.
 __global__ void __launch_bounds__(most_threads, 1)
     sum_rows_kernel(BatchResult* __restrict__ result, const RowResult* __restrict__ rows,  // [N]
                     const std::int32_t* __restrict__ count, std::int64_t n) {

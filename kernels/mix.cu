@@ -6,7 +6,8 @@ namespace {
 
 constexpr int threads = 256, vectors_a_thread = 8;
 
-// The elements of one image that come from a box of the other: rows [top, bottom), in each the elements [left, right).
+// The elements of one image that come from a box of the other: rows [top, bottom), in each the
+// elements [left, right).
 struct Box {
     int left, right, top, bottom;
     __device__ bool contains(int row, int at) const {
@@ -23,10 +24,11 @@ __device__ Box box_of(const MixDraw& draw, int channels) {
 //   labels2[i] = labels[j], weight[i] = draw.weight;      for each pixel p and channel c:
 //   x[i][p][c] = draw.cut ? (p in draw.box ? x[j][p][c] : x[i][p][c])
 //                         : draw.weight x[i][p][c] + (1 - draw.weight) x[j][p][c]
-// with the x of before. (Zhang et al. 2018, Yun et al. 2019; see ops/mix_rules.h.) Bytes: x read and written once,
-// under cutmix only the vectors that a box touches. A thread holds the same elements of both images of a pair, so they
-// change in place; a block has a part of one pair, and draws for it: 20 rounds of Philox, and nothing is kept in
-// memory. The rule with its tables travels in the kernel's arguments, as flat.h's table does.
+// with the x of before. (Zhang et al. 2018, Yun et al. 2019; see ops/mix_rules.h.) Bytes: x read
+// and written once, under cutmix only the vectors that a box touches. A thread holds the same
+// elements of both images of a pair, so they change in place; a block has a part of one pair, and
+// draws for it: 20 rounds of Philox, and nothing is kept in memory. The rule with its tables
+// travels in the kernel's arguments, as flat.h's table does.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     mix_batch_kernel(T* __restrict__ x,                        // [n, height, row]
@@ -65,7 +67,8 @@ __global__ void __launch_bounds__(threads)
     const int row = width * channels, elements = height * row;
     T* const a = x + static_cast<std::int64_t>(i) * elements;
     T* const b = x + static_cast<std::int64_t>(j) * elements;
-    // Images whose elements are no whole vectors do not all begin at one: rare sizes, an element at a time.
+    // Images whose elements are no whole vectors do not all begin at one: rare sizes, an element at
+    // a time.
     if (elements % size != 0) {
         for (int e = part * threads + t; e < elements; e += parts * threads) {
             const int y = e / row, at = e - y * row;

@@ -1,12 +1,14 @@
-// One pixel of what the network reads, from bytes: input.cu has whole images, augment.cu views that it has just made.
+// One pixel of what the network reads, from bytes: input.cu has whole images, augment.cu views that
+// it has just made.
 #pragma once
 
 #include "kernels/input.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// x[pixel][c] = (rgb[c] / 255 - mean[c]) / stddev[c] for c < 3, else 0. The divisions round as the CPU back end's do,
-// so f32 values are equal to its values bit for bit. Eight channels of 16 bits leave as one vector.
+// x[pixel][c] = (rgb[c] / 255 - mean[c]) / stddev[c] for c < 3, else 0. The divisions round as the
+// CPU back end's do, so f32 values are equal to its values bit for bit. Eight channels of 16 bits
+// leave as one vector.
 template <typename T, int stored>
 __device__ __forceinline__ void store_normalized(T* __restrict__ x,  // [pixels, stored]
                                                  std::int64_t pixel,

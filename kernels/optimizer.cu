@@ -23,7 +23,8 @@ struct SegmentScalars {
     float minus_rate;  // times the direction, added to the weights
 };
 
-// Formulas and order of rounding are those of torch.optim.SGD, Adam and AdamW; beta1 is the momentum.
+// Formulas and order of rounding are those of torch.optim.SGD, Adam and AdamW; beta1 is the
+// momentum.
 //   sgd    g += decay w;  m = momentum m + g;  w -= lr m           (nesterov: w -= lr (g + momentum m))
 //   adam   g += decay w;  m += (1-beta1)(g - m);  v = beta2 v + (1-beta2) g g
 //          w -= lr/(1-beta1^t) m / (sqrt(v)/sqrt(1-beta2^t) + epsilon)
@@ -50,11 +51,12 @@ __device__ __attribute__((noinline)) double bias_correction(double beta, double 
     return 1 - pow(beta, t);
 }
 
-// update_element for every element of every trained parameter. Bytes moved an element: gradient 4 (16-bit: 2),
-// weight and moment 8 each, Adam's second moment 8, 16-bit copy 2: SGD 20, Adam 28, with and without halves; a moving
-// average 8 more, its 16-bit copy 2. It is updated here, where the new weight is at hand: a pass of its own would read
-// that again. As many blocks as fit at once: each evaluates the schedule and the parameters' scalars once (into shared memory,
-// in double) and then goes on to streams of 16 bytes a thread.
+// update_element for every element of every trained parameter. Bytes moved an element: gradient 4
+// (16-bit: 2), weight and moment 8 each, Adam's second moment 8, 16-bit copy 2: SGD 20, Adam 28,
+// with and without halves; a moving average 8 more, its 16-bit copy 2. It is updated here, where
+// the new weight is at hand: a pass of its own would read that again. As many blocks as fit at
+// once: each evaluates the schedule and the parameters' scalars once (into shared memory, in
+// double) and then goes on to streams of 16 bytes a thread.
 template <Rule rule, typename Half>
 __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
     update_parameters_kernel(float* __restrict__ parameters,           // [flat]

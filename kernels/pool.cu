@@ -7,8 +7,8 @@ namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
 
-// Blocks a multiprocessor are asked for, 4 or 2, so that the 528 tiles of a large tensor are one or two whole waves;
-// where nothing is said, ptxas chose 40 registers here, and spilled for it.
+// Blocks a multiprocessor are asked for, 4 or 2, so that the 528 tiles of a large tensor are one or
+// two whole waves; where nothing is said, ptxas chose 40 registers here, and spilled for it.
 
 // y[n][oy][ox][c] = max over ky, kx of x[n][oy stride - padding + ky][ox stride - padding + kx][c]
 // Bytes: x once from memory (its windows overlap in L1 and L2), y and index once.

@@ -1,8 +1,8 @@
 // Windows of max pooling over activations [N,H,W,C], shared by pool.cu and batch_norm_max_pool.cu.
 //
-// Forward keeps the place of the maximum in its window as one byte (row * kernel + column), so that backward needs
-// neither x nor y. As in PyTorch the first maximum wins and NaN wins over all. Backward gathers: each pixel of x
-// sums over the windows it lies in, in order: no atomics.
+// Forward keeps the place of the maximum in its window as one byte (row * kernel + column), so that
+// backward needs neither x nor y. As in PyTorch the first maximum wins and NaN wins over all.
+// Backward gathers: each pixel of x sums over the windows it lies in, in order: no atomics.
 #pragma once
 
 #include "kernels/channel_tiles.h"
@@ -22,8 +22,8 @@ __device__ inline Pixel pixel_of(std::int64_t row, int height, int width) {
     return {line / h, static_cast<int>(line % h), static_cast<int>(r % w)};
 }
 
-// y and index of one pixel of y, V channels. x and y stand at the thread's channels; value(x, k) is what is pooled
-// of channel k. 3 pixels of x are in flight at once: a row of the usual window.
+// y and index of one pixel of y, V channels. x and y stand at the thread's channels; value(x, k) is
+// what is pooled of channel k. 3 pixels of x are in flight at once: a row of the usual window.
 template <int V, typename T, typename F>
 __device__ void pool_pixel(const PoolShape& s, std::int64_t row, const T* x,  // [N,H,W,C]
                            T* y,                                              // [N,OH,OW,C]
@@ -72,9 +72,9 @@ __device__ void pool_pixel(const PoolShape& s, std::int64_t row, const T* x,  //
     store_pack(index + row * s.channels, places);
 }
 
-// The gradient of one pixel of x, V channels: the sum of dy [+ dy2] over the windows whose maximum it was. Pointers
-// stand at the thread's channels. 2 windows are in flight at once: as many as lie side by side over a pixel when the
-// stride is at least half of the kernel.
+// The gradient of one pixel of x, V channels: the sum of dy [+ dy2] over the windows whose maximum
+// it was. Pointers stand at the thread's channels. 2 windows are in flight at once: as many as lie
+// side by side over a pixel when the stride is at least half of the kernel.
 template <int V, typename T>
 __device__ __forceinline__ void gather_pixel(const PoolShape& s, std::int64_t row,
                                              const T* dy,                // [N,OH,OW,C]
@@ -98,8 +98,8 @@ __device__ __forceinline__ void gather_pixel(const PoolShape& s, std::int64_t ro
         for (int begin = x0; begin < x1; begin += at_once) {
             Pack<T, V> gradient[at_once], second[at_once];
             Pack<std::uint8_t, V> places[at_once];
-            // Past the end the first one again, and dy where there is no dy2, from L1: a vector loaded in a branch
-            // takes a register an element.
+            // Past the end the first one again, and dy where there is no dy2, from L1: a vector
+            // loaded in a branch takes a register an element.
 #pragma unroll
             for (int u = 0; u < at_once; ++u) {
                 const int ox = begin + u < x1 ? begin + u : begin;

@@ -12,9 +12,9 @@ __device__ __attribute__((noinline)) inline ScheduleValue evaluate_apart(const S
     return evaluate(schedule, step);
 }
 
-// Learning rate and momentum of the update that is due; every thread of the block gets them. All threads must
-// call. The segments come into shared memory side by side, then one thread evaluates: the search would otherwise
-// wait for global memory once a segment.
+// Learning rate and momentum of the update that is due; every thread of the block gets them. All
+// threads must call. The segments come into shared memory side by side, then one thread evaluates:
+// the search would otherwise wait for global memory once a segment.
 __device__ inline ScheduleValue block_schedule(const StepControl& control) {
     ONECYCLE_SHARED(Schedule, schedule, 1);
     ONECYCLE_SHARED(ScheduleValue, value, 1);

@@ -10,8 +10,8 @@ constexpr int threads = 256;
 //   mean[c]     = (1 - momentum) before.mean[c]     + momentum batch.mean[c]
 //   variance[c] = (1 - momentum) before.variance[c] + momentum unbiased batch.variance[c]
 //   average    += average_rest (new - average)                                              (of both)
-// Bytes moved: each number once, 24 a channel, 40 with an average. A few hundred kB at most: that it is one launch, a
-// block a norm, is what matters.
+// Bytes moved: each number once, 24 a channel, 40 with an average. A few hundred kB at most: that
+// it is one launch, a block a norm, is what matters.
 __global__ void __launch_bounds__(threads)
     update_statistics_kernel(float* statistics, const float* before,  // [flat], may be the same
                              float* __restrict__ average,             // [flat], or null

@@ -6,8 +6,8 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// One batch norm: what a batch found, and where its running values begin in the flat buffer, the means before the
-// variances. unbiased = n/(n-1).
+// One batch norm: what a batch found, and where its running values begin in the flat buffer, the
+// means before the variances. unbiased = n/(n-1).
 struct RunningStatistics {
     const float *mean, *variance;  // [channels]
     std::int32_t offset, channels;
@@ -20,8 +20,8 @@ struct RunningStatisticsTable {
     RunningStatistics norm[capacity];
 };
 
-// statistics = (1 - momentum) before + momentum batch, for the first `norms` of the table. `before` may be
-// `statistics`. average += average_rest (statistics - average), unless it is null.
+// statistics = (1 - momentum) before + momentum batch, for the first `norms` of the table. `before`
+// may be `statistics`. average += average_rest (statistics - average), unless it is null.
 void update_statistics(float* statistics, const float* before, float* average,
                        const RunningStatisticsTable& table, int norms, const GradientCheck* check,
                        float momentum, float average_rest, cudaStream_t stream);

@@ -134,7 +134,7 @@ bug("slot_stride", "kernels/batch_norm_backward_passes.h", NORM_BACKWARD, "race"
 bug("batch_slot", "kernels/input.cu", INPUT, "undeclared", "a ring that does not begin again",
     "slots.first + due % slots.slots * slots.bytes;", "slots.first + due * slots.bytes;")
 bug("augment_workspace", "src/ops/cuda/augment_images.cpp", AUGMENT, "undeclared", "half of the workspace asked for",
-    "made_of(desc, augment_workspace(plan),", "made_of(desc, augment_workspace(plan) / 2,")
+    "op_from(desc, augment_workspace(plan),", "op_from(desc, augment_workspace(plan) / 2,")
 
 # --- off by one, tails ---
 bug("tail_off_by_one", "kernels/elementwise.cu", ELEMENTWISE, "undeclared", "<= for < at the tail",

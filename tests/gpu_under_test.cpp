@@ -1,7 +1,7 @@
 // The GPU's back end for tests: deterministic, and with the size that they want.
 #include <optional>
 
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::testing {
 

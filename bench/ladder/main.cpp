@@ -132,9 +132,10 @@ std::vector<float> answer_of(const Rung& rung, OnDevice& problem) {
                                          p.shape.channels, name_of(p.type), why));
 }
 
-// Of integers from -4 to 3 and less than 2^20 rows, every sum and sum of squares, in any order, is an integer below
-// 2^24: exact in float. Only the last few operations round, and what combines parts: 4 roundings are allowed, 2 were
-// seen. One row too few or too many changes more, even of a million.
+// Of integers from -4 to 3 and less than 2^20 rows, every sum and sum of squares, in any order, is
+// an integer below 2^24: exact in float. Only the last few operations round, and what combines
+// parts: 4 roundings are allowed, 2 were seen. One row too few or too many changes more, even of a
+// million.
 void expect_right(const Rung& rung, const Problem& p, Device& device) {
     OnDevice problem(device, p);
     const std::vector<float> answer = answer_of(rung, problem);
@@ -169,8 +170,9 @@ double median(std::vector<double> values) {
     return values[values.size() / 2];
 }
 
-// Seconds of each rung, then of a copy of x; medians. The work goes round four copies of x: before the same one comes
-// again, three others have been through the L2 cache, so that x is always read from memory.
+// Seconds of each rung, then of a copy of x; medians. The work goes round four copies of x: before
+// the same one comes again, three others have been through the L2 cache, so that x is always read
+// from memory.
 std::vector<double> times(const std::vector<Rung>& rungs, const Problem& p, Device& device) {
     constexpr std::size_t copies = 4, repetitions = 8;
     const OnDevice problem(device, p, copies);

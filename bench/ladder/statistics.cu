@@ -1,11 +1,12 @@
-// A ladder of five kernels, to be read from top to bottom. All five do the same work: batch norm's statistics of a
-// tensor x [rows, channels], for each channel c
+// A ladder of five kernels, to be read from top to bottom. All five do the same work: batch norm's
+// statistics of a tensor x [rows, channels], for each channel c
 //
 //     for r in rows:  sum += x[r][c],  squares += x[r][c]^2
 //     mean[c] = sum / rows,  variance[c] = squares / rows - mean[c]^2
 //
-// A row is one pixel of one image, its channels side by side in memory (NHWC). Two additions and a product for each
-// number are next to nothing. The least time is the time to read x once, and the whole art is to read at full speed.
+// A row is one pixel of one image, its channels side by side in memory (NHWC). Two additions and a
+// product for each number are next to nothing. The least time is the time to read x once, and the
+// whole art is to read at full speed.
 //
 // The words of CUDA that are needed:
 //   A kernel (__global__) is a function that many threads run at once; __device__ is a function that kernels call.
@@ -36,9 +37,9 @@ __device__ void store_statistics(float* mean, float* variance, int c, float sum,
 
 // --- 1. A thread a channel ---
 //
-// The plain loop as it stands; only the loop over channels has become threads. 64 channels are 64 threads, where a
-// GPU of 132 multiprocessors has room for 270,000. One multiprocessor asks for a few numbers, waits half a
-// microsecond, adds them, and asks again. All others stand by.
+// The plain loop as it stands; only the loop over channels has become threads. 64 channels are 64
+// threads, where a GPU of 132 multiprocessors has room for 270,000. One multiprocessor asks for a
+// few numbers, waits half a microsecond, adds them, and asks again. All others stand by.
 // Bytes: x once. Lesson: without enough threads nothing else matters.
 
 template <typename T>
@@ -66,11 +67,12 @@ void thread_a_channel(const ladder::Task& t, cudaStream_t stream) {
 
 // --- 2. A block a channel ---
 //
-// 256 threads share a channel: thread t takes rows t, t + 256, ..., and block_sum() adds up what they found, in an
-// order that is always the same. That puts 256 times as many reads under way. But the 32 numbers that a warp reads
-// are now of one channel and 32 rows, and lie far apart. Memory answers with 32 pieces of 32 bytes, and of each only 2
-// bytes (bf16) or 4 (float) are wanted. The others are neighbouring channels, which other blocks want, at other times.
-// Bytes: 32 / sizeof(T) times x through the caches; from memory at best x once, as far as pieces stay in a cache until
+// 256 threads share a channel: thread t takes rows t, t + 256, ..., and block_sum() adds up what
+// they found, in an order that is always the same. That puts 256 times as many reads under way. But
+// the 32 numbers that a warp reads are now of one channel and 32 rows, and lie far apart. Memory
+// answers with 32 pieces of 32 bytes, and of each only 2 bytes (bf16) or 4 (float) are wanted. The
+// others are neighbouring channels, which other blocks want, at other times. Bytes: 32 / sizeof(T)
+// times x through the caches; from memory at best x once, as far as pieces stay in a cache until
 // all have had their share. Lesson: neighbours in a warp must be neighbours in memory.
 
 template <typename T>
@@ -98,13 +100,15 @@ void block_a_channel(const ladder::Task& t, cudaStream_t stream) {
 
 // --- 3. Tiles, and a second kernel ---
 //
-// Neighbouring threads take neighbouring channels. What a warp reads lies together, and every byte that memory sends is
-// wanted: the reads are coalesced. A block is a tile of 32 channels, and its 8 warps take turns at the rows of a slot,
-// 1024 of them. A large tensor has tiles enough for all multiprocessors.
-// But a channel is now spread over many blocks, which cannot wait for each other. They could all add to one number
-// in memory (atomicAdd), in the order in which they happen to end; then the last digits would change from run to run.
-// So each block writes its sums to a place of its own, and a second kernel adds these up in a fixed order. It is
-// kernel 2 again: strided reads do no harm where there is so little to read.
+// Neighbouring threads take neighbouring channels. What a warp reads lies together, and every byte
+// that memory sends is wanted: the reads are coalesced. A block is a tile of 32 channels, and its 8
+// warps take turns at the rows of a slot, 1024 of them. A large tensor has tiles enough for all
+// multiprocessors.
+// But a channel is now spread over many blocks, which cannot wait for each other. They could all
+// add to one number in memory (atomicAdd), in the order in which they happen to end; then the last
+// digits would change from run to run. So each block writes its sums to a place of its own, and a
+// second kernel adds these up in a fixed order. It is kernel 2 again: strided reads do no harm
+// where there is so little to read.
 // Bytes: x once; and for a channel of a slot, 2048 bytes in bf16, 8 more that are written and read.
 // Lesson: read together, and add up in two steps.
 
@@ -178,12 +182,13 @@ void tiles(const ladder::Task& t, cudaStream_t stream) {
 
 // --- 4. Sixteen bytes a thread, four rows at once ---
 //
-// Kernel 3 wastes no bytes, but it asks for them in small coins. 4 TB/s from a memory that answers after half a
-// microsecond means that 2 MB must be under way at any time, 16 KB for each multiprocessor. 2048 threads that wait for one
-// number each are 4 KB in bf16; and each number costs an instruction to ask for it, and more to find its address.
-// So a thread takes 16 bytes by one instruction (Vec: 8 channels in bf16, 4 in float), and asks for four rows before it
-// adds the first. Eight threads side by side read 128 bytes of a row, and a block reads 32 rows at once. Channels that
-// do not fill vectors are left to kernel 3.
+// Kernel 3 wastes no bytes, but it asks for them in small coins. 4 TB/s from a memory that answers
+// after half a microsecond means that 2 MB must be under way at any time, 16 KB for each
+// multiprocessor. 2048 threads that wait for one number each are 4 KB in bf16; and each number
+// costs an instruction to ask for it, and more to find its address. So a thread takes 16 bytes by
+// one instruction (Vec: 8 channels in bf16, 4 in float), and asks for four rows before it adds the
+// first. Eight threads side by side read 128 bytes of a row, and a block reads 32 rows at once.
+// Channels that do not fill vectors are left to kernel 3.
 // Bytes: as kernel 3. Lesson: ask for much, early, in few instructions.
 
 template <typename T>
@@ -250,18 +255,20 @@ void vectors(const ladder::Task& t, cudaStream_t stream) {
 
 // --- 5. What the project ships ---
 //
-// Kernel 4 reads as it should; its answer can be wrong. Where a channel's mean is 100 times its deviation, squares / rows
-// and mean^2 have their first four digits in common. Their difference, the variance, keeps the last three of a float's
-// seven. (Kernels 1 and 2 are worse: a sum of so many numbers grows so large that each addition loses digits. Many
-// short sums are not only faster.)
-// The cure costs no byte. A thread adds up x - its first x, which is small, and makes of it its own mean and m2, the sum
-// of squared deviations from that mean. Any two such pairs can be combined without a small difference of large numbers
-// (Chan, Golub, LeVeque 1979; combine_moments() in kernels/channel_tiles.h). The second kernel does that in double.
-// Two smaller things: a tile's width follows the number of channels, so that no thread is idle where there are few; and
-// a slot is as long as makes about 528 tiles, four for each of 132 multiprocessors, which begin and end together.
+// Kernel 4 reads as it should; its answer can be wrong. Where a channel's mean is 100 times its
+// deviation, squares / rows and mean^2 have their first four digits in common. Their difference,
+// the variance, keeps the last three of a float's seven. (Kernels 1 and 2 are worse: a sum of so
+// many numbers grows so large that each addition loses digits. Many short sums are not only
+// faster.) The cure costs no byte. A thread adds up x - its first x, which is small, and makes of
+// it its own mean and m2, the sum of squared deviations from that mean. Any two such pairs can be
+// combined without a small difference of large numbers (Chan, Golub, LeVeque 1979;
+// combine_moments() in kernels/channel_tiles.h). The second kernel does that in double. Two smaller
+// things: a tile's width follows the number of channels, so that no thread is idle where there are
+// few; and a slot is as long as makes about 528 tiles, four for each of 132 multiprocessors, which
+// begin and end together.
 //
-// This is no copy. Statistics, in kernels/batch_norm_passes.h, is the first half of every batch norm here: read its
-// reduce() next, then for_rows() and TileSums in kernels/channel_tiles.h.
+// This is no copy. Statistics, in kernels/batch_norm_passes.h, is the first half of every batch
+// norm here: read its reduce() next, then for_rows() and TileSums in kernels/channel_tiles.h.
 // Bytes: as kernel 3. Lesson: check digits, not only speed.
 
 template <typename T>

@@ -1,5 +1,5 @@
-// A schedule is plain data and a pure function of the step. This prints one-cycle as fastai defines it, ten
-// updates of it, beside a schedule made by hand.
+// A schedule is plain data and a pure function of the step. This prints one-cycle as fastai defines
+// it, ten updates of it, beside a schedule made by hand.
 #include <onecycle/policy.h>
 #include <onecycle/schedule.h>
 

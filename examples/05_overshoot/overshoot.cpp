@@ -1,8 +1,9 @@
 // Why the lowest point of a range test is no good rate, in the simplest landscape there is: a well.
 //     overshoot overshoot.svg
-// The loss is f(w) = 1 + 5 w^2, its slope 10 w. A step of gradient descent gives w - rate * 10 w, that is
-// (1 - 10 rate) w: each step multiplies w by the same factor. Below a rate of 0.2 the factor lies between
-// -1 and 1 and w shrinks. Above it, every step lands higher up on the other side.
+// The loss is f(w) = 1 + 5 w^2, its slope 10 w. A step of gradient descent gives w - rate * 10 w,
+// that is (1 - 10 rate) w: each step multiplies w by the same factor. Below a rate of 0.2 the
+// factor lies between -1 and 1 and w shrinks. Above it, every step lands higher up on the other
+// side.
 #include <onecycle/chart.h>
 #include <onecycle/find_report.h>
 

@@ -1,5 +1,6 @@
-// From a decoded image to the square that the network sees: the evaluation view, and the random views of
-// training. All on 8-bit RGB; a view is a pure function of (image, policy, size, seed, epoch, sample).
+// From a decoded image to the square that the network sees: the evaluation view, and the random
+// views of training. All on 8-bit RGB; a view is a pure function of (image, policy, size, seed,
+// epoch, sample).
 #pragma once
 
 #include <cstdint>
@@ -27,10 +28,10 @@ bool crops_at_random(AugmentPolicy policy);
 // Far below, the long side of a thin image would be beyond any int.
 inline constexpr double least_crop_pct = 0.1;
 
-// What evaluation sees (size x size): the short side resized to round(size / crop_pct), the long side to
-// int(short * long / short_old), then the centre crop with offset round-half-even((side - size) / 2), as
-// torchvision. An image that is exactly size x size is returned as it is. crop_pct is at
-// least least_crop_pct and at most 1.
+// What evaluation sees (size x size): the short side resized to round(size / crop_pct), the long
+// side to int(short * long / short_old), then the centre crop with offset round-half-even((side -
+// size) / 2), as torchvision. An image that is exactly size x size is returned as it is. crop_pct
+// is at least least_crop_pct and at most 1.
 Image evaluation_view(const Image& image, int size, double crop_pct);
 
 // What training sees of `image` (size x size) in `epoch`. `sample` is the index in the list of good
@@ -42,8 +43,8 @@ struct ViewKey {
 };
 Image training_view(const Image& image, AugmentPolicy policy, int size, double crop_pct, const ViewKey& key);
 
-// A random crop as torchvision's RandomResizedCrop draws it: area uniform in [min_area, 1] of the image,
-// ratio log-uniform in [3/4, 4/3], ten tries, then the centre crop of the nearest ratio.
+// A random crop as torchvision's RandomResizedCrop draws it: area uniform in [min_area, 1] of the
+// image, ratio log-uniform in [3/4, 4/3], ten tries, then the centre crop of the nearest ratio.
 Box random_resized_crop(int width, int height, double min_area, const ViewKey& key);
 
 }  // namespace onecycle

@@ -1,5 +1,5 @@
-// When a range test has gone far enough. Plain data and functions for host and device: the training step itself
-// asks, and stops where it runs.
+// When a range test has gone far enough. Plain data and functions for host and device: the training
+// step itself asks, and stops where it runs.
 #pragma once
 
 #include <cfloat>
@@ -10,8 +10,8 @@
 
 namespace onecycle {
 
-// Says while a range test runs that it has gone far enough: the loss is not finite, or the median of the last
-// seven exceeds twice the median of the first ten. Allocates nothing.
+// Says while a range test runs that it has gone far enough: the loss is not finite, or the median
+// of the last seven exceeds twice the median of the first ten. Allocates nothing.
 class BlowUpDetector {
   public:
     // Takes the next batch loss; true when the test should stop.

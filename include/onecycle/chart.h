@@ -1,5 +1,5 @@
-// Charts as SVG: one picture with one or more panels. Light or dark as the viewer prefers, no scripts, no
-// outside fonts, equal bytes for equal input.
+// Charts as SVG: one picture with one or more panels. Light or dark as the viewer prefers, no
+// scripts, no outside fonts, equal bytes for equal input.
 #pragma once
 
 #include <string>
@@ -12,7 +12,8 @@ struct Range {
     double low, high;
 };
 
-// The part of an axis worth showing for some values, widened by a margin (and by `at_least`). Never empty.
+// The part of an axis worth showing for some values, widened by a margin (and by `at_least`). Never
+// empty.
 Range shown_range(const std::vector<double>& values, double at_least = 0);
 
 // The look of a thing, a class of the style sheet in chart.cpp.
@@ -36,7 +37,8 @@ struct LegendItem {
 
 class SvgPicture;
 
-// A panel's axes and what is drawn in them. Coordinates are data's: x is log10 on a logarithmic axis.
+// A panel's axes and what is drawn in them. Coordinates are data's: x is log10 on a logarithmic
+// axis.
 class SvgPanel {
   public:
     void line(const std::vector<double>& x, const std::vector<double>& y, std::string_view ink);
@@ -59,7 +61,8 @@ class SvgPanel {
 
 class SvgPicture {
   public:
-    // `height` of what stands below the headings. The subtitle may be empty; a long one takes several lines.
+    // `height` of what stands below the headings. The subtitle may be empty; a long one takes
+    // several lines.
     SvgPicture(double height, const std::string& title, const std::string& subtitle);
 
     double top() const { return top_; }  // where the headings end and the first panel may begin

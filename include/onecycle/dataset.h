@@ -1,11 +1,13 @@
-// A folder of images as labelled lists: which files belong to which class, and to training or evaluation.
+// A folder of images as labelled lists: which files belong to which class, and to training or
+// evaluation.
 //
 //   DATA/train/<class>/...  and DATA/val/<class>/...   (other names of sides: see docs/data.md; or valid_dir)
 //   DATA/<class>/...                                    split automatically
 //
-// Classes are the folder names, sorted by bytes, or the labels that a table or the file names say. Hidden names and
-// what systems leave behind are ignored. Inside a class folder files are found at any depth, and symbolic links are
-// followed. Paths are bytes; class names that are equal after Unicode normalisation are one class.
+// Classes are the folder names, sorted by bytes, or the labels that a table or the file names say.
+// Hidden names and what systems leave behind are ignored. Inside a class folder files are found at
+// any depth, and symbolic links are followed. Paths are bytes; class names that are equal after
+// Unicode normalisation are one class.
 #pragma once
 
 #include <cstdint>
@@ -37,10 +39,10 @@ struct BadImage {
 enum class BadImages { skip, fail };
 BadImages parse_bad_images(const std::string& name);  // "skip" or "fail", else Error(usage)
 
-// What the folder is opened for. For evaluation, only the evaluation side is opened where there is one
-// (train is empty; the classes are the folders of both sides), and a single class will do; class folders
-// alone are split as for training, so that digest() tells whether it is the folder of that training.
-// everything: as evaluation, but both sides are opened.
+// What the folder is opened for. For evaluation, only the evaluation side is opened where there is
+// one (train is empty; the classes are the folders of both sides), and a single class will do;
+// class folders alone are split as for training, so that digest() tells whether it is the folder of
+// that training. everything: as evaluation, but both sides are opened.
 enum class DatasetUse { training, evaluation, everything };
 
 struct DatasetOptions {
@@ -48,8 +50,9 @@ struct DatasetOptions {
     double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no split
     std::uint64_t seed = 0;       // keys the automatic split
     std::vector<std::string> exclude{};  // globs, against paths below DATA: what they match is not seen
-    // Labels from elsewhere than class folders, one of: a CSV file with the columns file, label and perhaps split;
-    // a regular expression (ECMAScript) whose first group in the file's name is the label.
+    // Labels from elsewhere than class folders, one of: a CSV file with the columns file, label and
+    // perhaps split; a regular expression (ECMAScript) whose first group in the file's name is the
+    // label.
     std::string labels{}, label_from{};
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;                  // a larger fraction of bad files is an error
@@ -57,8 +60,8 @@ struct DatasetOptions {
     int threads = 1;                        // that read files for the check
     DatasetUse use = DatasetUse::training;
     std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
-    // Says whether an earlier run has read a file of this path, size and time to its end, and then fills in what that
-    // found: the file is not read again. Empty: every file is read.
+    // Says whether an earlier run has read a file of this path, size and time to its end, and then
+    // fills in what that found: the file is not read again. Empty: every file is read.
     std::function<bool(Sample&)> checked_before{};
     LogSink log;  // gets warnings: bad files (the first ten), ignored files
 };
@@ -73,13 +76,13 @@ struct Dataset {
     std::vector<BadImage> bad;         // what was left out, sorted by path
 };
 
-// Finds the files, checks every one whole (probe_image; or checked_before), leaves out the bad ones, then splits: so the
-// result is the same as for a folder without them, and does not depend on the file system's order.
-// A class of two images or more goes to both sides of an automatic split; a single image to training. A test folder
-// without labels that training knows is not evaluated on. With a valid_fraction of 0, valid is empty.
-// Errors (data): no such folder, not a folder, no class folders (says what was found instead), one class
-// only, a class without images, a class in the evaluation side that training lacks, too many bad files,
-// any bad file under BadImages::fail.
+// Finds the files, checks every one whole (probe_image; or checked_before), leaves out the bad
+// ones, then splits: so the result is the same as for a folder without them, and does not depend on
+// the file system's order. A class of two images or more goes to both sides of an automatic split;
+// a single image to training. A test folder without labels that training knows is not evaluated on.
+// With a valid_fraction of 0, valid is empty. Errors (data): no such folder, not a folder, no class
+// folders (says what was found instead), one class only, a class without images, a class in the
+// evaluation side that training lacks, too many bad files, any bad file under BadImages::fail.
 Dataset open_dataset(const std::string& path, const DatasetOptions& options = {});
 
 // Both sides in one list, by label, then name: everything in a folder of class folders.
@@ -91,8 +94,8 @@ std::vector<std::int64_t> class_counts(const std::vector<Sample>& samples, std::
 // Of a file's bytes (XXH3, 64 bits), never 0: tells whether a file is still what it was.
 std::uint64_t content_hash(std::span<const std::uint8_t> bytes);
 
-// 32 hexadecimal digits (XXH3, 128 bits) of classes, names, sizes and sides: equal for equal file lists,
-// wherever the folder lies. A checkpoint keeps it.
+// 32 hexadecimal digits (XXH3, 128 bits) of classes, names, sizes and sides: equal for equal file
+// lists, wherever the folder lies. A checkpoint keeps it.
 std::string digest(const Dataset& dataset);
 
 }  // namespace onecycle

@@ -39,8 +39,8 @@ struct Interrupted : std::exception {
     int signal;
 };
 
-// Replaces control characters (and bytes that are not UTF-8) by escapes such as \n or \x1b, so that a
-// file name can be shown on a terminal and always stays on one line.
+// Replaces control characters (and bytes that are not UTF-8) by escapes such as \n or \x1b, so that
+// a file name can be shown on a terminal and always stays on one line.
 std::string printable(const std::string& bytes);
 
 }  // namespace onecycle

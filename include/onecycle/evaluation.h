@@ -47,7 +47,8 @@ struct Evaluation {
 
 struct EvaluateOptions {
     int top_losses = 0;  // so many images with the highest losses are named; 0 or more
-    // Test-time augmentation: what counts is the mean of the probabilities of each image and its mirror image.
+    // Test-time augmentation: what counts is the mean of the probabilities of each image and its
+    // mirror image.
     bool tta = false;
 };
 
@@ -56,7 +57,8 @@ struct ConfusedPair {
     std::int64_t count = 0;        // images
 };
 
-// The pairs of classes that are taken for each other most often, at most `most`: highest count first, then by class.
+// The pairs of classes that are taken for each other most often, at most `most`: highest count
+// first, then by class.
 std::vector<ConfusedPair> most_confused(const Evaluation& evaluation, std::size_t most = 10);
 
 }  // namespace onecycle

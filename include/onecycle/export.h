@@ -1,12 +1,13 @@
 // Models for other programs.
 //
-// FILE.safetensors holds the weights that count (the moving average, where a checkpoint keeps one), under torchvision's
-// names, num_batches_tracked included and nothing else: torchvision and timm load it with strict=True. Classes and image
-// conventions stand in its metadata, so that `eval` and `predict` know them too.
+// FILE.safetensors holds the weights that count (the moving average, where a checkpoint keeps one),
+// under torchvision's names, num_batches_tracked included and nothing else: torchvision and timm
+// load it with strict=True. Classes and image conventions stand in its metadata, so that `eval` and
+// `predict` know them too.
 //
-// FILE.onnx is a graph of opset 17. Input "input": float32 [N,3,H,W], normalised, N free, H and W the model's size; or,
-// with preprocessing, uint8 pixels [N,H,W,3]. Output "logits": [N,classes]. Its metadata_props are JSON values: classes,
-// size, crop_pct, mean, std, arch.
+// FILE.onnx is a graph of opset 17. Input "input": float32 [N,3,H,W], normalised, N free, H and W
+// the model's size; or, with preprocessing, uint8 pixels [N,H,W,3]. Output "logits": [N,classes].
+// Its metadata_props are JSON values: classes, size, crop_pct, mean, std, arch.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,9 @@ struct ExportResult {
     ModelInfo info{};         // of the model
 };
 
-// `model`: as for Model; a .pth too. The file appears complete or not at all. Throws Error(usage) for another ending or
-// an option that the format has no use for, Error(io) for a file that is there or cannot be written, and as Model.
+// `model`: as for Model; a .pth too. The file appears complete or not at all. Throws Error(usage)
+// for another ending or an option that the format has no use for, Error(io) for a file that is
+// there or cannot be written, and as Model.
 ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options = {});
 
 }  // namespace onecycle

@@ -1,5 +1,5 @@
-// What a range test is shown and stored as: CSV, JSON, sentences, a plot for the terminal, an SVG. All
-// return text and write nothing; equal input gives equal bytes.
+// What a range test is shown and stored as: CSV, JSON, sentences, a plot for the terminal, an SVG.
+// All return text and write nothing; equal input gives equal bytes.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@ struct LossCurve {
     std::int64_t updates = 0;  // of the training; 0: not known
 };
 
-// A saved curve: a header row with the columns `lr` and `loss` in any order, then a row a point; an empty loss counts
-// as nan. The columns `usual` and `updates` of find_csv() are read where the same number above 0 stands in every row;
-// others are ignored. Throws Error(io) when the file is not there, Error(data) naming the line when it is malformed or
-// its rates are not above 0 and rising.
+// A saved curve: a header row with the columns `lr` and `loss` in any order, then a row a point; an
+// empty loss counts as nan. The columns `usual` and `updates` of find_csv() are read where the same
+// number above 0 stands in every row; others are ignored. Throws Error(io) when the file is not
+// there, Error(data) naming the line when it is malformed or its rates are not above 0 and rising.
 LossCurve read_curve_csv(const std::string& path);
 LossCurve parse_curve_csv(std::string_view text, const std::string& where);
 
@@ -41,31 +41,35 @@ struct FindContext {
     std::int64_t updates = 0;  // of the whole training; 0: not known
 };
 
-// Whether the training has fewer updates than the range test of `--max-lr auto`, which is then not run: for
-// AnalysisOptions::usual_alone of a saved curve.
+// Whether the training has fewer updates than the range test of `--max-lr auto`, which is then not
+// run: for AnalysisOptions::usual_alone of a saved curve.
 bool shorter_than_test(const FindContext& context);
 
-// What `--max-lr auto` trains with: RangeTestAnalysis::auto_lr, or the usual rate without one. Empty where nothing is
-// usual either, and before a later stage.
+// What `--max-lr auto` trains with: RangeTestAnalysis::auto_lr, or the usual rate without one.
+// Empty where nothing is usual either, and before a later stage.
 std::optional<double> rate_to_train_with(const RangeTestAnalysis& analysis, const FindContext& context);
 
-// find.csv: `lr,loss,smoothed,usual,updates`. The last two are the same in every row, and empty where not known.
+// find.csv: `lr,loss,smoothed,usual,updates`. The last two are the same in every row, and empty
+// where not known.
 std::string find_csv(const RangeTestAnalysis& analysis, const FindContext& context = {});
 
-// find.json; what is not a finite number is null. The form without a test is for `find --from-csv`: what only
-// a run knows (stopped, digests, seconds) is null there. `verify` is there where trials were run.
+// find.json; what is not a finite number is null. The form without a test is for `find --from-csv`:
+// what only a run knows (stopped, digests, seconds) is null there. `verify` is there where trials
+// were run.
 std::string find_json(const RangeTestResult& test, const FindContext& context = {},
                       const std::optional<std::vector<RateTrial>>& trials = {});
 std::string find_json(const RangeTestAnalysis& analysis, const FindContext& context = {});
 
-// One sentence for a beginner: the rate to train with. Or why the curve gives none, and which rate remains.
+// One sentence for a beginner: the rate to train with. Or why the curve gives none, and which rate
+// remains.
 std::string find_sentence(const RangeTestAnalysis& analysis, const FindContext& context = {});
 
-// What that rate is made of; where the loss falls fastest, and why not the lowest point. A line each, perhaps none.
+// What that rate is made of; where the loss falls fastest, and why not the lowest point. A line
+// each, perhaps none.
 std::vector<std::string> find_reasons(const RangeTestAnalysis& analysis, const FindContext& context = {});
 
-// The curve in Unicode, without colour: lines of at most `width` columns (40 or more), each with its line
-// end.
+// The curve in Unicode, without colour: lines of at most `width` columns (40 or more), each with
+// its line end.
 std::string find_plot(const RangeTestAnalysis& analysis, const FindContext& context = {}, int width = 80);
 
 // The same as a picture, light or dark as the viewer prefers; the subject is its title.
@@ -74,8 +78,9 @@ std::string find_svg(const RangeTestAnalysis& analysis, const FindContext& conte
 // The rates that are tried beside `lr`: a third of it, itself, and three times it.
 std::vector<double> trial_rates(double lr);
 
-// Whether another rate did better than `lr` by more than the evaluation's noise: the lower end of the difference of
-// two accuracies is above 0 (Newcombe 1998, method 10, from the two Wilson intervals at 95 %).
+// Whether another rate did better than `lr` by more than the evaluation's noise: the lower end of
+// the difference of two accuracies is above 0 (Newcombe 1998, method 10, from the two Wilson
+// intervals at 95 %).
 struct TrialVerdict {
     std::optional<double> better{};  // the best of those that are clearly better
     std::string advice;              // one sentence
@@ -85,9 +90,9 @@ TrialVerdict judge_trials(double lr, const std::vector<RateTrial>& trials);
 // The table with a row a trial, then the advice.
 std::string trial_table(double lr, const std::vector<RateTrial>& trials);
 
-// What a sweep shows, by Smith's advice (arXiv 1803.09820): the largest weight decay that still allows a high
-// rate; for momentum and batch size the value whose curve falls lowest among those that do. Curves whose
-// smoothed losses differ by less than the noise count as equal.
+// What a sweep shows, by Smith's advice (arXiv 1803.09820): the largest weight decay that still
+// allows a high rate; for momentum and batch size the value whose curve falls lowest among those
+// that do. Curves whose smoothed losses differ by less than the noise count as equal.
 struct SweepVerdict {
     bool visible_difference = false;  // between any two curves
     std::vector<bool> like_first;     // a curve: not to be told from the first

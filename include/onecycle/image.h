@@ -1,8 +1,8 @@
 // Images: reading files that nobody vouches for, and resizing them exactly as Pillow does.
 //
-// Every file is judged by our own walk over its markers or chunks before a decoder sees a byte of it:
-// decoders accept files that were cut short (stb_image: 43 % of truncated JPEGs), do not check PNG's
-// CRCs, and allocate gigabytes for a header of 177 bytes.
+// Every file is judged by our own walk over its markers or chunks before a decoder sees a byte of
+// it: decoders accept files that were cut short (stb_image: 43 % of truncated JPEGs), do not check
+// PNG's CRCs, and allocate gigabytes for a header of 177 bytes.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,8 @@ struct ImageLimits {
     int max_scans = 100;                    // of a progressive JPEG; usual files have about 10
 };
 
-// For images of up to so many pixels. A file may be larger than usual then, too: 16 bits of four channels fit.
+// For images of up to so many pixels. A file may be larger than usual then, too: 16 bits of four
+// channels fit.
 ImageLimits limits_with(std::int64_t max_pixels);
 
 enum class ImageFormat { jpeg, png, bmp, gif, pnm, webp, tiff, heif };  // heif: AVIF and HEIC
@@ -59,29 +60,31 @@ class ImageError : public Error {
     std::string reason_;
 };
 
-// Checks a whole file without decoding it, where its format allows that: structure, completeness, PNG's CRCs, limits,
-// and that the file has at least the bytes its size in pixels needs. The format is told by content, never
-// by name. `name` is only for the message. Throws ImageError.
+// Checks a whole file without decoding it, where its format allows that: structure, completeness,
+// PNG's CRCs, limits, and that the file has at least the bytes its size in pixels needs. The format
+// is told by content, never by name. `name` is only for the message. Throws ImageError.
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name = "",
                        const ImageLimits& limits = {});
 
 struct DecodeOptions {
     ImageLimits limits;
-    // When above 0, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its short side stays at
-    // or above this. Faster, but other pixels than decoding whole and then resizing. 0: never.
+    // When above 0, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its short side
+    // stays at or above this. Faster, but other pixels than decoding whole and then resizing. 0:
+    // never.
     int min_short_side = 0;
 };
 
-// Probes, then decodes to upright RGB: the pixels of Pillow's ImageOps.exif_transpose(image).convert("RGB"),
-// but 16-bit channels keep their high byte. Alpha is dropped. Throws ImageError.
+// Probes, then decodes to upright RGB: the pixels of Pillow's
+// ImageOps.exif_transpose(image).convert("RGB"), but 16-bit channels keep their high byte. Alpha is
+// dropped. Throws ImageError.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name = "",
                    const DecodeOptions& options = {});
 
 // Reads and decodes a file. Throws ImageError, also when the file cannot be read.
 Image read_image(const std::string& path, const DecodeOptions& options = {});
 
-// The bytes of a regular file. Throws ImageError when it is missing, unreadable, not a regular file or
-// above `max_bytes`.
+// The bytes of a regular file. Throws ImageError when it is missing, unreadable, not a regular file
+// or above `max_bytes`.
 std::vector<std::uint8_t> read_image_bytes(const std::string& path,
                                            std::size_t max_bytes = ImageLimits{}.max_file_bytes);
 
@@ -98,26 +101,27 @@ struct Box {
     double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
 };
 
-// Bilinear with antialiasing, bit for bit Pillow 13's Image.resize((width, height), BILINEAR, box): two
-// passes with 22-bit fixed-point weights, rounded to 8 bits after each. As there, a box does not keep the
-// pixels beside it from taking part. Sides are at least 1.
+// Bilinear with antialiasing, bit for bit Pillow 13's Image.resize((width, height), BILINEAR, box):
+// two passes with 22-bit fixed-point weights, rounded to 8 bits after each. As there, a box does
+// not keep the pixels beside it from taking part. Sides are at least 1.
 Image resize_bilinear(const Image& image, int width, int height);
 Image resize_bilinear(const Image& image, const Box& box, int width, int height);
 
-// The window [x, x + width) x [y, y + height) of resize_bilinear(image, box, full_width, full_height),
-// at the cost of the window alone.
+// The window [x, x + width) x [y, y + height) of resize_bilinear(image, box, full_width,
+// full_height), at the cost of the window alone.
 struct ResizeWindow {
     int full_width = 0, full_height = 0;
     int x = 0, y = 0, width = 0, height = 0;
 };
 Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& window);
 
-// Which library decodes JPEG in this build, with its version: "libjpeg-turbo 2.1.5" or "stb_image 2.27".
+// Which library decodes JPEG in this build, with its version: "libjpeg-turbo 2.1.5" or "stb_image
+// 2.27".
 std::string jpeg_decoder();
 // The same of PNG: "stb_image 2.27".
 std::string png_decoder();
-// The same of WebP, TIFF, and AVIF and HEIC ("libheif 1.15.1, AVIF, HEIC": what of the two it can decode); empty where
-// this build refuses the format.
+// The same of WebP, TIFF, and AVIF and HEIC ("libheif 1.15.1, AVIF, HEIC": what of the two it can
+// decode); empty where this build refuses the format.
 std::string webp_decoder();
 std::string tiff_decoder();
 std::string heif_decoder();

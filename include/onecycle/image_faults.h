@@ -1,9 +1,10 @@
-// Images that fail when their turn comes, though their files were good when the list was made: deleted, replaced, cut
-// short, on a disk that no longer reads.
+// Images that fail when their turn comes, though their files were good when the list was made:
+// deleted, replaced, cut short, on a disk that no longer reads.
 //
-// An image is left out of every batch from the first that wanted it and could not have it. In training, the next sample
-// of the epoch's order takes its place (SampleOrder::sample_at()); an evaluation is over the others. So what
-// a batch holds follows from its number and this record alone, which a checkpoint keeps.
+// An image is left out of every batch from the first that wanted it and could not have it. In
+// training, the next sample of the epoch's order takes its place (SampleOrder::sample_at()); an
+// evaluation is over the others. So what a batch holds follows from its number and this record
+// alone, which a checkpoint keeps.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +23,8 @@ namespace onecycle {
 // An image cannot be used and nothing may take its place.
 class UnusableImage : public Error {
   public:
-    // `option`: what allows going on without the image: "--bad-images skip", say; empty where nothing does.
+    // `option`: what allows going on without the image: "--bad-images skip", say; empty where
+    // nothing does.
     UnusableImage(const std::string& where, const std::string& why, const std::string& option);
 
     const std::string& where() const noexcept { return where_; }
@@ -41,7 +43,8 @@ struct ImageFault {
     bool operator==(const ImageFault&) const = default;
 };
 
-// The record for both sides. Its functions may be called on any thread, but `log` is called by name_until() alone.
+// The record for both sides. Its functions may be called on any thread, but `log` is called by
+// name_until() alone.
 class ImageFaults {
   public:
     struct Rules {
@@ -61,13 +64,15 @@ class ImageFaults {
     // Takes note of a file whose image is damaged and used all the same.
     void note_damaged(const std::string& path);
 
-    // Names those of one side that batches up to this one met, each once, and damaged files; of many, the first ten.
+    // Names those of one side that batches up to this one met, each once, and damaged files; of
+    // many, the first ten.
     void name_until(bool training, std::int64_t batch);
 
     // Takes over a checkpoint's record; nothing is named.
     void restore(const std::vector<ImageFault>& faults);
 
-    // Those that training batches before this one met, and all of the evaluation side: by side and sample.
+    // Those that training batches before this one met, and all of the evaluation side: by side and
+    // sample.
     std::vector<ImageFault> before(std::int64_t batch) const;
 
   private:

@@ -8,8 +8,8 @@
 //     std::cout << result.epochs.back().accuracy << '\n';
 //     learner.save("photos.safetensors");
 //
-// Nothing here prints, exits or keeps global state. Equal data, options and seed give equal bytes, for any
-// number of threads.
+// Nothing here prints, exits or keeps global state. Equal data, options and seed give equal bytes,
+// for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +58,8 @@ struct EpochReport {
     bool best = false;                   // the best so far
 };
 
-// All are optional and are called on the thread that calls the learner. An exception thrown by one passes
-// through; the state is then as after the last step (a range test: as before it).
+// All are optional and are called on the thread that calls the learner. An exception thrown by one
+// passes through; the state is then as after the last step (a range test: as before it).
 struct Observer {
     std::function<void(const StepReport&)> on_step{};
     std::function<void(const EpochReport&)> on_epoch{};
@@ -85,18 +85,19 @@ struct FitResult {
     bool finished() const { return step == steps; }
 };
 
-// Opens options.data to continue the run in this folder. Where its newest checkpoint lists images, the sides are those,
-// in their order, whatever was added since; an image that is missing or has other contents stays in its place and is
-// left out when its turn comes (onecycle/image_faults.h). Throws Error(data) where options.bad_images is `fail` or more
-// than options.max_bad are gone, those aside that the run went without already; and as open_dataset().
+// Opens options.data to continue the run in this folder. Where its newest checkpoint lists images,
+// the sides are those, in their order, whatever was added since; an image that is missing or has
+// other contents stays in its place and is left out when its turn comes (onecycle/image_faults.h).
+// Throws Error(data) where options.bad_images is `fail` or more than options.max_bad are gone,
+// those aside that the run went without already; and as open_dataset().
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {},
                        const std::function<int()>& stop = {});
 
 class Learner {
   public:
     // Checks the options, compiles the programs and makes fresh weights (or loads options.init).
-    // Throws Error(usage), Error(device), Error(model), Error(data) for a set with fewer than two training
-    // images.
+    // Throws Error(usage), Error(device), Error(model), Error(data) for a set with fewer than two
+    // training images.
     Learner(const Dataset& dataset, const TrainOptions& options, Observer observer = {});
     ~Learner();
     Learner(Learner&&) noexcept;
@@ -109,41 +110,46 @@ class Learner {
     // The lines that a training begins with: class counts, network, steps, device.
     std::vector<std::string> describe() const;
 
-    // Runs a range test from the present state at the momentum that the policy has at its peak, and puts
-    // everything back, also when it is stopped or an exception passes. The data order and augmentation are
-    // those of an epoch that no training reaches.
+    // Runs a range test from the present state at the momentum that the policy has at its peak, and
+    // puts everything back, also when it is stopped or an exception passes. The data order and
+    // augmentation are those of an epoch that no training reaches.
     RangeTestResult find(const FindOptions& options = {});
 
-    // The range test from the same start for each value. Batch size changes the images per step with it.
+    // The range test from the same start for each value. Batch size changes the images per step
+    // with it.
     std::vector<SweepResult> sweep(SweepParameter parameter, const std::vector<double>& values,
                                    const FindOptions& options = {});
 
-    // Trains from the present state for a short one cycle up to each rate, evaluates, and puts everything back, also
-    // when it is stopped or an exception passes. Each sees the images that fit() begins with, in the same order.
-    // A trial that diverges is told in its result. Throws Error(data) when there is nothing to evaluate on, Error(usage)
-    // for a number of updates below 0, Interrupted when stopped.
+    // Trains from the present state for a short one cycle up to each rate, evaluates, and puts
+    // everything back, also when it is stopped or an exception passes. Each sees the images that
+    // fit() begins with, in the same order. A trial that diverges is told in its result. Throws
+    // Error(data) when there is nothing to evaluate on, Error(usage) for a number of updates below
+    // 0, Interrupted when stopped.
     std::vector<RateTrial> try_rates(const std::vector<double>& rates, const TrialOptions& options = {});
 
-    // Trains for options().epochs. With a run folder it writes config.json, steps.csv, metrics.csv and
-    // checkpoints (at every epoch's end, and every `checkpoint_every` updates), and it continues from the
-    // newest good checkpoint that the folder holds: bit for bit as if never interrupted.
-    // Without a rate it runs find() first and takes auto_lr; where the curve has no clear descent, or the whole training
-    // has fewer updates than that test, it takes the rate that is usual for such a training, saying so.
-    // Throws Error(diverged) when the loss or a gradient is not finite: names the step and the tensor; the
-    // last checkpoint stays. Throws Error(data) when the images are not those of the checkpoint. An image that can no
-    // longer be used follows TrainOptions::bad_images: another takes its place (onecycle/image_faults.h), or the state
-    // is saved and UnusableImage thrown.
+    // Trains for options().epochs. With a run folder it writes config.json, steps.csv, metrics.csv
+    // and checkpoints (at every epoch's end, and every `checkpoint_every` updates), and it
+    // continues from the newest good checkpoint that the folder holds: bit for bit as if never
+    // interrupted.
+    // Without a rate it runs find() first and takes auto_lr; where the curve has no clear descent,
+    // or the whole training has fewer updates than that test, it takes the rate that is usual for
+    // such a training, saying so. Throws Error(diverged) when the loss or a gradient is not finite:
+    // names the step and the tensor; the last checkpoint stays. Throws Error(data) when the images
+    // are not those of the checkpoint. An image that can no longer be used follows
+    // TrainOptions::bad_images: another takes its place (onecycle/image_faults.h), or the state is
+    // saved and UnusableImage thrown.
     FitResult fit(const FitOptions& options = {});
 
-    // With the weights that count (the moving average, when on), at the size of the last epoch (with
-    // TrainOptions::sizes, before any: the first). Throws Interrupted when stopped.
+    // With the weights that count (the moving average, when on), at the size of the last epoch
+    // (with TrainOptions::sizes, before any: the first). Throws Interrupted when stopped.
     Evaluation evaluate(const std::vector<Sample>& samples);
     Evaluation evaluate();  // the evaluation side
     // One entry a file, in order; a file that cannot be read has `error`, the others are answered.
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
 
-    // Writes the weights that count as a model file (no moments): torchvision's names, classes, conventions (the size
-    // is that of evaluate()). A file that is there is replaced. Throws Error(io).
+    // Writes the weights that count as a model file (no moments): torchvision's names, classes,
+    // conventions (the size is that of evaluate()). A file that is there is replaced. Throws
+    // Error(io).
     void save(const std::string& path) const;
 
     // Digest of everything that training carries from one update to the next.

@@ -1,10 +1,10 @@
 // Batches of 8-bit pixels, in order, made by worker threads.
 //
-// Step s is batch s % batches_per_epoch() of epoch s / batches_per_epoch(). Which samples it holds and how
-// they are augmented is a formula of (seed, epoch, position), so a loader starts at any step at once and
-// its batches are the same bytes for any number of threads and with or without its cache. The view of an image in
-// another's place is drawn by the key of that other one. Of large images no more is used than random crops need
-// (docs/data.md).
+// Step s is batch s % batches_per_epoch() of epoch s / batches_per_epoch(). Which samples it holds
+// and how they are augmented is a formula of (seed, epoch, position), so a loader starts at any
+// step at once and its batches are the same bytes for any number of threads and with or without its
+// cache. The view of an image in another's place is drawn by the key of that other one. Of large
+// images no more is used than random crops need (docs/data.md).
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ struct LoaderOptions {
     int batch_size = 64;
     AugmentPolicy augment = AugmentPolicy::standard;  // of training; evaluation has none
     double crop_pct = 0.875;                          // see evaluation_view()
-    // Training: shuffled each epoch, augmented, the last part batch dropped unless it is the only one.
-    // With several batches per update, an epoch is cut to whole updates.
+    // Training: shuffled each epoch, augmented, the last part batch dropped unless it is the only
+    // one. With several batches per update, an epoch is cut to whole updates.
     // Evaluation: in the list's order, evaluation_view(), nothing dropped.
     bool training = true;
     int batches_per_update = 1;
@@ -37,7 +37,8 @@ struct LoaderOptions {
     std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
     std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images in memory; 0: none
     std::shared_ptr<KeptImages> kept{};                // what views are cut from; null: the loader's own
-    // Takes note of images that can no longer be used and says whether to go on without them; null: that is an error.
+    // Takes note of images that can no longer be used and says whether to go on without them; null:
+    // that is an error.
     std::shared_ptr<ImageFaults> faults{};
 };
 
@@ -61,8 +62,8 @@ class Loader {
 
     std::int64_t batches_per_epoch() const noexcept;
 
-    // Begins to make the batches of steps first .. last - 1. Stops what was under way; the cache stays.
-    // All batches must have been given back.
+    // Begins to make the batches of steps first .. last - 1. Stops what was under way; the cache
+    // stays. All batches must have been given back.
     void start(std::int64_t first_step, std::int64_t last_step);
 
     // Gives the buffer back to the loader, which must outlive it.
@@ -72,19 +73,19 @@ class Loader {
     };
     using BatchPtr = std::unique_ptr<const Batch, GiveBack>;
 
-    // The batch of the next step; null after the last. Waits for it, and helps to make it. The batch stays
-    // valid until the pointer is dropped; hold one at a time unless queue_bytes has room for more.
-    // Throws UnusableImage (without LoaderOptions::faults: ImageError) that names the file when one of the batch's files
-    // can no longer be read and nothing may take its place. A batch of evaluation that lost all its images is passed
-    // over.
+    // The batch of the next step; null after the last. Waits for it, and helps to make it. The
+    // batch stays valid until the pointer is dropped; hold one at a time unless queue_bytes has
+    // room for more. Throws UnusableImage (without LoaderOptions::faults: ImageError) that names
+    // the file when one of the batch's files can no longer be read and nothing may take its place.
+    // A batch of evaluation that lost all its images is passed over.
     BatchPtr next();
 
     // Ends the workers after the image each is at. Harmless when nothing runs.
     void stop();
 
   private:
-    struct Work;
-    std::unique_ptr<Work> work_;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace onecycle

@@ -1,5 +1,6 @@
-// Where messages go. The library never writes to stdout or stderr by itself: it hands each line to a
-// sink. The command line program installs one that writes to stderr; the default drops everything.
+// Where messages go. The library never writes to stdout or stderr by itself: it hands each line to
+// a sink. The command line program installs one that writes to stderr; the default drops
+// everything.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// A trained classifier from a file: a checkpoint of ours, or a safetensors file or state dict of torch.save with
-// torchvision's or timm's names.
+// A trained classifier from a file: a checkpoint of ours, or a safetensors file or state dict of
+// torch.save with torchvision's or timm's names.
 #pragma once
 
 #include <array>
@@ -41,20 +41,21 @@ struct ModelInfo {
     bool trained_here() const { return metadata.count("onecycle.format") != 0; }
 };
 
-// `model`: a run folder (its best checkpoint), a checkpoint, or another file of weights (.safetensors, .pth).
-// Throws Error(model) when it is not there, damaged, or no ResNet that we know: names the first tensors that
-// are missing, extra or of a wrong shape. `init_ema`: as in ModelOptions.
+// `model`: a run folder (its best checkpoint), a checkpoint, or another file of weights
+// (.safetensors, .pth). Throws Error(model) when it is not there, damaged, or no ResNet that we
+// know: names the first tensors that are missing, extra or of a wrong shape. `init_ema`: as in
+// ModelOptions.
 ModelInfo read_model_info(const std::string& model, bool init_ema = false);
 
-// Reads all weights of a model, a tensor at a time. Throws Error(model) for a file that is damaged, does not fit any
-// network or holds values that none can have.
+// Reads all weights of a model, a tensor at a time. Throws Error(model) for a file that is damaged,
+// does not fit any network or holds values that none can have.
 void check_model(const std::string& model, bool init_ema = false);
 
 // Whether `dataset` is, file for file, what this model was trained from.
 bool trained_on(const ModelInfo& info, const Dataset& dataset);
 
-// How the training's data was split, so that eval can take the same side: seed and fraction of an automatic
-// split; empty for a foreign file and for a folder with its own evaluation side.
+// How the training's data was split, so that eval can take the same side: seed and fraction of an
+// automatic split; empty for a foreign file and for a folder with its own evaluation side.
 struct RecordedSplit {
     std::uint64_t seed = 0;
     double valid_fraction = 0;
@@ -94,17 +95,18 @@ struct Prediction {
 
 class Model {
   public:
-    // Loads and checks the weights. Throws as read_model_info(), and Error(model) for a value that is not
-    // finite and for a backbone, Error(usage) for options out of range, Error(device).
+    // Loads and checks the weights. Throws as read_model_info(), and Error(model) for a value that
+    // is not finite and for a backbone, Error(usage) for options out of range, Error(device).
     explicit Model(const std::string& model, const ModelOptions& options = {});
     ~Model();
     Model(Model&&) noexcept;
 
     const ModelInfo& info() const;
 
-    // Labels index `classes`, the folder's. They must be among the model's, in any order: matched by name (a file without
-    // names: as many classes, taken in order, which is said). Throws Error(model) that lists the difference when they are
-    // not. The result is of all of the model's classes; those without images count in no figure.
+    // Labels index `classes`, the folder's. They must be among the model's, in any order: matched
+    // by name (a file without names: as many classes, taken in order, which is said). Throws
+    // Error(model) that lists the difference when they are not. The result is of all of the model's
+    // classes; those without images count in no figure.
     Evaluation evaluate(const std::vector<Sample>& samples, const std::vector<std::string>& classes,
                         const EvaluateOptions& options = {});
 

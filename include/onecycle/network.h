@@ -1,5 +1,6 @@
-// A network as a graph of layers, declared once and without a batch size. The compiler (src/nn) turns it
-// into the list of steps that runs. Names are torchvision's, so that weights move between the two.
+// A network as a graph of layers, declared once and without a batch size. The compiler (src/nn)
+// turns it into the list of steps that runs. Names are torchvision's, so that weights move between
+// the two.
 #pragma once
 
 #include <array>
@@ -30,7 +31,8 @@ struct Parameter {
     ParameterRole role{};
     std::vector<std::int64_t> shape;  // PyTorch's order
     bool zero_init = false;           // norm weights of --zero-init-residual
-    // As fastai initialises a head: Kaiming normal with fan-in for weights, 1e-3 for biases of norms.
+    // As fastai initialises a head: Kaiming normal with fan-in for weights, 1e-3 for biases of
+    // norms.
     bool fastai_init = false;
     int part = 0, group = 0;  // see Network::begin_part
 };
@@ -50,13 +52,14 @@ struct Layer {
 
 class Network {
   public:
-    // Where the layers that follow belong. Parts count along the network from 0: freezing takes the first so
-    // many of them. Groups count from 0, too: each has a learning rate of its own (discriminative rates).
+    // Where the layers that follow belong. Parts count along the network from 0: freezing takes the
+    // first so many of them. Groups count from 0, too: each has a learning rate of its own
+    // (discriminative rates).
     void begin_part(int part, int group);
     int groups() const;
 
-    // The layer functions return the index of the new layer, to be used as `x` of later ones. They throw
-    // Error(usage) when shapes do not fit.
+    // The layer functions return the index of the new layer, to be used as `x` of later ones. They
+    // throw Error(usage) when shapes do not fit.
     int input(std::int64_t channels, std::int64_t height, std::int64_t width);
     int conv2d(const std::string& name, int x, std::int64_t out_channels, int kernel, int stride,
                int padding);
@@ -74,7 +77,8 @@ class Network {
     const std::vector<Layer>& layers() const { return layers_; }
     // In the order of torchvision's state_dict.
     const std::vector<Parameter>& parameters() const { return parameters_; }
-    // Names of the batch norms, in order: running_mean, running_var and num_batches_tracked hang on them.
+    // Names of the batch norms, in order: running_mean, running_var and num_batches_tracked hang on
+    // them.
     const std::vector<std::string>& statistics() const { return statistics_; }
 
     std::int64_t classes() const { return layers_.back().shape[0]; }
@@ -98,14 +102,15 @@ enum class Stem : std::uint8_t {
 
 enum class Head : std::uint8_t {
     linear,  // torchvision's: average pooling, then one linear layer, "fc"
-    // fastai's create_head(): maximum and average pooling side by side, "head.bn1", dropout of half the share,
-    // "head.fc1" to 512, ReLU, "head.bn2", dropout, "head.fc2". The linear layers have no bias.
+    // fastai's create_head(): maximum and average pooling side by side, "head.bn1", dropout of half
+    // the share, "head.fc1" to 512, ReLU, "head.bn2", dropout, "head.fc2". The linear layers have
+    // no bias.
     fastai,
 };
 
-// The parts of every ResNet here, for freezing: the stem is 0, "layer1" to "layer4" are 1 to 4, the head is 5.
-// Groups of learning rates are those that fastai splits a ResNet into: stem, layer1 and layer2; layer3 and layer4;
-// the head.
+// The parts of every ResNet here, for freezing: the stem is 0, "layer1" to "layer4" are 1 to 4, the
+// head is 5. Groups of learning rates are those that fastai splits a ResNet into: stem, layer1 and
+// layer2; layer3 and layer4; the head.
 inline constexpr int resnet_head_part = 5;
 
 struct ResnetOptions {
@@ -118,8 +123,8 @@ struct ResnetOptions {
     double dropout = 0.5;  // of fastai's head
 };
 
-// He et al. 2015, as torchvision builds it (ResNet50 with the stride in the 3x3 convolution, "v1.5").
-// Throws Error(usage) for an unknown arch or a size below 32 (imagenet stem) or 8 (small).
+// He et al. 2015, as torchvision builds it (ResNet50 with the stride in the 3x3 convolution,
+// "v1.5"). Throws Error(usage) for an unknown arch or a size below 32 (imagenet stem) or 8 (small).
 Network resnet(const ResnetOptions& options);
 
 }  // namespace onecycle

@@ -21,9 +21,9 @@ struct SizedEpochs {
     std::int64_t epochs = 0;  // 1 or more
 };
 
-// Named as the command line's options (`batch_size` is --batch-size, `stddev` --std), with the same defaults.
-// A member left empty takes the default that depends on others; resolved() fills those in. check() refuses values out
-// of the ranges that stand here.
+// Named as the command line's options (`batch_size` is --batch-size, `stddev` --std), with the same
+// defaults. A member left empty takes the default that depends on others; resolved() fills those
+// in. check() refuses values out of the ranges that stand here.
 struct TrainOptions {
     // The images.
     std::string data{};           // the folder
@@ -47,8 +47,9 @@ struct TrainOptions {
 
     // What it sees.
     int size = 224;  // pixels, square; 32 to 4096, with the small stem from 8
-    // Progressive resizing: the parts of the training, whose epochs sum to `epochs`; `size` is the last part's. One
-    // schedule runs over all. A stage before (`freeze_epochs`) sees the first part's size. Empty: all see `size`.
+    // Progressive resizing: the parts of the training, whose epochs sum to `epochs`; `size` is the
+    // last part's. One schedule runs over all. A stage before (`freeze_epochs`) sees the first
+    // part's size. Empty: all see `size`.
     std::vector<SizedEpochs> sizes{};
     AugmentPolicy augment = AugmentPolicy::standard;
     double crop_pct = 0.875;                            // see evaluation_view(); in [least_crop_pct, 1]
@@ -78,14 +79,15 @@ struct TrainOptions {
     int accumulate = 1;                   // batches per update, 1 to 65536
     double ema = 0;  // above 0: decay of a moving average, which is then what counts; below 1
 
-    // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at up to `max_lr`, then
-    // `epochs` with what `freeze` leaves free, at up to half of it. Groups of layers: see network.h.
+    // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at
+    // up to `max_lr`, then `epochs` with what `freeze` leaves free, at up to half of it. Groups of
+    // layers: see network.h.
     std::string freeze = "none";     // none, body, or layer1 to layer4: up to there
     bool freeze_bn = false;          // what is frozen keeps its batch norms' weights and statistics, too
     std::int64_t freeze_epochs = 0;  // of a stage before, with the body frozen; `finetune`: 1
     double lr_mult = 1;  // the head's rate over that of the first layers, above 0; `finetune`: 100
-    // A range test before the last stage may lower its rate. resolved() says so where `max_lr` is empty: a rate
-    // that was given is used as it is.
+    // A range test before the last stage may lower its rate. resolved() says so where `max_lr` is
+    // empty: a rate that was given is used as it is.
     bool retest_lr = false;
 
     // How it is run.
@@ -95,8 +97,8 @@ struct TrainOptions {
     std::string precision = "auto";  // auto, fp32, tf32, bf16, fp16
     // Training images: resident in the device's memory, stream, auto; changes no result.
     std::string input = "auto";
-    // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not fit in memory. Changes
-    // no result.
+    // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not
+    // fit in memory. Changes no result.
     std::string cache{};
     bool deterministic = false;         // the CPU and the emulated device always are
     bool no_graph = false;              // on CUDA a step's pieces are launched one by one: the same bits
@@ -110,7 +112,8 @@ OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; el
 std::string to_string(OptimizerKind kind);
 Head parse_head(const std::string& name);  // linear, fastai; else Error(usage)
 std::string to_string(Head head);
-// How many parts of a ResNet `--freeze` takes: 0 for none, 2 for layer1, 5 for body. Throws Error(usage).
+// How many parts of a ResNet `--freeze` takes: 0 for none, 2 for layer1, 5 for body. Throws
+// Error(usage).
 int parse_freeze(const std::string& name);
 // "64:2,128:3", SIZE:EPOCHS for each part in order. Throws Error(usage).
 std::vector<SizedEpochs> parse_sizes(const std::string& text);
@@ -118,12 +121,12 @@ std::string to_string(const std::vector<SizedEpochs>& sizes);
 Stem parse_stem(const std::string& name);  // imagenet, small; else Error(usage)
 std::string to_string(Stem stem);
 
-// Throws Error(usage) for the first option out of range, Error(device) for a device or precision that this
-// build does not have. Looks at no file.
+// Throws Error(usage) for the first option out of range, Error(device) for a device or precision
+// that this build does not have. Looks at no file.
 void check(const TrainOptions& options);
 
-// The same training with everything said out loud: defaults filled in, `data`, `valid`, `labels` and `init` as
-// absolute paths. Numbers that the policy does not take stay empty.
+// The same training with everything said out loud: defaults filled in, `data`, `valid`, `labels`
+// and `init` as absolute paths. Numbers that the policy does not take stay empty.
 TrainOptions resolved(const TrainOptions& options);
 
 // The parts that other headers take.
@@ -134,15 +137,16 @@ OptimizerOptions optimizer_options(const TrainOptions& options);
 // Epochs of all stages.
 std::int64_t all_epochs(const TrainOptions& options);
 
-// config.json: one object, a member an option, in the order above; null where empty, and "auto" for max_lr.
+// config.json: one object, a member an option, in the order above; null where empty, and "auto" for
+// max_lr.
 std::string to_json(const TrainOptions& options);
-// Members that are missing keep their defaults. Throws Error(usage) naming `where` (a file) and the member
-// for an unknown one or one of a wrong type or value, and for text that is not JSON.
+// Members that are missing keep their defaults. Throws Error(usage) naming `where` (a file) and the
+// member for an unknown one or one of a wrong type or value, and for text that is not JSON.
 TrainOptions train_options_from_json(const std::string& text, const std::string& where);
 
-// The options, as "--batch-size", whose values differ and may change the result of a training. Not among
-// them: `data`, `exclude`, `labels` and `label_from` (the list of images and labels has a digest of its own), what to
-// do with bad images, threads, checkpoint_every.
+// The options, as "--batch-size", whose values differ and may change the result of a training. Not
+// among them: `data`, `exclude`, `labels` and `label_from` (the list of images and labels has a
+// digest of its own), what to do with bad images, threads, checkpoint_every.
 std::vector<std::string> changed_options(const TrainOptions& before, const TrainOptions& after);
 
 }  // namespace onecycle

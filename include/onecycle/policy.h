@@ -17,8 +17,9 @@
 //                      again, each time MULT (default 1) as long
 //   knots:E=V,E=V,..   straight lines between max V at epoch E     knots:0=0,5=1,24=0
 //
-// k = 0..N-1 is the update's number, N all updates. Epochs in steps, restarts and knots may be fractional.
-// Momentum (beta1 for Adam) runs high -> low -> high with the one-cycle policies; every other holds `high`.
+// k = 0..N-1 is the update's number, N all updates. Epochs in steps, restarts and knots may be
+// fractional. Momentum (beta1 for Adam) runs high -> low -> high with the one-cycle policies; every
+// other holds `high`.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,8 @@ struct MomentumRange {
 
 enum class Anneal { cosine, linear };
 
-// Every member left empty takes the policy's own default; one that the policy does not know is refused.
+// Every member left empty takes the policy's own default; one that the policy does not know is
+// refused.
 struct PolicyOptions {
     std::string policy = "onecycle";             // --policy
     std::int64_t epochs = 6;                     // --epochs, 1 or more
@@ -50,8 +52,8 @@ struct PolicyOptions {
     bool three_phase = false;                    // --three-phase: onecycle:pytorch
 };
 
-// The same with the policy's own numbers where none were given. Those that it does not take stay as they
-// were. Throws Error(usage) for a momentum out of range.
+// The same with the policy's own numbers where none were given. Those that it does not take stay as
+// they were. Throws Error(usage) for a momentum out of range.
 PolicyOptions with_defaults(const PolicyOptions& options);
 
 // The schedule that the options describe. Throws Error(usage) naming the option, the value and the
@@ -61,8 +63,8 @@ Schedule make_schedule(const PolicyOptions& options);
 // The momentum given, or the policy's own. Throws Error(usage).
 MomentumRange momentum_range(const PolicyOptions& options);
 
-// Where the policy's momentum stands while the rate is highest: `low` of one-cycle, `high` of the others.
-// The range test runs at it.
+// Where the policy's momentum stands while the rate is highest: `low` of one-cycle, `high` of the
+// others. The range test runs at it.
 double momentum_at_peak(const PolicyOptions& options);
 
 // "LOW:HIGH" or one number that stays; 0 <= LOW <= HIGH < 1. Throws Error(usage).
@@ -91,7 +93,8 @@ Schedule make_range_test_schedule(const RampOptions& options);
 // "inclusive" or "fastai". Throws Error(usage).
 Ramp parse_ramp(const std::string& text);
 
-// `step,lr,momentum` with a header row and a row an update, in the shortest digits that read back equal.
+// `step,lr,momentum` with a header row and a row an update, in the shortest digits that read back
+// equal.
 std::string plan_csv(const Schedule& schedule);
 
 }  // namespace onecycle

@@ -1,5 +1,5 @@
-// The learning-rate range test (Smith 2017): train while the rate rises from tiny to huge, and read the
-// loss curve. Run by Learner::find().
+// The learning-rate range test (Smith 2017): train while the rate rises from tiny to huge, and read
+// the loss curve. Run by Learner::find().
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace onecycle {
 
-// The defaults are what `--max-lr auto` does inside a training, too, so that both give the same answer.
+// The defaults are what `--max-lr auto` does inside a training, too, so that both give the same
+// answer.
 struct FindOptions {
     double start_lr = 1e-7;
     double end_lr = 10;
@@ -37,7 +38,8 @@ struct RangeTestResult {
     double passes = 0;    // over the training images
     double seconds = 0;
     int stage = 0;  // of a training; above 0: it only looked for the edge
-    // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no trace.
+    // Of weights, statistics, moments, averages and update counter: equal, for the test leaves no
+    // trace.
     std::string digest_before{}, digest_after{};
 };
 

@@ -1,8 +1,8 @@
-// What a range test's curve says: from rates and batch losses to a learning rate, its range, the edge of
-// divergence, or a reason why there is no answer. Pure functions; nothing is trained here.
+// What a range test's curve says: from rates and batch losses to a learning rate, its range, the
+// edge of divergence, or a reason why there is no answer. Pure functions; nothing is trained here.
 //
-// Row k holds the rate of update k and the mean batch loss measured before that update, so the effect of a
-// rate shows one row later (as in all range tests).
+// Row k holds the rate of update k and the mean batch loss measured before that update, so the
+// effect of a rate shows one row later (as in all range tests).
 #pragma once
 
 #include <cstddef>
@@ -16,11 +16,12 @@
 namespace onecycle {
 
 struct AnalysisOptions {
-    // The steps that the test was to take, which fastai's trim counts; 0: as many as there are rows.
+    // The steps that the test was to take, which fastai's trim counts; 0: as many as there are
+    // rows.
     std::int64_t planned_steps = 0;
     bool already_smoothed = false;  // the losses are a smoothed column: no further smoothing
-    // What networks like this one bear as the maximum of one cycle, known before the test (usual_max_lr()); empty:
-    // nothing is known, and the curve speaks alone.
+    // What networks like this one bear as the maximum of one cycle, known before the test
+    // (usual_max_lr()); empty: nothing is known, and the curve speaks alone.
     std::optional<double> usual_lr{};
     bool usual_alone = false;  // auto_lr is the usual rate, whatever the curve says
 };
@@ -39,8 +40,8 @@ struct RangeTestAnalysis {
     std::vector<double> lr, loss, smoothed;  // equal lengths; `loss` as given, `smoothed` always finite
     std::optional<Suggestion> suggestion;    // the steepest descent left of the lowest point
     std::string reason;                      // why there is no suggestion; else empty
-    // The maximum for one cycle, with two digits; there exactly when the suggestion is. In decades it lies between what
-    // the curve says and what is usual, nearer to the one that is surer.
+    // The maximum for one cycle, with two digits; there exactly when the suggestion is. In decades
+    // it lies between what the curve says and what is usual, nearer to the one that is surer.
     std::optional<double> auto_lr;
     std::optional<double> curve_lr;  // what the curve says alone; there exactly when the suggestion is
     std::optional<double> usual_lr;  // as given
@@ -53,19 +54,22 @@ struct RangeTestAnalysis {
     FastaiRules fastai;
 };
 
-// Smoothing, centred, so that nothing lags: losses are capped at 1.1 x the median of the first ten (what is
-// not finite counts as capped), then a running median of 7 rows, then a Gaussian of 0.32 decades (at least
-// two rows), its window renormalised at the ends. The slope is d(loss)/d(log10 rate).
+// Smoothing, centred, so that nothing lags: losses are capped at 1.1 x the median of the first ten
+// (what is not finite counts as capped), then a running median of 7 rows, then a Gaussian of 0.32
+// decades (at least two rows), its window renormalised at the ends. The slope is d(loss)/d(log10
+// rate).
 //
-// There is a clear descent when one logistic fall, fitted together with a rise at the end, lowers the sum of squared
-// errors by 18 times the variance of one batch. The suggestion is the steepest point of the smoothed curve left of its
-// minimum where its slope is 6 deviations of a slope's noise or more, else the centre of that fall. The edge is the
-// first rate right of the minimum whose median of 7 lies above the minimum by half the drop.
+// There is a clear descent when one logistic fall, fitted together with a rise at the end, lowers
+// the sum of squared errors by 18 times the variance of one batch. The suggestion is the steepest
+// point of the smoothed curve left of its minimum where its slope is 6 deviations of a slope's
+// noise or more, else the centre of that fall. The edge is the first rate right of the minimum
+// whose median of 7 lies above the minimum by half the drop.
 //
-// curve_lr = edge / 2, at most 32 x the steepest point where that is sure; sqrt(steepest * lowest) where the curve shows
-// no edge. auto_lr is the mean of curve_lr and usual_lr in decades, each weighed by its inverse variance: 0.2 decades
-// around what is usual, 0.3 around the curve, up to twice that where the descent is barely clear (docs/learning-rate.md,
-// docs/results.md, bench/study_auto_lr.py).
+// curve_lr = edge / 2, at most 32 x the steepest point where that is sure; sqrt(steepest * lowest)
+// where the curve shows no edge. auto_lr is the mean of curve_lr and usual_lr in decades, each
+// weighed by its inverse variance: 0.2 decades around what is usual, 0.3 around the curve, up to
+// twice that where the descent is barely clear (docs/learning-rate.md, docs/results.md,
+// bench/study_auto_lr.py).
 // Throws Error(data) when the lengths differ or the rates are not finite, above 0 and rising.
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options = {});

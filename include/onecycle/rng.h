@@ -1,6 +1,7 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
-// 1, 2, 3", SC'11). A number is a pure function of (seed, purpose, epoch, index, draw): the same on host
-// and device, for any number of threads, and at any step without replaying the steps before it.
+// 1, 2, 3", SC'11). A number is a pure function of (seed, purpose, epoch, index, draw): the same on
+// host and device, for any number of threads, and at any step without replaying the steps before
+// it.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace onecycle {
 
-// What a stream of numbers is used for. Two purposes never share numbers. Values are part of the file
-// format (they decide data order and initial weights): never renumber.
+// What a stream of numbers is used for. Two purposes never share numbers. Values are part of the
+// file format (they decide data order and initial weights): never renumber.
 enum class RandomPurpose : std::uint32_t {
     initial_weights = 1,  // index = tensor
     split = 2,            // index = class
@@ -63,9 +64,10 @@ class RandomStream {
 
     // Uniform in [0, 1), a multiple of 2^-24 (exact in float).
     ONECYCLE_HD double uniform() { return (next() >> 8) * (1.0 / 16777216.0); }
-    ONECYCLE_HD double uniform(double low, double high) { return low + product(high - low, uniform()); }
+    ONECYCLE_HD double uniform(double low, double high) { return low + mul_rn(high - low, uniform()); }
 
-    // The four numbers from 4 block on, whatever was drawn before: what a GPU's thread takes for itself.
+    // The four numbers from 4 block on, whatever was drawn before: what a GPU's thread takes for
+    // itself.
     ONECYCLE_HD PhiloxBlock block(std::uint32_t block) const {
         return philox4x32(
             {{block, epoch_, static_cast<std::uint32_t>(index_), static_cast<std::uint32_t>(index_ >> 32)}},
@@ -89,8 +91,8 @@ class RandomStream {
 double normal(RandomStream& stream);
 
 // The element at position `position` of a keyed random permutation of 0 .. n-1: a six-round Feistel
-// network over the next even number of bits, walked until the result falls below n. A pure function, so
-// the data order at any step needs no memory. Requires position < n.
+// network over the next even number of bits, walked until the result falls below n. A pure
+// function, so the data order at any step needs no memory. Requires position < n.
 ONECYCLE_HD inline std::uint64_t permuted_index(std::uint64_t position, std::uint64_t n, std::uint64_t seed,
                                                 RandomPurpose purpose, std::uint32_t epoch) {
     int half_bits = 1;

@@ -1,4 +1,5 @@
-// A run folder: what `train` and `finetune` write, what `--resume` continues and `eval` and `predict` read.
+// A run folder: what `train` and `finetune` write, what `--resume` continues and `eval` and
+// `predict` read.
 //
 //     config.json                            every option, resolved
 //     steps.csv, metrics.csv                 logs, append-only
@@ -6,10 +7,10 @@
 //     latest, best                           text: the name of a checkpoint
 //     bad-images.txt                         the images that were left out, when there are any
 //
-// A crash, a full disk or a kill at any moment leaves a checkpoint to continue from: a checkpoint appears
-// under its name complete and durable or not at all, the pointers follow, and old ones are deleted last.
-// The pointers only repeat what the newest checkpoint says of itself (its metadata carries `step` and
-// `best_step`), so open() can put them right.
+// A crash, a full disk or a kill at any moment leaves a checkpoint to continue from: a checkpoint
+// appears under its name complete and durable or not at all, the pointers follow, and old ones are
+// deleted last. The pointers only repeat what the newest checkpoint says of itself (its metadata
+// carries `step` and `best_step`), so open() can put them right.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ namespace onecycle {
 
 struct BadImage;
 
-// The whole state of a training: tensors by name, everything else as text. Nothing that differs between
-// equal runs (no time, host or path) may stand in it, so that equal runs give equal bytes.
+// The whole state of a training: tensors by name, everything else as text. Nothing that differs
+// between equal runs (no time, host or path) may stand in it, so that equal runs give equal bytes.
 struct Checkpoint {
     std::vector<TensorSource> tensors;
     std::map<std::string, std::string> metadata;  // `step` and `best_step` are added by save()
@@ -39,8 +40,8 @@ struct CheckpointFile {
     std::string path;
 };
 
-// A CSV log. A row is in the file when append() returns (it survives a kill), and on the disk after the next
-// RunFolder::save(). Write the rows before the checkpoint that follows them.
+// A CSV log. A row is in the file when append() returns (it survives a kill), and on the disk after
+// the next RunFolder::save(). Write the rows before the checkpoint that follows them.
 class CsvLog {
   public:
     // Opens or makes the file. A last line that was cut short is dropped. Throws Error(io).
@@ -48,7 +49,8 @@ class CsvLog {
     ~CsvLog();
     CsvLog(CsvLog&&) noexcept;
 
-    // `row` has no line end. When it cannot be written whole, nothing of it stays, and Error(io) is thrown.
+    // `row` has no line end. When it cannot be written whole, nothing of it stays, and Error(io) is
+    // thrown.
     void append(const std::string& row);
 
     // Drops the rows whose first column is `limit` or more, and all after the first of them.
@@ -65,15 +67,15 @@ inline constexpr const char* bad_images_name = "bad-images.txt";
 
 class RunFolder {
   public:
-    // Whether `--out path` could be created: Error(io) when it is there and not empty, or not writable.
-    // Changes nothing, so that a bad option is found before any work.
+    // Whether `--out path` could be created: Error(io) when it is there and not empty, or not
+    // writable. Changes nothing, so that a bad option is found before any work.
     static void check_out(const std::string& path, FileSystem& fs = posix_file_system());
 
     // The same for a folder that may hold others already: what create_numbered() makes one in.
     static void check_parent(const std::string& path, FileSystem& fs = posix_file_system());
 
-    // Error(io) when the disk that holds (or would hold) `path` has less than `bytes` to give: a run that
-    // could not save is better not begun.
+    // Error(io) when the disk that holds (or would hold) `path` has less than `bytes` to give: a
+    // run that could not save is better not begun.
     static void check_space(const std::string& path, std::uint64_t bytes,
                             FileSystem& fs = posix_file_system());
 
@@ -84,24 +86,25 @@ class RunFolder {
     static RunFolder create_numbered(const std::string& parent, const std::string& name, LogSink log = {},
                                      FileSystem& fs = posix_file_system());
 
-    // Opens a folder to continue its run: removes what a killed process left, renames damaged checkpoints
-    // that are newer than the newest good one to NAME.damaged, and puts the pointers right.
-    // Throws Error(model) when it is no run folder (has no config.json), Error(io) when another process
-    // works in it.
+    // Opens a folder to continue its run: removes what a killed process left, renames damaged
+    // checkpoints that are newer than the newest good one to NAME.damaged, and puts the pointers
+    // right. Throws Error(model) when it is no run folder (has no config.json), Error(io) when
+    // another process works in it.
     static RunFolder open(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());
 
     ~RunFolder();  // whoever comes next may work in it
     RunFolder(RunFolder&&) noexcept;
 
-    // Leaves the place as create() or create_numbered() found it, where no update was logged and nothing saved: a run
-    // that never began is no run. Whether it did.
+    // Leaves the place as create() or create_numbered() found it, where no update was logged and
+    // nothing saved: a run that never began is no run. Whether it did.
     bool remove_unless_begun();
 
     const std::string& path() const;
     std::string file(const std::string& name) const;       // path of a file inside
     std::string checkpoint_file(std::int64_t step) const;  // of the checkpoint after `step` updates
 
-    // A small file, written atomically: config.json, find/find.csv, … Directories are made as needed.
+    // A small file, written atomically: config.json, find/find.csv, … Directories are made as
+    // needed.
     void write(const std::string& name, const std::string& text);
     std::string read(const std::string& name) const;
 
@@ -112,12 +115,13 @@ class RunFolder {
     CsvLog& steps_log(const std::string& header);
     CsvLog& metrics_log(const std::string& header);
 
-    // Saves the state after `step` updates. `best_step` is the step of the best checkpoint so far (may be
-    // `step`); -1: none yet. Then moves the pointers and deletes all but the two newest checkpoints and the
-    // best. A checkpoint of the same step is replaced, in one move. Returns the file's digest.
-    // Throws Error(io), before writing when the disk has no room: every older checkpoint is then as it was.
-    // Old files that cannot be deleted are only logged, to `log` when it is given. Another thread than the one that
-    // appends rows may save; rows that come meanwhile do not disturb it.
+    // Saves the state after `step` updates. `best_step` is the step of the best checkpoint so far
+    // (may be `step`); -1: none yet. Then moves the pointers and deletes all but the two newest
+    // checkpoints and the best. A checkpoint of the same step is replaced, in one move. Returns the
+    // file's digest. Throws Error(io), before writing when the disk has no room: every older
+    // checkpoint is then as it was. Old files that cannot be deleted are only logged, to `log` when
+    // it is given. Another thread than the one that appends rows may save; rows that come meanwhile
+    // do not disturb it.
     std::string save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step,
                      const LogSink& log = {});
 
@@ -127,13 +131,14 @@ class RunFolder {
     std::unique_ptr<Impl> impl_;
 };
 
-// The newest checkpoint in a run folder whose every digest is right; one log line for each damaged one that
-// was passed over. Nothing when there is none. Reads only.
+// The newest checkpoint in a run folder whose every digest is right; one log line for each damaged
+// one that was passed over. Nothing when there is none. Reads only.
 std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log = {},
                                                       FileSystem& fs = posix_file_system());
 
-// What `--model M` means: a run folder's best checkpoint (its newest while none is named best), or the file
-// itself. Throws Error(model) when it is not there, is a folder without checkpoints, or no regular file.
+// What `--model M` means: a run folder's best checkpoint (its newest while none is named best), or
+// the file itself. Throws Error(model) when it is not there, is a folder without checkpoints, or no
+// regular file.
 std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system());
 
 }  // namespace onecycle

@@ -1,9 +1,9 @@
-// safetensors files (https://github.com/huggingface/safetensors): eight bytes with the length of a JSON
-// header, the header, then the tensors' bytes: little-endian, row-major, without gaps.
+// safetensors files (https://github.com/huggingface/safetensors): eight bytes with the length of a
+// JSON header, the header, then the tensors' bytes: little-endian, row-major, without gaps.
 //
-// What we write also carries digests in its metadata: one of each tensor's bytes, and one of the header (in
-// which those stand), so a single changed bit anywhere is found on reading. Files from elsewhere have none
-// and are read all the same.
+// What we write also carries digests in its metadata: one of each tensor's bytes, and one of the
+// header (in which those stand), so a single changed bit anywhere is found on reading. Files from
+// elsewhere have none and are read all the same.
 #pragma once
 
 #include <functional>
@@ -14,10 +14,11 @@ namespace onecycle {
 
 class SafetensorsFile final : public TensorFile {
   public:
-    // Reads and checks the header. Throws Error(model) for anything but a well-formed file (lengths,
-    // duplicate names, unknown types, gaps, overlaps, trailing bytes, a header whose digest differs),
-    // Error(io) when reading fails. Tensors are in the order of their bytes; metadata comes without the digests.
-    // Of a file from elsewhere the weights are chosen as TorchFile chooses them; one of ours knows its names.
+    // Reads and checks the header. Throws Error(model) for anything but a well-formed file
+    // (lengths, duplicate names, unknown types, gaps, overlaps, trailing bytes, a header whose
+    // digest differs), Error(io) when reading fails. Tensors are in the order of their bytes;
+    // metadata comes without the digests. Of a file from elsewhere the weights are chosen as
+    // TorchFile chooses them; one of ours knows its names.
     explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system(),
                              bool average = false);
     ~SafetensorsFile() override;
@@ -36,9 +37,9 @@ class SafetensorsFile final : public TensorFile {
     std::unique_ptr<Impl> impl_;
 };
 
-// A tensor to be written. `bytes` is called once, when its turn comes, and what it returns must stay as it
-// is until the next tensor's turn: a tensor kept in another layout or on a device can be made plain in a
-// buffer that all share.
+// A tensor to be written. `bytes` is called once, when its turn comes, and what it returns must
+// stay as it is until the next tensor's turn: a tensor kept in another layout or on a device can be
+// made plain in a buffer that all share.
 struct TensorSource {
     std::string name;
     StoredType type = StoredType::f32;
@@ -53,10 +54,11 @@ TensorSource float_tensor(std::string name, std::vector<std::int64_t> shape, std
 std::uint64_t safetensors_size(const std::string& path, const std::vector<TensorSource>& tensors,
                                const std::map<std::string, std::string>& metadata);
 
-// Writes a file, atomically and durably; one that is there is replaced. Equal contents give equal bytes:
-// tensors are ordered by element size (descending, which keeps them aligned), then by name. Returns the
-// file's digest. Throws Error(io); the old file is then untouched. Throws Error(model) for two tensors of
-// one name, a source whose bytes do not fit its shape, or text that is not UTF-8.
+// Writes a file, atomically and durably; one that is there is replaced. Equal contents give equal
+// bytes: tensors are ordered by element size (descending, which keeps them aligned), then by name.
+// Returns the file's digest. Throws Error(io); the old file is then untouched. Throws Error(model)
+// for two tensors of one name, a source whose bytes do not fit its shape, or text that is not
+// UTF-8.
 std::string write_safetensors(const std::string& path, const std::vector<TensorSource>& tensors,
                               const std::map<std::string, std::string>& metadata,
                               FileSystem& fs = posix_file_system());

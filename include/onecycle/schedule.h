@@ -1,6 +1,6 @@
-// A schedule: learning rate and momentum as a pure function of the update's number. It is plain data, so
-// it can be copied to a device, written to a checkpoint and evaluated at any step without history: resume
-// is exact by construction. This header compiles for host and device.
+// A schedule: learning rate and momentum as a pure function of the update's number. It is plain
+// data, so it can be copied to a device, written to a checkpoint and evaluated at any step without
+// history: resume is exact by construction. This header compiles for host and device.
 #pragma once
 
 #include <cmath>
@@ -17,8 +17,9 @@ enum class Curve : std::int32_t {
     exponential,  // a (b / a)^q, with a and b above 0
 };
 
-// One piece of a schedule over the step axis. `start` and `end` may be fractional and `start` may be
-// negative; start < end. q = (step - start) / (end - start). A constant is a line with equal ends.
+// One piece of a schedule over the step axis. `start` and `end` may be fractional and `start` may
+// be negative; start < end. q = (step - start) / (end - start). A constant is a line with equal
+// ends.
 struct Segment {
     double start, end;
     double lr_start, lr_end;
@@ -26,8 +27,9 @@ struct Segment {
     Curve lr_curve, momentum_curve;
 };
 
-// Segments in order of their starts, at least one. A step belongs to the last segment that starts at or
-// before it. Trivially copyable and below 4 KiB, so that it fits into a CUDA kernel's arguments.
+// Segments in order of their starts, at least one. A step belongs to the last segment that starts
+// at or before it. Trivially copyable and below 4 KiB, so that it fits into a CUDA kernel's
+// arguments.
 struct Schedule {
     static constexpr int capacity = 64;
 

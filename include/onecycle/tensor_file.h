@@ -29,8 +29,8 @@ struct TensorInfo {
     std::uint64_t bytes = 0;          // of its elements, without gaps
 };
 
-// Which of the sets of weights in a file are the network's. The parts of the way to them and the prefix of their names
-// make a label, as "state_dict/module.".
+// Which of the sets of weights in a file are the network's. The parts of the way to them and the
+// prefix of their names make a label, as "state_dict/module.".
 struct WeightsPlace {
     std::string taken{};                // empty: the whole file, its names as they are
     bool average = false;               // those taken are a moving average
@@ -39,8 +39,8 @@ struct WeightsPlace {
     std::string fix{};                  // of the problem
 };
 
-// An open file. Reading goes through pread into the caller's memory, never through a mapping: a file that
-// is replaced or cut while in use gives an error, not a crash.
+// An open file. Reading goes through pread into the caller's memory, never through a mapping: a
+// file that is replaced or cut while in use gives an error, not a crash.
 class TensorFile {
   public:
     virtual ~TensorFile() = default;
@@ -50,23 +50,25 @@ class TensorFile {
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
     const WeightsPlace& weights() const { return weights_; }
 
-    // The network's own names, without the prefix that WeightsPlace tells, and which of tensors() each is. Tensors without
-    // the prefix have none.
+    // The network's own names, without the prefix that WeightsPlace tells, and which of tensors()
+    // each is. Tensors without the prefix have none.
     const std::map<std::string, std::size_t>& names() const { return names_; }
 
     // By the network's own name; nullptr when there is no such tensor.
     const TensorInfo* find(const std::string& name) const;
 
-    // Reads one tensor, row-major; `out` has exactly its size. Throws Error(model) for a missing name or when the
-    // bytes do not match their checksum, Error(io) when reading fails.
+    // Reads one tensor, row-major; `out` has exactly its size. Throws Error(model) for a missing
+    // name or when the bytes do not match their checksum, Error(io) when reading fails.
     void read(const std::string& name, std::span<std::byte> out) const;
     std::vector<float> read_floats(const std::string& name) const;
     void read_floats(const std::string& name, std::vector<float>& out) const;  // memory that is used again
 
-    // Checks every checksum, that in the file's name too, reading what they cover once. Throws as read().
+    // Checks every checksum, that in the file's name too, reading what they cover once. Throws as
+    // read().
     virtual void verify() const = 0;
 
-    // Checks that the file is the one that its name promises, where a name does: see TorchFile. Throws as read().
+    // Checks that the file is the one that its name promises, where a name does: see TorchFile.
+    // Throws as read().
     virtual void verify_name() const {}
 
   protected:
@@ -77,7 +79,8 @@ class TensorFile {
     // To be called once by the constructor of a format. No two tensors have one name.
     void describe(std::string path, std::vector<TensorInfo> tensors,
                   std::map<std::string, std::string> metadata);
-    // What find() knows tensors by, see network_name() in formats/weights_place.h, and where the weights are.
+    // What find() knows tensors by, see network_name() in formats/weights_place.h, and where the
+    // weights are.
     void choose(const std::string& prefix, bool children, WeightsPlace place);
 
     virtual void read(std::size_t tensor, std::span<std::byte> out) const = 0;
@@ -90,8 +93,9 @@ class TensorFile {
     WeightsPlace weights_;
 };
 
-// Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say, not its name. Where
-// several sets of weights in it fit a ResNet, `average` says which: see TorchFile. Throws as SafetensorsFile and TorchFile.
+// Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say,
+// not its name. Where several sets of weights in it fit a ResNet, `average` says which: see
+// TorchFile. Throws as SafetensorsFile and TorchFile.
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs = posix_file_system(),
                                              bool average = false);
 

@@ -91,7 +91,8 @@ def step(case, precision="bf16"):
 
 
 SWITCHES = ("ONECYCLE_BRANCH", "ONECYCLE_ONE_GRID", "ONECYCLE_EARLY_START")
-# What is switched against what: (its name, the side that is as it stands, the other side), in SWITCHES' order.
+# What is switched against what: (its name, the side that is as it stands, the other side), in
+# SWITCHES' order.
 COMPARED = (("branch", "110", "010"), ("one grid", "110", "100"), ("early start", "110", "111"),
             ("early start, no one grid", "100", "101"))
 

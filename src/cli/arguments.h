@@ -1,5 +1,6 @@
-// The options of a verb. A thin face over CLI11, so that only arguments.cpp and main.cpp compile that
-// library: a verb binds its variables here, their values at that time being the defaults that the help shows.
+// The options of a verb. A thin face over CLI11, so that only arguments.cpp and main.cpp compile
+// that library: a verb binds its variables here, their values at that time being the defaults that
+// the help shows.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class Arguments {
     // Options declared from here on stand under this title in the help.
     void group(const std::string& title) { group_ = title; }
 
-    // An argument without a name. Missing ones are the verb's to refuse: it knows when they are needed.
+    // An argument without a name. Missing ones are the verb's to refuse: it knows when they are
+    // needed.
     void positional(const std::string& name, std::string& value, const std::string& help);
     void positional(const std::string& name, std::vector<std::string>& values, const std::string& help);
 

@@ -1,6 +1,7 @@
-// Where the program's words go: results to stdout, progress and warnings to stderr; with --json one object on
-// stdout and everything else on stderr. Nothing else in the project writes to either. What people read is wrapped
-// at the width of the terminal that shows it; a pipe or a file gets whole lines.
+// Where the program's words go: results to stdout, progress and warnings to stderr; with --json one
+// object on stdout and everything else on stderr. Nothing else in the project writes to either.
+// What people read is wrapped at the width of the terminal that shows it; a pipe or a file gets
+// whole lines.
 #pragma once
 
 #include <chrono>
@@ -40,7 +41,8 @@ class Console {
 
     bool json() const { return options_.json; }
 
-    // A result that was asked for, as it is: CSV, a JSON object. Throws Error(io) when stdout cannot take it.
+    // A result that was asked for, as it is: CSV, a JSON object. Throws Error(io) when stdout
+    // cannot take it.
     void result(const std::string& text);
 
     // The same for people's eyes: wrapped on a terminal; see wrapped() for `hanging`.
@@ -52,8 +54,9 @@ class Console {
     // On stderr, also under --quiet.
     void warn(const std::string& line);
 
-    // The state of a long work: a line that is rewritten on a terminal, elsewhere a plain line at most every
-    // ten seconds. While progress_due() is false a line would be dropped, so it need not be made.
+    // The state of a long work: a line that is rewritten on a terminal, elsewhere a plain line at
+    // most every ten seconds. While progress_due() is false a line would be dropped, so it need not
+    // be made.
     void progress(const std::string& line);
     bool progress_due() const;
     bool bar() const { return bar_; }  // a terminal
@@ -61,7 +64,8 @@ class Console {
     int report_columns() const;        // those that say() reaches; 0: no terminal
     void end_progress();               // clears the line
 
-    // Text in bold where say() reaches a terminal that shows it (--no-color, NO_COLOR, TERM=dumb say no).
+    // Text in bold where say() reaches a terminal that shows it (--no-color, NO_COLOR, TERM=dumb
+    // say no).
     std::string bold(const std::string& text) const;
 
     LogSink log();

@@ -77,7 +77,8 @@ class Eval : public Verb {
     }
 
   private:
-    // Where DATA is the folder of the model's own run, it is read as that run did, unless the user says how.
+    // Where DATA is the folder of the model's own run, it is read as that run did, unless the user
+    // says how.
     void read_as_in_training(Console& console) {
         namespace fs = std::filesystem;
         std::error_code unknown;
@@ -126,7 +127,8 @@ class Eval : public Verb {
         return open_dataset(data_, options);
     }
 
-    // Those that the model was not trained on, as far as its file says. `split`: what that file knows of them.
+    // Those that the model was not trained on, as far as its file says. `split`: what that file
+    // knows of them.
     std::vector<Sample> choose(const ModelInfo& info, const Dataset& dataset,
                                std::optional<UnseenImages>& split, Console& console) const {
         if (all_) return all_samples(dataset);

@@ -10,7 +10,7 @@
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "cli/verb.h"
-#include "core/pasted.h"
+#include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/find_report.h"
@@ -73,7 +73,7 @@ class Find : public Verb {
     }
 
     int run(const Arguments& arguments, Console& console) override {
-        settle_sizes(arguments, options_);
+        merge_sizes(arguments, options_);
         make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
         check(options_);
         if (!from_csv_.empty()) {
@@ -141,7 +141,7 @@ class Find : public Verb {
         say_written(console, folder, "find");
         if (const auto rate = rate_to_train_with(test.analysis, context))
             console.say(fmt::format("Train with it, other options as here:\n  onecycle train {} --max-lr {}",
-                                    pasted(options_.data), *rate));
+                                    shell_quoted(options_.data), *rate));
         if (console.json()) console.result(find_json(test, context, trials));
         return 0;
     }

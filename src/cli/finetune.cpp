@@ -1,5 +1,5 @@
-// onecycle finetune: from trained weights, as fastai's fine_tune(). The head learns first with the body frozen, then
-// everything at discriminative rates.
+// onecycle finetune: from trained weights, as fastai's fine_tune(). The head learns first with the
+// body frozen, then everything at discriminative rates.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 #include "cli/train.h"
 #include "cli/training_options.h"
-#include "core/pasted.h"
+#include "core/shell_quoted.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -72,7 +72,7 @@ class FineTune final : public TrainingVerb {
             "  https://download.pytorch.org/models/{}\n"
             "The file's SHA-256 begins with {}. With it, type:\n"
             "  onecycle finetune {} --init {}",
-            known.arch, file, file.substr(file.find('-') + 1, 8), pasted(o.data), file));
+            known.arch, file, file.substr(file.find('-') + 1, 8), shell_quoted(o.data), file));
         throw Error(ErrorKind::usage, "missing option", "--init", "finetune starts from trained weights",
                     "--init " + file);
     }

@@ -1,5 +1,5 @@
-// What the verbs print under --json, one object (or list) a verb, ending in a newline. NaN and infinities are
-// null; bytes that are not UTF-8 are replaced.
+// What the verbs print under --json, one object (or list) a verb, ending in a newline. NaN and
+// infinities are null; bytes that are not UTF-8 are replaced.
 #pragma once
 
 #include <optional>

@@ -15,7 +15,7 @@
 
 #include "cli/other_words.h"
 #include "cli/verb.h"
-#include "core/pasted.h"
+#include "core/shell_quoted.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -131,7 +131,8 @@ void refuse_named_values(const CLI::App& verb, const std::vector<std::string>& w
     }
 }
 
-// A verb with its options, as the command line declares them: they may have taken their defaults from a file.
+// A verb with its options, as the command line declares them: they may have taken their defaults
+// from a file.
 struct Declared {
     Declared(const VerbEntry& entry, const std::vector<std::string>& words)
         : app(entry.summary, entry.name), arguments(app), verb(entry.make()) {
@@ -251,7 +252,7 @@ int run(const std::vector<std::string>& words) {
     if (!command.stray.empty()) {
         std::string right = std::string("onecycle ") + command.verb->name;
         for (const std::string& word : command.words)
-            if (!word.empty()) right += " " + pasted(word);
+            if (!word.empty()) right += " " + shell_quoted(word);
         refuse("unexpected argument", command.stray, "it stands before the verb", right);
     }
     Declared chosen(*command.verb, command.words);
@@ -284,17 +285,19 @@ int run(const std::vector<std::string>& words) {
 
 namespace {
 
-// OpenMP's threads wait for each other by spinning for milliseconds. That is fine on an idle machine, but
-// where the loader's threads or other programs need a core, a step takes up to ten times as long. libgomp
-// reads how long to spin only when it is loaded, so the program sets it and starts itself once more.
+// OpenMP's threads wait for each other by spinning for milliseconds. That is fine on an idle
+// machine, but where the loader's threads or other programs need a core, a step takes up to ten
+// times as long. libgomp reads how long to spin only when it is loaded, so the program sets it and
+// starts itself once more.
 void spin_briefly(char** argv) {
     if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
     if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0) execv("/proc/self/exe", argv);
     // Where that fails, all works as before, only slower under load.
 }
 
-// A standard stream that was closed before the start would lend its number to the next file that is opened,
-// and the report would go into that file. What stands in for it takes no bytes: writing fails as before.
+// A standard stream that was closed before the start would lend its number to the next file that is
+// opened, and the report would go into that file. What stands in for it takes no bytes: writing
+// fails as before.
 void fill_closed_streams() {
     for (int file = 0; file >= 0 && file <= STDERR_FILENO;) {
         file = ::open("/dev/null", O_RDONLY);

@@ -66,7 +66,8 @@ long number_behind(const std::string& folder, const std::string& name) {
     return error == std::errc{} && stop == end && *begin != '0' && number > 1 ? number : 0;
 }
 
-// Whether train named this run's folder after its data: another may be called so by chance, or by --out.
+// Whether train named this run's folder after its data: another may be called so by chance, or by
+// --out.
 bool is_named_after_data(const std::string& run, const std::string& name) {
     try {
         return data_name(options_of_run(run).data) == name;

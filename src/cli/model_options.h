@@ -15,8 +15,9 @@ void declare_model_options(Arguments& arguments, std::string& model, ModelOption
 // --size, --crop-pct, --mean, --std, --classes and --init-ema alone.
 void declare_conventions(Arguments& arguments, ModelOptions& options);
 
-// What `model` names: runs/NAME, as it stands there or with -2, -3, … behind it, is the one of these runs that was trained
-// last, said on the console where there are several. With a slash behind it, and whatever else it is: itself.
+// What `model` names: runs/NAME, as it stands there or with -2, -3, … behind it, is the one of
+// these runs that was trained last, said on the console where there are several. With a slash
+// behind it, and whatever else it is: itself.
 std::string newest_run(const std::string& model, Console& console);
 
 // Throws Error(usage) when --model was left out.

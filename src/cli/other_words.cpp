@@ -8,7 +8,8 @@ namespace onecycle::cli {
 
 namespace {
 
-// The value stands where ours says VALUE. Where a word has several rows, the first counts whose option the verb has.
+// The value stands where ours says VALUE. Where a word has several rows, the first counts whose
+// option the verb has.
 struct OtherWord {
     std::string_view theirs, ours;
 };

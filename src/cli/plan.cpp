@@ -72,7 +72,8 @@ class Plan : public Verb {
         options.batch_size = key_.batch;
         options.threads = threads_;
         const bool without_gpu = device_ == "cuda" && !missing_for_cuda().why.empty();
-        // The emulator's program is the GPU's, but for what computes products: tf32 is fp32 rounded in one of them.
+        // The emulator's program is the GPU's, but for what computes products: tf32 is fp32 rounded
+        // in one of them.
         options.device = without_gpu ? "emulated" : device_;
         options.precision = without_gpu && precision_ == "tf32" ? "fp32" : precision_;
         check(options);

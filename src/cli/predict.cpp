@@ -111,8 +111,8 @@ class Predict : public Verb {
     }
 
   private:
-    // Batch by batch. Without --json each answer is said as soon as it is known and one is good: where none is, the error
-    // says it all.
+    // Batch by batch. Without --json each answer is said as soon as it is known and one is good:
+    // where none is, the error says it all.
     std::vector<Prediction> answer(Model& model, const std::vector<Item>& items, Console& console) const {
         ImageProgress progress(console, "predict", std::ssize(items));
         std::vector<Prediction> predictions;

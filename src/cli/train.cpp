@@ -1,4 +1,5 @@
-// onecycle train: the range test unless a rate is given, then the schedule; or the rest of a stopped run.
+// onecycle train: the range test unless a rate is given, then the schedule; or the rest of a
+// stopped run.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
-#include "core/pasted.h"
+#include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/image_faults.h"
@@ -30,10 +31,10 @@ constexpr const char* saving_stop =
 }  // namespace
 
 void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) {
-    const std::string resumed = early_value(words, "--resume");
-    options_ = !resumed.empty()                         ? options_of_run(resumed)
-               : early_value(words, "--config").empty() ? defaults()
-                                                        : default_training_options(words);
+    const std::string resumed = value_before_parsing(words, "--resume");
+    options_ = !resumed.empty()                                  ? options_of_run(resumed)
+               : value_before_parsing(words, "--config").empty() ? defaults()
+                                                                 : default_training_options(words);
     if (resumed.empty()) change_defaults(words, options_);
     before_ = options_;
     a.positional("DATA", options_.data, "the folder of images");
@@ -47,7 +48,7 @@ void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) 
 
 int TrainingVerb::run(const Arguments& arguments, Console& console) {
     require_data(options_.data, name_);
-    settle_sizes(arguments, options_);
+    merge_sizes(arguments, options_);
     if (resume_.empty()) {
         prepare(arguments, console, options_);
         options_ = resolved(options_);
@@ -98,7 +99,7 @@ FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
         throw Error(ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
                     "put it back as it was, or remove it" +
                         (image.option().empty() ? "" : ", or go on without it: " + image.option()));
-    const std::string resume = fmt::format("onecycle {} --resume {}", name_, pasted(run.path()));
+    const std::string resume = fmt::format("onecycle {} --resume {}", name_, shell_quoted(run.path()));
     throw Error(
         ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
         fmt::format("put it back as it was and continue with {}", resume) +
@@ -114,7 +115,7 @@ void TrainingVerb::say_finetune(Console& console, const Dataset& dataset) const 
         "Fewer than {} images a class to learn from: `onecycle finetune {} --init FILE` makes more "
         "of so few. FILE holds the weights of a trained ResNet; without --init it says where to get "
         "one.",
-        few_images, pasted(options_.data)));
+        few_images, shell_quoted(options_.data)));
 }
 
 void TrainingVerb::check_resume(const Arguments& arguments) {
@@ -132,7 +133,7 @@ void TrainingVerb::check_resume(const Arguments& arguments) {
 void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResult& result) const {
     if (result.signal) {
         console.warn(fmt::format("Stopped after update {} of {}. Continue with:\n  onecycle {} --resume {}",
-                                 result.step, result.steps, name_, pasted(run.path())));
+                                 result.step, result.steps, name_, shell_quoted(run.path())));
         return;
     }
     if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
@@ -144,7 +145,7 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
     }
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
-                    printable(run.path()), pasted(run.path())));
+                    printable(run.path()), shell_quoted(run.path())));
 }
 
 std::unique_ptr<Verb> make_train() {

@@ -23,8 +23,8 @@ std::string shown(const std::optional<MomentumRange>& momentum) {
     throw Error(ErrorKind::usage, "bad option", option + " " + text, "not of the right form", fix);
 }
 
-// The numbers of another policy, which --config may have given, are not this one's. (Options are set in the
-// order of their declaration: those of the command line come after this.)
+// The numbers of another policy, which --config may have given, are not this one's. (Options are
+// set in the order of their declaration: those of the command line come after this.)
 template <class O>
 void change_policy(O& o, const std::string& policy) {
     if (policy == o.policy) return;
@@ -234,7 +234,7 @@ std::array<double, 3> parse_triple(const std::string& option, const std::string&
     return values;
 }
 
-std::string early_value(const std::vector<std::string>& words, const std::string& name) {
+std::string value_before_parsing(const std::vector<std::string>& words, const std::string& name) {
     std::string value;
     for (std::size_t i = 0; i < words.size(); ++i) {
         if (words[i] == name && i + 1 < words.size()) value = words[i + 1];
@@ -253,7 +253,7 @@ bool early_flag(const std::vector<std::string>& words, const std::string& name) 
 }
 
 TrainOptions default_training_options(const std::vector<std::string>& words) {
-    const std::string config = early_value(words, "--config");
+    const std::string config = value_before_parsing(words, "--config");
     if (config.empty()) return {};
     return train_options_from_json(read_file(posix_file_system(), config), config);
 }
@@ -286,7 +286,7 @@ void choose_policy(TrainOptions& options, const std::string& policy) {
     change_policy(options, policy);
 }
 
-void settle_sizes(const Arguments& arguments, TrainOptions& o) {
+void merge_sizes(const Arguments& arguments, TrainOptions& o) {
     if (!arguments.given("--sizes")) {
         if (arguments.given("--size")) o.sizes.clear();  // those of --config
         return;

@@ -1,4 +1,5 @@
-// The options that find, train and finetune share, declared once. Ranges are the library's to check (check()).
+// The options that find, train and finetune share, declared once. Ranges are the library's to check
+// (check()).
 #pragma once
 
 #include <array>
@@ -15,11 +16,12 @@ namespace onecycle::cli {
 void declare_reading(Arguments& arguments, std::vector<std::string>& exclude, std::string& labels,
                      std::string& label_from);
 
-// The value that the last `--name VALUE` or `--name=VALUE` among `words` gives; empty: none. For options that
-// change the defaults of others.
-std::string early_value(const std::vector<std::string>& words, const std::string& name);
+// The value that the last `--name VALUE` or `--name=VALUE` among `words` gives; empty: none. For
+// options that change the defaults of others.
+std::string value_before_parsing(const std::vector<std::string>& words, const std::string& name);
 
-// Whether the last `--name`, `--name=true` or `--name=false` among `words` says yes; no where there is none.
+// Whether the last `--name`, `--name=true` or `--name=false` among `words` says yes; no where there
+// is none.
 bool early_flag(const std::vector<std::string>& words, const std::string& name);
 
 // Another policy; the numbers of the one before do not stay.
@@ -35,7 +37,7 @@ TrainOptions options_of_run(const std::string& run);
 void declare_training_options(Arguments& arguments, TrainOptions& options);
 
 // What --size, --sizes and --epochs say together. Call it before the options are used.
-void settle_sizes(const Arguments& arguments, TrainOptions& options);
+void merge_sizes(const Arguments& arguments, TrainOptions& options);
 
 // --epochs, --policy and what belongs to policies, --momentum: for `plan`.
 void declare_schedule_options(Arguments& arguments, PolicyOptions& options);

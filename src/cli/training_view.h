@@ -1,4 +1,5 @@
-// A training or a range test as people see it: what the learner reports, turned into lines on the console.
+// A training or a range test as people see it: what the learner reports, turned into lines on the
+// console.
 #pragma once
 
 #include <string>

@@ -14,7 +14,8 @@ class Verb {
   public:
     virtual ~Verb() = default;
 
-    // Binds the options; `words` is the whole command line, for options that change others' defaults.
+    // Binds the options; `words` is the whole command line, for options that change others'
+    // defaults.
     virtual void declare(Arguments& arguments, const std::vector<std::string>& words) = 0;
 
     // Does the work and returns the exit code. Throws Error.

@@ -14,9 +14,9 @@ struct CsvRow {
     std::vector<std::string> cells;
 };
 
-// The next row of `text`, which it is cut from; one without cells when nothing is left. `line` counts. Lines that are
-// blank are passed over, and so are blanks around cells. A cell in double quotes may hold the separator, line ends and
-// doubled quotes. CR LF is fine.
+// The next row of `text`, which it is cut from; one without cells when nothing is left. `line`
+// counts. Lines that are blank are passed over, and so are blanks around cells. A cell in double
+// quotes may hold the separator, line ends and doubled quotes. CR LF is fine.
 CsvRow next_csv_row(std::string_view& text, std::size_t& line, char separator = ',');
 
 // Without a byte order mark.

@@ -1,7 +1,7 @@
-// The file seam: everything the project reads or writes passes through `FileSystem`, one virtual function a
-// system call, so that tests can let the n-th call fail or the machine crash between any two.
-// Above it stand the checked forms that the rest of the code uses: they retry interrupted calls, finish
-// short reads and writes, and throw Error.
+// The file seam: everything the project reads or writes passes through `FileSystem`, one virtual
+// function a system call, so that tests can let the n-th call fail or the machine crash between any
+// two. Above it stand the checked forms that the rest of the code uses: they retry interrupted
+// calls, finish short reads and writes, and throw Error.
 #pragma once
 
 #include <cerrno>
@@ -21,7 +21,8 @@ struct FileStatus {
     std::uint64_t size = 0;  // bytes
 };
 
-// The raw calls. Each returns its result (0 where there is none to return) or -errno, as the kernel does.
+// The raw calls. Each returns its result (0 where there is none to return) or -errno, as the kernel
+// does.
 class FileSystem {
   public:
     virtual ~FileSystem() = default;
@@ -76,8 +77,9 @@ class InputFile {
     int file_ = -1;
 };
 
-// A file that appears under its name complete and durable, or not at all: written to a temporary file
-// beside it, synced, renamed over it, then the directory is synced. Any failure removes the temporary.
+// A file that appears under its name complete and durable, or not at all: written to a temporary
+// file beside it, synced, renamed over it, then the directory is synced. Any failure removes the
+// temporary.
 class AtomicFile {
   public:
     AtomicFile(FileSystem& fs, const std::string& path);
@@ -102,7 +104,8 @@ inline constexpr std::string_view temporary_ending = ".tmp";
 void write_fully(FileSystem& fs, int file, const std::string& path, std::span<const std::byte> bytes,
                  std::uint64_t offset);
 
-// A whole small file as text. Throws as InputFile, and Error(kind) when it is larger than `limit` bytes.
+// A whole small file as text. Throws as InputFile, and Error(kind) when it is larger than `limit`
+// bytes.
 std::string read_file(FileSystem& fs, const std::string& path, ErrorKind kind = ErrorKind::io,
                       std::uint64_t limit = 64 << 20);
 
@@ -114,11 +117,12 @@ void make_directories(FileSystem& fs, const std::string& path);
 // The directory that holds `path`: "." for a bare name.
 std::string parent_directory(const std::string& path);
 
-// Where this user's programs keep what they can make again: $XDG_CACHE_HOME/onecycle, else ~/.cache/onecycle; empty when
-// neither variable is set.
+// Where this user's programs keep what they can make again: $XDG_CACHE_HOME/onecycle, else
+// ~/.cache/onecycle; empty when neither variable is set.
 std::string user_cache_folder();
 
-// Calls again while a signal interrupts. Bounded, so that a broken file system cannot hang the program.
+// Calls again while a signal interrupts. Bounded, so that a broken file system cannot hang the
+// program.
 template <class Call>
 auto retried(Call call) {
     for (int tries = 0;; ++tries) {

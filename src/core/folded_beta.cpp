@@ -12,8 +12,8 @@ struct Tail {
     double log_share, slope;
 };
 
-// The regularised incomplete beta function I_y(a, a) at y = exp(t) <= 1/2, by its continued fraction (Abramowitz and
-// Stegun 26.5.8, evaluated as Lentz does), which converges fast there.
+// The regularised incomplete beta function I_y(a, a) at y = exp(t) <= 1/2, by its continued
+// fraction (Abramowitz and Stegun 26.5.8, evaluated as Lentz does), which converges fast there.
 Tail tail_of(double a, double log_beta, double t) {
     const double y = std::exp(t);
     constexpr double tiny = 1e-300;
@@ -41,8 +41,8 @@ FoldedBeta folded_beta(double alpha) {
     FoldedBeta table{};
     const double log_beta = 2 * std::lgamma(alpha) - std::lgamma(2 * alpha), half = std::log(0.5);
     table.quantile[0] = 0.5f;
-    // 1 - quantile = y where I_y(alpha, alpha) is half of what is left; Newton's method on log I over log y, which is
-    // nearly a straight line, from the quantile before.
+    // 1 - quantile = y where I_y(alpha, alpha) is half of what is left; Newton's method on log I
+    // over log y, which is nearly a straight line, from the quantile before.
     double t = half;
     for (int k = 1; k <= FoldedBeta::cells; ++k) {
         const double left = k < FoldedBeta::cells ? FoldedBeta::cells - k : FoldedBeta::last_left;

@@ -1,6 +1,7 @@
-// Draws of max(x, 1 - x) where x has the distribution Beta(alpha, alpha). The quantiles stand in a table that the host
-// computes; between two of them a draw is linear. So the distribution is exact at every quantile, nowhere more than
-// 1/1024 of it is in the wrong place, and host and device draw the same bits.
+// Draws of max(x, 1 - x) where x has the distribution Beta(alpha, alpha). The quantiles stand in a
+// table that the host computes; between two of them a draw is linear. So the distribution is exact
+// at every quantile, nowhere more than 1/1024 of it is in the wrong place, and host and device draw
+// the same bits.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace onecycle {
 
 struct FoldedBeta {
     static constexpr int cells = 1024;
-    // Of the last cell, the table goes to this part before its end: 1 would be far from all draws of a large alpha.
+    // Of the last cell, the table goes to this part before its end: 1 would be far from all draws
+    // of a large alpha.
     static constexpr double last_left = 0.125;
     float quantile[cells + 1];  // of the shares k / cells, from 0.5 on
 
@@ -20,7 +22,7 @@ struct FoldedBeta {
         const std::uint32_t cell = word >> 22;
         const double low = static_cast<double>(quantile[cell]),
                      high = static_cast<double>(quantile[cell + 1]);
-        return low + product(high - low, (word & 0x3FFFFFu) / 4194304.0);
+        return low + mul_rn(high - low, (word & 0x3FFFFFu) / 4194304.0);
     }
 };
 

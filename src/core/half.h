@@ -1,5 +1,5 @@
-// 16-bit floating point numbers as storage: arithmetic is done in float. Both round to the nearest, ties to
-// even, as the hardware does. This header compiles for host and device.
+// 16-bit floating point numbers as storage: arithmetic is done in float. Both round to the nearest,
+// ties to even, as the hardware does. This header compiles for host and device.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@
 
 namespace onecycle {
 
-// Sign, 8 bits of exponent, 7 of fraction: a float's upper half. The range of a float, 2 to 3 digits.
+// Sign, 8 bits of exponent, 7 of fraction: a float's upper half. The range of a float, 2 to 3
+// digits.
 struct bf16 {
     std::uint16_t bits;
 };

@@ -93,7 +93,8 @@ class PosixFileSystem final : public FileSystem {
     }
     int writable(const std::string& path) override {
         if (::access(path.c_str(), W_OK | X_OK) != 0) return -errno;
-        // The superuser gets that answer for /proc and the like too: only a file that was made proves it.
+        // The superuser gets that answer for /proc and the like too: only a file that was made
+        // proves it.
         const std::string probe = path + "/.onecycle-" + std::to_string(::getpid());
         const int file = ::open(probe.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (file < 0) return -errno;

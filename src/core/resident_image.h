@@ -1,4 +1,5 @@
-// An entry of the table of a resident set: images that stay in device memory as 8-bit RGB, [height, width, 3].
+// An entry of the table of a resident set: images that stay in device memory as 8-bit RGB, [height,
+// width, 3].
 #pragma once
 
 #include <cstdint>

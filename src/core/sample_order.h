@@ -1,4 +1,5 @@
-// Which samples each training batch holds: a formula of (seed, epoch, position), for host and device.
+// Which samples each training batch holds: a formula of (seed, epoch, position), for host and
+// device.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 namespace onecycle {
 
 // Batches are numbered through all epochs. An epoch has whole batches only, and whole updates of
-// `batches_per_update` batches; the samples that are left over come in another epoch. A list with fewer samples
-// than one batch or one update is an epoch all the same.
+// `batches_per_update` batches; the samples that are left over come in another epoch. A list with
+// fewer samples than one batch or one update is an epoch all the same.
 struct SampleOrder {
     std::uint64_t seed;
     RandomPurpose purpose;
@@ -26,15 +27,17 @@ struct SampleOrder {
     ONECYCLE_HD std::uint32_t epoch_of(std::int64_t number) const {
         return static_cast<std::uint32_t>(number / batches_per_epoch());
     }
-    // The sample at this position of the batch of this number. Where its image cannot be used, those after it in the
-    // epoch's order, one `turn` after the other, are to take its place; after the last comes the first.
+    // The sample at this position of the batch of this number. Where its image cannot be used,
+    // those after it in the epoch's order, one `turn` after the other, are to take its place; after
+    // the last comes the first.
     ONECYCLE_HD std::int64_t sample_at(std::int64_t number, int position, std::int64_t turn = 0) const {
         const std::int64_t at = (number % batches_per_epoch() * batch + position + turn) % samples;
         return static_cast<std::int64_t>(permuted_index(static_cast<std::uint64_t>(at),
                                                         static_cast<std::uint64_t>(samples), seed, purpose,
                                                         epoch_of(number)));
     }
-    // The number of micro batch `micro` of update `update`, when update 0 begins with epoch `first_epoch`.
+    // The number of micro batch `micro` of update `update`, when update 0 begins with epoch
+    // `first_epoch`.
     ONECYCLE_HD std::int64_t number_of(std::int64_t update, int micro, std::uint32_t first_epoch) const {
         return first_epoch * batches_per_epoch() + update * batches_per_update + micro;
     }

@@ -1,4 +1,5 @@
-// Orderly stops. A signal only sets a number, and is answered at once; the training loop asks for it after each step.
+// Orderly stops. A signal only sets a number, and is answered at once; the training loop asks for
+// it after each step.
 #pragma once
 
 #include <array>
@@ -8,9 +9,9 @@
 
 namespace onecycle {
 
-// While it lives, the first SIGINT, SIGTERM or SIGHUP is remembered instead of ending the process, a SIGINT
-// after it exits at once with code 130, and SIGPIPE is ignored (a closed pipe must not end a training).
-// The destructor puts the old handlers back. One at a time.
+// While it lives, the first SIGINT, SIGTERM or SIGHUP is remembered instead of ending the process,
+// a SIGINT after it exits at once with code 130, and SIGPIPE is ignored (a closed pipe must not end
+// a training). The destructor puts the old handlers back. One at a time.
 class SignalGuard {
   public:
     SignalGuard();
@@ -18,8 +19,8 @@ class SignalGuard {
     SignalGuard(const SignalGuard&) = delete;
     SignalGuard& operator=(const SignalGuard&) = delete;
 
-    // What the first SIGINT, SIGTERM or SIGHUP from now on is answered with, on stderr, when it comes: the loop may
-    // be in the middle of a long step. Empty: nothing.
+    // What the first SIGINT, SIGTERM or SIGHUP from now on is answered with, on stderr, when it
+    // comes: the loop may be in the middle of a long step. Empty: nothing.
     void answer(std::string text);
 
   private:

@@ -103,8 +103,9 @@ std::int64_t offset_of(const TensorDesc& desc, std::int64_t i0, std::int64_t i1,
 
 namespace {
 
-// In every layout an entry's offset is a sum of one part for each of its indices, so tables of those parts do. Rows of
-// the first index are taken sixteen together: those of a block share their cache lines.
+// In every layout an entry's offset is a sum of one part for each of its indices, so tables of
+// those parts do. Rows of the first index are taken sixteen together: those of a block share their
+// cache lines.
 template <typename Visit>
 void for_each_entry(const TensorDesc& desc, Visit visit) {
     const std::int64_t d0 = desc.rank > 0 ? desc[0] : 1, d1 = desc.rank > 1 ? desc[1] : 1,

@@ -16,9 +16,9 @@ constexpr std::size_t size_of(DType type) {
 }
 const char* name_of(DType type);
 
-// How the elements of a tensor lie in memory. Shapes are always written in PyTorch's order: activations
-// [N,C,H,W], convolution weights [O,I,H,W]. Capital letters with a number name blocks as oneDNN does:
-// nChw16c is [N, C/16, H, W, 16].
+// How the elements of a tensor lie in memory. Shapes are always written in PyTorch's order:
+// activations [N,C,H,W], convolution weights [O,I,H,W]. Capital letters with a number name blocks
+// as oneDNN does: nChw16c is [N, C/16, H, W, 16].
 enum class Layout : std::uint8_t {
     plain,  // row-major in the order of the shape
     nhwc,
@@ -67,13 +67,13 @@ struct TensorDesc {
 // "[64,3,224,224] f32 nChw16c", for listings and errors.
 std::string to_string(const TensorDesc& desc);
 
-// The offset in elements of entry (i0,i1,i2,i3) of a tensor of this shape and layout: the definition of
-// each layout, used by edges and tests, not by fast kernels. Unused indices are 0.
+// The offset in elements of entry (i0,i1,i2,i3) of a tensor of this shape and layout: the
+// definition of each layout, used by edges and tests, not by fast kernels. Unused indices are 0.
 std::int64_t offset_of(const TensorDesc& desc, std::int64_t i0, std::int64_t i1 = 0, std::int64_t i2 = 0,
                        std::int64_t i3 = 0);
 
-// Copies between plain order and a layout; used only where tensors enter or leave (weights of a file).
-// Padding is set to zero.
+// Copies between plain order and a layout; used only where tensors enter or leave (weights of a
+// file). Padding is set to zero.
 void to_layout(const TensorDesc& desc, const float* plain, float* stored);
 void to_plain(const TensorDesc& desc, const float* stored, float* plain);
 

@@ -6,9 +6,9 @@
 
 namespace onecycle {
 
-// f(0) .. f(n-1), each once, in any order, on at most `threads` threads, the calling one among them. What an f throws is
-// thrown here when all have ended; the pieces not yet begun are then left out. Where the machine has no more threads to
-// give, those that run do all the work.
+// f(0) .. f(n-1), each once, in any order, on at most `threads` threads, the calling one among
+// them. What an f throws is thrown here when all have ended; the pieces not yet begun are then left
+// out. Where the machine has no more threads to give, those that run do all the work.
 void for_each_index(std::size_t n, int threads, const std::function<void(std::size_t)>& f);
 
 }  // namespace onecycle

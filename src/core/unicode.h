@@ -1,16 +1,17 @@
-// Names as people see them: different bytes may be the same text (Unicode normalisation), or look like it.
+// Names as people see them: different bytes may be the same text (Unicode normalisation), or look
+// like it.
 #pragma once
 
 #include <string>
 
 namespace onecycle {
 
-// Unicode's normalisation form C: equal for names that are the same text ("é" as one character or as e and an
-// accent, as macOS writes it). What is no UTF-8 stays as it is.
+// Unicode's normalisation form C: equal for names that are the same text ("é" as one character or
+// as e and an accent, as macOS writes it). What is no UTF-8 stays as it is.
 std::string nfc(const std::string& text);
 
-// Equal for names that are easily taken for each other: other case, other blanks, other forms of a letter,
-// invisible characters. Not for showing.
+// Equal for names that are easily taken for each other: other case, other blanks, other forms of a
+// letter, invisible characters. Not for showing.
 std::string lookalike_key(const std::string& text);
 
 // Every character beyond ASCII, and blanks at both ends, as its code point: "cafe<U+0301>".

@@ -1,6 +1,7 @@
-// The random view of an image that training sees: what is drawn, and the arithmetic on its pixels that needs
-// neither the image's neighbours nor a library. For host and device: equal bits, so no function of <cmath> whose
-// last digit differs between libraries (square root and rounding are exact everywhere).
+// The random view of an image that training sees: what is drawn, and the arithmetic on its pixels
+// that needs neither the image's neighbours nor a library. For host and device: equal bits, so no
+// function of <cmath> whose last digit differs between libraries (square root and rounding are
+// exact everywhere).
 #pragma once
 
 #include <cmath>
@@ -34,21 +35,21 @@ struct Rectangle {
 // e^x for |x| below 2: the series in Horner's form, to the last digit or two.
 ONECYCLE_HD inline double small_exp(double x) {
     double sum = 1;
-    for (int n = 26; n > 0; --n) sum = 1 + product(x, sum) / n;
+    for (int n = 26; n > 0; --n) sum = 1 + mul_rn(x, sum) / n;
     return sum;
 }
 // Likewise, for |x| below 1.
 ONECYCLE_HD inline double small_cos(double x) {
-    const double square = product(x, x);
+    const double square = mul_rn(x, x);
     double sum = 1;
-    for (int n = 18; n > 0; n -= 2) sum = 1 - product(square, sum) / ((n - 1) * n);
+    for (int n = 18; n > 0; n -= 2) sum = 1 - mul_rn(square, sum) / ((n - 1) * n);
     return sum;
 }
 ONECYCLE_HD inline double small_sin(double x) {
-    const double square = product(x, x);
+    const double square = mul_rn(x, x);
     double sum = 1;
-    for (int n = 19; n > 1; n -= 2) sum = 1 - product(square, sum) / ((n - 1) * n);
-    return product(x, sum);
+    for (int n = 19; n > 1; n -= 2) sum = 1 - mul_rn(square, sum) / ((n - 1) * n);
+    return mul_rn(x, sum);
 }
 
 ONECYCLE_HD inline int nearest(double x) {
@@ -62,8 +63,8 @@ struct Rotation {
     // Pixel (x, y) of the rotated image, from all pixels of the square image.
     ONECYCLE_HD void pixel(const std::uint8_t* rgb, int size, int x, int y, std::uint8_t* to) const {
         const double middle = (size - 1) / 2.0, last = size - 1.0;
-        const double across = product(cosine, x - middle) + product(sine, y - middle);
-        const double down = product(cosine, y - middle) - product(sine, x - middle);
+        const double across = mul_rn(cosine, x - middle) + mul_rn(sine, y - middle);
+        const double down = mul_rn(cosine, y - middle) - mul_rn(sine, x - middle);
         const auto inside = [&](double at) { return at < 0 ? 0.0 : at > last ? last : at; };
         const double from_x = inside(middle + across), from_y = inside(middle + down);
         const int x0 = static_cast<int>(from_x), y0 = static_cast<int>(from_y);
@@ -90,8 +91,8 @@ struct ViewDraw {
     Rectangle erased;  // of the view; empty: nothing
 };
 
-// A crop as torchvision's RandomResizedCrop draws it: area uniform in [min_area, 1] of the image, ratio log-uniform
-// in [3/4, 4/3], ten tries, then the centre crop of the nearest ratio.
+// A crop as torchvision's RandomResizedCrop draws it: area uniform in [min_area, 1] of the image,
+// ratio log-uniform in [3/4, 4/3], ten tries, then the centre crop of the nearest ratio.
 ONECYCLE_HD inline Rectangle draw_crop(int width, int height, double min_area, RandomStream& random) {
     constexpr double log_ratio = 0.28768207245178093;  // of 4/3
     const double area = static_cast<double>(width) * height;
@@ -159,8 +160,8 @@ ONECYCLE_HD inline int luma_1000(const std::uint8_t* rgb) {
     return 299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2];
 }
 
-// Brightness (towards black), then contrast (towards the mean grey), then saturation (towards each pixel's own
-// grey), as torchvision's ColorJitter, in one pass without rounding between.
+// Brightness (towards black), then contrast (towards the mean grey), then saturation (towards each
+// pixel's own grey), as torchvision's ColorJitter, in one pass without rounding between.
 struct ColourJitter {
     double brightness, contrast, saturation;
     double mean;  // grey, of the image made brighter
@@ -170,16 +171,16 @@ struct ColourJitter {
         : brightness(draw.brightness),
           contrast(draw.contrast),
           saturation(draw.saturation),
-          mean(product(static_cast<double>(luma_sum) / 1000.0 / static_cast<double>(pixels),
-                       draw.brightness)) {}
+          mean(mul_rn(static_cast<double>(luma_sum) / 1000.0 / static_cast<double>(pixels),
+                      draw.brightness)) {}
 
     ONECYCLE_HD void apply(std::uint8_t* rgb) const {
         const auto contrasted = [&](double value) {
-            return mean + product(contrast, product(brightness, value) - mean);
+            return mean + mul_rn(contrast, mul_rn(brightness, value) - mean);
         };
         const double grey = contrasted(luma_1000(rgb) / 1000.0);
         for (int k = 0; k < 3; ++k) {
-            const double value = grey + product(saturation, contrasted(rgb[k]) - grey);
+            const double value = grey + mul_rn(saturation, contrasted(rgb[k]) - grey);
             rgb[k] = static_cast<std::uint8_t>((value < 0 ? 0.0 : value > 255 ? 255.0 : value) + 0.5);
         }
     }

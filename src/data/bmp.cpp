@@ -1,5 +1,6 @@
-// BMP, whole: uncompressed with 1 to 32 bits a pixel, and run-length coded. Our own, since it is short, and stb_image
-// reads palette entries that were never written and refuses a gap before the pixels.
+// BMP, whole: uncompressed with 1 to 32 bits a pixel, and run-length coded. Our own, since it is
+// short, and stb_image reads palette entries that were never written and refuses a gap before the
+// pixels.
 #include <algorithm>
 #include <bit>
 
@@ -20,13 +21,13 @@ struct BmpHeader {
 };
 
 BmpHeader read_header(Bytes bytes, const ImageLimits& limits) {
-    if (bytes.size() < 26) throw Refusal("truncated");
+    if (bytes.size() < 26) throw DecodeError("truncated");
     BmpHeader h;
     const std::size_t header_size = little32(bytes, 14);
     h.pixels_at = little32(bytes, 10);
     if (header_size > 124 || (header_size != 12 && header_size < 40))
-        throw Refusal("damaged: a BMP header of unknown size");
-    if (bytes.size() < 14 + header_size) throw Refusal("truncated");
+        throw DecodeError("damaged: a BMP header of unknown size");
+    if (bytes.size() < 14 + header_size) throw DecodeError("truncated");
     std::uint32_t compression = 0;
     if (header_size == 12) {
         h.width = little16(bytes, 18);
@@ -45,12 +46,13 @@ BmpHeader read_header(Bytes bytes, const ImageLimits& limits) {
     check_dimensions(h.width, h.height, limits);
     h.run_length = compression == 1 || compression == 2;
     if (compression > 3 || (h.run_length && h.bits != (compression == 1 ? 8 : 4)))
-        throw Refusal("a BMP of unknown compression");
+        throw DecodeError("a BMP of unknown compression");
     h.palette_at = 14 + header_size;
     if (h.bits == 16 || h.bits == 32) {
         if (compression == 3) {
-            // The masks stand behind a header of 40 bytes, and inside the longer ones: the same place.
-            if (bytes.size() < 54 + 12) throw Refusal("truncated");
+            // The masks stand behind a header of 40 bytes, and inside the longer ones: the same
+            // place.
+            if (bytes.size() < 54 + 12) throw DecodeError("truncated");
             for (int c = 0; c < 3; ++c) h.masks[c] = little32(bytes, 54 + 4 * static_cast<std::size_t>(c));
         } else {
             const std::uint32_t low = h.bits == 16 ? 0x1F : 0xFF;
@@ -61,28 +63,28 @@ BmpHeader read_header(Bytes bytes, const ImageLimits& limits) {
             // One run of at most 8 bits.
             const std::uint32_t run = mask == 0 ? 0 : mask >> std::countr_zero(mask);
             if (run == 0 || run > 0xFF || (run & (run + 1)) != 0)
-                throw Refusal("a BMP of unusual colour masks");
+                throw DecodeError("a BMP of unusual colour masks");
         }
     } else if (h.bits == 1 || h.bits == 4 || h.bits == 8) {
         const std::size_t most = std::size_t{1} << h.bits;
         if (h.palette_entries == 0 || h.palette_entries > most) h.palette_entries = most;
-        if (bytes.size() < h.palette_at + h.palette_entries * h.palette_step) throw Refusal("truncated");
+        if (bytes.size() < h.palette_at + h.palette_entries * h.palette_step) throw DecodeError("truncated");
     } else if (h.bits != 24) {
-        throw Refusal("a BMP of " + std::to_string(h.bits) + " bits a pixel");
+        throw DecodeError("a BMP of " + std::to_string(h.bits) + " bits a pixel");
     }
     h.row_bytes = (static_cast<std::size_t>(h.width) * static_cast<std::size_t>(h.bits) + 31) / 32 * 4;
-    if (h.pixels_at < h.palette_at) throw Refusal("damaged: the pixels overlap the header");
-    if (h.pixels_at > bytes.size()) throw Refusal("truncated");
+    if (h.pixels_at < h.palette_at) throw DecodeError("damaged: the pixels overlap the header");
+    if (h.pixels_at > bytes.size()) throw DecodeError("truncated");
     if (h.run_length) {
         // Of these alone, the length of the data stands in the header.
-        if (little32(bytes, 34) > bytes.size() - h.pixels_at) throw Refusal("truncated");
+        if (little32(bytes, 34) > bytes.size() - h.pixels_at) throw DecodeError("truncated");
     } else if ((bytes.size() - h.pixels_at) / h.row_bytes < static_cast<std::size_t>(h.height))
-        throw Refusal("truncated");
+        throw DecodeError("truncated");
     return h;
 }
 
-// The palette indices, a byte each, in the order in which rows are stored, as Pillow expands them: what the runs leave
-// out is 0, and a run that is too long for its row is cut.
+// The palette indices, a byte each, in the order in which rows are stored, as Pillow expands them:
+// what the runs leave out is 0, and a run that is too long for its row is cut.
 std::vector<std::uint8_t> expand_runs(Bytes bytes, const BmpHeader& h) {
     const auto width = static_cast<std::size_t>(h.width), area = width * static_cast<std::size_t>(h.height);
     const bool nibbles = h.bits == 4;
@@ -90,7 +92,7 @@ std::vector<std::uint8_t> expand_runs(Bytes bytes, const BmpHeader& h) {
     out.reserve(area);
     std::size_t at = h.pixels_at, x = 0;
     const auto take = [&](std::size_t count) {
-        if (bytes.size() - at < count) throw Refusal("truncated");
+        if (bytes.size() - at < count) throw DecodeError("truncated");
         at += count;
         return bytes.subspan(at - count, count);
     };
@@ -109,7 +111,7 @@ std::vector<std::uint8_t> expand_runs(Bytes bytes, const BmpHeader& h) {
             fill((width - out.size() % width) % width);
             x = 0;
         } else if (value == 1) {
-            throw Refusal("damaged: the image data end early");
+            throw DecodeError("damaged: the image data end early");
         } else if (value == 2) {  // to the right and up
             const Bytes step = take(2);
             fill(step[0] + step[1] * width);

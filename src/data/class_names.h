@@ -16,16 +16,18 @@ class ClassNames {
     void add(const std::string& name, bool in_training);
     bool in_training(const std::string& name) const;
 
-    // Sorted by bytes. A class of one spelling keeps it; the training side's counts. Those of evaluation alone only
-    // where asked for.
+    // Sorted by bytes. A class of one spelling keeps it; the training side's counts. Those of
+    // evaluation alone only where asked for.
     std::vector<std::string> sorted(bool with_evaluation);
     // After sorted(): its index there; -1: no class.
     int label(const std::string& name) const;
 
-    // Names that are one class although their bytes differ, and classes whose names are easily confused.
+    // Names that are one class although their bytes differ, and classes whose names are easily
+    // confused.
     void tell(const LogSink& log) const;
 
-    // The training class that `name` may have meant, spelled so that the difference is seen; else empty.
+    // The training class that `name` may have meant, spelled so that the difference is seen; else
+    // empty.
     std::string meant_by(const std::string& name) const;
 
   private:

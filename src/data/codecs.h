@@ -1,5 +1,5 @@
-// The parts behind probe_image and decode_image, one pair a format. They throw Refusal, which the two
-// public functions turn into ImageError with the file's name.
+// The parts behind probe_image and decode_image, one pair a format. They throw DecodeError, which
+// the two public functions turn into ImageError with the file's name.
 #pragma once
 
 #include <stdexcept>
@@ -12,14 +12,14 @@
 
 namespace onecycle {
 
-struct Refusal : std::runtime_error {
+struct DecodeError : std::runtime_error {
     using std::runtime_error::runtime_error;  // what(): the reason
 };
 
-// Throws Refusal unless 1 <= sides <= max_side and pixels <= max_pixels.
+// Throws DecodeError unless 1 <= sides <= max_side and pixels <= max_pixels.
 void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits);
 
-// Each walks over the whole file and throws Refusal. The signature has been recognised before.
+// Each walks over the whole file and throws DecodeError. The signature has been recognised before.
 ImageProbe probe_jpeg(Bytes bytes, const ImageLimits& limits);
 ImageProbe probe_png(Bytes bytes, const ImageLimits& limits);
 ImageProbe probe_bmp(Bytes bytes, const ImageLimits& limits);
@@ -39,23 +39,23 @@ Image decode_webp(Bytes bytes, const ImageProbe& probe);
 Image decode_tiff(Bytes bytes, const ImageProbe& probe);
 Image decode_heif(Bytes bytes, const ImageProbe& probe);
 
-// Throws Refusal unless all that the directories of a TIFF point at lies in the file.
+// Throws DecodeError unless all that the directories of a TIFF point at lies in the file.
 void walk_tiff(Bytes bytes);
 
 // Whether the bytes begin as a PBM, PGM or PPM.
 bool is_pnm(Bytes bytes);
 
-// Throws Refusal when the decoder cannot use the tables in front of the image data. Where it cannot tell without
-// decoding, it does not throw.
+// Throws DecodeError when the decoder cannot use the tables in front of the image data. Where it
+// cannot tell without decoding, it does not throw.
 void check_jpeg_tables(Bytes bytes);
 
-// The orientation 1..8 in a TIFF block (the payload of EXIF), else in a packet of XMP; 1 when there is none or it is
-// not valid. Either may be empty.
+// The orientation 1..8 in a TIFF block (the payload of EXIF), else in a packet of XMP; 1 when there
+// is none or it is not valid. Either may be empty.
 int orientation_of(Bytes exif, Bytes xmp);
 
-// A PNG reduced to what the decoder needs: IHDR, PLTE padded to 256 entries (a palette index may lie beyond
-// the palette, and stb_image would then read memory that was never written), IDAT without empty chunks,
-// IEND.
+// A PNG reduced to what the decoder needs: IHDR, PLTE padded to 256 entries (a palette index may
+// lie beyond the palette, and stb_image would then read memory that was never written), IDAT
+// without empty chunks, IEND.
 std::vector<std::uint8_t> essential_png(Bytes bytes);
 
 // CMYK as JPEGs store it (inverted: 255 is no ink), converted as Pillow does.

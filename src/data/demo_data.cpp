@@ -34,9 +34,9 @@ double fraction(double x) {
     return x - std::floor(x);
 }
 
-// A pattern says of each point of the plane whether it has the first colour or the second. Each covers
-// half of the plane with either, so that no statistic of single pixels tells the patterns apart; its
-// period is 1.
+// A pattern says of each point of the plane whether it has the first colour or the second. Each
+// covers half of the plane with either, so that no statistic of single pixels tells the patterns
+// apart; its period is 1.
 struct Pattern {
     const char* name;
     bool (*inside)(double u, double v);
@@ -91,7 +91,8 @@ Image draw(const Pattern& pattern, int size, RandomStream& random) {
     const double along_u = std::cos(angle) / period, along_v = std::sin(angle) / period;
     const double middle_x = image.width * random.uniform(), middle_y = image.height * random.uniform();
     // The lattice patterns get a phase; the rings have their centre in the picture.
-    // The first colour is the brighter one, clearly: so small a set could not teach that light on dark is dark on light.
+    // The first colour is the brighter one, clearly: so small a set could not teach that light on
+    // dark is dark on light.
     Colour first = random_colour(random), second = random_colour(random);
     while (brightness(first) - brightness(second) < 80) {
         first = random_colour(random);

@@ -31,7 +31,8 @@ int exif_orientation(Bytes tiff) {
     return 0;
 }
 
-// The same of a packet of XMP, where it is an attribute or an element: tiff:Orientation="6", or <tiff:Orientation>6.
+// The same of a packet of XMP, where it is an attribute or an element: tiff:Orientation="6", or
+// <tiff:Orientation>6.
 int xmp_orientation(Bytes xmp) {
     const std::string_view text(reinterpret_cast<const char*>(xmp.data()), xmp.size());
     constexpr std::string_view tag = "tiff:Orientation";

@@ -20,14 +20,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Also those that no decoder here reads: such a file is an image, and it is said why it cannot be used.
+// Also those that no decoder here reads: such a file is an image, and it is said why it cannot be
+// used.
 constexpr std::array<std::string_view, 29> image_endings = {
     "jpg",  "jpeg", "jpe",  "jfif", "jfi", "jif",  "pjpeg", "pjp", "mpo", "png",
     "apng", "bmp",  "dib",  "webp", "tif", "tiff", "gif",   "ppm", "pgm", "pnm",
     "pbm",  "avif", "heic", "heif", "hif", "jp2",  "jxl",   "psd", "tga"};
 
-// What file systems, desktops, archives and network storage leave in folders, beside hidden names; in lower case, for
-// case does not count.
+// What file systems, desktops, archives and network storage leave in folders, beside hidden names;
+// in lower case, for case does not count.
 constexpr std::array<std::string_view, 22> leftovers = {"@eadir",
                                                         "@synoeastream",
                                                         "@synoresource",

@@ -1,5 +1,5 @@
-// A tree of folders with images, as people have them. What no one means as data is passed over: hidden names, what
-// systems leave behind, what onecycle writes itself, and what the user excludes.
+// A tree of folders with images, as people have them. What no one means as data is passed over:
+// hidden names, what systems leave behind, what onecycle writes itself, and what the user excludes.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ bool is_folder(const std::string& path);
 // One folder, listed when it is first looked into. A node stays where it is: others point to it.
 class Folder {
   public:
-    // The top of a tree. `exclude`: globs of what is passed over, see glob_matches(); `below` is where the tree hangs
-    // in the folder that they speak of.
+    // The top of a tree. `exclude`: globs of what is passed over, see glob_matches(); `below` is
+    // where the tree hangs in the folder that they speak of.
     explicit Folder(std::string path, std::vector<std::string> exclude = {}, std::string below = "");
 
     const std::string& path() const { return path_; }
@@ -31,8 +31,8 @@ class Folder {
     const std::string& below() const { return below_; }  // the path below DATA; empty for DATA
     FolderId id() const { return id_; }
 
-    // Both sorted by bytes. Links are followed, but not to a folder that this one lies in. Throw Error(data) when the
-    // folder cannot be read.
+    // Both sorted by bytes. Links are followed, but not to a folder that this one lies in. Throw
+    // Error(data) when the folder cannot be read.
     const std::vector<std::unique_ptr<Folder>>& folders() const { return listing().folders; }
     // Names of files whose ending is an image's, or that have no ending and begin as an image does.
     const std::vector<std::string>& images() const { return listing().images; }
@@ -74,9 +74,10 @@ class Folder {
     mutable std::unique_ptr<Listing> listing_;
 };
 
-// Whether a glob means what lies at this path below DATA. '*' matches any characters, '/' too, '?' one, [abc] one of
-// them; case counts. A glob without '/' may also match the name alone, at any depth; one that starts with '/' or '**/'
-// reads as in a .gitignore. A folder that is matched is left out whole.
+// Whether a glob means what lies at this path below DATA. '*' matches any characters, '/' too, '?'
+// one, [abc] one of them; case counts. A glob without '/' may also match the name alone, at any
+// depth; one that starts with '/' or '**/' reads as in a .gitignore. A folder that is matched is
+// left out whole.
 bool glob_matches(const std::string& glob, const std::string& below);
 
 // Whether it or a folder that it lies in is matched.

@@ -1,5 +1,5 @@
-// GIF: the first frame, as Pillow shows it. Our own, since it is short, and stb_image fills what a frame leaves open
-// otherwise.
+// GIF: the first frame, as Pillow shows it. Our own, since it is short, and stb_image fills what a
+// frame leaves open otherwise.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -40,13 +40,13 @@ class GifWalk {
                 seen_frame = true;
             }
         }
-        if (!seen_frame) throw Refusal("holds no image data");
+        if (!seen_frame) throw DecodeError("holds no image data");
         return gif_;
     }
 
   private:
     Bytes take(std::size_t count) {
-        if (bytes_.size() - at_ < count) throw Refusal("truncated");
+        if (bytes_.size() - at_ < count) throw DecodeError("truncated");
         at_ += count;
         return bytes_.subspan(at_ - count, count);
     }
@@ -83,8 +83,8 @@ class GifWalk {
         gif_.code_size = code_size;
         gif_.data_at = begin;
         gif_.data_bytes = at_ - begin;
-        if (gif_.w == 0 || gif_.h == 0) throw Refusal("damaged: an image without pixels");
-        if (code_size < 1 || code_size > 11) throw Refusal("damaged: an impossible code size");
+        if (gif_.w == 0 || gif_.h == 0) throw DecodeError("damaged: an image without pixels");
+        if (code_size < 1 || code_size > 11) throw DecodeError("damaged: an impossible code size");
     }
 
     Bytes bytes_;
@@ -109,7 +109,7 @@ std::vector<std::uint8_t> expand_lzw(Bytes blocks, int code_size, std::size_t pi
         while (bit_count < width) {
             if (at == block_end) {
                 const std::size_t size = at < blocks.size() ? blocks[at] : 0;
-                if (size == 0) throw Refusal("damaged: the image data end early");
+                if (size == 0) throw DecodeError("damaged: the image data end early");
                 ++at;
                 block_end = at + size;
             }
@@ -123,8 +123,8 @@ std::vector<std::uint8_t> expand_lzw(Bytes blocks, int code_size, std::size_t pi
             next = clear + 2, width = code_size + 1, before = -1;
             continue;
         }
-        if (code == end) throw Refusal("damaged: the image data end early");
-        if (code > (before < 0 ? clear : next)) throw Refusal("damaged: a code that was not defined");
+        if (code == end) throw DecodeError("damaged: the image data end early");
+        if (code > (before < 0 ? clear : next)) throw DecodeError("damaged: a code that was not defined");
         std::size_t length = 0;
         int at_code = code;
         if (before >= 0 && code == next) text[length++] = static_cast<std::uint8_t>(first), at_code = before;
@@ -151,11 +151,12 @@ std::vector<std::uint8_t> expand_lzw(Bytes blocks, int code_size, std::size_t pi
 ImageProbe probe_gif(Bytes bytes, const ImageLimits& limits) {
     const Gif gif = GifWalk(bytes).run();
     check_dimensions(static_cast<std::int64_t>(gif.width), static_cast<std::int64_t>(gif.height), limits);
-    // A code of 12 bits stands for 4096 pixels at most; a first frame far smaller than its screen is a bomb.
+    // A code of 12 bits stands for 4096 pixels at most; a first frame far smaller than its screen
+    // is a bomb.
     const std::size_t most = 4096 * gif.data_bytes;
     if (gif.w * gif.h > most || gif.width * gif.height > most + (std::size_t{4} << 20))
-        throw Refusal("too few bytes for its " + std::to_string(gif.width) + " x " +
-                      std::to_string(gif.height) + " pixels");
+        throw DecodeError("too few bytes for its " + std::to_string(gif.width) + " x " +
+                          std::to_string(gif.height) + " pixels");
     ImageProbe probe;
     probe.format = ImageFormat::gif;
     probe.width = static_cast<int>(gif.width);

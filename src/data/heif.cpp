@@ -17,15 +17,15 @@ namespace {
 void walk(Bytes bytes) {
     for (std::size_t at = 0; at < bytes.size();) {
         const std::size_t left = bytes.size() - at;
-        if (left < 8) throw Refusal("truncated");
+        if (left < 8) throw DecodeError("truncated");
         std::uint64_t size = big32(bytes, at);
         if (size == 0) return;  // up to the end of the file
         if (size == 1) {
-            if (left < 16) throw Refusal("truncated");
+            if (left < 16) throw DecodeError("truncated");
             size = std::uint64_t{big32(bytes, at + 8)} << 32 | big32(bytes, at + 12);
         }
-        if (size < 8) throw Refusal("damaged: a box of impossible length");
-        if (size > left) throw Refusal("truncated");
+        if (size < 8) throw DecodeError("damaged: a box of impossible length");
+        if (size > left) throw DecodeError("truncated");
         at += static_cast<std::size_t>(size);
     }
 }
@@ -33,9 +33,9 @@ void walk(Bytes bytes) {
 void require(const heif_error& error) {
     if (error.code == heif_error_Ok) return;
     if (error.code == heif_error_Unsupported_filetype || error.code == heif_error_Unsupported_feature)
-        throw Refusal("an AVIF or HEIC that libheif cannot decode (" + printable(error.message) +
-                      "); doctor lists its decoders");
-    throw Refusal("damaged: " + printable(error.message));
+        throw DecodeError("an AVIF or HEIC that libheif cannot decode (" + printable(error.message) +
+                          "); doctor lists its decoders");
+    throw DecodeError("damaged: " + printable(error.message));
 }
 
 bool is_av1(Bytes bytes) {
@@ -95,7 +95,8 @@ Image decode_heif(Bytes bytes, const ImageProbe& probe) {
         heif_decoding_options_alloc(), &heif_decoding_options_free);
     if (options == nullptr) throw std::bad_alloc();
     options->convert_hdr_to_8bit = 1;
-    // Where libheif has both, its other decoder of AV1 writes to stderr what it thinks of a damaged file.
+    // Where libheif has both, its other decoder of AV1 writes to stderr what it thinks of a damaged
+    // file.
     if (is_av1(bytes) && has_decoder(heif_compression_AV1, "aom")) options->decoder_id = "aom";
     require(heif_decode_image(file.primary.get(), &decoded, heif_colorspace_RGB, heif_chroma_interleaved_RGB,
                               options.get()));
@@ -104,7 +105,7 @@ Image decode_heif(Bytes bytes, const ImageProbe& probe) {
     const std::uint8_t* rows = heif_image_get_plane_readonly(decoded, heif_channel_interleaved, &stride);
     if (rows == nullptr || heif_image_get_width(decoded, heif_channel_interleaved) != probe.width ||
         heif_image_get_height(decoded, heif_channel_interleaved) != probe.height)
-        throw Refusal("damaged: the image is not of the size that its header gives");
+        throw DecodeError("damaged: the image is not of the size that its header gives");
     Image image{probe.width, probe.height, {}};
     const std::size_t row = static_cast<std::size_t>(probe.width) * 3;
     image.rgb.resize(row * static_cast<std::size_t>(probe.height));

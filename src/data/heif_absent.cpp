@@ -4,14 +4,14 @@
 namespace onecycle {
 
 ImageProbe probe_heif(Bytes, const ImageLimits&) {
-    throw Refusal(
+    throw DecodeError(
         "AVIF and HEIC are not supported by this build: install libheif-dev and build again, or convert it "
         "to PNG "
         "or JPEG");
 }
 
 Image decode_heif(Bytes, const ImageProbe&) {
-    throw Refusal("AVIF and HEIC are not supported by this build");
+    throw DecodeError("AVIF and HEIC are not supported by this build");
 }
 
 std::string heif_decoder() {

@@ -45,8 +45,8 @@ void check_file_size(std::uint64_t bytes, std::size_t most) {
     const std::int64_t pixels =
         std::max(ImageLimits{}.max_pixels + 1,
                  static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, 1ull << 40) / 8 + 1));
-    throw Refusal("larger than " + std::to_string(most >> 20) + " MiB; --max-pixels " +
-                  std::to_string(pixels) + " allows it");
+    throw DecodeError("larger than " + std::to_string(most >> 20) + " MiB; --max-pixels " +
+                      std::to_string(pixels) + " allows it");
 }
 
 // Either order of bytes, 32 or 64 bits (BigTIFF).
@@ -57,7 +57,8 @@ bool is_tiff(Bytes bytes) {
     return false;
 }
 
-// A still image among the files that begin as this one, films too: one of the brands of AVIF and HEIC is named.
+// A still image among the files that begin as this one, films too: one of the brands of AVIF and
+// HEIC is named.
 bool is_heif(Bytes bytes) {
     if (!starts_with(bytes, "ftyp", 4)) return false;
     const std::size_t end = std::min<std::size_t>({bytes.size(), big32(bytes, 0), 256});
@@ -69,7 +70,7 @@ bool is_heif(Bytes bytes) {
 }
 
 ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
-    if (bytes.empty()) throw Refusal("empty file");
+    if (bytes.empty()) throw DecodeError("empty file");
     check_file_size(bytes.size(), limits.max_file_bytes);
     if (starts_with(bytes, "\xFF\xD8\xFF")) return probe_jpeg(bytes, limits);
     if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return probe_png(bytes, limits);
@@ -79,7 +80,7 @@ ImageProbe probe(Bytes bytes, const ImageLimits& limits) {
     if (starts_with(bytes, "RIFF") && starts_with(bytes, "WEBP", 8)) return probe_webp(bytes, limits);
     if (is_tiff(bytes)) return probe_tiff(bytes, limits);
     if (is_heif(bytes)) return probe_heif(bytes, limits);
-    throw Refusal(not_an_image(bytes));
+    throw DecodeError(not_an_image(bytes));
 }
 
 Image decode(Bytes bytes, const ImageProbe& found, int min_short_side) {
@@ -123,11 +124,11 @@ Image upright(Image stored, int orientation) {
 }
 
 // Runs `work`, whose failure is a fact about the image `name`.
-template <typename Work>
-auto named(const std::string& name, Work work) -> decltype(work()) {
+template <typename Call>
+auto named(const std::string& name, Call work) -> decltype(work()) {
     try {
         return work();
-    } catch (const Refusal& refusal) {
+    } catch (const DecodeError& refusal) {
         throw ImageError(name, refusal.what());
     } catch (const std::bad_alloc&) {
         throw ImageError(name, "not enough memory to decode it");
@@ -148,8 +149,8 @@ File open_file(const std::string& path, struct stat& status) {
     // O_NONBLOCK: opening a fifo must not wait for its writer.
     File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0)
-        throw Refusal(std::generic_category().message(errno));
-    if (!S_ISREG(status.st_mode)) throw Refusal("not a regular file");
+        throw DecodeError(std::generic_category().message(errno));
+    if (!S_ISREG(status.st_mode)) throw DecodeError("not a regular file");
     return file;
 }
 
@@ -162,7 +163,7 @@ std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_byt
     while (have < bytes.size()) {
         const ssize_t got = ::read(file.descriptor, bytes.data() + have, bytes.size() - have);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) throw Refusal(std::generic_category().message(errno));
+        if (got < 0) throw DecodeError(std::generic_category().message(errno));
         if (got == 0) break;  // cut short since fstat
         have += static_cast<std::size_t>(got);
     }
@@ -183,14 +184,14 @@ ImageLimits limits_with(std::int64_t max_pixels) {
 }
 
 void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits) {
-    if (width < 1 || height < 1) throw Refusal("damaged: an image without pixels");
+    if (width < 1 || height < 1) throw DecodeError("damaged: an image without pixels");
     const std::string size = std::to_string(width) + " x " + std::to_string(height) + " pixels";
     if (width > limits.max_side || height > limits.max_side)
-        throw Refusal("too large: " + size + "; no side may be longer than " +
-                      std::to_string(limits.max_side));
+        throw DecodeError("too large: " + size + "; no side may be longer than " +
+                          std::to_string(limits.max_side));
     if (width * height > limits.max_pixels)
-        throw Refusal("too large: " + size + "; --max-pixels " + std::to_string(width * height) +
-                      " allows it");
+        throw DecodeError("too large: " + size + "; --max-pixels " + std::to_string(width * height) +
+                          " allows it");
 }
 
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name,

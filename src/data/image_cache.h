@@ -1,9 +1,10 @@
 // Kept images in a file, for the next start: one file of pixels and one index.
 //
-// FOLDER/<16 hexadecimal digits>.images and .index, named after the folder of sources and the settings. The pixels are
-// only ever appended to, by the one process that holds the file's lock; the index is replaced as a whole. Readers trust
-// nothing: an entry counts if its source still has the size and time that it was made of, and its pixels their digest.
-// So two runs may use one cache, a run may be killed at any time, and what is damaged is made again.
+// FOLDER/<16 hexadecimal digits>.images and .index, named after the folder of sources and the
+// settings. The pixels are only ever appended to, by the one process that holds the file's lock;
+// the index is replaced as a whole. Readers trust nothing: an entry counts if its source still has
+// the size and time that it was made of, and its pixels their digest. So two runs may use one
+// cache, a run may be killed at any time, and what is damaged is made again.
 #pragma once
 
 #include <chrono>
@@ -21,8 +22,8 @@ namespace onecycle {
 
 class ImageCache {
   public:
-    // Looks into the cache of the images in the folder `data` with these `settings` (any text). Writes nothing yet, and
-    // throws nothing.
+    // Looks into the cache of the images in the folder `data` with these `settings` (any text).
+    // Writes nothing yet, and throws nothing.
     ImageCache(FileSystem& fs, const std::string& folder, const std::string& data,
                const std::string& settings);
     ~ImageCache();  // writes the index
@@ -31,18 +32,19 @@ class ImageCache {
 
     // These may be called from several threads.
 
-    // What was kept of a source; nothing where it was not, or is damaged. Sources whose time nobody has looked at
-    // (Sample::changed is 0) are neither found nor kept.
+    // What was kept of a source; nothing where it was not, or is damaged. Sources whose time nobody
+    // has looked at (Sample::changed is 0) are neither found nor kept.
     std::optional<Image> find(const Sample& sample, std::uint64_t rule);
     bool contains(const Sample& sample, std::uint64_t rule) const;
     // Keeps an image where that is possible. Throws nothing: see complaint().
     void add(const Sample& sample, std::uint64_t rule, const Image& image);
 
-    // Whether an earlier run read the source to its end and made an image of it, and it has not changed since. Then fills
-    // in its size in pixels and what it holds.
+    // Whether an earlier run read the source to its end and made an image of it, and it has not
+    // changed since. Then fills in its size in pixels and what it holds.
     bool checked_before(Sample& sample) const;
 
-    // Bytes that will be added: where they take more than half of what is free on the disk, nothing is.
+    // Bytes that will be added: where they take more than half of what is free on the disk, nothing
+    // is.
     void expect(std::uint64_t bytes);
     // Writes the index, or takes in what another process has written. For the begin of an epoch.
     void refresh();

@@ -45,8 +45,9 @@ struct ImageIndex {
     std::vector<KeptEntry> entries{};
 };
 
-// What `decoders()` says goes into the index: images that another decoder made are not those of this one. An index
-// that is missing, damaged, or was written by another version is empty, of generation 0. Throws nothing.
+// What `decoders()` says goes into the index: images that another decoder made are not those of
+// this one. An index that is missing, damaged, or was written by another version is empty, of
+// generation 0. Throws nothing.
 ImageIndex read_image_index(FileSystem& fs, const std::string& path);
 // Atomically. Throws Error(io).
 void write_image_index(FileSystem& fs, const std::string& path, const ImageIndex& index);

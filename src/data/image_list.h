@@ -1,4 +1,5 @@
-// The images of a training by name, as a checkpoint keeps them: which were on which side, and what they held.
+// The images of a training by name, as a checkpoint keeps them: which were on which side, and what
+// they held.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct ImageList {
 
 ImageList image_list(const Dataset& dataset);
 
-// Names may hold any bytes. Each is kept as what it adds to the one before, so that an image of a large set takes some
-// 20 bytes. Equal lists give equal bytes.
+// Names may hold any bytes. Each is kept as what it adds to the one before, so that an image of a
+// large set takes some 20 bytes. Equal lists give equal bytes.
 std::vector<std::uint8_t> pack(const ImageList& list);
 
 // Throws std::runtime_error for bytes that pack() did not make.
@@ -34,8 +35,9 @@ struct ListDifference {
         gone{};  // changed or missing: whether of the training side, index
 };
 
-// The list as a dataset: its sides, classes and order, with the paths of `found`, which was opened the same way. An
-// image that `found` lacks or has with other contents stays in its place, to fail when it is read.
+// The list as a dataset: its sides, classes and order, with the paths of `found`, which was opened
+// the same way. An image that `found` lacks or has with other contents stays in its place, to fail
+// when it is read.
 Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifference& difference);
 
 // What a model that was trained on the images of a list has not seen.
@@ -49,10 +51,10 @@ struct UnseenImages {
     bool same_names = false;      // other images, though most have the name of one in the list
 };
 
-// `samples` are told apart by what they hold, whatever their names are now. One with the name of a training image and
-// other contents counts as trained on where the folder is that of the training: at least as many images as
-// have changed are what they were. `one_side`: only evaluation images are looked for, so none of the
-// training side is missing.
+// `samples` are told apart by what they hold, whatever their names are now. One with the name of a
+// training image and other contents counts as trained on where the folder is that of the training:
+// at least as many images as have changed are what they were. `one_side`: only evaluation images
+// are looked for, so none of the training side is missing.
 UnseenImages unseen_images(const ImageList& list, const std::vector<Sample>& samples, bool one_side);
 
 }  // namespace onecycle

@@ -1,4 +1,5 @@
-// The walk over a JPEG's markers (ITU-T T.81, annex B), entropy-coded data included, up to its end marker.
+// The walk over a JPEG's markers (ITU-T T.81, annex B), entropy-coded data included, up to its end
+// marker.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -42,12 +43,13 @@ class JpegWalk {
         try {
             while (step()) {
             }
-        } catch (const Refusal&) {
-            // Behind the first scan's header, damage in the image data can look like any marker and segment.
+        } catch (const DecodeError&) {
+            // Behind the first scan's header, damage in the image data can look like any marker and
+            // segment.
             if (scans_ == 0 || scans_ > limits_.max_scans || !ends_with_end_marker()) throw;
             probe_.damaged = true;
         }
-        if (scans_ == 0) throw Refusal("holds no image data");
+        if (scans_ == 0) throw DecodeError("holds no image data");
         probe_.orientation = orientation_of(exif_, xmp_);
         return probe_;
     }
@@ -67,7 +69,7 @@ class JpegWalk {
         const std::uint8_t marker = next_marker();
         if (marker == EOI) return false;
         if (marker == TEM || (marker >= RST0 && marker <= RST7)) return true;  // have no length
-        if (marker == SOI) throw Refusal("damaged: a second start marker");
+        if (marker == SOI) throw DecodeError("damaged: a second start marker");
         const Bytes segment = next_segment();
         if (marker >= SOF0 && marker <= SOF15 && marker != DHT && marker != DAC)
             start_of_frame(marker, segment);
@@ -85,16 +87,16 @@ class JpegWalk {
         for (;;) {
             while (at_ < bytes_.size() && bytes_[at_] != 0xFF) ++at_;
             while (at_ < bytes_.size() && bytes_[at_] == 0xFF) ++at_;
-            if (at_ >= bytes_.size()) throw Refusal("truncated");
+            if (at_ >= bytes_.size()) throw DecodeError("truncated");
             if (bytes_[at_++] != 0) return bytes_[at_ - 1];
         }
     }
 
     Bytes next_segment() {
-        if (bytes_.size() - at_ < 2) throw Refusal("truncated");
+        if (bytes_.size() - at_ < 2) throw DecodeError("truncated");
         const std::size_t length = big16(bytes_, at_);
-        if (length < 2) throw Refusal("damaged: a segment of impossible length");
-        if (length > bytes_.size() - at_) throw Refusal("truncated");
+        if (length < 2) throw DecodeError("damaged: a segment of impossible length");
+        if (length > bytes_.size() - at_) throw DecodeError("truncated");
         const Bytes segment = bytes_.subspan(at_ + 2, length - 2);
         at_ += length;
         return segment;
@@ -108,27 +110,27 @@ class JpegWalk {
 
     void start_of_frame(std::uint8_t marker, Bytes segment) {
         if (marker > SOF2 && marker != SOF9 && marker != SOF10)
-            throw Refusal("a lossless or hierarchical JPEG");
-        if (probe_.channels != 0) throw Refusal("damaged: two frame headers");
-        if (segment.size() < 6) throw Refusal("damaged: the frame header is too short");
+            throw DecodeError("a lossless or hierarchical JPEG");
+        if (probe_.channels != 0) throw DecodeError("damaged: two frame headers");
+        if (segment.size() < 6) throw DecodeError("damaged: the frame header is too short");
         probe_.format = ImageFormat::jpeg;
         probe_.progressive = marker == SOF2 || marker == SOF10;
         probe_.bit_depth = segment[0];
         probe_.height = static_cast<int>(big16(segment, 1));
         probe_.width = static_cast<int>(big16(segment, 3));
         probe_.channels = segment[5];
-        if (probe_.bit_depth != 8) throw Refusal("a JPEG of other than 8 bits per channel");
+        if (probe_.bit_depth != 8) throw DecodeError("a JPEG of other than 8 bits per channel");
         if (probe_.channels != 1 && probe_.channels != 3 && probe_.channels != 4)
-            throw Refusal("a JPEG of " + std::to_string(probe_.channels) + " channels");
+            throw DecodeError("a JPEG of " + std::to_string(probe_.channels) + " channels");
         if (segment.size() != 6 + 3 * static_cast<std::size_t>(probe_.channels))
-            throw Refusal("damaged: the frame header has a wrong length");
+            throw DecodeError("damaged: the frame header has a wrong length");
         check_dimensions(probe_.width, probe_.height, limits_);
         // Arithmetic coding has no least number of bits: there, only the limits hold.
         check_size(segment, marker == SOF9 || marker == SOF10);
     }
 
-    // A block of 8 x 8 takes at least two bits (baseline: DC and end of block) or one (progressive), so a
-    // file far below that is a bomb: a header that asks for gigabytes.
+    // A block of 8 x 8 takes at least two bits (baseline: DC and end of block) or one
+    // (progressive), so a file far below that is a bomb: a header that asks for gigabytes.
     void check_size(Bytes segment, bool arithmetic) const {
         std::array<std::int64_t, 4> across{}, down{};
         for (int c = 0; c < probe_.channels; ++c) {
@@ -136,7 +138,7 @@ class JpegWalk {
             across[c] = sampling >> 4;
             down[c] = sampling & 15;
             if (across[c] < 1 || across[c] > 4 || down[c] < 1 || down[c] > 4)
-                throw Refusal("damaged: impossible sampling factors");
+                throw DecodeError("damaged: impossible sampling factors");
         }
         const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
         const std::int64_t most_across = *std::max_element(across.begin(), across.end());
@@ -146,18 +148,19 @@ class JpegWalk {
             blocks += ceil_div(probe_.width * across[c], 8 * most_across) *
                       ceil_div(probe_.height * down[c], 8 * most_down);
         if (!arithmetic && static_cast<std::int64_t>(bytes_.size()) < blocks / (probe_.progressive ? 8 : 4))
-            throw Refusal("too few bytes for its " + std::to_string(probe_.width) + " x " +
-                          std::to_string(probe_.height) + " pixels");
+            throw DecodeError("too few bytes for its " + std::to_string(probe_.width) + " x " +
+                              std::to_string(probe_.height) + " pixels");
     }
 
     void start_of_scan(Bytes segment) {
-        if (probe_.channels == 0) throw Refusal("damaged: image data before the frame header");
+        if (probe_.channels == 0) throw DecodeError("damaged: image data before the frame header");
         if (segment.empty() || segment[0] < 1 || segment[0] > 4)
-            throw Refusal("damaged: a scan of no known channels");
+            throw DecodeError("damaged: a scan of no known channels");
         if (scans_ > 0 && !likely_scan(segment)) probe_.damaged = true;
         if (++scans_ > limits_.max_scans)
-            throw Refusal("more than " + std::to_string(limits_.max_scans) + " scans");
-        // Entropy-coded data: FF 00 is a data byte, FF D0..D7 a restart, any other FF xx the next marker.
+            throw DecodeError("more than " + std::to_string(limits_.max_scans) + " scans");
+        // Entropy-coded data: FF 00 is a data byte, FF D0..D7 a restart, any other FF xx the next
+        // marker.
         while (at_ < bytes_.size()) {
             const void* found = std::memchr(bytes_.data() + at_, 0xFF, bytes_.size() - at_);
             if (found == nullptr) break;
@@ -167,7 +170,7 @@ class JpegWalk {
             if (next != 0 && next != 0xFF && !(next >= RST0 && next <= RST7)) return;
             at_ += next == 0xFF ? 1 : 2;
         }
-        throw Refusal("truncated");
+        throw DecodeError("truncated");
     }
 
     // What stands between the scans, or behind the last one, of a file without damage.
@@ -194,7 +197,8 @@ class JpegWalk {
         return segment.empty();
     }
 
-    // A scan of a progressive file: the band of coefficients and the bits that it brings are possible ones.
+    // A scan of a progressive file: the band of coefficients and the bits that it brings are
+    // possible ones.
     bool likely_scan(Bytes segment) const {
         const std::size_t channels = segment[0];
         if (segment.size() != 4 + 2 * channels || channels > static_cast<std::size_t>(probe_.channels))

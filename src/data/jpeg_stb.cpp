@@ -1,5 +1,5 @@
-// JPEG where libjpeg-turbo is absent. Never scaled. Of damaged image data stb_image refuses a part, and does not
-// notice the rest.
+// JPEG where libjpeg-turbo is absent. Never scaled. Of damaged image data stb_image refuses a part,
+// and does not notice the rest.
 #include "data/stb_image.h"
 
 namespace onecycle {

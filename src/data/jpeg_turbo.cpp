@@ -16,8 +16,8 @@ namespace onecycle {
 
 namespace {
 
-// One decompression. libjpeg reports an error by a call that must not return: it jumps to the function that
-// called libjpeg, which therefore holds no object with a destructor.
+// One decompression. libjpeg reports an error by a call that must not return: it jumps to the
+// function that called libjpeg, which therefore holds no object with a destructor.
 struct Decompression {
     jpeg_decompress_struct info{};
     jpeg_error_mgr errors{};
@@ -116,8 +116,8 @@ Outcome read_pixels(Decompression& d, unsigned denominator, unsigned width, unsi
 }
 
 void require(Outcome outcome, const Decompression& d) {
-    if (outcome == Outcome::ended) throw Refusal("truncated");
-    if (outcome == Outcome::failed) throw Refusal("damaged: " + std::string(d.message.data()));
+    if (outcome == Outcome::ended) throw DecodeError("truncated");
+    if (outcome == Outcome::failed) throw DecodeError("damaged: " + std::string(d.message.data()));
 }
 
 }  // namespace

@@ -71,7 +71,8 @@ std::shared_ptr<const Image> KeptImages::get(std::size_t id, const Sample& sampl
         if (id < memory_.size() && memory_[id].image && memory_[id].changed == changed)
             return memory_[id].image;
     }
-    // Whoever has only touched the file since the list was made finds it good, but not in the file of images.
+    // Whoever has only touched the file since the list was made finds it good, but not in the file
+    // of images.
     const bool as_listed = file_ && sample.changed == changed;
     std::optional<Image> found;
     if (as_listed) found = file_->find(sample, rule_digest_);

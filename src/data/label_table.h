@@ -21,8 +21,9 @@ struct LabelTable {
     std::vector<LabelRow> rows;
 };
 
-// Columns are found by the header row, whose case does not count; others are passed over. Commas, or semicolons or
-// tabs where the header has those. Throws Error(data) naming the line; Error(io) when the file cannot be read.
+// Columns are found by the header row, whose case does not count; others are passed over. Commas,
+// or semicolons or tabs where the header has those. Throws Error(data) naming the line; Error(io)
+// when the file cannot be read.
 LabelTable read_label_table(const std::string& path);
 
 }  // namespace onecycle

@@ -41,8 +41,8 @@ class ImageIndex {
         }
     }
 
-    // Those that `file` may mean: the path with or without an ending; else, for a bare name, the image of that name
-    // wherever it lies.
+    // Those that `file` may mean: the path with or without an ending; else, for a bare name, the
+    // image of that name wherever it lies.
     std::vector<std::size_t> find(const std::string& file) const {
         const std::string key = nfc(file);
         for (const auto* keys : {&by_path_, &by_name_}) {

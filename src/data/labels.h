@@ -1,4 +1,5 @@
-// The one place that gives images their labels: from the class folder, from a table, or from the file's name.
+// The one place that gives images their labels: from the class folder, from a table, or from the
+// file's name.
 #pragma once
 
 #include <functional>
@@ -25,8 +26,9 @@ struct FoundImage {
 
 class Labels {
   public:
-    // A CSV file (`table`), or a regular expression for file names (`pattern`), or neither: folders. Reads the table.
-    // Throws Error(usage) for both or a bad expression, Error(data) for a malformed table.
+    // A CSV file (`table`), or a regular expression for file names (`pattern`), or neither:
+    // folders. Reads the table. Throws Error(usage) for both or a bad expression, Error(data) for a
+    // malformed table.
     Labels(const std::string& table, const std::string& pattern);
     ~Labels();
 
@@ -34,9 +36,10 @@ class Labels {
     bool by_table() const;
     bool table_has_splits() const;
 
-    // Sets the labels (a table: also sides, where it has splits). Images that only the table knows are added:
-    // files outside the tree, files that are not there. `excluded` says which paths below DATA the user does not
-    // want. Throws Error(data) for a table that contradicts itself or the folder.
+    // Sets the labels (a table: also sides, where it has splits). Images that only the table knows
+    // are added: files outside the tree, files that are not there. `excluded` says which paths
+    // below DATA the user does not want. Throws Error(data) for a table that contradicts itself or
+    // the folder.
     void assign(std::vector<FoundImage>& images, const std::string& data,
                 const std::function<bool(const std::string&)>& excluded) const;
 

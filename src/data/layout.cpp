@@ -37,8 +37,8 @@ constexpr std::array<std::pair<std::string_view, SplitKind>, 14> split_words = {
 constexpr std::array<std::string_view, 10> filler_words = {"set",  "data", "dataset", "images", "image",
                                                            "imgs", "img",  "split",   "files",  "folder"};
 
-// In lower case. A word ends at any sign and where a digit begins, as in "val2017"; with `capitals` also where a
-// capital begins, as in "TrainImages".
+// In lower case. A word ends at any sign and where a digit begins, as in "val2017"; with `capitals`
+// also where a capital begins, as in "TrainImages".
 std::vector<std::string> words_of(const std::string& name, bool capitals) {
     enum class Kind { none, digit, lower, upper };
     std::vector<std::string> words;
@@ -72,8 +72,8 @@ bool better(const Candidate& a, const Candidate& b) {
     return order(a) < order(b);
 }
 
-// The folders in `root` whose names say a split, best first. A name with further words counts where another split
-// shares them: seg_train and seg_test, but not bullet_train alone.
+// The folders in `root` whose names say a split, best first. A name with further words counts where
+// another split shares them: seg_train and seg_test, but not bullet_train alone.
 std::vector<Candidate> candidates_in(const Folder& root, const Layout& layout) {
     std::vector<Candidate> all;
     std::map<std::string, std::set<SplitKind>> kinds;
@@ -101,7 +101,8 @@ std::vector<const Folder*> folders_with_images(const Folder& folder, const Layou
     return found;
 }
 
-// The folder, or the only one in it when that has the same name or says the same split: seg_train/seg_train.
+// The folder, or the only one in it when that has the same name or says the same split:
+// seg_train/seg_train.
 const Folder& unwrapped_side(const Folder& side, const Layout& layout) {
     if (!side.images().empty()) return side;
     const auto inside = folders_with_images(side, layout);

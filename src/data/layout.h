@@ -21,8 +21,8 @@ struct SplitName {
     std::string rest;  // the name's other words: "seg" of seg_train
 };
 
-// train, training; val, valid, validation, dev, eval; test, testing; in any case, with words such as "set" or "images"
-// beside them. Empty for any other name, and for one that says two of them.
+// train, training; val, valid, validation, dev, eval; test, testing; in any case, with words such
+// as "set" or "images" beside them. Empty for any other name, and for one that says two of them.
 std::optional<SplitName> split_name(const std::string& name);
 
 // The path below `data` where `path` lies in it, however the two are spelled; else empty.

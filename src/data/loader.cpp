@@ -40,8 +40,8 @@ void check_range(bool in_range, const char* option, const char* why) {
 
 }  // namespace
 
-struct Loader::Work {
-    Work(std::vector<Sample> list, const LoaderOptions& wanted) : samples(std::move(list)), options(wanted) {
+struct Loader::Impl {
+    Impl(std::vector<Sample> list, const LoaderOptions& wanted) : samples(std::move(list)), options(wanted) {
         if (!options.training) options.augment = AugmentPolicy::none;
         if (!options.kept)
             options.kept = std::make_shared<KeptImages>(
@@ -237,7 +237,7 @@ Loader::Loader(std::vector<Sample> samples, const LoaderOptions& options) {
     check_range(options.threads >= 0, "--threads", "it must be at least 0");
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot load images", "dataset", "the list of files is empty");
-    work_ = std::make_unique<Work>(std::move(samples), options);
+    impl_ = std::make_unique<Impl>(std::move(samples), options);
 }
 
 Loader::~Loader() {
@@ -245,12 +245,12 @@ Loader::~Loader() {
 }
 
 std::int64_t Loader::batches_per_epoch() const noexcept {
-    return work_->batches_per_epoch();
+    return impl_->batches_per_epoch();
 }
 
 void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     stop();
-    Work& work = *work_;
+    Impl& work = *impl_;
     work.options.kept->refresh();
     work.stopping = false;
     work.in_the_making.clear();
@@ -268,7 +268,7 @@ void Loader::start(std::int64_t first_step, std::int64_t last_step) {
 }
 
 Loader::BatchPtr Loader::next() {
-    Work& work = *work_;
+    Impl& work = *impl_;
     for (;;) {
         Slot* const slot = work.next_slot();
         if (slot == nullptr) return BatchPtr(nullptr, GiveBack{this});
@@ -282,18 +282,18 @@ Loader::BatchPtr Loader::next() {
 }
 
 void Loader::stop() {
-    if (work_ == nullptr) return;
+    if (impl_ == nullptr) return;
     {
-        const std::lock_guard lock(work_->mutex);
-        work_->stopping = true;
+        const std::lock_guard lock(impl_->mutex);
+        impl_->stopping = true;
     }
-    work_->work_there.notify_all();
-    for (std::thread& thread : work_->threads) thread.join();
-    work_->threads.clear();
+    impl_->work_there.notify_all();
+    for (std::thread& thread : impl_->threads) thread.join();
+    impl_->threads.clear();
 }
 
 void Loader::GiveBack::operator()(const Batch* batch) const {
-    loader->work_->give_back(batch);
+    loader->impl_->give_back(batch);
 }
 
 }  // namespace onecycle

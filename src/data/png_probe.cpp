@@ -25,9 +25,9 @@ constexpr std::size_t signature_size = 8;
 
 // The chunk at `at`, which moves behind it.
 Chunk next_chunk(Bytes bytes, std::size_t& at) {
-    if (bytes.size() - at < 12) throw Refusal("truncated");
+    if (bytes.size() - at < 12) throw DecodeError("truncated");
     const std::size_t length = big32(bytes, at);
-    if (length > bytes.size() - at - 12) throw Refusal("truncated, or a damaged chunk length");
+    if (length > bytes.size() - at - 12) throw DecodeError("truncated, or a damaged chunk length");
     Chunk chunk;
     chunk.type = {reinterpret_cast<const char*>(bytes.data()) + at + 4, 4};
     chunk.data = bytes.subspan(at + 8, length);
@@ -39,12 +39,12 @@ Chunk next_chunk(Bytes bytes, std::size_t& at) {
 void check_crc(const Chunk& chunk) {
     const std::size_t covered = chunk.whole.size() - 8;  // type and data
     if (crc32(chunk.whole.subspan(4, covered)) != big32(chunk.whole, 4 + covered))
-        throw Refusal("damaged: wrong CRC");
+        throw DecodeError("damaged: wrong CRC");
 }
 
 void read_header(Bytes ihdr, const ImageLimits& limits, ImageProbe& probe, int& colour_type,
                  bool& interlaced) {
-    if (ihdr.size() != 13) throw Refusal("damaged: the header has a wrong length");
+    if (ihdr.size() != 13) throw DecodeError("damaged: the header has a wrong length");
     const std::uint32_t width = big32(ihdr, 0), height = big32(ihdr, 4);
     check_dimensions(width, height, limits);
     probe.format = ImageFormat::png;
@@ -75,7 +75,7 @@ void read_header(Bytes ihdr, const ImageLimits& limits, ImageProbe& probe, int& 
             break;
     }
     if (!legal || ihdr[10] != 0 || ihdr[11] != 0 || ihdr[12] > 1)
-        throw Refusal("damaged: the header has values that PNG does not know");
+        throw DecodeError("damaged: the header has values that PNG does not know");
 }
 
 // Bytes after inflating: each row has one filter byte; seven passes when interlaced (Adam7).
@@ -99,7 +99,8 @@ class InflateStream {
     InflateStream(const InflateStream&) = delete;
     InflateStream& operator=(const InflateStream&) = delete;
 
-    // The number of bytes that the piece gave, also to `text` where it is not null, and up to `most`.
+    // The number of bytes that the piece gave, also to `text` where it is not null, and up to
+    // `most`.
     std::int64_t inflate(Bytes piece, std::string* text = nullptr, std::size_t most = SIZE_MAX) {
         std::array<unsigned char, 16384> out;
         stream_.next_in = const_cast<unsigned char*>(piece.data());
@@ -121,8 +122,8 @@ class InflateStream {
     z_stream stream_{};
 };
 
-// The XMP in a chunk of international text, else nothing: a keyword, two bytes on compression, a language, the keyword
-// in that language, the text.
+// The XMP in a chunk of international text, else nothing: a keyword, two bytes on compression, a
+// language, the keyword in that language, the text.
 std::string png_xmp(Bytes chunk) {
     const std::string_view all(reinterpret_cast<const char*>(chunk.data()), chunk.size());
     constexpr std::string_view keyword("XML:com.adobe.xmp\0", 18);
@@ -148,17 +149,18 @@ class PngWalk {
         try {
             while (step()) {
             }
-        } catch (const Refusal&) {
-            // A fault behind the image data harms no pixel, if the data are all there: a chunk with a wrong CRC, or
-            // a missing end. A chunk that the file's end cuts tells of a file that was cut short.
+        } catch (const DecodeError&) {
+            // A fault behind the image data harms no pixel, if the data are all there: a chunk with
+            // a wrong CRC, or a missing end. A chunk that the file's end cuts tells of a file that
+            // was cut short.
             if (place_ < in_data || is_cut(chunk_at_) || !data_are_whole(chunk_at_)) throw;
         }
-        if (data_bytes_ == 0) throw Refusal("holds no image data");
-        if (colour_type_ == 3 && !seen_palette_) throw Refusal("damaged: the palette is missing");
+        if (data_bytes_ == 0) throw DecodeError("holds no image data");
+        if (colour_type_ == 3 && !seen_palette_) throw DecodeError("damaged: the palette is missing");
         // Deflate expands by 1032 at most.
         if (raw_size(probe_, interlaced_) > 1032 * data_bytes_)
-            throw Refusal("too few bytes for its " + std::to_string(probe_.width) + " x " +
-                          std::to_string(probe_.height) + " pixels");
+            throw DecodeError("too few bytes for its " + std::to_string(probe_.width) + " x " +
+                              std::to_string(probe_.height) + " pixels");
         probe_.orientation =
             orientation_of(exif_, {reinterpret_cast<const std::uint8_t*>(xmp_.data()), xmp_.size()});
         return probe_;
@@ -172,26 +174,26 @@ class PngWalk {
         check_crc(chunk);
         if (place_ == in_data && chunk.type != "IDAT") place_ = after_data;
         if (place_ == before_header) {
-            if (chunk.type != "IHDR") throw Refusal("damaged: the first chunk is not the header");
+            if (chunk.type != "IHDR") throw DecodeError("damaged: the first chunk is not the header");
             read_header(chunk.data, limits_, probe_, colour_type_, interlaced_);
             place_ = before_data;
         } else if (chunk.type == "IEND") {
             return false;
         } else if (chunk.type == "IDAT") {
-            if (place_ == after_data) throw Refusal("damaged: image data in two places");
+            if (place_ == after_data) throw DecodeError("damaged: image data in two places");
             place_ = in_data;
             data_bytes_ += static_cast<std::int64_t>(chunk.data.size());
         } else if (chunk.type == "PLTE") {
             const std::size_t size = chunk.data.size();
             if (seen_palette_ || place_ != before_data || size == 0 || size % 3 != 0 || size > 768)
-                throw Refusal("damaged: the palette is not legal");
+                throw DecodeError("damaged: the palette is not legal");
             seen_palette_ = true;
         } else if (chunk.type == "eXIf") {
             exif_ = chunk.data;
         } else if (chunk.type == "iTXt") {
             if (std::string text = png_xmp(chunk.data); !text.empty()) xmp_ = std::move(text);
         } else if (chunk.type[0] >= 'A' && chunk.type[0] <= 'Z') {
-            throw Refusal("damaged: an unknown critical chunk");
+            throw DecodeError("damaged: an unknown critical chunk");
         }
         return true;
     }
@@ -201,7 +203,8 @@ class PngWalk {
         return left >= 8 && big32(bytes_, at) > left - 8;
     }
 
-    // Inflates the chunks of image data in front of `end`, up to the number of bytes that the picture needs.
+    // Inflates the chunks of image data in front of `end`, up to the number of bytes that the
+    // picture needs.
     bool data_are_whole(std::size_t end) const {
         InflateStream stream;
         std::int64_t left = raw_size(probe_, interlaced_);

@@ -41,12 +41,13 @@ class PnmReader {
         h.height = number();
         if (!h.bits()) h.most = static_cast<int>(number());
         if (h.most < 1 || h.most > 65535)
-            throw Refusal("damaged: the value of white is not between 1 and 65535");
+            throw DecodeError("damaged: the value of white is not between 1 and 65535");
         h.data_at = at_;
         return h;
     }
 
-    // A number of the header or of plain data, and the space behind it. A comment goes up to the end of its line.
+    // A number of the header or of plain data, and the space behind it. A comment goes up to the
+    // end of its line.
     std::int64_t number() {
         std::string token;
         while (token.size() <= 10) {
@@ -61,25 +62,25 @@ class PnmReader {
             else
                 token += static_cast<char>(c);
         }
-        if (token.empty()) throw Refusal("truncated");
+        if (token.empty()) throw DecodeError("truncated");
         std::int64_t value = 0;
         const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), value);
         if (error != std::errc() || end != token.data() + token.size() || value < 0)
-            throw Refusal("damaged: '" + printable(token) + "' where a number should be");
+            throw DecodeError("damaged: '" + printable(token) + "' where a number should be");
         return value;
     }
 
     // A digit of a plain bitmap; spaces between them are optional.
     int bit() {
         for (;;) {
-            if (at_ == bytes_.size()) throw Refusal("truncated");
+            if (at_ == bytes_.size()) throw DecodeError("truncated");
             const std::uint8_t c = bytes_[at_++];
             if (c == '#')
                 skip_comment();
             else if (c == '0' || c == '1')
                 return c - '0';
             else if (!is_space(c))
-                throw Refusal("damaged: a bitmap of other than 0 and 1");
+                throw DecodeError("damaged: a bitmap of other than 0 and 1");
         }
     }
 
@@ -93,9 +94,10 @@ class PnmReader {
     std::size_t at_ = 0;
 };
 
-// Colours are scaled as Pillow does, to 8 bits and rounded. Grey above 8 bits is scaled to 16, and keeps the high byte.
+// Colours are scaled as Pillow does, to 8 bits and rounded. Grey above 8 bits is scaled to 16, and
+// keeps the high byte.
 std::uint8_t scaled(std::int64_t value, const PnmHeader& h) {
-    if (value > h.most && h.plain()) throw Refusal("damaged: a value above that of white");
+    if (value > h.most && h.plain()) throw DecodeError("damaged: a value above that of white");
     const double part = static_cast<double>(value) / h.most;
     if (h.channels() == 1 && h.most > 255)
         return static_cast<std::uint8_t>(static_cast<int>(std::min(std::nearbyint(part * 65535), 65535.0)) >>
@@ -148,7 +150,7 @@ ImageProbe probe_pnm(Bytes bytes, const ImageLimits& limits) {
     check_dimensions(h.width, h.height, limits);
     const auto there = static_cast<std::int64_t>(bytes.size() - h.data_at);
     if (there < (h.plain() ? (h.kind == 1 ? h.samples() : 2 * h.samples() - 1) : h.data_bytes()))
-        throw Refusal("truncated");
+        throw DecodeError("truncated");
     if (h.plain()) read(bytes, h);  // whether all numbers are there shows in no other way
     ImageProbe probe;
     probe.format = ImageFormat::pnm;

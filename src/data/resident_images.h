@@ -21,14 +21,16 @@ struct ResidentPlan {
     int largest_crop = 0;              // the longest side that a view reads of any image
 };
 
-// Opens those files whose size is not known yet; with `faults`, one that cannot be read gets no room.
+// Opens those files whose size is not known yet; with `faults`, one that cannot be read gets no
+// room.
 ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const KeptRule& rule,
                                   ImageFaults* faults = nullptr);
 
-// Gets the images on several threads and hands them over in order, on the calling thread. An exception from `take`
-// ends it. One that can no longer be read, or is another than when the list was made, is handed over without pixels and
-// is left out of all batches from number `from` on, as those are that were before. Throws UnusableImage where the
-// rules of `faults` do not allow that; without `faults`, ImageError.
+// Gets the images on several threads and hands them over in order, on the calling thread. An
+// exception from `take` ends it. One that can no longer be read, or is another than when the list
+// was made, is handed over without pixels and is left out of all batches from number `from` on, as
+// those are that were before. Throws UnusableImage where the rules of `faults` do not allow that;
+// without `faults`, ImageError.
 void make_resident_images(const std::vector<Sample>& samples, const ResidentPlan& plan, KeptImages& kept,
                           int threads, const std::function<void(std::size_t sample, const Image&)>& take,
                           ImageFaults* faults = nullptr, std::int64_t from = 0);

@@ -28,8 +28,8 @@ Weights make_weights(int inputs, float low, float high, int outputs, int first, 
     return w;
 }
 
-// Part of an image: `rows` rows of `row_bytes` bytes, each `stride` bytes behind the one before. Its first
-// pixel is (first_column, first_row) of the whole.
+// Part of an image: `rows` rows of `row_bytes` bytes, each `stride` bytes behind the one before.
+// Its first pixel is (first_column, first_row) of the whole.
 struct View {
     const std::uint8_t* data;
     std::size_t row_bytes, stride;

@@ -102,7 +102,8 @@ void check_class_folders(const Folder& side, const Layout& layout, const LogSink
             printable(side.path()) + ": ignored " + count_of(loose, "image") + " beside the class folders");
 }
 
-// An evaluation side that is only named test may hold what is to be judged elsewhere: without any label of training.
+// An evaluation side that is only named test may hold what is to be judged elsewhere: without any
+// label of training.
 bool has_no_labels(const std::vector<FoundImage>& images, const ClassNames& names) {
     return std::none_of(images.begin(), images.end(), [&](const FoundImage& image) {
         return image.side == Side::valid && !image.label.empty() && names.in_training(image.label);
@@ -255,7 +256,8 @@ void check_evaluation_classes(const std::vector<FoundImage>& images, const Class
 SideImages read_sides(const Folder& data, Layout& layout, const Labels& labels,
                       const DatasetOptions& options) {
     const bool same = layout.valid == layout.train && !labels.table_has_splits();
-    // To evaluate, an evaluation side is all that is needed, though it may lack a class that training has.
+    // To evaluate, an evaluation side is all that is needed, though it may lack a class that
+    // training has.
     const bool open_train = layout.train && (!labels.by_folder() || options.use != DatasetUse::evaluation ||
                                              !layout.valid || same);
     Gathering gathering(data, layout);

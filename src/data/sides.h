@@ -17,8 +17,8 @@ struct SideImages {
     std::vector<BadImage> missing;     // that a table names
 };
 
-// Finds and labels them, and says what was passed over. `layout` loses an evaluation side that has no labels. Throws
-// Error(data) as open_dataset().
+// Finds and labels them, and says what was passed over. `layout` loses an evaluation side that has
+// no labels. Throws Error(data) as open_dataset().
 SideImages read_sides(const Folder& data, Layout& layout, const Labels& labels,
                       const DatasetOptions& options);
 

@@ -5,9 +5,9 @@
 #include <memory>
 
 // An assertion that fails is a fact about the file, not about the program.
-#define STBI_ASSERT(x)                                                                   \
-    do {                                                                                 \
-        if (!(x)) throw onecycle::Refusal("damaged: the decoder found a contradiction"); \
+#define STBI_ASSERT(x)                                                                       \
+    do {                                                                                     \
+        if (!(x)) throw onecycle::DecodeError("damaged: the decoder found a contradiction"); \
     } while (0)
 #define STBI_MAX_DIMENSIONS 65535  // the probe has applied the real limits
 #define STBI_NO_STDIO
@@ -67,8 +67,8 @@ Image decode_with_stb(Bytes bytes) {
     const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
         stbi_load_from_callbacks(&reader_callbacks, &reader, &image.width, &image.height, &channels, 3),
         &stbi_image_free);
-    if (pixels == nullptr) throw Refusal(std::string("damaged: ") + stbi_failure_reason());
-    if (reader.past_end) throw Refusal("truncated");
+    if (pixels == nullptr) throw DecodeError(std::string("damaged: ") + stbi_failure_reason());
+    if (reader.past_end) throw DecodeError("truncated");
     image.rgb.assign(pixels.get(), pixels.get() + static_cast<std::size_t>(image.width) * image.height * 3);
     return image;
 }

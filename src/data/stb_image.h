@@ -5,8 +5,9 @@
 
 namespace onecycle {
 
-// Decodes bytes that a probe has accepted to RGB. Reads through stb_image's callbacks, and refuses a file
-// of which the decoder asks more than there is: its own answer would be a picture that is grey from there.
+// Decodes bytes that a probe has accepted to RGB. Reads through stb_image's callbacks, and refuses
+// a file of which the decoder asks more than there is: its own answer would be a picture that is
+// grey from there.
 Image decode_with_stb(Bytes bytes);
 
 }  // namespace onecycle

@@ -1,5 +1,5 @@
-// TIFF by libtiff, which gives the samples of strips and tiles; what they mean is decided here as Pillow does. The
-// first page; 1 to 16 bits; grey, palette, RGB, YCbCr, CMYK.
+// TIFF by libtiff, which gives the samples of strips and tiles; what they mean is decided here as
+// Pillow does. The first page; 1 to 16 bits; grey, palette, RGB, YCbCr, CMYK.
 #include <tiffio.h>
 
 #include <algorithm>
@@ -23,7 +23,8 @@ struct Memory {
 using File = std::unique_ptr<TIFF, decltype(&TIFFClose)>;
 
 File open_tiff(Memory& memory) {
-    // libtiff prints by default. Its handlers are the process's: they are turned off once and for all.
+    // libtiff prints by default. Its handlers are the process's: they are turned off once and for
+    // all.
     static std::once_flag silenced;
     std::call_once(silenced, [] {
         TIFFSetErrorHandler(nullptr);
@@ -48,7 +49,7 @@ File open_tiff(Memory& memory) {
     // "m": read by the calls above, not by a map of the file.
     File file(TIFFClientOpen("image", "rm", &memory, read, write, seek, close, size, nullptr, nullptr),
               &TIFFClose);
-    if (file == nullptr) throw Refusal("truncated, or its directory is damaged");
+    if (file == nullptr) throw DecodeError("truncated, or its directory is damaged");
     return file;
 }
 
@@ -90,21 +91,22 @@ Layout read_layout(TIFF* tiff, const ImageLimits& limits) {
 
     if (!TIFFIsCODECConfigured(static_cast<std::uint16_t>(l.compression)) ||
         l.compression == COMPRESSION_OJPEG)
-        throw Refusal("a TIFF whose compression (" + std::to_string(l.compression) + ") is not supported");
+        throw DecodeError("a TIFF whose compression (" + std::to_string(l.compression) +
+                          ") is not supported");
     if (field<std::uint16_t>(tiff, TIFFTAG_SAMPLEFORMAT) > SAMPLEFORMAT_INT ||
         (l.bits != 1 && l.bits != 2 && l.bits != 4 && l.bits != 8 && l.bits != 16))
-        throw Refusal("a TIFF whose samples are not whole numbers of 1, 2, 4, 8 or 16 bits");
+        throw DecodeError("a TIFF whose samples are not whole numbers of 1, 2, 4, 8 or 16 bits");
     const bool known = l.photometric <= PHOTOMETRIC_PALETTE || l.photometric == PHOTOMETRIC_SEPARATED ||
                        l.photometric == PHOTOMETRIC_YCBCR;
     if (!known || l.samples < l.colours() || l.samples > 16 || (l.bits < 8 && l.samples > 1))
-        throw Refusal("a TIFF whose kind of colours is not supported");
+        throw DecodeError("a TIFF whose kind of colours is not supported");
 
     std::uint16_t extra_count = 0, *extra = nullptr;
     TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &extra_count, &extra);
     l.premultiplied = l.photometric == PHOTOMETRIC_RGB && l.samples > 3 && extra_count > 0 &&
                       extra[0] == EXTRASAMPLE_ASSOCALPHA;
     if (l.photometric == PHOTOMETRIC_YCBCR) {
-        if (l.bits != 8 || l.samples != 3) throw Refusal("a TIFF whose kind of colours is not supported");
+        if (l.bits != 8 || l.samples != 3) throw DecodeError("a TIFF whose kind of colours is not supported");
         if (l.compression == COMPRESSION_JPEG && !l.planes)
             TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         else
@@ -113,7 +115,7 @@ Layout read_layout(TIFF* tiff, const ImageLimits& limits) {
     if (l.photometric == PHOTOMETRIC_PALETTE) {
         std::uint16_t* channels[3] = {};
         if (l.bits > 8 || !TIFFGetField(tiff, TIFFTAG_COLORMAP, &channels[0], &channels[1], &channels[2]))
-            throw Refusal("damaged: the palette is missing");
+            throw DecodeError("damaged: the palette is missing");
         for (std::size_t k = 0; k < std::size_t{1} << l.bits; ++k)
             for (const std::uint16_t* channel : channels)
                 l.palette.push_back(static_cast<std::uint8_t>(channel[k] >> 8));
@@ -136,9 +138,9 @@ void each_piece(TIFF* tiff, const Layout& l,
         across = field<std::uint32_t>(tiff, TIFFTAG_TILEWIDTH);
         down = field<std::uint32_t>(tiff, TIFFTAG_TILELENGTH);
         if (across == 0 || down == 0 || across > l.width + 65536 || down > l.height + 65536)
-            throw Refusal("damaged: impossible tiles");
+            throw DecodeError("damaged: impossible tiles");
     }
-    if (down == 0) throw Refusal("damaged: impossible strips");
+    if (down == 0) throw DecodeError("damaged: impossible strips");
     if (!TIFFIsTiled(tiff)) down = std::min(down, l.height);
     std::uint32_t index = 0;
     for (int plane = 0; plane < (l.planes ? l.samples : 1); ++plane)
@@ -157,17 +159,17 @@ std::uint64_t row_bytes(const Layout& l, std::uint32_t stride) {
 void check_extent(TIFF* tiff, const Layout& l, std::size_t file_bytes) {
     const std::uint32_t count = TIFFIsTiled(tiff) ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
     each_piece(tiff, l, [&](const Piece& piece, std::uint32_t stride) {
-        if (piece.index >= count) throw Refusal("damaged: strips or tiles are missing");
+        if (piece.index >= count) throw DecodeError("damaged: strips or tiles are missing");
         const std::uint64_t begin = TIFFGetStrileOffset(tiff, piece.index);
         std::uint64_t bytes = TIFFGetStrileByteCount(tiff, piece.index);
         if (l.compression == COMPRESSION_NONE && !l.converted) {
             // Some writers give whole strips' counts to the last one, too.
             const std::uint64_t needed = row_bytes(l, stride) * piece.height;
-            if (bytes > 0 && bytes < needed) throw Refusal("damaged: a strip or tile is too short");
+            if (bytes > 0 && bytes < needed) throw DecodeError("damaged: a strip or tile is too short");
             bytes = needed;
         }
-        if (begin == 0 || bytes == 0) throw Refusal("damaged: strips or tiles are missing");
-        if (begin > file_bytes || bytes > file_bytes - begin) throw Refusal("truncated");
+        if (begin == 0 || bytes == 0) throw DecodeError("damaged: strips or tiles are missing");
+        if (begin > file_bytes || bytes > file_bytes - begin) throw DecodeError("truncated");
     });
 }
 
@@ -253,7 +255,7 @@ void paint_converted(TIFF* tiff, const Layout& l, Image& image) {
         rgba.resize(std::size_t{stride} * down);
         const int done = tiled ? TIFFReadRGBATileExt(tiff, piece.x, piece.y, rgba.data(), 1)
                                : TIFFReadRGBAStripExt(tiff, piece.y, rgba.data(), 1);
-        if (!done) throw Refusal("damaged: the image data are not valid");
+        if (!done) throw DecodeError("damaged: the image data are not valid");
         for (std::uint32_t y = 0; y < piece.height; ++y)
             for (std::uint32_t x = 0; x < piece.width; ++x) {
                 const std::uint32_t v =
@@ -267,15 +269,15 @@ void paint_converted(TIFF* tiff, const Layout& l, Image& image) {
 void paint_samples(TIFF* tiff, const Layout& l, Image& image) {
     const bool tiled = TIFFIsTiled(tiff) != 0;
     const tmsize_t size = tiled ? TIFFTileSize(tiff) : TIFFStripSize(tiff);
-    if (size <= 0) throw Refusal("damaged: impossible strips or tiles");
+    if (size <= 0) throw DecodeError("damaged: impossible strips or tiles");
     std::vector<std::uint8_t> data(static_cast<std::size_t>(size));
     Painter painter(l, image);
     each_piece(tiff, l, [&](const Piece& piece, std::uint32_t stride) {
         const auto needed = static_cast<tmsize_t>(row_bytes(l, stride) * piece.height);
-        if (needed > size) throw Refusal("damaged: impossible strips or tiles");
+        if (needed > size) throw DecodeError("damaged: impossible strips or tiles");
         const tmsize_t got = tiled ? TIFFReadEncodedTile(tiff, piece.index, data.data(), size)
                                    : TIFFReadEncodedStrip(tiff, piece.index, data.data(), needed);
-        if (got < needed) throw Refusal("damaged: the image data are not valid");
+        if (got < needed) throw DecodeError("damaged: the image data are not valid");
         painter.paint(piece, stride, data.data());
     });
     painter.finish();

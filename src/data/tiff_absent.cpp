@@ -4,13 +4,13 @@
 namespace onecycle {
 
 ImageProbe probe_tiff(Bytes, const ImageLimits&) {
-    throw Refusal(
+    throw DecodeError(
         "TIFF is not supported by this build: install libtiff-dev and build again, or convert it to PNG or "
         "JPEG");
 }
 
 Image decode_tiff(Bytes, const ImageProbe&) {
-    throw Refusal("TIFF is not supported by this build");
+    throw DecodeError("TIFF is not supported by this build");
 }
 
 std::string tiff_decoder() {

@@ -4,13 +4,13 @@
 namespace onecycle {
 
 ImageProbe probe_webp(Bytes, const ImageLimits&) {
-    throw Refusal(
+    throw DecodeError(
         "WebP is not supported by this build: install libwebp-dev and build again, or convert it to PNG or "
         "JPEG");
 }
 
 Image decode_webp(Bytes, const ImageProbe&) {
-    throw Refusal("WebP is not supported by this build");
+    throw DecodeError("WebP is not supported by this build");
 }
 
 std::string webp_decoder() {

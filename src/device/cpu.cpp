@@ -1,4 +1,5 @@
-// The CPU as a device: work is done when it is put on a stream, and a step is a list that is run in order.
+// The CPU as a device: work is done when it is put on a stream, and a step is a list that is run in
+// order.
 #include <omp.h>
 #include <sys/mman.h>
 
@@ -15,14 +16,14 @@ namespace {
 
 class CpuLaunchable final : public Launchable {
   public:
-    CpuLaunchable(Device& device, std::vector<Work> step) : stream_(device), step_(std::move(step)) {}
+    CpuLaunchable(Device& device, std::vector<ProgramPiece> step) : stream_(device), step_(std::move(step)) {}
     void launch() override {
-        for (Work& work : step_) work.run(stream_);
+        for (ProgramPiece& work : step_) work.run(stream_);
     }
 
   private:
     Stream stream_;
-    std::vector<Work> step_;
+    std::vector<ProgramPiece> step_;
 };
 
 class CpuSideCopy final : public SideCopy {
@@ -102,7 +103,7 @@ class CpuDevice final : public Device {
         return std::make_unique<CpuSideCopy>(*this, pieces);
     }
 
-    std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
+    std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> step) override {
         return std::make_unique<CpuLaunchable>(*this, std::move(step));
     }
     Stream& stream() override { return stream_; }

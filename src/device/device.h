@@ -1,5 +1,5 @@
-// A device owns memory and runs work in order on streams. This is all that the layers above know of it;
-// what the work is (a oneDNN primitive, a kernel launch) is decided in `ops`.
+// A device owns memory and runs work in order on streams. This is all that the layers above know of
+// it; what the work is (a oneDNN primitive, a kernel launch) is decided in `ops`.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +36,9 @@ class DeviceMemory {
     std::size_t bytes_ = 0;
 };
 
-// Memory that the host and the device both read and write, zeroed: pinned and mapped on CUDA, and what copy_ahead()
-// copies from. What a running step writes is seen by the host without a call. Moves, never copies.
+// Memory that the host and the device both read and write, zeroed: pinned and mapped on CUDA, and
+// what copy_ahead() copies from. What a running step writes is seen by the host without a call.
+// Moves, never copies.
 class SharedMemory {
   public:
     SharedMemory() = default;
@@ -69,16 +70,16 @@ class Stream {
     Device* device_;
 };
 
-// One piece of a step as the device sees it: a branch (branch 0 is the main one; work of one branch runs
-// in list order) and the earlier pieces of other branches it waits for.
-struct Work {
+// One piece of a step as the device sees it: a branch (branch 0 is the main one; work of one branch
+// runs in list order) and the earlier pieces of other branches it waits for.
+struct ProgramPiece {
     std::function<void(Stream&)> run;
     int branch = 0;
     std::vector<int> waits;
 };
 
-// A whole step, ready to be launched again and again: on the CPU a list that is run in order, on CUDA a
-// captured graph (one call a launch).
+// A whole step, ready to be launched again and again: on the CPU a list that is run in order, on
+// CUDA a captured graph (one call a launch).
 class Launchable {
   public:
     virtual ~Launchable() = default;
@@ -94,8 +95,8 @@ class SideCopy {
     };
     virtual ~SideCopy() = default;
 
-    // Takes the pieces as they are after everything launched before. Does not wait; nobody may be reading what an
-    // earlier begin() took.
+    // Takes the pieces as they are after everything launched before. Does not wait; nobody may be
+    // reading what an earlier begin() took.
     virtual void begin() = 0;
     // Waits until they are on the host. Any thread may wait.
     virtual void wait() = 0;
@@ -103,7 +104,8 @@ class SideCopy {
     virtual const std::byte* piece(std::size_t index) const = 0;
 };
 
-// Calls of the runtime below, by this process: of each function, and of those that make the host wait.
+// Calls of the runtime below, by this process: of each function, and of those that make the host
+// wait.
 struct RuntimeCalls {
     std::map<std::string, std::uint64_t> of;
     std::uint64_t blocking = 0;
@@ -129,21 +131,22 @@ class Device {
     virtual SharedPointers allocate_shared(std::size_t bytes) = 0;
     virtual void release_shared(std::byte* on_host) noexcept = 0;
 
-    // In order with what was launched before: a launched step still reads what was there when it was launched.
-    // `from_host` may be changed at once; copy_out waits.
+    // In order with what was launched before: a launched step still reads what was there when it
+    // was launched. `from_host` may be changed at once; copy_out waits.
     virtual void copy_in(std::byte* to, const void* from_host, std::size_t bytes) = 0;
     virtual void copy_out(void* to_host, const std::byte* from, std::size_t bytes) = 0;
     virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
 
-    // From shared memory, beside the steps that are under way: those launched from now on wait for it. The caller
-    // knows that no step under way touches `to`, and leaves `from_shared` alone until a later step is done.
+    // From shared memory, beside the steps that are under way: those launched from now on wait for
+    // it. The caller knows that no step under way touches `to`, and leaves `from_shared` alone
+    // until a later step is done.
     virtual void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) = 0;
 
     // Memory for it is taken now. The device must outlive it.
     virtual std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) = 0;
 
     // The list must be in an order that respects branches and waits.
-    virtual std::unique_ptr<Launchable> prepare(std::vector<Work> step) = 0;
+    virtual std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> program) = 0;
 
     // The stream of launches and copies, for work that runs outside of a step.
     virtual Stream& stream() = 0;
@@ -151,11 +154,12 @@ class Device {
     // Waits until everything launched has finished.
     virtual void synchronize() = 0;
 
-    // Whether work is still under way. Does not wait. Throws Error(device) if work failed: who waits for what
-    // a step writes into shared memory asks now and then.
+    // Whether work is still under way. Does not wait. Throws Error(device) if work failed: who
+    // waits for what a step writes into shared memory asks now and then.
     virtual bool busy() = 0;
 
-    // How long each piece takes on the stream, one after the other, by the GPU's clock where there is one. Waits.
+    // How long each piece takes on the stream, one after the other, by the GPU's clock where there
+    // is one. Waits.
     virtual std::vector<double> seconds(const std::vector<std::function<void(Stream&)>>& pieces);
 
     virtual RuntimeCalls runtime_calls() const { return {}; }
@@ -164,7 +168,8 @@ class Device {
 // `threads` 0: all cores.
 std::unique_ptr<Device> make_cpu_device(int threads);
 
-// How a prepared step is launched: as one graph, or piece by piece (the same bits; for fault-finding).
+// How a prepared step is launched: as one graph, or piece by piece (the same bits; for
+// fault-finding).
 enum class StepMode { graph, eager };
 
 // Throws Error(device) saying what is missing: a build with CUDA, a driver, the device.

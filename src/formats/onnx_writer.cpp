@@ -7,8 +7,8 @@ namespace onecycle {
 
 namespace {
 
-// A protobuf message: fields one after the other, each a key (number and kind) and a value. Fields with a length are
-// texts, bytes and messages. The order of fields is free.
+// A protobuf message: fields one after the other, each a key (number and kind) and a value. Fields
+// with a length are texts, bytes and messages. The order of fields is free.
 class Message {
   public:
     Message& number(unsigned field, std::uint64_t value) {
@@ -101,7 +101,8 @@ std::uint64_t write_onnx(const std::string& path, const OnnxModel& model, FileSy
     for (const OnnxNode& n : model.nodes) graph.message(1, node(n));
     graph.text(2, model.name).message(11, value(model.input)).message(12, value(model.output));
 
-    // The elements are written from where they lie: their lengths are all that the messages around them need.
+    // The elements are written from where they lie: their lengths are all that the messages around
+    // them need.
     std::vector<std::string> heads;
     std::uint64_t graph_bytes = graph.bytes().size();
     for (const OnnxTensor& t : model.tensors) {

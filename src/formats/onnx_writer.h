@@ -1,5 +1,5 @@
-// ONNX files (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto), written without a protobuf library: the few
-// messages that an image classifier needs.
+// ONNX files (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto), written without a protobuf
+// library: the few messages that an image classifier needs.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +51,8 @@ struct OnnxModel {
     std::map<std::string, std::string> metadata;  // metadata_props, texts in UTF-8
 };
 
-// Writes the file, atomically and durably; one that is there is replaced. Equal models give equal bytes. Returns
-// its size. Throws Error(io); the old file is then untouched.
+// Writes the file, atomically and durably; one that is there is replaced. Equal models give equal
+// bytes. Returns its size. Throws Error(io); the old file is then untouched.
 std::uint64_t write_onnx(const std::string& path, const OnnxModel& model,
                          FileSystem& fs = posix_file_system());
 

@@ -87,7 +87,8 @@ class PickleMachine {
     }
 
   private:
-    // The instructions (https://docs.python.org/3/library/pickletools.html) that protocols 1 to 5 write.
+    // The instructions (https://docs.python.org/3/library/pickletools.html) that protocols 1 to 5
+    // write.
     void execute(std::uint8_t instruction) {
         switch (instruction) {
             case 0x80:  // PROTO
@@ -318,7 +319,7 @@ class PickleMachine {
     void push_object(std::size_t of, std::size_t arguments = PickleValue::nothing) {
         if (value(of).kind != Kind::global && value(of).kind != Kind::object)
             refuse("its pickle makes an object of no class");
-        push({.kind = Kind::object, .string = value(of).string, .made_of = arguments});
+        push({.kind = Kind::object, .string = value(of).string, .op_from = arguments});
     }
 
     void call(std::size_t function, std::size_t arguments) {

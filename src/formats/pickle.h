@@ -1,8 +1,9 @@
-// A pickle, run by a machine that can make nothing but plain values, descriptions of tensors, and placeholders.
+// A pickle, run by a machine that can make nothing but plain values, descriptions of tensors, and
+// placeholders.
 //
-// A pickle is a program: what it names is called. Here a call of anything but what makes a tensor leaves a placeholder
-// that remembers the name and what was set on it, so that an optimizer's state or a script's arguments beside the
-// weights are read past and nothing of them ever runs.
+// A pickle is a program: what it names is called. Here a call of anything but what makes a tensor
+// leaves a placeholder that remembers the name and what was set on it, so that an optimizer's state
+// or a script's arguments beside the weights are read past and nothing of them ever runs.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +34,8 @@ struct Harmful : Malformed {
     using Malformed::Malformed;
 };
 
-// Values refer to others by index and are never copied, so that sharing costs nothing and freeing needs no recursion.
+// Values refer to others by index and are never copied, so that sharing costs nothing and freeing
+// needs no recursion.
 struct PickleValue {
     static constexpr std::size_t nothing = ~std::size_t{0};
 
@@ -56,7 +58,7 @@ struct PickleValue {
     std::vector<std::size_t> items{};  // of tuple and list; of dictionary and object: key, value, key, value
     std::size_t of =
         nothing;  // of object: its attributes; of storage: its type, a global; of tensor: its view
-    std::size_t made_of = nothing;  // of object: the arguments of the call that made it, a tuple
+    std::size_t op_from = nothing;  // of object: the arguments of the call that made it, a tuple
 };
 
 class Pickle {

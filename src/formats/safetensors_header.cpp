@@ -23,9 +23,10 @@ std::string quoted(const std::string& name) {
 // Of all objects, and of all lists and objects. A tensor has four names and at most sixteen values.
 constexpr std::size_t max_names = 5 * max_tensors, max_values = 16 * max_tensors;
 
-// What json::parse does not look at, in a pass before it that builds nothing: how much it would build, and nlohmann keeps the last of two equal keys, and
-// two readers that disagree on which counts are a trap. (Its parser with a callback could tell, in a time that grows with
-// the square of the number of tensors.)
+// What json::parse does not look at, in a pass before it that builds nothing: how much it would
+// build, and nlohmann keeps the last of two equal keys, and two readers that disagree on which
+// counts are a trap. (Its parser with a callback could tell, in a time that grows with the square
+// of the number of tensors.)
 class StrictKeys : public nlohmann::json_sax<json> {
   public:
     bool null() override { return value(); }

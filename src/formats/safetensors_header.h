@@ -18,8 +18,8 @@ inline constexpr std::size_t max_tensors = 100'000;
 inline constexpr std::size_t max_rank = 8;
 inline constexpr std::uint64_t max_offset = std::uint64_t{1} << 48;
 
-// Metadata entries that carry the digests: of the header (with the digits of this very entry taken as
-// zeros), and of each tensor's bytes, in file order, 32 digits each, without separators.
+// Metadata entries that carry the digests: of the header (with the digits of this very entry taken
+// as zeros), and of each tensor's bytes, in file order, 32 digits each, without separators.
 inline constexpr const char* header_digest_key = "onecycle.digest";
 inline constexpr const char* tensor_digests_key = "onecycle.tensor_digests";
 
@@ -31,8 +31,8 @@ struct SafetensorsHeader {
 // Throws Malformed unless `json` is a header whose tensors fill exactly `data_bytes` bytes.
 SafetensorsHeader parse_header(std::string_view json, std::uint64_t data_bytes);
 
-// The header as compact JSON, padded with spaces to a multiple of 8 bytes. Throws Malformed for text
-// that is not UTF-8.
+// The header as compact JSON, padded with spaces to a multiple of 8 bytes. Throws Malformed for
+// text that is not UTF-8.
 std::string format_header(const SafetensorsHeader& header);
 
 // Where the digits of the header's own digest stand in `json`; npos when it has none.

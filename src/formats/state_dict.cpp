@@ -71,8 +71,8 @@ class Search {
         if (value.kind == Kind::dictionary || value.kind == Kind::object) look_into_entries(place, value);
         if (value.kind == Kind::object && value.of != PickleValue::nothing)
             look_into_attributes(place, value.of);
-        if (value.kind == Kind::object && value.made_of != PickleValue::nothing)
-            for (const std::size_t argument : pickle_[value.made_of].items) add(place, argument, "", false);
+        if (value.kind == Kind::object && value.op_from != PickleValue::nothing)
+            for (const std::size_t argument : pickle_[value.op_from].items) add(place, argument, "", false);
         if (value.kind == Kind::tuple || value.kind == Kind::list)
             for (std::size_t i = 0; i < std::min<std::size_t>(value.items.size(), 16); ++i)
                 add(place, value.items[i], std::to_string(i), false);
@@ -128,7 +128,8 @@ class Search {
                 add(place, all.items[i + 1], pickle_.item(all, i).string, false);
     }
 
-    // What state_dict() of a module gives: its parameters and buffers, then those of the modules in it.
+    // What state_dict() of a module gives: its parameters and buffers, then those of the modules in
+    // it.
     void flatten(const PickleValue& module, const std::string& prefix, int depth,
                  std::vector<std::pair<std::string, std::size_t>>& tensors) {
         if (depth > deepest_module || ++modules_ > 5'000) refuse("its module is nested too deeply");

@@ -26,12 +26,14 @@ struct StateDict {
     bool indexed = true;            // each step of the way is an entry of a dictionary
 };
 
-// Bytes of an element of a storage whose type has this name, "torch FloatStorage"; 0 where there is no such type.
+// Bytes of an element of a storage whose type has this name, "torch FloatStorage"; 0 where there is
+// no such type.
 std::size_t element_size(const std::string& storage_type);
 
-// Looks through dictionaries, lists, the attributes of objects, and the modules of a whole module, at most four deep.
-// Every view lies within its storage, and has no more elements than it unless that is a small number. Entries that are
-// no tensors are left out. Throws NotAStateDict where there are no tensors, or what fits is no plain tensor.
+// Looks through dictionaries, lists, the attributes of objects, and the modules of a whole module,
+// at most four deep. Every view lies within its storage, and has no more elements than it unless
+// that is a small number. Entries that are no tensors are left out. Throws NotAStateDict where
+// there are no tensors, or what fits is no plain tensor.
 StateDict find_state_dict(const Pickle& pickle, bool average);
 
 }  // namespace onecycle

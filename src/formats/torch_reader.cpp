@@ -78,8 +78,8 @@ std::string sha256(const InputFile& file, std::size_t digits) {
     return text.substr(0, digits);
 }
 
-// The names under which torchvision publishes such networks: the digits are the first of the file's SHA-256. In any
-// other name digits say nothing.
+// The names under which torchvision publishes such networks: the digits are the first of the file's
+// SHA-256. In any other name digits say nothing.
 constexpr std::array published = {"resnet18-5c106cde.pth", "resnet18-f37072fd.pth", "resnet34-333f7ec4.pth",
                                   "resnet34-b627a593.pth", "resnet50-19c8e357.pth", "resnet50-0676ba61.pth",
                                   "resnet50-11ad3fa6.pth"};
@@ -192,8 +192,8 @@ struct TorchFile::Impl {
         dict = find_state_dict(made, average);
     }
 
-    // Before version 1.6: pickles of a magic number, a version, the machine, the object, and the list of the storages'
-    // keys; then for each the number of its elements and their bytes.
+    // Before version 1.6: pickles of a magic number, a version, the machine, the object, and the
+    // list of the storages' keys; then for each the number of its elements and their bytes.
     void load_bare(bool average) {
         std::vector<std::byte> bytes(std::min(file.size(), is_of_torch() ? window_bytes : max_pickle_bytes));
         file.read_at(bytes, 0);
@@ -220,7 +220,8 @@ struct TorchFile::Impl {
         dict = find_state_dict(object, average);
     }
 
-    // Whether the magic number of torch.save stands in its first pickle, after at most a protocol and a frame.
+    // Whether the magic number of torch.save stands in its first pickle, after at most a protocol
+    // and a frame.
     bool is_of_torch() const {
         std::array<std::byte, 32> bytes{};
         const auto first = std::span(bytes).first(std::min<std::uint64_t>(file.size(), bytes.size()));

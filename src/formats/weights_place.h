@@ -1,5 +1,5 @@
-// Which of the tensors that a file holds are the network's: files of training scripts hold more than one set, and each
-// under names of its own.
+// Which of the tensors that a file holds are the network's: files of training scripts hold more
+// than one set, and each under names of its own.
 #pragma once
 
 #include <optional>
@@ -27,23 +27,26 @@ struct ChosenWeights {
     WeightsPlace place{};
 };
 
-// A dictionary fits a ResNet under a prefix, empty or ending in a dot, where prefix + "conv1.weight" and prefix +
-// "layer1.0.conv1.weight" are among its names; one with running statistics goes before one without.
+// A dictionary fits a ResNet under a prefix, empty or ending in a dot, where prefix +
+// "conv1.weight" and prefix + "layer1.0.conv1.weight" are among its names; one with running
+// statistics goes before one without.
 //
-// Of several, those whose keys or prefix speak of an average (a word as ema, teacher, target, momentum, swa; encoder_k)
-// are taken only with `average`, or where nothing else fits. Of the rest the one with the better known name is taken:
-// none at all (module and _orig_mod do not count), then state_dict, model_state_dict, model_state, model, net, network,
-// student, online, encoder_q and so on, the last part of the way first. Where that does not decide, `problem` says so
-// and the first is taken.
+// Of several, those whose keys or prefix speak of an average (a word as ema, teacher, target,
+// momentum, swa; encoder_k) are taken only with `average`, or where nothing else fits. Of the rest
+// the one with the better known name is taken: none at all (module and _orig_mod do not count),
+// then state_dict, model_state_dict, model_state, model, net, network, student, online, encoder_q
+// and so on, the last part of the way first. Where that does not decide, `problem` says so and the
+// first is taken.
 //
-// Where none fits: the dictionary with the most tensors, without a "module." that all of its names begin with.
+// Where none fits: the dictionary with the most tensors, without a "module." that all of its names
+// begin with.
 //
-// torch.nn.Sequential of a ResNet's children, as fastai makes of a body, names them by numbers: "0.weight" is
-// conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set fits too.
+// torch.nn.Sequential of a ResNet's children, as fastai makes of a body, names them by numbers:
+// "0.weight" is conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set fits too.
 ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average);
 
-// The network's own name of a tensor: without the prefix, and with the name of a child in place of its number. Empty: it
-// is none of the set.
+// The network's own name of a tensor: without the prefix, and with the name of a child in place of
+// its number. Empty: it is none of the set.
 std::string network_name(const std::string& stored, const std::string& prefix, bool children);
 
 }  // namespace onecycle

@@ -61,7 +61,8 @@ struct Directory {
     std::uint64_t records, bytes, offset, end;  // `end`: where the end records begin
 };
 
-// The end record, which must be the last bytes of the file, and the zip64 one before it where there is one.
+// The end record, which must be the last bytes of the file, and the zip64 one before it where there
+// is one.
 Directory find_directory(const InputFile& file) {
     if (file.size() < end_bytes) refuse("it is cut short");
     const std::uint64_t at = file.size() - end_bytes;

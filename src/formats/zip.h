@@ -1,5 +1,6 @@
-// The directory of a zip file (PKWARE APPNOTE 6.3), as strictly as files of torch.save allow: none encrypted, one disk, no comment, nothing overlapping, and the two headers of a record agree. A file
-// that two readers could take for different things is refused.
+// The directory of a zip file (PKWARE APPNOTE 6.3), as strictly as files of torch.save allow: none
+// encrypted, one disk, no comment, nothing overlapping, and the two headers of a record agree. A
+// file that two readers could take for different things is refused.
 #pragma once
 
 #include <cstdint>

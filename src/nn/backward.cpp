@@ -1,5 +1,6 @@
-// The backward pass, derived from the forward units in reverse. An activation that was read twice gets two
-// gradients; the step that consumes them adds them up where the back end can, else an `add` step does.
+// The backward pass, derived from the forward units in reverse. An activation that was read twice
+// gets two gradients; the step that consumes them adds them up where the back end can, else an
+// `add` step does.
 
 #include "nn/compiler.h"
 

@@ -1,8 +1,8 @@
 #include "nn/compiler.h"
 
+#include "nn/cost.h"
 #include "nn/dependencies.h"
 #include "nn/memory_plan.h"
-#include "nn/work.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -82,12 +82,12 @@ void ProgramBuilder::add_step(const std::string& name, Phase phase, OpDesc desc,
     const auto buffer = [&](int b) -> Buffer& { return program.buffers[static_cast<std::size_t>(b)]; };
     for (int b : inputs) desc.inputs.push_back(buffer(b).desc);
     for (int b : outputs) desc.outputs.push_back(buffer(b).desc);
-    MadeOp made = backend.make(desc);
+    BuiltOp made = backend.make(desc);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         buffer(outputs[i]).desc.layout = made.desc.outputs[i].layout;
         buffer(outputs[i]).bytes = buffer(outputs[i]).desc.bytes();
     }
-    ProgramStep step;
+    ProgramOp step;
     step.name = name;
     step.phase = phase;
     step.branch = branch;
@@ -105,13 +105,13 @@ void ProgramBuilder::add_step(const std::string& name, Phase phase, OpDesc desc,
 
 double Program::flops() const {
     double sum = 0;
-    for (const ProgramStep& step : steps) sum += step.flops;
+    for (const ProgramOp& step : steps) sum += step.flops;
     return sum;
 }
 
 double Program::bytes() const {
     double sum = 0;
-    for (const ProgramStep& step : steps) sum += step.bytes;
+    for (const ProgramOp& step : steps) sum += step.bytes;
     return sum;
 }
 

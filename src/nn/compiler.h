@@ -1,4 +1,5 @@
-// The compiler's parts: each adds its steps to one builder. `compile` in program.h runs them in turn.
+// The compiler's parts: each adds its steps to one builder. `compile` in program.h runs them in
+// turn.
 #pragma once
 
 #include <map>
@@ -56,8 +57,8 @@ class ProgramBuilder {
     // The layout's table with the key's frozen set and rates.
     std::vector<ParameterSegment> parameter_table() const;
 
-    // Whether the loss depends on this value by way of anything that is trained. Images and what frozen layers make
-    // of them need no gradient, and nothing of them is kept for one.
+    // Whether the loss depends on this value by way of anything that is trained. Images and what
+    // frozen layers make of them need no gradient, and nothing of them is kept for one.
     bool needs_gradient(int buffer) const { return needs_gradient_.count(buffer) > 0; }
     void set_needs_gradient(int buffer) { needs_gradient_.insert(buffer); }
 

@@ -21,7 +21,7 @@ bool touch(const std::vector<Buffer>& buffers, const std::vector<int>& a, const 
     });
 }
 
-bool conflict(const std::vector<Buffer>& buffers, const ProgramStep& first, const ProgramStep& second) {
+bool conflict(const std::vector<Buffer>& buffers, const ProgramOp& first, const ProgramOp& second) {
     return touch(buffers, first.outputs, second.inputs) || touch(buffers, first.outputs, second.outputs) ||
            touch(buffers, first.inputs, second.outputs);
 }
@@ -43,21 +43,21 @@ void StepOrder::last_waits_for(int earlier_step) {
     bits[e / 64] |= std::uint64_t{1} << (e % 64);
 }
 
-StepOrder::StepOrder(const std::vector<ProgramStep>& steps) : StepOrder(steps.size()) {
-    for (const ProgramStep& step : steps) {
+StepOrder::StepOrder(const std::vector<ProgramOp>& steps) : StepOrder(steps.size()) {
+    for (const ProgramOp& step : steps) {
         append(step.branch);
         for (int wait : step.waits) last_waits_for(wait);
     }
 }
 
-void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramStep>& steps) {
+void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& steps) {
     StepOrder order(steps.size());
     for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-        ProgramStep& step = steps[static_cast<std::size_t>(i)];
+        ProgramOp& step = steps[static_cast<std::size_t>(i)];
         order.append(step.branch);
         // Latest first: what a wait brings along needs no wait of its own.
         for (int j = i - 1; j >= 0; --j) {
-            const ProgramStep& earlier = steps[static_cast<std::size_t>(j)];
+            const ProgramOp& earlier = steps[static_cast<std::size_t>(j)];
             if (earlier.branch == step.branch || order.before(j, i) || !conflict(buffers, earlier, step))
                 continue;
             step.waits.push_back(j);

@@ -1,5 +1,6 @@
-// The graph of steps: which step must be done before which. Within a branch steps run in list order; between
-// branches only explicit waits hold. Everything that may run or reuse memory out of order asks here.
+// The graph of steps: which step must be done before which. Within a branch steps run in list
+// order; between branches only explicit waits hold. Everything that may run or reuse memory out of
+// order asks here.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ namespace onecycle {
 class StepOrder {
   public:
     // The order of a finished list: reads branches and waits.
-    explicit StepOrder(const std::vector<ProgramStep>& steps);
+    explicit StepOrder(const std::vector<ProgramOp>& steps);
 
     // Whether step `a` is done before step `b` starts, whatever order the device takes.
     bool before(int a, int b) const {
@@ -20,7 +21,7 @@ class StepOrder {
     }
 
   private:
-    friend void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramStep>& steps);
+    friend void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& steps);
 
     explicit StepOrder(std::size_t steps) : words_(steps / 64 + 1) {}
     void append(int branch);                // the next step of this branch
@@ -31,8 +32,9 @@ class StepOrder {
     std::vector<int> last_of_branch_;
 };
 
-// Fills `waits` of every step: a step waits for the steps of other branches that wrote what it reads, and for
-// those that read or wrote what it overwrites. Waits that follow from others are left out.
-void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramStep>& steps);
+// Fills `waits` of every step: a step waits for the steps of other branches that wrote what it
+// reads, and for those that read or wrote what it overwrites. Waits that follow from others are
+// left out.
+void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& steps);
 
 }  // namespace onecycle

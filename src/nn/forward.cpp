@@ -1,5 +1,5 @@
-// From layers to forward steps. Batch norm, the residual addition and the ReLU become one step where the back
-// end can run them as one.
+// From layers to forward steps. Batch norm, the residual addition and the ReLU become one step
+// where the back end can run them as one.
 #include <algorithm>
 
 #include "nn/compiler.h"
@@ -101,7 +101,8 @@ class Forward {
     }
 
     void lower_batch_norm(int i) {
-        // bn -> add -> relu: the step stands where the ReLU stands, when the other operand is there too.
+        // bn -> add -> relu: the step stands where the ReLU stands, when the other operand is there
+        // too.
         const int add = only_reader(i, LayerKind::add);
         const int add_relu = add >= 0 ? only_reader(add, LayerKind::relu) : -1;
         const bool first_operand = add >= 0 && layer(add).inputs[0] == i && layer(add).inputs[1] != i;

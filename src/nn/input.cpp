@@ -1,5 +1,5 @@
-// How a batch comes to the first layer: the host hands it over, or fills slots ahead, or it is made of images that
-// stay on the device. Mixup and cutmix then change it where it lies.
+// How a batch comes to the first layer: the host hands it over, or fills slots ahead, or it is made
+// of images that stay on the device. Mixup and cutmix then change it where it lies.
 #include "nn/compiler.h"
 
 namespace onecycle {

@@ -1,5 +1,6 @@
-// Batches that the host hands over ahead of the steps that use them: slots in device memory, each with pinned host
-// memory of its own, so that a batch travels while earlier steps run. The programs' take_batch chooses the slot.
+// Batches that the host hands over ahead of the steps that use them: slots in device memory, each
+// with pinned host memory of its own, so that a batch travels while earlier steps run. The
+// programs' take_batch chooses the slot.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,9 @@ class InputSlots {
 
     const DeviceMemory& memory() const { return slots_; }  // [slots, BatchLayout::bytes]
 
-    // Puts the batch of this number (update * accumulation + micro) into its slot; steps launched from now on find
-    // it. Every step that uses the batch `slots` before it must be done. Does not wait. n <= batch.
+    // Puts the batch of this number (update * accumulation + micro) into its slot; steps launched
+    // from now on find it. Every step that uses the batch `slots` before it must be done. Does not
+    // wait. n <= batch.
     void put(std::int64_t number, const std::uint8_t* images, const std::int32_t* labels, int n);
 
   private:

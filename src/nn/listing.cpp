@@ -24,7 +24,7 @@ std::string listing(const Program& program) {
         program.flops() / 1e9, program.bytes() / 1e6, static_cast<double>(program.arena_bytes) / 1e6);
     Phase phase = Phase::forward;
     for (std::size_t i = 0; i < program.steps.size(); ++i) {
-        const ProgramStep& step = program.steps[i];
+        const ProgramOp& step = program.steps[i];
         if (i == 0 || step.phase != phase) text += fmt::format("\n== {}\n", name_of(step.phase));
         phase = step.phase;
         std::string waits;

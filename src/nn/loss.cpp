@@ -1,4 +1,5 @@
-// What stands behind the logits: the loss and its gradient, an evaluation's sums, or the probabilities.
+// What stands behind the logits: the loss and its gradient, an evaluation's sums, or the
+// probabilities.
 #include "nn/compiler.h"
 
 namespace onecycle {

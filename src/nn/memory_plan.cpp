@@ -34,7 +34,7 @@ void plan_memory(Program& program, const std::vector<int>& kept) {
     }
     for (int b : kept) blocks[static_cast<std::size_t>(b)].kept = true;
     for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-        ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+        ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
         for (const auto* list : {&step.outputs, &step.inputs}) {
             for (int b : *list) {
                 Block& block = blocks[static_cast<std::size_t>(b)];

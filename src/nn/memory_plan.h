@@ -5,10 +5,11 @@
 
 namespace onecycle {
 
-// Gives every arena buffer and every workspace its offset and sets program.arena_bytes. Two of them share
-// memory only if all steps that touch the one are done before the step that writes the other, in the graph
-// of steps (not merely in the list): so any order that a device may take is safe. Greedy by size, largest
-// first, each at the lowest place that is free. `kept` buffers stay until the end of the step.
+// Gives every arena buffer and every workspace its offset and sets program.arena_bytes. Two of them
+// share memory only if all steps that touch the one are done before the step that writes the other,
+// in the graph of steps (not merely in the list): so any order that a device may take is safe.
+// Greedy by size, largest first, each at the lowest place that is free. `kept` buffers stay until
+// the end of the step.
 void plan_memory(Program& program, const std::vector<int>& kept);
 
 }  // namespace onecycle

@@ -1,6 +1,7 @@
-// The program is data: a flat list of steps (forward, loss, backward, update), compiled from a network.
-// Each step names what it reads and writes, its branch, the steps it waits for, its FLOPs and bytes. From
-// this one list come the memory plan, the runnable step, the listing and the profile.
+// The program is data: a flat list of steps (forward, loss, backward, update), compiled from a
+// network. Each step names what it reads and writes, its branch, the steps it waits for, its FLOPs
+// and bytes. From this one list come the memory plan, the runnable step, the listing and the
+// profile.
 #pragma once
 
 #include <array>
@@ -27,8 +28,9 @@ enum class Mode : std::uint8_t {
 enum class Phase : std::uint8_t { forward, loss, backward, update };
 const char* name_of(Phase phase);
 
-// What a training leaves as it is: the weights of the first `parts` of the network, but not their batch norms,
-// which go on learning as in fastai; with `norms` these too, and they then normalise by their running statistics.
+// What a training leaves as it is: the weights of the first `parts` of the network, but not their
+// batch norms, which go on learning as in fastai; with `norms` these too, and they then normalise
+// by their running statistics.
 struct Frozen {
     int parts = 0;
     bool norms = false;
@@ -36,8 +38,8 @@ struct Frozen {
     bool operator==(const Frozen&) const = default;
 };
 
-// Images that stay on the device, of which training batches are made. In memory: the table, a ResidentImage for each
-// sample, then at the next multiple of 256 the pixels.
+// Images that stay on the device, of which training batches are made. In memory: the table, a
+// ResidentImage for each sample, then at the next multiple of 256 the pixels.
 struct ResidentInput {
     std::uint64_t seed = 0;
     RandomPurpose order = RandomPurpose::shuffle;
@@ -82,7 +84,7 @@ struct Buffer {
     std::size_t offset = 0;  // bytes from the start of its space
 };
 
-struct ProgramStep {
+struct ProgramOp {
     std::string name;  // "layer1.0.bn1+relu"
     Phase phase{};
     int branch = 0;
@@ -93,18 +95,18 @@ struct ProgramStep {
     int reorders = 0;
     std::size_t workspace = 0;         // bytes of scratch memory while it runs
     std::size_t workspace_offset = 0;  // in the arena
-    double flops = 0, bytes = 0;       // see work.h
+    double flops = 0, bytes = 0;       // see cost.h
 };
 
 // Compiled, not yet bound to memory. Movable.
 struct Program {
     ProgramKey key;
     std::vector<Buffer> buffers;
-    std::vector<ProgramStep> steps;
+    std::vector<ProgramOp> steps;
     std::vector<std::unique_ptr<Op>> ops;  // one a step
     std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
-    // Buffers the host deals with. -1 where the mode has none. With input_slots and `resident` there are no images, and
-    // labels and count are the program's own.
+    // Buffers the host deals with. -1 where the mode has none. With input_slots and `resident`
+    // there are no images, and labels and count are the program's own.
     int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1,
         counts = -1;
     std::size_t input_bytes = 0;  // of Space::input
@@ -122,14 +124,16 @@ std::string listing(const Program& program);
 // A program bound to a state and an arena. Which weights it sees is decided here.
 class Runnable {
   public:
-    // `arena` must hold at least program.arena_bytes, `average` binds the moving average in place of the
-    // weights and statistics (evaluation only). All three must outlive the runnable. `input`: memory for
-    // Space::input that programs share (InputSlots, the resident images); null: the runnable's own.
+    // `arena` must hold at least program.arena_bytes, `average` binds the moving average in place
+    // of the weights and statistics (evaluation only). All three must outlive the runnable.
+    // `input`: memory for Space::input that programs share (InputSlots, the resident images); null:
+    // the runnable's own.
     Runnable(Program& program, State& state, DeviceMemory& arena, bool average = false,
              const DeviceMemory* input = nullptr);
 
-    // Copies a batch into the input slot: images u8 [n,H,W,3] with n <= batch, labels i32 [n] (may be null in
-    // predict mode). Rows from n on count for nothing. Not with input_slots or `resident`.
+    // Copies a batch into the input slot: images u8 [n,H,W,3] with n <= batch, labels i32 [n] (may
+    // be null in predict mode). Rows from n on count for nothing. Not with input_slots or
+    // `resident`.
     void set_batch(const std::uint8_t* images, const std::int32_t* labels, int n);
     void set_class_weights(const std::vector<float>& weights);
     // The counts of a program that has them: i32 [label, answer]. They go on from launch to launch.

@@ -1,5 +1,5 @@
-// ResNet18, 34 and 50. Layer names and the order of parameters are torchvision's, so a state_dict saved
-// there fits here and the other way round.
+// ResNet18, 34 and 50. Layer names and the order of parameters are torchvision's, so a state_dict
+// saved there fits here and the other way round.
 #include "onecycle/error.h"
 #include "onecycle/network.h"
 

@@ -24,11 +24,11 @@ Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool ave
         throw Error(ErrorKind::device, "cannot bind the program", "arena",
                     std::to_string(arena.size()) + " bytes are there, " +
                         std::to_string(program.arena_bytes) + " are needed");
-    std::vector<Work> work;
+    std::vector<ProgramPiece> work;
     inputs_.reserve(program.steps.size());  // the work keeps pointers into these
     outputs_.reserve(program.steps.size());
     for (std::size_t i = 0; i < program.steps.size(); ++i) {
-        const ProgramStep& step = program.steps[i];
+        const ProgramOp& step = program.steps[i];
         const auto resolve = [&](const std::vector<int>& list) {
             std::vector<void*> pointers;
             for (int b : list) pointers.push_back(address(b));
@@ -109,7 +109,7 @@ void Runnable::clear_counts() {
 void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
     Device& device = state_->device();
     for (std::size_t i = 0; i < program_->steps.size(); ++i) {
-        const ProgramStep& step = program_->steps[i];
+        const ProgramOp& step = program_->steps[i];
         const auto start = std::chrono::steady_clock::now();
         program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(),
                               step.workspace ? arena_->data() + step.workspace_offset : nullptr,
@@ -123,7 +123,7 @@ void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
 std::vector<double> Runnable::step_seconds() {
     std::vector<std::function<void(Stream&)>> pieces;
     for (std::size_t i = 0; i < program_->steps.size(); ++i) {
-        const ProgramStep& step = program_->steps[i];
+        const ProgramOp& step = program_->steps[i];
         void* workspace = step.workspace ? arena_->data() + step.workspace_offset : nullptr;
         pieces.push_back([this, i, workspace](Stream& stream) {
             program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(), workspace, stream);

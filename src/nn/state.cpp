@@ -70,7 +70,8 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
                 break;
             }
             // torch.nn.Linear: uniform within 1/sqrt(inputs), for weight and bias. The bias has the
-            // classifier's outputs as its shape, so its bound is set by the caller (see initialise).
+            // classifier's outputs as its shape, so its bound is set by the caller (see
+            // initialise).
             RandomStream draws = stream;
             const double bound = 1.0 / std::sqrt(static_cast<double>(desc.rank == 2 ? desc[1] : 1));
             for (float& value : values) value = static_cast<float>(draws.uniform(-bound, bound));

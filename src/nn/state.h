@@ -1,5 +1,6 @@
-// A state: everything that training changes. Flat buffers in device memory, one for each kind, so that an
-// optimizer, a copy or a digest is one pass. Programs are compiled without a state and bound to one.
+// A state: everything that training changes. Flat buffers in device memory, one for each kind, so
+// that an optimizer, a copy or a digest is one pass. Programs are compiled without a state and
+// bound to one.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@
 
 namespace onecycle {
 
-// Where each tensor lies in the flat buffers: parameters in the order of the backward pass (last layer
-// first), each padded to 128 elements; statistics as [mean, variance] pairs. `compute` is the type that programs
-// compute in; below f32, convolutions and classifier read 16-bit copies of their weights.
+// Where each tensor lies in the flat buffers: parameters in the order of the backward pass (last
+// layer first), each padded to 128 elements; statistics as [mean, variance] pairs. `compute` is the
+// type that programs compute in; below f32, convolutions and classifier read 16-bit copies of their
+// weights.
 struct StateLayout {
     DType compute = DType::f32;
     std::vector<ParameterSegment> parameters;   // by index of Network::parameters()
@@ -100,27 +102,29 @@ class State {
     StepControl read_control() const;
     void write_control(const StepControl& control);
 
-    // Without a call: how far the steps are; and the ring's entry of an update that is done and not older than
-    // ring_size updates.
+    // Without a call: how far the steps are; and the ring's entry of an update that is done and not
+    // older than ring_size updates.
     ProgressSeen read_progress() const;
     const RingEntry& ring_entry(std::int64_t update) const { return progress().ring[update % ring_size]; }
 
-    // Fresh weights by `seed`: Kaiming normal with fan-out for convolutions, PyTorch's uniform for the
-    // classifier, norms 1 and 0, running statistics 0 and 1; moments 0. Random numbers are counter-based.
+    // Fresh weights by `seed`: Kaiming normal with fan-out for convolutions, PyTorch's uniform for
+    // the classifier, norms 1 and 0, running statistics 0 and 1; moments 0. Random numbers are
+    // counter-based.
     void initialise(std::uint64_t seed);
 
     // What the following four read and write.
     std::vector<StateTensor> weight_tensors(bool average = false) const;
     std::vector<StateTensor> moment_tensors() const;
 
-    // Tensors under torchvision's names: parameters, running_mean, running_var. `average`: the moving
-    // average instead of the weights. `num_batches_tracked` is kept by the caller.
+    // Tensors under torchvision's names: parameters, running_mean, running_var. `average`: the
+    // moving average instead of the weights. `num_batches_tracked` is kept by the caller.
     std::map<std::string, HostTensor> weights(bool average = false) const;
     // Takes those that are named; throws Error(model) for an unknown name or another shape.
     void set_weights(const std::map<std::string, HostTensor>& tensors, bool average = false);
 
-    // Takes every weight and running statistic from `read`, one after the other, with no copy of all of them between.
-    // What `read` returns, the tensor in plain order, must last until its next call.
+    // Takes every weight and running statistic from `read`, one after the other, with no copy of
+    // all of them between. What `read` returns, the tensor in plain order, must last until its next
+    // call.
     using WeightSource = std::function<std::span<const float>(const std::string& name,
                                                               const std::vector<std::int64_t>& shape)>;
     void load_weights(const WeightSource& read);
@@ -132,12 +136,13 @@ class State {
     bool has_average() const { return bytes(Space::average) > 0; }
     void reset_average();  // average = weights
 
-    // 128-bit digest, as hex, of everything that training carries from one update to the next: weights,
-    // statistics, moments, average, update counter. Computed on plain order: equal on every back end that
-    // holds equal values.
+    // 128-bit digest, as hex, of everything that training carries from one update to the next:
+    // weights, statistics, moments, average, update counter. Computed on plain order: equal on
+    // every back end that holds equal values.
     std::string digest() const;
 
-    // A copy of all buffers in device memory, and back: a range test leaves no trace. restore() waits.
+    // A copy of all buffers in device memory, and back: a range test leaves no trace. restore()
+    // waits.
     struct Snapshot {
         std::vector<DeviceMemory> memory;
     };

@@ -1,5 +1,5 @@
-// The update: gradients are checked, then weights, moments, batch-norm statistics, average and counters take
-// effect together, or nothing does.
+// The update: gradients are checked, then weights, moments, batch-norm statistics, average and
+// counters take effect together, or nothing does.
 #include "nn/compiler.h"
 
 namespace onecycle {

@@ -27,7 +27,8 @@ void require_mixing(const OpDesc& desc);
 // Those of a loss of mixed samples, which begin at this input.
 void require_label_pairs(const OpDesc& desc, std::size_t first);
 void require_confusion(const OpDesc& desc);
-// What a pooling window reads, what it gives and where it took that from. Any layout, the same for all.
+// What a pooling window reads, what it gives and where it took that from. Any layout, the same for
+// all.
 void require_window(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const TensorDesc& index);
 
 // Bytes rounded up so that what follows stays 64-byte aligned.

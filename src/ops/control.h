@@ -1,5 +1,6 @@
-// What a training step needs beside tensors, kept where the step runs (in device memory on a GPU), so that
-// the host launches and never waits. Plain data: copied as bytes, compiled for host and device.
+// What a training step needs beside tensors, kept where the step runs (in device memory on a GPU),
+// so that the host launches and never waits. Plain data: copied as bytes, compiled for host and
+// device.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ struct BatchResult {
     std::int64_t count, correct, correct5;
 };
 
-// Result of check_gradients. The step takes effect only when `apply`: the loss and all gradients are finite,
-// the run was not stopped and has updates left.
+// Result of check_gradients. The step takes effect only when `apply`: the loss and all gradients
+// are finite, the run was not stopped and has updates left.
 struct GradientCheck {
     double norm;   // global L2 norm of the (mean) gradient
     double scale;  // factor for the gradients: clipping, and the loss scale taken out
@@ -35,9 +36,10 @@ struct RingEntry {
 // The loss ring holds the last entries; the host reads it late.
 inline constexpr int ring_size = 64;
 
-// How far the steps are. Lies in memory that the host reads without a call (SharedMemory); commit_step alone writes
-// it, in this order: ring entry and stop, then `update`, then `launches`. Who reads `launches` first, then
-// `update`, then the rest, finds each at least as new as the one before (read_progress in nn/state.h).
+// How far the steps are. Lies in memory that the host reads without a call (SharedMemory);
+// commit_step alone writes it, in this order: ring entry and stop, then `update`, then `launches`.
+// Who reads `launches` first, then `update`, then the rest, finds each at least as new as the one
+// before (read_progress in nn/state.h).
 struct StepProgress {
     RingEntry ring[ring_size];  // of update u at u % ring_size
     std::int32_t stop, first_bad;
@@ -57,7 +59,8 @@ struct StepControl {
     std::int32_t good_steps;    // taken since the loss scale last changed
     std::int64_t launches;      // of commit_step
     std::int32_t micro;         // micro batches of the update that is due that have run
-    // A range test: a loss that has left for good stops the run (stop_blow_up), its own step being the last.
+    // A range test: a loss that has left for good stops the run (stop_blow_up), its own step being
+    // the last.
     std::int32_t watch_blow_up;
     BlowUpDetector blow_up;
     // Sums since they were last cleared (evaluation).
@@ -65,9 +68,10 @@ struct StepControl {
     std::int64_t count, correct, correct5;
 };
 
-// fp16: gradients are computed times a scale, so that small ones do not become zero. A step whose gradients
-// are not finite (the loss is) takes no effect and halves the scale: its batch comes again. After so many good steps
-// the scale doubles. Below the smallest scale the training has diverged.
+// fp16: gradients are computed times a scale, so that small ones do not become zero. A step whose
+// gradients are not finite (the loss is) takes no effect and halves the scale: its batch comes
+// again. After so many good steps the scale doubles. Below the smallest scale the training has
+// diverged.
 inline constexpr float first_loss_scale = 65536, smallest_loss_scale = 1, largest_loss_scale = 16777216;
 inline constexpr std::int32_t good_steps_to_grow = 2000;
 

@@ -1,8 +1,8 @@
 // How the samples of a batch are mixed: one rule for all back ends, compiled for host and device.
 //
-// Sample i of n is mixed with sample n - 1 - i, as timm does ("elem"), so that whoever holds a pixel of both can
-// write both in place; batches are shuffled, so any fixed pairing is a random one. The middle one of an odd batch
-// stays as it is. Each sample has draws of its own:
+// Sample i of n is mixed with sample n - 1 - i, as timm does ("elem"), so that whoever holds a
+// pixel of both can write both in place; batches are shuffled, so any fixed pairing is a random
+// one. The middle one of an odd batch stays as it is. Each sample has draws of its own:
 //   mixup (Zhang et al. 2018): x_i = lambda x_i + (1 - lambda) x_j, lambda ~ Beta(alpha, alpha), folded as fastai folds
 //     it: the larger part is the sample's own, so that the two of a pair do not become the same image twice;
 //   cutmix (Yun et al. 2019): a box of x_j, its share of the area 1 - lambda, at the same place in x_i; its centre is
@@ -30,7 +30,7 @@ struct MixDraw {
     // A value of the mixed image.
     ONECYCLE_HD float mixed(float own, float other, bool in_box) const {
         if (cut) return in_box ? other : own;
-        return product(weight, own) + product(1 - weight, other);
+        return mul_rn(weight, own) + mul_rn(1 - weight, other);
     }
 };
 
@@ -59,7 +59,7 @@ struct MixRule {
         const double larger = cutmix_lambda(random.word[0]);
         const double half = sqrt(choice & 1 ? larger : 1 - larger) / 2;  // of a side
         const auto side = [half](std::uint32_t word, int size, std::int32_t& begin) {
-            const int extent = static_cast<int>(product(half, static_cast<double>(size)));
+            const int extent = static_cast<int>(mul_rn(half, static_cast<double>(size)));
             const int centre =
                 static_cast<int>((std::uint64_t{word} * static_cast<std::uint32_t>(size)) >> 32);
             begin = centre < extent ? 0 : centre - extent;

@@ -1,9 +1,9 @@
-// What a network is made of. An operation is described by an `OpDesc`; a back end turns it into an `Op`
-// that runs on raw buffers. Nothing above this layer knows which back end runs.
+// What a network is made of. An operation is described by an `OpDesc`; a back end turns it into an
+// `Op` that runs on raw buffers. Nothing above this layer knows which back end runs.
 //
-// Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W], weights [O,I,H,W], both
-// of the type the program computes in; vectors of batch norm are [C] f32, logits and biases f32. [name] marks an
-// operand that is there only when the flag says so.
+// Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W], weights
+// [O,I,H,W], both of the type the program computes in; vectors of batch norm are [C] f32, logits
+// and biases f32. [name] marks an operand that is there only when the flag says so.
 //
 //   normalize_images              images u8 [N,H,W,3]               -> x [N,3,H,W]   (mean, stddev)
 //   take_batch                    slots u8 [S,B], control           -> x [N,3,H,W], labels i32 [N], count i32 [1]
@@ -49,16 +49,18 @@
 //   confusion                     logits, labels i32 [N], count i32 [1] -> counts i32 [C,C] (in place)
 //                                                     ([label, answer]; of equal logits the first is the answer)
 //
-// Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the program's type.
-// So are linear's operands; only the classifier's y, the logits, is f32.
+// Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the
+// program's type. So are linear's operands; only the classifier's y, the logits, is f32.
 //
 // dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
-// dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the others become 0. The
-// mask is a function of the update, never of how often or on what a step runs; nothing is kept for the backward pass.
+// dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the
+// others become 0. The mask is a function of the update, never of how often or on what a step runs;
+// nothing is kept for the backward pass.
 //
-// softmax_cross_entropy of mixed samples (label_pairs): with weight w of its label, a sample's loss, and likewise its
-// weight under class weights, is w times that of label plus 1 - w times that of label2. Whether the answer is right is
-// judged by the heavier of the two, of equal ones the first.
+// softmax_cross_entropy of mixed samples (label_pairs): with weight w of its label, a sample's
+// loss, and likewise its weight under class weights, is w times that of label plus 1 - w times that
+// of label2. Whether the answer is right is judged by the heavier of the two, of equal ones the
+// first.
 //
 // The update, on flat buffers (see state.h):
 //
@@ -72,28 +74,32 @@
 //   commit_step                   result, check                     -> control (in place), progress
 //   add_metrics                   result                            -> control (in place)
 //
-// With optimizer.average_decay d the two updates keep an average of what they change: average += (1 - d) (new - average).
-// So what is frozen keeps an average that is equal to the bit.
+// With optimizer.average_decay d the two updates keep an average of what they change: average += (1
+// - d) (new - average). So what is frozen keeps an average that is equal to the bit.
 //
-// [control] of the loss is there with loss_scale; half_gradients and half_parameters where the program has them.
+// [control] of the loss is there with loss_scale; half_gradients and half_parameters where the
+// program has them.
 //
-// 16-bit programs keep the weights of convolutions and linear layers twice: parameters are f32, half_parameters the
-// copies that these layers read, at the same element offsets (the average alike, for evaluation). The gradients of
-// convolutions come in 16 bits, in half_gradients. With accumulation the sum is f32, and the operations after it see no
-// half_gradients.
+// 16-bit programs keep the weights of convolutions and linear layers twice: parameters are f32,
+// half_parameters the copies that these layers read, at the same element offsets (the average
+// alike, for evaluation). The gradients of convolutions come in 16 bits, in half_gradients. With
+// accumulation the sum is f32, and the operations after it see no half_gradients.
 //
-// take_batch lets the host hand batches over ahead of the steps that use them: micro batch m of update u lies in slot
-// (u * accumulation + m) % S, as BatchLayout says, and the device's own counters choose the slot, so a step that
-// was refused finds its batch again. Back ends that run a step while the host waits have no such kind.
+// take_batch lets the host hand batches over ahead of the steps that use them: micro batch m of
+// update u lies in slot (u * accumulation + m) % S, as BatchLayout says, and the device's own
+// counters choose the slot, so a step that was refused finds its batch again. Back ends that run a
+// step while the host waits have no such kind.
 //
-// augment_images makes a batch from images that stay on the device: `order` says which ones micro batch control.micro
-// of update control.update holds, `view` what is drawn for each; `table` has a ResidentImage for each sample. A
-// back end whose host makes batches as fast has no such kind (Backend::resident_images).
+// augment_images makes a batch from images that stay on the device: `order` says which ones micro
+// batch control.micro of update control.update holds, `view` what is drawn for each; `table` has a
+// ResidentImage for each sample. A back end whose host makes batches as fast has no such kind
+// (Backend::resident_images).
 //
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
-// check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then records
-// the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight + result.weight), and
-// clears the sums. With accumulation add_metrics also counts control.micro, which commit_step sets back.
+// check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then
+// records the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight +
+// result.weight), and clears the sums. With accumulation add_metrics also counts control.micro,
+// which commit_step sets back.
 #pragma once
 
 #include <array>
@@ -152,7 +158,8 @@ enum class OpKind : std::uint8_t {
 
 const char* name_of(OpKind kind);
 
-// A batch in one piece, as a slot of take_batch holds it: the pixels first, bytes from its start, then these.
+// A batch in one piece, as a slot of take_batch holds it: the pixels first, bytes from its start,
+// then these.
 struct BatchLayout {
     std::size_t labels = 0, count = 0;  // i32 [N], i32 [1]
     std::size_t bytes = 0;              // of a slot
@@ -177,7 +184,8 @@ struct ParameterSegment {
     bool half_gradient = false;  // the gradient comes in half_gradients
 };
 
-// One running statistic pair in the flat statistics buffer: mean at `offset`, variance `channels` later.
+// One running statistic pair in the flat statistics buffer: mean at `offset`, variance `channels`
+// later.
 struct StatisticsSegment {
     std::int64_t offset = 0;
     std::int64_t channels = 0;
@@ -204,7 +212,8 @@ struct OpDesc {
     double dropout = 0;
     std::uint64_t seed = 0;  // of mix_batch, too
     std::uint32_t dropout_layer = 0;
-    // augment_images: the images' size is x's; no view reads a longer side of an image than largest_crop.
+    // augment_images: the images' size is x's; no view reads a longer side of an image than
+    // largest_crop.
     SampleOrder order{};
     ViewRule view{};
     int largest_crop = 0;
@@ -215,8 +224,8 @@ struct OpDesc {
     // softmax_cross_entropy.
     float label_smoothing = 0;
     bool class_weights = false, gradient = false, label_pairs = false;
-    // softmax_cross_entropy multiplies gradients by control.loss_scale, check_gradients takes it out again,
-    // commit_step adapts it (fp16).
+    // softmax_cross_entropy multiplies gradients by control.loss_scale, check_gradients takes it
+    // out again, commit_step adapts it (fp16).
     bool loss_scale = false;
     // The update.
     OptimizerOptions optimizer;
@@ -236,15 +245,15 @@ enum class Fusion : std::uint8_t {
     accumulated_gradient,  // conv2d_backward_data adds to the gradient that is there
 };
 
-// An operation ready to run. Pointers come in the order of the contract above. `run` puts the work on the
-// stream and does not wait for it; the CPU's stream has done it when `run` returns.
+// An operation ready to run. Pointers come in the order of the contract above. `run` puts the work
+// on the stream and does not wait for it; the CPU's stream has done it when `run` returns.
 class Op {
   public:
     virtual ~Op() = default;
     virtual void run(void* const* inputs, void* const* outputs, void* workspace, Stream& stream) = 0;
 };
 
-struct MadeOp {
+struct BuiltOp {
     std::unique_ptr<Op> op;
     OpDesc desc;                      // with every layout decided
     std::size_t workspace = 0;        // bytes, 64-byte aligned
@@ -259,11 +268,12 @@ class Backend {
 
     virtual bool can_fuse(Fusion fusion) const = 0;
 
-    // The layout in which parameters of this shape are kept in the flat buffers. Depends on the machine
-    // only, never on a program, so that every program shares one state.
+    // The layout in which parameters of this shape are kept in the flat buffers. Depends on the
+    // machine only, never on a program, so that every program shares one state.
     virtual Layout parameter_layout(const TensorDesc& plain) const = 0;
 
-    // Whether launched steps run while the host goes on: batches are then handed over ahead (take_batch).
+    // Whether launched steps run while the host goes on: batches are then handed over ahead
+    // (take_batch).
     virtual bool asynchronous() const = 0;
 
     // Whether batches can be made from images that stay on the device (augment_images).
@@ -273,7 +283,7 @@ class Backend {
     virtual bool weight_gradient_branch() const = 0;
 
     // Checks types, shapes and layouts once; throws Error(device) if the kind is not there.
-    virtual MadeOp make(const OpDesc& desc) const = 0;
+    virtual BuiltOp make(const OpDesc& desc) const = 0;
 
     // The best instruction set in use and the libraries with versions, for `doctor`.
     virtual std::string instruction_set() const = 0;

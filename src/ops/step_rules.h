@@ -1,5 +1,5 @@
-// What a step decides and records, once for all back ends: plain functions on the structs of control.h,
-// compiled for host and device.
+// What a step decides and records, once for all back ends: plain functions on the structs of
+// control.h, compiled for host and device.
 #pragma once
 
 #include <cfloat>
@@ -20,9 +20,10 @@ ONECYCLE_HD inline bool has_updates_left(const StepControl& control) {
     return control.stop == 0 && control.update < control.last_update;
 }
 
-// The end of check_gradients. `squares` is the sum over all trained elements as they lie in memory, first_bad
-// the first parameter with an element that is not finite, or -1. Gradients were computed times `loss_scale`.
-// Clipping as torch.nn.utils.clip_grad_norm_: scale = min(1, clip_norm / (norm + 1e-6)); clip_norm 0: none.
+// The end of check_gradients. `squares` is the sum over all trained elements as they lie in memory,
+// first_bad the first parameter with an element that is not finite, or -1. Gradients were computed
+// times `loss_scale`. Clipping as torch.nn.utils.clip_grad_norm_: scale = min(1, clip_norm / (norm
+// + 1e-6)); clip_norm 0: none.
 ONECYCLE_HD inline GradientCheck judge_gradients(double squares, std::int32_t first_bad, double loss,
                                                  const StepControl& control, double clip_norm,
                                                  double loss_scale) {
@@ -85,9 +86,9 @@ ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, co
     if (control.watch_blow_up && control.blow_up.add(loss)) control.stop = stop_blow_up;
 }
 
-// The end of a step: takes or refuses it, and tells the host. `now` is the schedule at stage_step(); `summed`:
-// earlier micro batches are in the sums; `scaled`: there is a loss scale; `fence()`: what is written before it is
-// seen before what is written after it, by the host too.
+// The end of a step: takes or refuses it, and tells the host. `now` is the schedule at
+// stage_step(); `summed`: earlier micro batches are in the sums; `scaled`: there is a loss scale;
+// `fence()`: what is written before it is seen before what is written after it, by the host too.
 template <typename Fence>
 ONECYCLE_HD inline void commit(StepControl& control, StepProgress& progress, const BatchResult& result,
                                const GradientCheck& check, const ScheduleValue& now, bool summed, bool scaled,

@@ -14,7 +14,8 @@ struct Tick {
 // About `wanted` round numbers (1, 2 or 5 times a power of ten) inside [low, high].
 std::vector<Tick> linear_ticks(double low, double high, int wanted);
 
-// The powers of ten inside 10^low .. 10^high, at most `most` of them. `superscript`: 10⁻³ instead of 1e-3.
+// The powers of ten inside 10^low .. 10^high, at most `most` of them. `superscript`: 10⁻³ instead
+// of 1e-3.
 std::vector<Tick> decade_ticks(double low, double high, int most, bool superscript);
 
 // log10 of each.

@@ -75,7 +75,8 @@ Json to_object(const RangeTestAnalysis& a, const RangeTestResult* test, const Fi
     return o;
 }
 
-// The number above 0 that stands in every row. Another program's column of the same name is none of ours.
+// The number above 0 that stands in every row. Another program's column of the same name is none of
+// ours.
 std::optional<double> same_everywhere(const std::vector<double>& column) {
     const double first = column.empty() ? NAN : column.front();
     if (!(first > 0) || !std::isfinite(first)) return std::nullopt;

@@ -16,9 +16,9 @@ double reach(const RangeTestAnalysis& a) {
     return a.edge ? *a.edge : a.lr.back();
 }
 
-// Whether two curves can be told apart: somewhere their smoothed losses at the same rate differ by more than
-// the noise. They are compared as far as both descend, for where the loss leaves is partly chance; but where
-// one turns up clearly earlier, up to there.
+// Whether two curves can be told apart: somewhere their smoothed losses at the same rate differ by
+// more than the noise. They are compared as far as both descend, for where the loss leaves is
+// partly chance; but where one turns up clearly earlier, up to there.
 bool differ(const RangeTestAnalysis& a, const RangeTestAnalysis& b) {
     constexpr double clearly_earlier = 1.8;  // a quarter of a decade
     if (a.lr.empty() || b.lr.empty()) return a.lr.empty() != b.lr.empty();
@@ -35,7 +35,8 @@ std::string or_dash(const std::optional<double>& value) {
     return value ? short_number(*value) : "–";
 }
 
-// Which of the answers differ by more than chance from the first one's; empty where the advice says it already.
+// Which of the answers differ by more than chance from the first one's; empty where the advice says
+// it already.
 std::string supported_by_noise(const std::vector<SweepResult>& results, const SweepVerdict& verdict) {
     std::vector<std::string> apart, alike;
     for (std::size_t i = 1; i < results.size(); ++i)

@@ -12,25 +12,26 @@ namespace onecycle {
 
 class TerminalPlot {
   public:
-    // At most `width` columns in all (40 or more are used); `height` rows for the curves. x is log10(rate).
+    // At most `width` columns in all (40 or more are used); `height` rows for the curves. x is
+    // log10(rate).
     TerminalPlot(int width, int height, Range x, Range y);
 
-    // What is drawn later does not cover a mark. Points outside are left out. A speck and a vertical take
-    // only cells that are still empty.
+    // What is drawn later does not cover a mark. Points outside are left out. A speck and a
+    // vertical take only cells that are still empty.
     void line(const std::vector<double>& x, const std::vector<double>& y);
     void mark(double x, double y, std::string_view symbol);
     void speck(double x, double y, std::string_view symbol);
     void vertical(double x, std::string_view symbol);
-    // The curve as marks, in every `every`-th column from column `first` on, so that several can be told
-    // apart.
+    // The curve as marks, in every `every`-th column from column `first` on, so that several can be
+    // told apart.
     void marked_line(const std::vector<double>& x, const std::vector<double>& y, std::string_view symbol,
                      int first, int every);
 
     // The rows with both axes.
     std::string render(const std::string& y_label, const std::string& x_label) const;
 
-    // A row below the axis: a bracket from `span.low` to `span.high`, unless that is less, and symbols at x positions, the
-    // first over the others. What lies outside is left out.
+    // A row below the axis: a bracket from `span.low` to `span.high`, unless that is less, and
+    // symbols at x positions, the first over the others. What lies outside is left out.
     std::string below(Range span, const std::vector<std::pair<double, std::string_view>>& marks) const;
 
   private:

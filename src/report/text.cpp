@@ -23,7 +23,8 @@ int columns_of(char32_t code_point) {
     return width < 0 ? 1 : width;
 }
 
-// The code point at the beginning of `rest`, which is not empty; a byte by itself where there is none.
+// The code point at the beginning of `rest`, which is not empty; a byte by itself where there is
+// none.
 char32_t take_code_point(std::string_view& rest) {
     const auto lead = static_cast<unsigned char>(rest.front());
     const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;

@@ -30,8 +30,8 @@ Points thinned(const Column& x, const Column& y, std::size_t most) {
     return out;
 }
 
-// The centred mean: the curve in up to 200 equal pieces, each piece's mean, then a Gaussian of two pieces,
-// its window renormalised at the ends.
+// The centred mean: the curve in up to 200 equal pieces, each piece's mean, then a Gaussian of two
+// pieces, its window renormalised at the ends.
 Points centred_mean(const Column& x, const Column& y) {
     const std::size_t piece = x.size() / 200 + 1;
     Points means;

@@ -14,8 +14,9 @@
 
 namespace onecycle {
 
-// A state is copied in the order of launches, the copy leaves the device beside the launches that follow, and a
-// thread makes the file. One is on its way at most: the next waits for it. All calls come from one thread.
+// A state is copied in the order of launches, the copy leaves the device beside the launches that
+// follow, and a thread makes the file. One is on its way at most: the next waits for it. All calls
+// come from one thread.
 class CheckpointWriter {
   public:
     // Takes the memory for a copy. State and folder must outlive it.
@@ -31,8 +32,8 @@ class CheckpointWriter {
         std::int64_t best_step = -1;
         std::map<std::string, std::string> metadata{};
     };
-    // The state as everything launched so far leaves it. It carries its own status: one that was stopped, or is not
-    // that of `step`, is never written. Rows of the folder's logs must be there.
+    // The state as everything launched so far leaves it. It carries its own status: one that was
+    // stopped, or is not that of `step`, is never written. Rows of the folder's logs must be there.
     // Throws as check().
     void save(Request request);
 

@@ -47,7 +47,8 @@ std::vector<Logistic> logistics(std::span<const double> x, double step) {
     return all;
 }
 
-// What remains of the losses beside a level and, if there is a turn, a rise: an orthonormal basis of both.
+// What remains of the losses beside a level and, if there is a turn, a rise: an orthonormal basis
+// of both.
 class Background {
   public:
     Background(std::span<const double> x, std::span<const double> y, std::optional<double> turn)

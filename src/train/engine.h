@@ -1,4 +1,5 @@
-// The one place where training learns which device it has. Everything else speaks to Device and Backend.
+// The one place where training learns which device it has. Everything else speaks to Device and
+// Backend.
 #pragma once
 
 #include <memory>
@@ -15,8 +16,9 @@ struct DeviceChoice {
     DType compute;                  // what programs compute in
 };
 
-// What --device and --precision come to here: "auto" is the GPU where one can be used, else the CPU. Throws
-// Error(usage) for an unknown name and Error(device) for one that this build or the device does not have.
+// What --device and --precision come to here: "auto" is the GPU where one can be used, else the
+// CPU. Throws Error(usage) for an unknown name and Error(device) for one that this build or the
+// device does not have.
 DeviceChoice choose_device(const std::string& device, const std::string& precision);
 
 // Why no GPU can be used, and what to do about it; empty: one can. Looks once.

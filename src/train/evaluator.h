@@ -20,8 +20,8 @@ void count_classes(Evaluation& evaluation, const std::vector<std::string>& class
 // Throws Error(data) for an evaluation that was left without an image.
 void check_any(std::int64_t images);
 
-// Loss and accuracy over a list of images, the last part batch included. All sums are kept on the device, and the
-// host waits once, at the end.
+// Loss and accuracy over a list of images, the last part batch included. All sums are kept on the
+// device, and the host waits once, at the end.
 class Evaluator {
   public:
     // `key.confusion`: evaluate() can be called.

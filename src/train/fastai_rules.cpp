@@ -1,5 +1,6 @@
-// fastai 2, callback/schedule.py (valley, slide, minimum, steep, lr_find) and learner.py (AvgSmoothLoss).
-// Where Python raises an IndexError or an argmin of nothing, the answer here is empty.
+// fastai 2, callback/schedule.py (valley, slide, minimum, steep, lr_find) and learner.py
+// (AvgSmoothLoss). Where Python raises an IndexError or an argmin of nothing, the answer here is
+// empty.
 #include <algorithm>
 #include <cmath>
 
@@ -56,7 +57,8 @@ Column gradient(const Column& y) {
     return g;
 }
 
-// Two points 15 rows apart move left from the end while their slopes differ by more than a threshold.
+// Two points 15 rows apart move left from the end while their slopes differ by more than a
+// threshold.
 std::optional<double> slide(const Column& lr, const Column& loss) {
     constexpr Index distance = 15;
     constexpr double threshold = 0.005;
@@ -76,8 +78,8 @@ std::optional<double> minimum(const Column& lr, const Column& loss) {
     return *at(lr, std::min_element(loss.begin(), loss.end()) - loss.begin()) / 10;
 }
 
-// The steepest fall between two neighbours, over ln(rate). As argmin does, the first NaN (between two
-// infinite losses) wins.
+// The steepest fall between two neighbours, over ln(rate). As argmin does, the first NaN (between
+// two infinite losses) wins.
 std::optional<double> steep(const Column& lr, const Column& loss) {
     std::optional<double> answer;
     double best = 0;

@@ -1,4 +1,5 @@
-// A training, from its beginning or from a checkpoint to its end: stages, epochs, evaluations, logs, checkpoints.
+// A training, from its beginning or from a checkpoint to its end: stages, epochs, evaluations,
+// logs, checkpoints.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,7 +31,8 @@ double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// One call of fit(). Everything that a resume must know of the past is `step_`, `epoch_` and what follows.
+// One call of fit(). Everything that a resume must know of the past is `step_`, `epoch_` and what
+// follows.
 class Fit {
   public:
     Fit(LearnerCore& core, const FitOptions& options)
@@ -150,7 +152,8 @@ class Fit {
         core_.state.write_control(control);
     }
 
-    // A trained head's curve is flat and then rises: there is no descent to find, but an edge to keep away from.
+    // A trained head's curve is flat and then rises: there is no descent to find, but an edge to
+    // keep away from.
     void lower_rate() {
         const FindOptions options;
         const double momentum = momentum_at_peak(stages_[stage_].policy);
@@ -169,7 +172,8 @@ class Fit {
         stage_lr_ = *test.analysis.edge / 10;
     }
 
-    // Groups of layers whose rates are told: of a training from someone's weights, and where they differ; else 0.
+    // Groups of layers whose rates are told: of a training from someone's weights, and where they
+    // differ; else 0.
     int rate_groups() const {
         const bool any = core_.options.init != "random" ||
                          std::any_of(stages_.begin(), stages_.end(),
@@ -378,7 +382,7 @@ class Fit {
     [[noreturn]] void diverged(std::int64_t step, const std::string& tensor) {
         const double lr = scheduled(step).lr;
         try {
-            if (writer_) settle(*writer_);
+            if (writer_) wait_for_writer(*writer_);
         } catch (...) {  // the older checkpoint is the one that is kept
         }
         throw Error(ErrorKind::diverged, "training diverged", fmt::format("step {}", step),
@@ -390,7 +394,7 @@ class Fit {
     // Saves what was reached. Whoever catches it can go on from there.
     [[noreturn]] void stop_without(const UnusableImage& image) {
         if (writer_ && step_ > 0 && saved_step_ != step_) save();
-        if (writer_) settle(*writer_);
+        if (writer_) wait_for_writer(*writer_);
         if (!result_.checkpoint.empty())
             core_.log(LogLevel::warning,
                       fmt::format("stopped after update {} of {}, which is saved", step_, steps_));
@@ -461,7 +465,7 @@ class Fit {
 
     // What is there was saved; to train on would only spend time.
     [[noreturn]] void stop_at(const EpochReport& row) {
-        if (writer_) settle(*writer_);
+        if (writer_) wait_for_writer(*writer_);
         throw Error(
             ErrorKind::diverged, "training diverged", fmt::format("epoch {}", row.epoch + 1),
             fmt::format("the evaluation's loss is not finite at the learning rate {:.3g}; {}", row.lr,
@@ -469,8 +473,9 @@ class Fit {
             fmt::format("train anew with a --max-lr below {:.3g}", *max_lr_));
     }
 
-    // Best is the highest accuracy, then the lower loss, then the later epoch; among those of one size: a model is
-    // used at the size that it was last trained for. Without an evaluation it is the last.
+    // Best is the highest accuracy, then the lower loss, then the later epoch; among those of one
+    // size: a model is used at the size that it was last trained for. Without an evaluation it is
+    // the last.
     void compare_with_best(EpochReport& row) {
         if (row.evaluated && !std::isfinite(row.valid_loss)) return;
         const auto size_of = [&](const EpochReport& r) { return size_of_epoch(core_.options, r.epoch); };
@@ -515,7 +520,7 @@ class Fit {
     }
 
     // Waits for the last checkpoint.
-    void settle(CheckpointWriter& writer) {
+    void wait_for_writer(CheckpointWriter& writer) {
         writer.finish();
         if (!writer.step()) return;  // none since this fit began
         result_.checkpoint = run_->checkpoint_file(writer.step());
@@ -527,7 +532,7 @@ class Fit {
             static_cast<std::int64_t>(core_.dataset.bad.size() + core_.faults->before(next_batch()).size());
         result_.step = step_;
         result_.max_lr = max_lr_.value_or(0);
-        if (writer_) settle(*writer_);
+        if (writer_) wait_for_writer(*writer_);
         result_.seconds = seconds_since(start_);
         all_images_ += trained_images_;
         all_training_seconds_ += training_seconds_;

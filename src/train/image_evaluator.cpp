@@ -38,7 +38,7 @@ double log_mean(double a, double b) {
 ImageEvaluator::ImageEvaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                                ProgramKey key)
     : program_(compile(network, layout, backend, predicting(key))) {
-    for (const ProgramStep& step : program_.steps)
+    for (const ProgramOp& step : program_.steps)
         if (std::find(step.outputs.begin(), step.outputs.end(), program_.probabilities) != step.outputs.end())
             logits_ = step.inputs.front();
 }

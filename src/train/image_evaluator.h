@@ -1,4 +1,5 @@
-// An evaluation that looks at every image by itself: which are the worst, what their mirror images say.
+// An evaluation that looks at every image by itself: which are the worst, what their mirror images
+// say.
 #pragma once
 
 #include <functional>
@@ -13,8 +14,8 @@
 
 namespace onecycle {
 
-// Reads the logits of every batch and computes the figures on the host, in double precision; where only sums are
-// wanted, Evaluator is faster. The figures are the same.
+// Reads the logits of every batch and computes the figures on the host, in double precision; where
+// only sums are wanted, Evaluator is faster. The figures are the same.
 class ImageEvaluator {
   public:
     ImageEvaluator(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
@@ -23,7 +24,8 @@ class ImageEvaluator {
     // `average`: the moving average's weights. State and arena must outlive the evaluator.
     void bind(State& state, DeviceMemory& arena, bool average);
 
-    // `loader` goes through `samples` in their order. Throws Interrupted when `stop` (may be null) says so.
+    // `loader` goes through `samples` in their order. Throws Interrupted when `stop` (may be null)
+    // says so.
     Evaluation evaluate(Loader& loader, const std::vector<Sample>& samples,
                         const std::vector<std::string>& classes, const EvaluateOptions& options,
                         const std::function<int()>& stop);

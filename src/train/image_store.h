@@ -1,5 +1,6 @@
-// Where a training's images are kept on the host: in memory, in a file for the next start, or nowhere. It decides what
-// is made how often, never a result: the pixels are those of KeptRule wherever they come from.
+// Where a training's images are kept on the host: in memory, in a file for the next start, or
+// nowhere. It decides what is made how often, never a result: the pixels are those of KeptRule
+// wherever they come from.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +15,16 @@
 
 namespace onecycle {
 
-// Of training images: crops are cut from the images of the largest size, whole views are kept as they are used.
+// Of training images: crops are cut from the images of the largest size, whole views are kept as
+// they are used.
 KeptRule training_rule(const TrainOptions& options, int size);
 KeptRule evaluation_rule(const TrainOptions& options, int size);
 
 // Under which the images may lie when `--cache` does not say; empty where there is no such place.
 std::string default_cache_folder();
 
-// Looks into the file cache for these options; null with `--cache off`. With `--cache` left out, into the default folder.
+// Looks into the file cache for these options; null with `--cache off`. With `--cache` left out,
+// into the default folder.
 std::shared_ptr<ImageCache> look_into_cache(const TrainOptions& options);
 
 struct StoreNeeds {
@@ -37,8 +40,8 @@ struct StoreChoice {
     std::uint64_t training_bytes = 0, evaluation_bytes = 0;  // bounds on what is kept in memory
     std::string line{};                                      // what the user should know; empty: nothing
 };
-// `free`: memory, of which `--input auto` takes half at most. Throws Error(device) for `--input resident` on the CPU when
-// the images need more than nine tenths of it.
+// `free`: memory, of which `--input auto` takes half at most. Throws Error(device) for `--input
+// resident` on the CPU when the images need more than nine tenths of it.
 StoreChoice choose_store(const TrainOptions& options, const StoreNeeds& needs, std::uint64_t free);
 
 }  // namespace onecycle

@@ -13,7 +13,8 @@ namespace onecycle {
 
 namespace {
 
-// Of the device's free memory, by images and programs. The rest is for copies of the state and what libraries want.
+// Of the device's free memory, by images and programs. The rest is for copies of the state and what
+// libraries want.
 constexpr double usable_share = 0.9;
 
 const Dataset& usable(const Dataset& dataset) {
@@ -115,7 +116,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       evaluator(network, state.layout(), *engine.backend,
                 program_key(options, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
-    settle_input();
+    choose_input();
     settle_store();
     bind_programs();
     // Whatever is too large for the device was found out by now.
@@ -147,7 +148,7 @@ void LearnerCore::use_plans(const std::string& record) {
     if (const std::string line = engine.plans->complaint(); !line.empty()) log(LogLevel::warning, line);
 }
 
-void LearnerCore::settle_input() {
+void LearnerCore::choose_input() {
     if (resident) {
         const std::size_t needed = resident->bytes() + std::max(step.arena_bytes(), evaluator.arena_bytes());
         const auto room =
@@ -292,7 +293,8 @@ void LearnerCore::use(const Stage& stage, int new_size) {
         network = network_for(options, dataset.classes.size(), new_size);
         train.reset();
         valid.reset();
-        // Crops are drawn from the images of the largest size; whole views are kept as they are used.
+        // Crops are drawn from the images of the largest size; whole views are kept as they are
+        // used.
         if (resident && !crops_at_random(options.augment)) {
             resident.reset();
             resident = planned_set(dataset, options, faults, *engine.backend, new_size);

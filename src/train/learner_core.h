@@ -1,4 +1,5 @@
-// What a learner is made of. Its work stands in free functions, one file each: range_test.cpp, fit.cpp.
+// What a learner is made of. Its work stands in free functions, one file each: range_test.cpp,
+// fit.cpp.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +32,12 @@ struct LearnerCore {
 
     std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
-    // Where training steps find their batches: their key, and memory. Null: the host hands them over.
+    // Where training steps find their batches: their key, and memory. Null: the host hands them
+    // over.
     ProgramKey with_input(ProgramKey key) const;
     const DeviceMemory* resident_memory() const { return resident ? &resident->memory() : nullptr; }
-    // Makes ready for the batches of these numbers: starts the loader, or sees to it that the images are on the
-    // device. Not 0: was stopped by this signal.
+    // Makes ready for the batches of these numbers: starts the loader, or sees to it that the
+    // images are on the device. Not 0: was stopped by this signal.
     int start_batches(const TrainStep& step, Loader& loader, std::int64_t first, std::int64_t last);
     // Whether there is an evaluation side: --valid-fraction 0 holds nothing out.
     bool evaluates() const { return !dataset.valid.empty() || options.valid_fraction > 0; }
@@ -43,21 +45,21 @@ struct LearnerCore {
     std::unique_ptr<Loader> make_evaluation_loader(const std::vector<Sample>& samples,
                                                    std::shared_ptr<ImageFaults> record) const;
 
-    // Takes the convolution plans of a checkpoint (PlanBook::text()) where they can be had, compiling anew if others are
-    // in use; a line says so where one cannot.
+    // Takes the convolution plans of a checkpoint (PlanBook::text()) where they can be had,
+    // compiling anew if others are in use; a line says so where one cannot.
     void use_plans(const std::string& record);
 
     Evaluator& bound_evaluator();  // with confusion counts
     Predictor& bound_predictor();
 
-    // Makes programs and loaders those of this stage and size. The state is not touched: where its tensors lie depends
-    // on neither.
+    // Makes programs and loaders those of this stage and size. The state is not touched: where its
+    // tensors lie depends on neither.
     void use(const Stage& stage, int size);
     // Of the images that the programs take, in pixels.
     int size() const { return static_cast<int>(network.layers().front().shape[1]); }
 
     // Keeps the resident set if it fits; else the step is made anew without it.
-    void settle_input();
+    void choose_input();
     // Decides where the host keeps images.
     void settle_store();
     // The kept images of the training side at the present size; made when it is first asked for.

@@ -25,8 +25,8 @@ class LoadMeter {
     double own_;
 };
 
-// Seconds that all processors together have worked since the start, of the text of /proc/stat; other machines' work on
-// them (steal) counts.
+// Seconds that all processors together have worked since the start, of the text of /proc/stat;
+// other machines' work on them (steal) counts.
 std::optional<double> busy_seconds(const std::string& stat, double ticks_per_second);
 
 }  // namespace onecycle

@@ -83,8 +83,9 @@ std::map<std::string, std::vector<std::int64_t>> shapes_of(const ModelInfo& info
     return shapes;
 }
 
-// The tensors must be those of the network: none missing, none too many, every shape right. Single numbers do not matter,
-// nor does beside a backbone what is not of it: the head that it was trained with.
+// The tensors must be those of the network: none missing, none too many, every shape right. Single
+// numbers do not matter, nor does beside a backbone what is not of it: the head that it was trained
+// with.
 void check_tensors(const TensorFile& file, const ModelInfo& info) {
     std::vector<std::string> missing, extra, other_shape;
     const auto shapes = shapes_of(info);
@@ -368,8 +369,8 @@ std::string ClassDifference::text(const std::string& folder) const {
 
 namespace {
 
-// Makes the head that was read one of the kind `head` for `classes`: as it is, with its last rows in their order, or none,
-// to be made new. Returns what was done, to be said after the file's name.
+// Makes the head that was read one of the kind `head` for `classes`: as it is, with its last rows
+// in their order, or none, to be made new. Returns what was done, to be said after the file's name.
 std::string place_head(std::map<std::string, HostTensor>& weights, const ModelInfo& info, Head head,
                        const std::vector<std::string>& classes, const LogSink& log) {
     const auto replaced = [&](const std::string& why) {

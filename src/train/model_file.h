@@ -1,8 +1,9 @@
 // Model files: what a file's tensors make of a network, and the contents of ours.
 //
-// A file of ours holds, under torchvision's names, the weights that count: what was evaluated and what
-// predict uses. That is the moving average where one is kept; the weights that training goes on with then
-// stand under "training." + name. Moments stand under "momentum." or "first_moment." and "second_moment.".
+// A file of ours holds, under torchvision's names, the weights that count: what was evaluated and
+// what predict uses. That is the moving average where one is kept; the weights that training goes
+// on with then stand under "training." + name. Moments stand under "momentum." or "first_moment."
+// and "second_moment.".
 #pragma once
 
 #include <map>
@@ -36,14 +37,16 @@ ModelInfo require_classifier(ModelInfo info);
 // "'model' was taken; 'model_ema' fits too, with --init-ema"
 std::string taken_text(const ModelInfo& info);
 
-// What is said other than the file does. Throws Error(usage) for what is out of range, and as with_class_names().
+// What is said other than the file does. Throws Error(usage) for what is out of range, and as
+// with_class_names().
 ModelInfo with_options(ModelInfo info, const ModelOptions& options);
 
 // The network that `info` speaks of, for another size in pixels perhaps.
 Network network_of(const ModelInfo& info, int size);
 
 // Parameters and running statistics of `network`, all of them, stored as `prefix` + name. Throws
-// Error(model) for one that is missing, of another shape, or not finite, and for a negative variance.
+// Error(model) for one that is missing, of another shape, or not finite, and for a negative
+// variance.
 std::map<std::string, HostTensor> read_weights(const TensorFile& file, const Network& network,
                                                const std::string& prefix = "");
 // All of them straight into a state, without a copy on the host. Throws likewise.
@@ -65,19 +68,20 @@ struct ClassDifference {
 ClassDifference compare_classes(const std::vector<std::string>& model,
                                 const std::vector<std::string>& folder);
 
-// Loads `options.init` into a state: everything where the classes are the same, in another order perhaps; else, and where
-// the file has no head, all but that. Says to `log` what became of it.
+// Loads `options.init` into a state: everything where the classes are the same, in another order
+// perhaps; else, and where the file has no head, all but that. Says to `log` what became of it.
 void load_initial_weights(State& state, const TrainOptions& options, const std::vector<std::string>& classes,
                           const LogSink& log);
 
 // The tensors of a file, in a copy of a state.
 class ModelTensors {
   public:
-    // `whole`: with everything that training needs to go on. The copy, which has arrived, must outlive this.
+    // `whole`: with everything that training needs to go on. The copy, which has arrived, must
+    // outlive this.
     ModelTensors(const State& state, const StateCopy& copy, bool whole);
 
-    // `batches`: what num_batches_tracked says. Each tensor is made plain when its turn comes. Valid while this
-    // lives.
+    // `batches`: what num_batches_tracked says. Each tensor is made plain when its turn comes.
+    // Valid while this lives.
     std::vector<TensorSource> sources(std::int64_t batches);
 
     // The first tensor with a value that is not finite; empty when there is none.

@@ -167,8 +167,8 @@ class Exporter {
         model_.nodes.push_back(std::move(node));
     }
 
-    // Where batch norms are folded and only one reads layer i, changes i's weights, one row a channel, to those of both.
-    // Returns the layer whose output that is.
+    // Where batch norms are folded and only one reads layer i, changes i's weights, one row a
+    // channel, to those of both. Returns the layer whose output that is.
     int fold_norm_after(int i, Vector& weight, Vector& bias) const {
         const int norm = only_reader(i);
         if (options_.keep_bn || norm < 0 || layer(norm).kind != LayerKind::batch_norm) return i;

@@ -133,7 +133,8 @@ void check_learning(const TrainOptions& o) {
     one_of("--input", o.input, {"auto", "resident", "stream"});
     require(o.checkpoint_every >= 0, "--checkpoint-every", o.checkpoint_every,
             "it must be 0 (each epoch) or a number of steps", "leave it out to save each epoch");
-    // The schedule checks epochs, rate, policy and momentum; the steps of an epoch are not known yet.
+    // The schedule checks epochs, rate, policy and momentum; the steps of an epoch are not known
+    // yet.
     const PolicyOptions policy = policy_options(o, o.max_lr.value_or(0.01), 100);
     make_schedule(policy);
     if (o.nesterov) {
@@ -145,7 +146,8 @@ void check_learning(const TrainOptions& o) {
 }
 
 void check_batch_pixels(const TrainOptions& o) {
-    // A terabyte of activations even in the smallest network; libraries count what is larger in too few bits.
+    // A terabyte of activations even in the smallest network; libraries count what is larger in too
+    // few bits.
     constexpr double most = 68'719'476'736.0;
     const int side = std::ranges::max(sizes_of(o), {}, &SizedEpochs::size).size;
     if (o.batch_size * static_cast<double>(side) * side > most)

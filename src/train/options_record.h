@@ -1,4 +1,5 @@
-// What a checkpoint's metadata keeps of the options: those that decide the result, without any path.
+// What a checkpoint's metadata keeps of the options: those that decide the result, without any
+// path.
 #pragma once
 
 #include <string>

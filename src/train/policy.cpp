@@ -74,8 +74,8 @@ struct Defaults {
     std::optional<Anneal> anneal{};
 };
 
-// Epoch `epoch` as a position in updates. What differs from a whole number by rounding only is one: 1.1
-// epochs of 10 updates are 11.
+// Epoch `epoch` as a position in updates. What differs from a whole number by rounding only is one:
+// 1.1 epochs of 10 updates are 11.
 double position(double epoch, std::int64_t steps_per_epoch) {
     const double steps = epoch * static_cast<double>(steps_per_epoch), whole = std::round(steps);
     return std::abs(steps - whole) <= 1e-12 * whole ? whole : steps;

@@ -92,7 +92,7 @@ ResnetOptions network_of(const ProfileOptions& options) {
 
 void describe(Profile& profile, const Program& program) {
     profile.arena_bytes = program.arena_bytes;
-    for (const ProgramStep& step : program.steps)
+    for (const ProgramOp& step : program.steps)
         profile.steps.push_back({.name = step.name,
                                  .operation = name_of(step.desc.kind),
                                  .implementation = step.implementation,
@@ -145,7 +145,7 @@ Limits measure_device_limits(const Engine& engine) {
     }
     constexpr std::int64_t n = 8192;
     const TensorDesc square({n, n}, Layout::plain, engine.compute);
-    const MadeOp product = engine.backend->make(
+    const BuiltOp product = engine.backend->make(
         {.kind = OpKind::linear_backward_data, .inputs = {square, square}, .outputs = {square}});
     const DeviceMemory a(device, square.bytes()), b(device, square.bytes()), c(device, square.bytes()),
         workspace(device, product.workspace);
@@ -183,7 +183,8 @@ void begin_training(State& state) {
 
 Profile::Whole measure_whole(const ProfileOptions& options, Device& device, State& state,
                              Runnable& runnable) {
-    // A CPU has done the step when the launch returns; a GPU is kept busy by some launches before each wait.
+    // A CPU has done the step when the launch returns; a GPU is kept busy by some launches before
+    // each wait.
     const int blocks = device.kind() == DeviceKind::cuda ? 3 : options.repeats;
     const int launches = device.kind() == DeviceKind::cuda ? options.repeats : 1;
     const std::int64_t before = state.read_control().update;
@@ -280,7 +281,7 @@ std::vector<std::string> Profile::doubts() const {
 
 void name_libraries(Program& program) {
     const std::string in_place_of = "host loops for ";
-    for (ProgramStep& step : program.steps)
+    for (ProgramOp& step : program.steps)
         if (step.implementation.starts_with(in_place_of)) step.implementation.erase(0, in_place_of.size());
 }
 
@@ -312,7 +313,8 @@ Profile measure_profile(const ProfileOptions& options) {
     const Engine engine = make_engine(train.device, train.precision, train.threads,
                                       {.deterministic = train.deterministic, .graph = !train.no_graph});
     Device& device = *engine.device;
-    // Of a GPU before its memory is full. What other programs slow down is slow at some time: the higher ones count.
+    // Of a GPU before its memory is full. What other programs slow down is slow at some time: the
+    // higher ones count.
     const bool measured = !options.limits && device.kind() != DeviceKind::emulated;
     const auto limits_now = [&] {
         return device.kind() == DeviceKind::cpu ? measure_cpu_limits(worker_threads(train.threads))

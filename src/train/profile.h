@@ -1,5 +1,6 @@
-// What a training step costs, operation by operation, beside what the hardware allows: the compiled program on
-// synthetic images, measured on the device, or held against the limits of one that is not here.
+// What a training step costs, operation by operation, beside what the hardware allows: the compiled
+// program on synthetic images, measured on the device, or held against the limits of one that is
+// not here.
 #pragma once
 
 #include <cstdint>
@@ -56,18 +57,21 @@ struct Profile {
     double flops() const, bytes() const, limit() const;
     std::optional<double> seconds() const;  // of all steps, each by itself
 
-    // Why the limits and the shares cannot be trusted, a sentence each; none when nothing speaks against them.
+    // Why the limits and the shares cannot be trusted, a sentence each; none when nothing speaks
+    // against them.
     std::vector<std::string> doubts() const;
 };
 
-// Names the libraries that compute products on a GPU, where the program of the emulator names the loops in their place.
+// Names the libraries that compute products on a GPU, where the program of the emulator names the
+// loops in their place.
 void name_libraries(Program& program);
 
-// Known machines: "h200", "h100". 16-bit products and large copies, as PyTorch reached them on such a card. Throws
-// Error(usage) for another name.
+// Known machines: "h200", "h100". 16-bit products and large copies, as PyTorch reached them on such
+// a card. Throws Error(usage) for another name.
 Limits limits_of(const std::string& gpu);
 
-// Compiles the step for the CUDA back end and computes the least time at these limits. Nothing is allocated or run.
+// Compiles the step for the CUDA back end and computes the least time at these limits. Nothing is
+// allocated or run.
 Profile predict_profile(const ProfileOptions& options, const Limits& limits);
 
 // Runs it. Throws as make_engine() and compile().

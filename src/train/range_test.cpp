@@ -16,9 +16,9 @@ namespace onecycle {
 
 namespace {
 
-// The data order and augmentation of a range test are those of this epoch and the ones after it. No training
-// gets there, so the test neither sees nor disturbs what training will see; and it can use training's loader
-// with the images that are already decoded.
+// The data order and augmentation of a range test are those of this epoch and the ones after it. No
+// training gets there, so the test neither sees nor disturbs what training will see; and it can use
+// training's loader with the images that are already decoded.
 constexpr std::uint32_t first_epoch = std::uint32_t{1} << 31;
 
 // Reads the curve as it comes. The device knows when it is long enough: no update follows that one.

@@ -26,11 +26,13 @@ constexpr double nearly_as_steep = 0.7;          // of the range of good rates
 constexpr double nearly_as_steep_widths = 1.23;  // of a logistic: ln(0.774 / 0.226)
 constexpr double cap_above_start = 0.1;          // relative
 constexpr double flat = 1e-6;                    // relative: a drop below this is rounding
-// A fall counts when it lowers the sum of squared errors by so many times the variance of one batch. Noise alone, with
-// or without a rise at its end, gets there once in a hundred curves; a fall of three deviations nearly always.
+// A fall counts when it lowers the sum of squared errors by so many times the variance of one
+// batch. Noise alone, with or without a rise at its end, gets there once in a hundred curves; a
+// fall of three deviations nearly always.
 constexpr double evidence_needed = 18;
-// Deviations, in decades, of the best maximum of one cycle from what the clearest curve says, and from what is usual. Only
-// their ratio counts. docs/results.md finds the same one: 0.41 to 0.27, with the grid's own half decades in both.
+// Deviations, in decades, of the best maximum of one cycle from what the clearest curve says, and
+// from what is usual. Only their ratio counts. docs/results.md finds the same one: 0.41 to 0.27,
+// with the grid's own half decades in both.
 constexpr double curve_decades = 0.3, usual_decades = 0.2;
 constexpr double highest_above_steepest = 32;
 constexpr double evidence_of_slope = 6;  // deviations of its noise that a slope must have to count by itself
@@ -122,8 +124,9 @@ Column slope(const Column& x, const Column& y) {
     return out;
 }
 
-// The noise of one batch loss, from second differences (a straight descent drops out of them) of the rows
-// before `end`. Their median size is 0.6745 deviations, and the deviation sqrt(6) that of one loss.
+// The noise of one batch loss, from second differences (a straight descent drops out of them) of
+// the rows before `end`. Their median size is 0.6745 deviations, and the deviation sqrt(6) that of
+// one loss.
 double batch_noise(const Column& loss, std::size_t end) {
     Column differences;
     for (std::size_t i = 1; i + 1 < end; ++i) {
@@ -133,15 +136,16 @@ double batch_noise(const Column& loss, std::size_t end) {
     return differences.empty() ? 0 : median(differences) / (0.6745 * std::sqrt(6.0));
 }
 
-// The rows before the loss leaves for good: no running median after them is back at the level of the start.
+// The rows before the loss leaves for good: no running median after them is back at the level of
+// the start.
 std::size_t rows_before_leaving(const Column& medians, double level, double noise) {
     std::size_t rows = medians.size();
     while (rows > fewest_rows && !(medians[rows - 1] <= level + 1.5 * noise)) --rows;
     return rows;
 }
 
-// One descent and one rise through the rows before the loss leaves. Single losses further from the level, or below the
-// lowest median, than four deviations count as that far.
+// One descent and one rise through the rows before the loss leaves. Single losses further from the
+// level, or below the lowest median, than four deviations count as that far.
 DescentFit descent_in(const Column& x, const Column& loss, const Column& medians, double level,
                       double noise) {
     const std::size_t rows = rows_before_leaving(medians, level, noise);
@@ -166,10 +170,11 @@ std::size_t row_at(const Column& x, double at) {
     return std::min(static_cast<std::size_t>(right - x.begin()), x.size() - 1);
 }
 
-// What the curve alone says of one cycle's maximum: half of the rate at which the loss is clearly up again, for the short
-// peak of one cycle bears more than the steepest descent. A curve can stay at its bottom long after the steps have
-// become too large: where the steepest point is beyond doubt, the answer is at most 1.5 decades above it. Without an
-// edge, half-way in decades from the steepest point to the lowest.
+// What the curve alone says of one cycle's maximum: half of the rate at which the loss is clearly
+// up again, for the short peak of one cycle bears more than the steepest descent. A curve can stay
+// at its bottom long after the steps have become too large: where the steepest point is beyond
+// doubt, the answer is at most 1.5 decades above it. Without an edge, half-way in decades from the
+// steepest point to the lowest.
 double one_cycle_maximum(const RangeTestAnalysis& a, bool steepest_is_sure) {
     const double steepest = a.suggestion->lr;
     if (!a.edge) return std::sqrt(steepest * *a.lowest);
@@ -226,8 +231,8 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
     a.lowest_loss = a.smoothed[bottom];
     const double effective_rows =
         2 * std::sqrt(std::numbers::pi) * deviation / spacing;  // 14 in 8 decades of 100
-    // The level at the start from as many rows as the window holds, so that both ends are equally sure; of a
-    // short curve from its first quarter, before the descent.
+    // The level at the start from as many rows as the window holds, so that both ends are equally
+    // sure; of a short curve from its first quarter, before the descent.
     const auto level_rows =
         static_cast<std::size_t>(std::clamp(static_cast<double>(n) / 4, 1.0, effective_rows));
     const double level =
@@ -271,7 +276,8 @@ RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::v
         while (low > 0 && steep_enough(low - 1)) --low;
         while (high + 1 < n && steep_enough(high + 1)) ++high;
     } else {
-        // A wiggle of a flat part can look as steep as the descent: what all rows together show counts.
+        // A wiggle of a flat part can look as steep as the descent: what all rows together show
+        // counts.
         steepest = row_at(x, fit.centre);
         low = row_at(x, fit.centre - nearly_as_steep_widths * fit.width);
         high = row_at(x, fit.centre + nearly_as_steep_widths * fit.width);

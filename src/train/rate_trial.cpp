@@ -25,7 +25,8 @@ std::int64_t updates_of(const LearnerCore& core, const TrialOptions& options) {
     return std::clamp(usual_epochs * core.steps_per_epoch(), fewest_updates, most_updates);
 }
 
-// The options' own one-cycle where they have one. Other policies take all their epochs to come down.
+// The options' own one-cycle where they have one. Other policies take all their epochs to come
+// down.
 Schedule cycle(const TrainOptions& options, double lr, std::int64_t updates) {
     PolicyOptions policy = stages_of(options).front().policy;
     if (!policy.policy.starts_with("onecycle") && policy.policy != fine_tune_policy)

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "core/pasted.h"
+#include "core/shell_quoted.h"
 #include "data/folder.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
@@ -19,8 +19,8 @@ constexpr const char* moved = "name the folder that holds them: onecycle train N
     throw Error(ErrorKind::data, "cannot resume", printable(data), why, fix);
 }
 
-// Says what became of the list's images, and refuses what the options do not allow. `counted`: those that the run goes
-// without already; `bad`: what never was in the list.
+// Says what became of the list's images, and refuses what the options do not allow. `counted`:
+// those that the run goes without already; `bad`: what never was in the list.
 void check_difference(const ListDifference& difference, const std::vector<ImageFault>& counted,
                       std::size_t bad, const std::string& run, const TrainOptions& options,
                       const LogSink& log) {
@@ -36,9 +36,10 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
     if (fresh > 0) {
         const auto go_on = [&](const char* option) {
             return fmt::format("; or go on without them: onecycle train{} --resume {} {}",
-                               options.data.empty() ? "" : " " + pasted(options.data), pasted(run), option);
+                               options.data.empty() ? "" : " " + shell_quoted(options.data),
+                               shell_quoted(run), option);
         };
-        const std::string put_back = "put them back as they were; or " + (moved + pasted(run));
+        const std::string put_back = "put them back as they were; or " + (moved + shell_quoted(run));
         if (difference.known == 0) refuse(options.data, "none of its images is here", put_back);
         const bool too_many = static_cast<double>(fresh + counted.size() + bad) >
                               options.max_bad * static_cast<double>(images + bad);
@@ -77,7 +78,7 @@ std::optional<ImageList> recorded_images(const TensorFile& file) {
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log,
                        const std::function<int()>& stop) {
     if (!is_folder(options.data))
-        refuse(options.data, "its images are not there: no such folder", moved + pasted(run));
+        refuse(options.data, "its images are not there: no such folder", moved + shell_quoted(run));
     const DatasetOptions opening = dataset_options(options, log, stop);
     const auto newest = newest_valid_checkpoint(run);
     if (!newest) return open_dataset(options.data, opening);

@@ -12,7 +12,8 @@ namespace onecycle {
 // Its tensor: the bytes of pack().
 inline constexpr const char* images_tensor = "dataset.images";
 
-// Empty where a file has none: it is from elsewhere, or older. Throws Error(model) for one that is damaged.
+// Empty where a file has none: it is from elsewhere, or older. Throws Error(model) for one that is
+// damaged.
 std::optional<ImageList> recorded_images(const TensorFile& file);
 
 }  // namespace onecycle

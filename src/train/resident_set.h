@@ -25,9 +25,9 @@ class ResidentSet {
     void allocate(Device& device);
     const DeviceMemory& memory() const { return memory_; }
 
-    // Gets all images, the first time that it is called. `stop` (may be null) is asked between images; not 0
-    // from it ends the work and is returned. `from`: the number of the next training batch, where images that cannot
-    // be used are left out from (make_resident_images()).
+    // Gets all images, the first time that it is called. `stop` (may be null) is asked between
+    // images; not 0 from it ends the work and is returned. `from`: the number of the next training
+    // batch, where images that cannot be used are left out from (make_resident_images()).
     int fill(KeptImages& kept, int threads, const std::function<int()>& stop, const LogSink& log,
              std::int64_t from);
     // What is left out has changed: the next fill() gets all again.

@@ -113,7 +113,8 @@ int take_lock(FileSystem& fs, const std::string& run, int tries = 100) {
         throw Error(ErrorKind::io, "cannot use run folder", run, "process " + holder + " works in it",
                     "wait until it ends, or start a run in another folder");
     }
-    // Who holds it is told for the message, and to know the file again: failing to write it does no harm.
+    // Who holds it is told for the message, and to know the file again: failing to write it does no
+    // harm.
     const std::string holder = std::to_string(::getpid());
     fs.truncate(file, 0);
     fs.write_at(file, std::as_bytes(std::span(holder)), 0);
@@ -132,7 +133,8 @@ std::string innermost(FileSystem& fs, const std::string& path) {
     return existing;
 }
 
-// The folders of `path` that are not there yet, innermost first: `path` itself, then those above it.
+// The folders of `path` that are not there yet, innermost first: `path` itself, then those above
+// it.
 std::vector<std::string> missing_folders(FileSystem& fs, const std::string& path) {
     std::vector<std::string> missing;
     FileStatus status;
@@ -211,7 +213,7 @@ struct RunFolder::Impl {
             const int result = retried([&] { return fs.rename(file, file + ".damaged"); });
             if (result < 0) throw file_error("cannot rename", file, -result);
         }
-        if (newest.checkpoint) settle(newest.checkpoint->step, newest.best_step, log);
+        if (newest.checkpoint) update_pointers(newest.checkpoint->step, newest.best_step, log);
     }
 
     void check_space(const std::string& file, std::uint64_t needed) {
@@ -226,9 +228,9 @@ struct RunFolder::Impl {
         }
     }
 
-    // What follows a new checkpoint: the pointers, then the deletion of all but the two newest (the second
-    // stands in when the first is found damaged) and the best.
-    void settle(std::int64_t step, std::int64_t best_step, const LogSink& to) {
+    // What follows a new checkpoint: the pointers, then the deletion of all but the two newest (the
+    // second stands in when the first is found damaged) and the best.
+    void update_pointers(std::int64_t step, std::int64_t best_step, const LogSink& to) {
         point("latest", step);
         if (best_step >= 0) point("best", best_step);
         const std::vector<std::int64_t> steps_there = steps_in(fs, path);
@@ -369,8 +371,8 @@ CsvLog& RunFolder::metrics_log(const std::string& header) {
 
 std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step,
                             const LogSink& log) {
-    // The order is the promise: rows, then the checkpoint that counts on them, then what points to it,
-    // and only then is anything deleted. Each is durable before the next begins.
+    // The order is the promise: rows, then the checkpoint that counts on them, then what points to
+    // it, and only then is anything deleted. Each is durable before the next begins.
     if (impl_->steps) impl_->steps->sync();
     if (impl_->metrics) impl_->metrics->sync();
     std::map<std::string, std::string> metadata = checkpoint.metadata;
@@ -381,7 +383,7 @@ std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std
     impl_->check_space(file, safetensors_size(file, checkpoint.tensors, metadata) + for_small_files);
     make_directories(impl_->fs, parent_directory(file));
     const std::string digest = write_safetensors(file, checkpoint.tensors, metadata, impl_->fs);
-    impl_->settle(step, best_step, log ? log : impl_->log);
+    impl_->update_pointers(step, best_step, log ? log : impl_->log);
     return digest;
 }
 

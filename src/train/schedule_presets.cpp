@@ -22,8 +22,8 @@ Schedule ScheduleBuilder::finish(double lr, double momentum) {
     return schedule_;
 }
 
-// Position k/(N-1): the first update stands at the start of the first segment, the last at the end of the
-// second. A single update uses the first rate.
+// Position k/(N-1): the first update stands at the start of the first segment, the last at the end
+// of the second. A single update uses the first rate.
 Schedule one_cycle(const OneCycleNumbers& n) {
     const double last = static_cast<double>(n.steps - 1);
     const double peak = n.pct_start * last;
@@ -44,8 +44,9 @@ Schedule one_cycle_fastai(const OneCycleNumbers& n) {
     return builder.finish(n.max, n.momentum.low);
 }
 
-// torch/optim/lr_scheduler.py, OneCycleLR: phases end at pct N - 1 (and 2 pct N - 2) and N - 1. With
-// pct N = 1 PyTorch divides by zero; here that phase is empty and the first update stands at the peak.
+// torch/optim/lr_scheduler.py, OneCycleLR: phases end at pct N - 1 (and 2 pct N - 2) and N - 1.
+// With pct N = 1 PyTorch divides by zero; here that phase is empty and the first update stands at
+// the peak.
 Schedule one_cycle_pytorch(const OneCycleNumbers& n, bool three_phase) {
     const double total = static_cast<double>(n.steps);
     const double peak = n.pct_start * total - 1;
@@ -62,8 +63,8 @@ Schedule one_cycle_pytorch(const OneCycleNumbers& n, bool three_phase) {
     return builder.finish(n.initial, n.momentum.high);
 }
 
-// What the logs of lnsmith54/hyperParam1 show: up in pct N iterations, down to zero in as many, then held
-// at a thousandth of the base rate. (The papers' prose says less.)
+// What the logs of lnsmith54/hyperParam1 show: up in pct N iterations, down to zero in as many,
+// then held at a thousandth of the base rate. (The papers' prose says less.)
 Schedule one_cycle_smith(const OneCycleNumbers& n) {
     const double end = static_cast<double>(n.steps);
     const double half = n.pct_start * end;

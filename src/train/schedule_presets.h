@@ -10,7 +10,8 @@
 
 namespace onecycle {
 
-// Gathers segments; an empty one (end <= start) is left out. Throws Error(usage) beyond the capacity.
+// Gathers segments; an empty one (end <= start) is left out. Throws Error(usage) beyond the
+// capacity.
 class ScheduleBuilder {
   public:
     explicit ScheduleBuilder(std::int64_t steps) : schedule_{} { schedule_.steps = steps; }

@@ -1,6 +1,7 @@
-// The stages of a training. Most have one. Fine-tuning has two, as fastai's fine_tune(): with `freeze_epochs` the
-// body is frozen first and the head learns alone (the norms of the body with it, unless `freeze_bn`); then `freeze`
-// says what stays frozen, and the groups of layers learn at discriminative rates.
+// The stages of a training. Most have one. Fine-tuning has two, as fastai's fine_tune(): with
+// `freeze_epochs` the body is frozen first and the head learns alone (the norms of the body with
+// it, unless `freeze_bn`); then `freeze` says what stays frozen, and the groups of layers learn at
+// discriminative rates.
 //
 //              epochs         frozen   rates of the groups           highest rate       pct_start, div of "fine-tune"
 //   stage 1    freeze_epochs  body     1/10, 1/10, 1                 max_lr             0.99, 25
@@ -17,7 +18,8 @@
 
 namespace onecycle {
 
-// The policy that `finetune` has by default: fastai's fit_one_cycle with fine_tune's numbers for each stage.
+// The policy that `finetune` has by default: fastai's fit_one_cycle with fine_tune's numbers for
+// each stage.
 inline constexpr const char* fine_tune_policy = "fine-tune";
 
 struct Stage {

@@ -14,7 +14,8 @@ namespace {
 constexpr std::int64_t most_launches_ahead = ring_size / 2;
 constexpr double most_seconds_ahead = 1;
 
-// Updates whose batches are handed over ahead: one that runs, one that waits, and enough of short ones.
+// Updates whose batches are handed over ahead: one that runs, one that waits, and enough of short
+// ones.
 constexpr int fewest_batches_held = 4, fewest_updates_held = 2;
 
 // Which micro batches have programs of their own: the first, those between, the last.
@@ -78,8 +79,8 @@ class UpdateLoop {
 
     // False when there is nothing to launch before a step is done.
     bool launch_next() {
-        // What the next launch leads to if none of those under way is refused. `update` may be newer than
-        // `launches`: then this is too high, never too low.
+        // What the next launch leads to if none of those under way is refused. `update` may be
+        // newer than `launches`: then this is too high, never too low.
         const std::int64_t update = now_.update + under_way();
         if (update >= last_ || under_way() >= ahead_.limit()) return false;
         const bool fresh =

@@ -22,8 +22,8 @@ class TrainStep {
     TrainStep(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
 
     std::size_t arena_bytes() const;
-    // `class_weights` may be empty. `resident`: the images of ProgramKey::resident, else null. All must outlive
-    // the step.
+    // `class_weights` may be empty. `resident`: the images of ProgramKey::resident, else null. All
+    // must outlive the step.
     void bind(State& state, DeviceMemory& arena, const std::vector<float>& class_weights,
               const DeviceMemory* resident = nullptr);
 
@@ -31,7 +31,8 @@ class TrainStep {
     int micro_batches() const { return programs_.front().key.optimizer.accumulate; }
     const std::vector<Program>& programs() const { return programs_; }
 
-    // For how many updates it holds batches at a time: an update's may be put when the one so many before is done.
+    // For how many updates it holds batches at a time: an update's may be put when the one so many
+    // before is done.
     int updates_held() const { return updates_held_; }
 
     // Whether the host feeds it: else it finds its batches on the device, and nothing is put.
@@ -52,8 +53,8 @@ class TrainStep {
     std::optional<InputSlots> slots_;  // where steps run while the host goes on
 };
 
-// Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing. The schedule
-// begins at update `stage_start`, where the moments were clear.
+// Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing.
+// The schedule begins at update `stage_start`, where the moments were clear.
 // Data order and views of update 0 are those of the beginning of `first_epoch`.
 // `watch_blow_up`: the device stops when the loss has left for good (BlowUpDetector).
 void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
@@ -68,12 +69,12 @@ struct LoopEnd {
     std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
 };
 
-// Launches updates until `last` are done in all, each from the loader's next batches (unless the step finds them on
-// the device), and hands every entry of the loss ring to `take`, in order; false from it ends the loop after what is
-// already launched.
+// Launches updates until `last` are done in all, each from the loader's next batches (unless the
+// step finds them on the device), and hands every entry of the loss ring to `take`, in order; false
+// from it ends the loop after what is already launched.
 // No step may be under way before, and none is after.
-// The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is from memory that
-// both see; one call waits, at the end.
+// The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is
+// from memory that both see; one call waits, at the end.
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,
                     const std::function<bool(const RingEntry&)>& take);
 

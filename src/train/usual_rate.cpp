@@ -21,9 +21,11 @@ double usual_max_lr(const TrainOptions& options, std::int64_t images, std::size_
     const double batch = static_cast<double>(images) / reference_batch;
     const bool scratch = options.init == "random", sgd = options.optimizer == OptimizerKind::sgd;
     double rate = sgd ? from_scratch_sgd : scratch ? from_scratch_adam : fine_tuned_adam;
-    // The noise of a small batch bounds SGD's rate in proportion to the batch, as long as noise is what bounds it.
+    // The noise of a small batch bounds SGD's rate in proportion to the batch, as long as noise is
+    // what bounds it.
     rate *= sgd && batch < 1 ? batch : std::sqrt(batch);
-    // A softmax over many classes begins with a probability, and so a curvature, of one over their number.
+    // A softmax over many classes begins with a probability, and so a curvature, of one over their
+    // number.
     rate *= std::sqrt(std::max(1.0, static_cast<double>(classes) / few_classes));
     if (scratch && options.arch != "resnet18") rate *= deeper_than_resnet18;
     return two_digits(rate);

@@ -8,8 +8,9 @@
 
 namespace onecycle {
 
-// The maximum of one cycle that networks like this one usually bear: what the best rates of many trainings have in common
-// (bench/study_auto_lr.py, docs/learning-rate.md). `images`: of one update. Two digits.
+// The maximum of one cycle that networks like this one usually bear: what the best rates of many
+// trainings have in common (bench/study_auto_lr.py, docs/learning-rate.md). `images`: of one
+// update. Two digits.
 //
 //     at 32 images, 10 classes or fewer      SGD 0.01, Adam and AdamW 0.001; from someone's weights SGD 0.01, Adam 0.01
 //     images                                 times their number over 32 for SGD below 32, else times its root

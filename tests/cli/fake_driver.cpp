@@ -1,5 +1,5 @@
-// Stands for NVIDIA's driver (libcuda.so.1) in tests: it knows the CUDA that FAKE_CUDA_VERSION says (0: as
-// if it were not there), and no GPU.
+// Stands for NVIDIA's driver (libcuda.so.1) in tests: it knows the CUDA that FAKE_CUDA_VERSION says
+// (0: as if it were not there), and no GPU.
 #include <cstdlib>
 #include <cstring>
 

@@ -30,12 +30,13 @@ class Workplace {
     // With stdin, stdout and stderr closed.
     Outcome run_without_streams(const std::vector<std::string>& arguments) const;
 
-    // On a terminal of so many columns, which shows both streams: `out`. Whenever all of the next of `keys` was shown,
-    // Ctrl-C is typed.
+    // On a terminal of so many columns, which shows both streams: `out`. Whenever all of the next
+    // of `keys` was shown, Ctrl-C is typed.
     Outcome run_on_terminal(int columns, const std::vector<std::string>& arguments,
                             const std::vector<std::string>& keys = {}) const;
 
-    // Starts the program, waits until `ready` exists in the folder, then sends the signal and waits.
+    // Starts the program, waits until `ready` exists in the folder, then sends the signal and
+    // waits.
     Outcome run_until(const std::string& ready, int signal, const std::vector<std::string>& arguments) const;
 
     void write(const std::string& name, const std::string& text) const;

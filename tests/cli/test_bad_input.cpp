@@ -1,4 +1,5 @@
-// Bad input: every row ends with one line that names the fault, the right exit code, and nothing left behind.
+// Bad input: every row ends with one line that names the fault, the right exit code, and nothing
+// left behind.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// What the program says of the machine, and what it does where a GPU cannot be used. Drivers are played by
-// fake_driver.cpp, so these cases are the same on every machine.
+// What the program says of the machine, and what it does where a GPU cannot be used. Drivers are
+// played by fake_driver.cpp, so these cases are the same on every machine.
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// The whole way with the real binary: images, range test, training, Ctrl-C, resume, evaluation, prediction.
+// The whole way with the real binary: images, range test, training, Ctrl-C, resume, evaluation,
+// prediction.
 #include <gtest/gtest.h>
 #include <signal.h>
 

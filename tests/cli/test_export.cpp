@@ -1,4 +1,5 @@
-// onecycle export as a user meets it. What other programs make of the files: tests/reference/check_exports.py.
+// onecycle export as a user meets it. What other programs make of the files:
+// tests/reference/check_exports.py.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

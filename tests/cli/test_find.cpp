@@ -1,4 +1,5 @@
-// onecycle find with the real binary: what it says, what it writes, and that its advice can be followed.
+// onecycle find with the real binary: what it says, what it writes, and that its advice can be
+// followed.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -90,7 +91,8 @@ TEST_F(Find, train_takes_the_rate_that_find_names_and_says_the_same) {
     }
 }
 
-// The rows are equal parts of a decade from 1e-7 on: 1e-3 is one of them, whatever its last bits say.
+// The rows are equal parts of a decade from 1e-7 on: 1e-3 is one of them, whatever its last bits
+// say.
 TEST_F(Find, rates_are_written_without_the_digits_of_rounding) {
     const Outcome found = run("find", {"--steps", "81", "--out", "digits", "--json"});
     ASSERT_EQ(found.code, 0) << found.err;

@@ -132,7 +132,8 @@ TEST_F(Finetune, a_policy_that_is_asked_for_holds_in_both_stages) {
     EXPECT_EQ(lines[7].substr(0, 8), "6,0.001,");
 }
 
-// Found later, after the images and with all memory of a training taken, it would cost half a gigabyte.
+// Found later, after the images and with all memory of a training taken, it would cost half a
+// gigabyte.
 TEST_F(Finetune, damaged_weights_are_found_before_anything_else) {
     std::string bytes = place_->read("before/checkpoints/step-000006.safetensors");
     bytes[bytes.size() / 2] ^= 1;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs onecycle to a folder of its own and builds the examples against it, by find_package and by
-# pkg-config, as a program elsewhere would; then trains with one. And includes it by add_subdirectory().
+# Installs onecycle to a folder of its own and builds the examples against it, by find_package and
+# by pkg-config, as a program elsewhere would; then trains with one. And includes it by
+# add_subdirectory().
 #     test_install.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail  # so no grep -q at a pipe's end: it leaves early, and the writer dies of SIGPIPE
 build=$1
@@ -27,7 +28,8 @@ image=$(find "$place/shapes" -name '*.jpg' | sort | sed -n 1p)
 "$place/build/02_schedule/schedule" | grep '  0.100000'
 "$place/usr/bin/onecycle" info "$place/model.safetensors" | grep resnet18
 
-# As part of another project, where the library has been built already: its archive stands in, for time's sake.
+# As part of another project, where the library has been built already: its archive stands in, for
+# time's sake.
 mkdir "$place/around"
 cp "$source/examples/02_schedule/schedule.cpp" "$place/around"
 cat > "$place/around/CMakeLists.txt" << END

@@ -1,5 +1,5 @@
-// The command line's way to a schedule: every policy with its options, against PyTorch and fastai run for
-// real.
+// The command line's way to a schedule: every policy with its options, against PyTorch and fastai
+// run for real.
 #include <gtest/gtest.h>
 
 #include <charconv>

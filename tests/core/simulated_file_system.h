@@ -1,4 +1,5 @@
-// A file system in memory that fails where a test says, and that can lose power between any two calls.
+// A file system in memory that fails where a test says, and that can lose power between any two
+// calls.
 #pragma once
 
 #include <algorithm>
@@ -33,8 +34,8 @@ class SimulatedFileSystem final : public FileSystem {
 
     SimulatedFileSystem() { now_["."] = durable_["."] = std::make_shared<Node>(true); }
 
-    // The disk as it may be found after a power loss now: what was synced, plus an arbitrary part of what
-    // was not, both of the files' bytes and of the folders' entries.
+    // The disk as it may be found after a power loss now: what was synced, plus an arbitrary part
+    // of what was not, both of the files' bytes and of the folders' entries.
     void lose_power(std::uint64_t seed) {
         std::mt19937_64 random(seed);
         const auto survives = [&] { return random() % 2 == 0; };
@@ -223,7 +224,8 @@ class SimulatedFileSystem final : public FileSystem {
         return path;
     }
 
-    // Counts a call; returns the -errno it fails with, or 0. A full disk fails only calls that need space.
+    // Counts a call; returns the -errno it fails with, or 0. A full disk fails only calls that need
+    // space.
     int enter(bool needs_space = false, bool* cut_short = nullptr) {
         ++calls;
         if (power_loss_at_call > 0 && calls >= power_loss_at_call) return -EIO;

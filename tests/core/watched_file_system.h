@@ -1,5 +1,5 @@
-// The machine's file system with an ear at the door: a test hears of each call that changes something, may hold it up
-// or let it fail, and may keep all of them out while it looks around.
+// The machine's file system with an ear at the door: a test hears of each call that changes
+// something, may hold it up or let it fail, and may keep all of them out while it looks around.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,9 @@ namespace onecycle::test {
 
 class WatchedFileSystem final : public FileSystem {
   public:
-    // Called before each such call, on the calling thread: 0, or the -errno that it answers instead. `call` is the
-    // function's name, `path` that of the file (of the new name in a rename).
+    // Called before each such call, on the calling thread: 0, or the -errno that it answers
+    // instead. `call` is the function's name, `path` that of the file (of the new name in a
+    // rename).
     std::function<int(const std::string& call, const std::string& path)> before;
 
     // No call changes anything while this is held: the disk as a process killed now would leave it.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cuda/cuda.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::testing {
 
@@ -27,12 +27,14 @@ inline TensorDesc activation(TensorDesc t, DType type) {
     return t;
 }
 
-// Odd numbers of rows; channels that fill vectors and tiles, some vectors only, and no vectors; 1 and more slots.
+// Odd numbers of rows; channels that fill vectors and tiles, some vectors only, and no vectors; 1
+// and more slots.
 inline const TensorDesc batch_norm_shapes[] = {
     {3, 16, 5, 7},  {7, 48, 3, 3},  {1, 5, 7, 5},   {2, 20, 11, 13}, {19, 32, 1, 1},
     {1, 8, 37, 41}, {3, 136, 5, 3}, {1, 67, 13, 7}, {2, 64, 11, 13}, {1, 3, 1, 2}};
 
-// A float's errors add up over some operations; a 16-bit result is one float rounded: `roundings` times.
+// A float's errors add up over some operations; a 16-bit result is one float rounded: `roundings`
+// times.
 inline void expect_near(const Outcome& outcome, const std::vector<Values>& expected, double roundings = 1.1) {
     EXPECT_TRUE(outcome.redzones_intact);
     EXPECT_TRUE(outcome.repeats);
@@ -61,7 +63,8 @@ inline bool can_be_one_grid(OpKind kind) {
     return kind != OpKind::batch_norm_max_pool && kind != OpKind::batch_norm_max_pool_backward;
 }
 
-// Bits depend neither on the order of blocks, nor on how many run, nor on how the passes are launched.
+// Bits depend neither on the order of blocks, nor on how many run, nor on how the passes are
+// launched.
 inline void expect_same_bits_however_launched(const OpDesc& desc, const std::vector<Values>& inputs) {
     const Outcome expected = run_op(desc, inputs, machine_of(false));
     emulated::set_schedule_seed(17);
@@ -70,7 +73,8 @@ inline void expect_same_bits_however_launched(const OpDesc& desc, const std::vec
     expect_same(run_op(desc, inputs, machine_of(true, 5)), expected);
     emulated::set_schedule_seed(1);
     if (on_gpu()) return;
-    // Where a grid that meets has little room it is smaller; where it has none there are three kernels.
+    // Where a grid that meets has little room it is smaller; where it has none there are three
+    // kernels.
     for (const int most : {1, 0}) {
         emulated::limit_resident_blocks(most);
         const Machine machine = machine_of(true, 2);

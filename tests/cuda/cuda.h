@@ -1,4 +1,5 @@
-// What the tests of CUDA operations share: the emulated machine, the types, and how close results must be.
+// What the tests of CUDA operations share: the emulated machine, the types, and how close results
+// must be.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,8 +30,8 @@ Values stored_as(DType type, const Values& values);
 // Uniform in [-1, 1), already stored as `type`.
 Values random_values(const TensorDesc& desc, std::uint64_t seed);
 
-// Every output agrees with the double reference within `units` roundings of its type, relative to its largest
-// value (1 at least); redzones are intact, and a second run gives the same bits.
+// Every output agrees with the double reference within `units` roundings of its type, relative to
+// its largest value (1 at least); redzones are intact, and a second run gives the same bits.
 void expect_agrees(const OpDesc& desc, const std::vector<Values>& inputs, double units,
                    const Machine& machine);
 

@@ -1,6 +1,7 @@
-// Stands in for NVIDIA's driver, libcuda.so.1, where there is none: cuDNN's engines that are compiled at run time
-// compile their kernel and load it, which says whether they can and what the kernel is called. Nothing can run: what is
-// not needed for that says that the driver is a stub. Only tests load it (test_cudnn_fusions.cpp).
+// Stands in for NVIDIA's driver, libcuda.so.1, where there is none: cuDNN's engines that are
+// compiled at run time compile their kernel and load it, which says whether they can and what the
+// kernel is called. Nothing can run: what is not needed for that says that the driver is a stub.
+// Only tests load it (test_cudnn_fusions.cpp).
 #include <dlfcn.h>
 
 #include <cstring>

@@ -1,4 +1,5 @@
-// Training batches made on the device: the same samples and the same pixels as the CPU's loader makes.
+// Training batches made on the device: the same samples and the same pixels as the CPU's loader
+// makes.
 #include <cstring>
 #include <set>
 

@@ -111,7 +111,8 @@ TEST(CudaBatchNorm, with_a_pool_is_batch_norm_then_pool_bit_for_bit) {
             EXPECT_EQ(fused.outputs[1], pooled.outputs[1]);
             EXPECT_EQ(fused.outputs[2], normalized.outputs[1]);
             EXPECT_EQ(fused.outputs[3], normalized.outputs[2]);
-            // In 16 bits rounding makes equal maxima, of which the first is taken; values agree all the same.
+            // In 16 bits rounding makes equal maxima, of which the first is taken; values agree all
+            // the same.
             std::vector<Values> expected = reference(desc, in);
             if (type != DType::f32) expected[1] = fused.outputs[1];
             expect_near(fused, expected);

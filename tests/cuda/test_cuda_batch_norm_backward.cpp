@@ -146,8 +146,8 @@ TEST(CudaBatchNormBackward, gives_the_same_bits_however_it_is_launched) {
     }
 }
 
-// The mask that backward computes from x must be the one that forward applied to what it stored, or a gradient
-// would pass where the output is 0.
+// The mask that backward computes from x must be the one that forward applied to what it stored, or
+// a gradient would pass where the output is 0.
 TEST(CudaBatchNormBackward, finds_exactly_the_mask_of_forward) {
     const Machine machine = machine_of(false);
     for (DType type : float_types) {

@@ -14,7 +14,8 @@ struct Window {
     int kernel, stride, padding;
 };
 
-// Tails of every block size, borders on all sides, kernels larger than the image, strides that skip pixels.
+// Tails of every block size, borders on all sides, kernels larger than the image, strides that skip
+// pixels.
 constexpr Window windows[] = {
     {1, 3, 7, 11, 16, 7, 2, 3},   {3, 3, 13, 5, 24, 7, 2, 3},  {3, 16, 5, 7, 32, 3, 1, 1},
     {7, 16, 11, 13, 17, 3, 2, 1}, {3, 32, 5, 5, 48, 1, 2, 0},  {7, 64, 1, 1, 64, 1, 1, 0},

@@ -1,5 +1,5 @@
-// What fastai's head is made of, on the emulator: concatenated pooling, dropout, batch norm of features, a linear
-// layer without bias.
+// What fastai's head is made of, on the emulator: concatenated pooling, dropout, batch norm of
+// features, a linear layer without bias.
 #include <limits>
 
 #include "cuda/batch_norm.h"
@@ -30,7 +30,8 @@ OpDesc dropout_of(const TensorDesc& x, double share) {
     return d;
 }
 
-// Channels that fill vectors and tiles, or not; fewer pixels than a block has lines, as many, and more.
+// Channels that fill vectors and tiles, or not; fewer pixels than a block has lines, as many, and
+// more.
 const TensorDesc pool_shapes[] = {{3, 16, 4, 4},  {1, 20, 2, 8}, {7, 40, 1, 1}, {2, 5, 7, 9},
                                   {1, 264, 7, 7}, {2, 67, 1, 3}, {3, 8, 13, 11}};
 

@@ -1,4 +1,5 @@
-// Mixup and cutmix, on the CPU and on CUDA: what is drawn, what becomes of a batch, and that both give equal bits.
+// Mixup and cutmix, on the CPU and on CUDA: what is drawn, what becomes of a batch, and that both
+// give equal bits.
 #include "ops/mix_rules.h"
 
 #include <fstream>
@@ -219,7 +220,8 @@ TEST(MixBatch, gives_what_timm_and_torchvision_give_for_the_same_random_numbers)
         }
 }
 
-// Whole vectors, and images that do not all begin at one; boxes that begin and end within a vector; several blocks.
+// Whole vectors, and images that do not all begin at one; boxes that begin and end within a vector;
+// several blocks.
 TEST(MixBatch, cpu_and_cuda_give_equal_bits_in_every_shape_and_type) {
     const Machine cpu = cpu_machine(2), cuda = emulated_machine();
     for (const auto& [batch, count, height, width] : {std::array<int, 4>{5, 5, 7, 11},

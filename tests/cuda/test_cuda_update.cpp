@@ -1,5 +1,5 @@
-// The update on the CUDA back end, beside what test_ops_update.cpp promises for all: 16-bit buffers, the loss scale,
-// tables of many parameters, and closeness to the CPU.
+// The update on the CUDA back end, beside what test_ops_update.cpp promises for all: 16-bit
+// buffers, the loss scale, tables of many parameters, and closeness to the CPU.
 #include <algorithm>
 #include <cmath>
 
@@ -35,7 +35,8 @@ Halves halve_gradients(Step& step, DType type) {
     return halves;
 }
 
-// Many parameters, last first as the backward pass leaves them, of sizes around pieces and vectors, some frozen.
+// Many parameters, last first as the backward pass leaves them, of sizes around pieces and vectors,
+// some frozen.
 struct ManyParameters {
     std::vector<ParameterSegment> parameters;
     std::int64_t elements = 0;
@@ -368,8 +369,8 @@ TEST(CudaCommitStep, leaves_the_loss_scale_of_a_finished_or_stopped_run_alone) {
 
 // --- the schedule on the device ---
 
-// One cycle in which beta1 goes 0.95, 0.85, 0.95. At every step the ring holds the closed form, and Adam's first
-// weight moves by its formula in double.
+// One cycle in which beta1 goes 0.95, 0.85, 0.95. At every step the ring holds the closed form, and
+// Adam's first weight moves by its formula in double.
 TEST(CudaUpdate, follows_one_cycle_of_ten_thousand_steps_to_a_unit_in_the_last_place) {
     constexpr std::int64_t steps = 10000, rise = 2500;
     const double pi = std::acos(-1.0);

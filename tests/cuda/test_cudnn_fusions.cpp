@@ -1,6 +1,7 @@
-// What cuDNN 9.19 offers on an H200 beside plain convolutions, asked without a GPU. Decisions rest on it: in fp16 a
-// convolution can carry the batch norms around it in kernels made for Hopper, in bf16 it cannot. Engines that are compiled at
-// run time load their kernel into a driver's stand-in, which tells its name.
+// What cuDNN 9.19 offers on an H200 beside plain convolutions, asked without a GPU. Decisions rest
+// on it: in fp16 a convolution can carry the batch norms around it in kernels made for Hopper, in
+// bf16 it cannot. Engines that are compiled at run time load their kernel into a driver's stand-in,
+// which tells its name.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -52,8 +53,8 @@ class CudnnFusions : public ::testing::Test {
         return of_engine;
     }
 
-    // The kernels of engines that are compiled here, by engine: of each the last that names its tile, the smallest, which
-    // compiles fastest.
+    // The kernels of engines that are compiled here, by engine: of each the last that names its
+    // tile, the smallest, which compiles fastest.
     std::map<std::int64_t, std::string> compiled(Kind kind, const Shape& shape, DType type) const {
         const cudnn::Finder found = finder(kind, shape, type);
         std::map<std::int64_t, cudnn::EngineChoice> choices;

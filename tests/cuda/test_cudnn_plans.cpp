@@ -1,5 +1,5 @@
-// Asks cuDNN itself, without a GPU, for the plans of every convolution of the networks, for the device text of an
-// H200. ONECYCLE_WRITE_CUDNN_PLANS=FILE writes what it answers as a table.
+// Asks cuDNN itself, without a GPU, for the plans of every convolution of the networks, for the
+// device text of an H200. ONECYCLE_WRITE_CUDNN_PLANS=FILE writes what it answers as a table.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -29,9 +29,9 @@ constexpr Precision precisions[] = {{"bf16", DType::bf16, false},
                                     {"f32", DType::f32, false},
                                     {"tf32", DType::f32, true}};
 
-// Every convolution of ResNet18, 34 and 50 in every pass that a step has, as the back end runs it: 16-bit stems
-// have eight channels, the stem's input has no gradient, and residual gradients are added (beta) where a block
-// begins, by its first convolution.
+// Every convolution of ResNet18, 34 and 50 in every pass that a step has, as the back end runs it:
+// 16-bit stems have eight channels, the stem's input has no gradient, and residual gradients are
+// added (beta) where a block begins, by its first convolution.
 std::vector<ConvolutionProblem> problems() {
     std::vector<ConvolutionProblem> found;
     std::set<std::string> seen;
@@ -112,12 +112,14 @@ TEST(CudnnPlans, every_convolution_of_the_networks_has_a_deterministic_plan_unde
                                  row.usable, row.first, row.first_workspace,
                                  row.usable ? std::to_string(row.smallest) : "");
         }
-    // How many candidates there are, and in which order, depends on the parts of cuDNN that can be loaded where this
-    // runs (the heuristics may want a driver's library); so the table is kept to read, not to compare.
+    // How many candidates there are, and in which order, depends on the parts of cuDNN that can be
+    // loaded where this runs (the heuristics may want a driver's library); so the table is kept to
+    // read, not to compare.
     if (const char* to = std::getenv("ONECYCLE_WRITE_CUDNN_PLANS")) std::ofstream(to) << table.str();
 }
 
-// Engines come with knobs: tiles, clusters, splits. Without them all candidates of an engine are one.
+// Engines come with knobs: tiles, clusters, splits. Without them all candidates of an engine are
+// one.
 TEST(CudnnPlans, an_engine_is_offered_with_many_settings_of_its_knobs) {
     std::optional<cudnn::Library> library;
     try {

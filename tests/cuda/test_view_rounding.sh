@@ -1,6 +1,6 @@
 #!/bin/sh
-# The GPU's code draws views with the roundings of the CPU: nvcc has joined no product with a sum in double precision,
-# except by a power of two, which is exact either way.
+# The GPU's code draws views with the roundings of the CPU: nvcc has joined no product with a sum in
+# double precision, except by a power of two, which is exact either way.
 #     test_view_rounding.sh NVCC SOURCE_DIR
 set -eu
 ptx=$(mktemp)

@@ -1,5 +1,5 @@
-// libFuzzer target: a file of any bytes is decoded to pixels of the size that its header gives, or refused by an
-// ImageError. See scripts/fuzz.
+// libFuzzer target: a file of any bytes is decoded to pixels of the size that its header gives, or
+// refused by an ImageError. See scripts/fuzz.
 #include <algorithm>
 #include <cstdint>
 #include <exception>

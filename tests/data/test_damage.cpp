@@ -91,7 +91,8 @@ TEST(Damage, no_truncation_of_any_fixture_changes_its_pixels_unseen) {
         for (std::size_t length = 0; length < whole.size(); length += step, ++cuts) {
             const File cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
             if (!refusal(cut)) {
-                // Only what stands behind the image may be missing: the end of a PNG, filling in a TIFF.
+                // Only what stands behind the image may be missing: the end of a PNG, filling in a
+                // TIFF.
                 ASSERT_GE(length + 12, whole.size()) << name << " cut to " << length;
                 ASSERT_EQ(decode_image(cut).rgb, decode_image(whole).rgb) << name;
             }
@@ -137,7 +138,8 @@ TEST(Damage, a_file_of_any_format_with_any_byte_changed_is_decoded_or_refused) {
 }
 
 TEST(Damage, a_jpeg_with_any_byte_changed_is_decoded_or_refused) {
-    // JPEG has no checksum: damage is not always seen, but must stay harmless (the sanitizers look on).
+    // JPEG has no checksum: damage is not always seen, but must stay harmless (the sanitizers look
+    // on).
     for (const std::string name : {"progressive.jpg", "rgb_420.jpg"}) {
         const File whole = bytes_of(images() / name);
         for (std::size_t at = 0; at < whole.size(); ++at) {

@@ -75,7 +75,8 @@ TEST(Decode, gif_pnm_webp_and_tiff_pixels_are_pillows) {
 }
 
 TEST(Decode, avif_and_heic_pixels_are_nearly_pillows) {
-    // Another library than Pillow's, which makes colours of the light and the two colour differences otherwise.
+    // Another library than Pillow's, which makes colours of the light and the two colour
+    // differences otherwise.
     const std::map<std::string, double> bounds = {{"colour.avif", 0.5},
                                                   {"subsampled.avif", 5},
                                                   {"grey.avif", 0.01},
@@ -214,7 +215,8 @@ TEST(Augment, policies_keep_the_picture_and_change_with_epoch_and_sample) {
             }
         EXPECT_EQ(views.size(), 100u) << to_string(policy);
         EXPECT_EQ(parse_augment(to_string(policy)), policy);
-        // A flat picture stays flat under crops and rotation; strong may change its colour or erase a part.
+        // A flat picture stays flat under crops and rotation; strong may change its colour or erase
+        // a part.
         const Image flat{50, 40, std::vector<std::uint8_t>(50 * 40 * 3, 90)};
         const Image view = training_view(flat, policy, 24, 0.875, {3, 0, 0});
         if (policy == AugmentPolicy::standard) {

@@ -1,4 +1,5 @@
-// Labels from a table or from file names give the data set that class folders with the same labels would give.
+// Labels from a table or from file names give the data set that class folders with the same labels
+// would give.
 #include <gtest/gtest.h>
 
 #include "data/folders.h"

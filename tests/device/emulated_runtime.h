@@ -1,4 +1,5 @@
-// What the tests of the emulated runtime share: kernels, and a device with two streams, two events and some memory.
+// What the tests of the emulated runtime share: kernels, and a device with two streams, two events
+// and some memory.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -34,7 +34,7 @@ float* floats(const DeviceMemory& memory) {
 // Main: x = 2x + 1, then sum = x + y. Side: y = 3y + 2, which the sum waits for if `with_edge`.
 struct Step {
     explicit Step(Device& device) : x(device, bytes), y(device, bytes), sum(device, bytes) {}
-    std::vector<Work> work(bool with_edge = true) const {
+    std::vector<ProgramPiece> work(bool with_edge = true) const {
         return {
             {.run = [p = floats(x)](Stream& s) { launch("x", affine_kernel, shape, handle(s), p, 2, 1, n); }},
             {.run = [p = floats(y)](Stream& s) { launch("y", affine_kernel, shape, handle(s), p, 3, 2, n); },

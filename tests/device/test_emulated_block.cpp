@@ -1,5 +1,5 @@
-// What the emulator of blocks promises: CUDA's meaning of barriers and exchanges, and an error with a place in
-// it for each misuse that a GPU would answer with wrong numbers or a hang.
+// What the emulator of blocks promises: CUDA's meaning of barriers and exchanges, and an error with
+// a place in it for each misuse that a GPU would answer with wrong numbers or a hang.
 #include <gtest/gtest.h>
 
 #include <atomic>

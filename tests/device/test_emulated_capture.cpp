@@ -1,4 +1,5 @@
-// The rules of stream capture and of graphs that the emulated runtime keeps. Each test fails if its rule is dropped.
+// The rules of stream capture and of graphs that the emulated runtime keeps. Each test fails if its
+// rule is dropped.
 #include <thread>
 #include <vector>
 

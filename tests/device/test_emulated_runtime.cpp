@@ -1,4 +1,5 @@
-// The rules of the CUDA runtime that the emulated one keeps. Each test fails if its rule is dropped.
+// The rules of the CUDA runtime that the emulated one keeps. Each test fails if its rule is
+// dropped.
 #include <atomic>
 #include <vector>
 

@@ -1,5 +1,6 @@
-// What the shadow memory promises: each kind of mistake in a small kernel is found and told, and kernels without
-// one pass. Built where ONECYCLE_SHADOW_MEMORY is on; this file is compiled as kernels are.
+// What the shadow memory promises: each kind of mistake in a small kernel is found and told, and
+// kernels without one pass. Built where ONECYCLE_SHADOW_MEMORY is on; this file is compiled as
+// kernels are.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -227,7 +228,8 @@ TEST_F(ShadowMemory, a_barrier_that_not_all_threads_reach_is_named) {
                          "waits at the barrier"));
 }
 
-// An operation of one piece that declares an input and an output, both of 64 floats in one allocation.
+// An operation of one piece that declares an input and an output, both of 64 floats in one
+// allocation.
 class ShadowOperation : public ShadowMemory {
   protected:
     std::string run(const std::function<void()>& kernel, bool whole = true) {

@@ -1,4 +1,5 @@
-// libFuzzer target: any bytes are a pickle with a state dict, or refused; no view leaves its storage. See scripts/fuzz.
+// libFuzzer target: any bytes are a pickle with a state dict, or refused; no view leaves its
+// storage. See scripts/fuzz.
 #include <algorithm>
 #include <exception>
 

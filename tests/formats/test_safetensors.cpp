@@ -136,8 +136,8 @@ TEST(Safetensors, a_damaged_tensor_is_named_when_it_is_read) {
     }
 }
 
-// Empty tensors cost nothing but their names. Takes no longer than its size: a reader whose time grows with the square
-// of it is not done before the test's limit.
+// Empty tensors cost nothing but their names. Takes no longer than its size: a reader whose time
+// grows with the square of it is not done before the test's limit.
 TEST(Safetensors, a_hundred_thousand_names_are_read_and_one_more_is_refused) {
     std::string entries;
     for (int i = 0; i < 100'000; ++i)
@@ -154,7 +154,8 @@ TEST(Safetensors, a_hundred_thousand_names_are_read_and_one_more_is_refused) {
     }
 }
 
-// Each would become a node of a tree, of a hundred bytes, or sixteen bytes of a list that doubles as it grows.
+// Each would become a node of a tree, of a hundred bytes, or sixteen bytes of a list that doubles
+// as it grows.
 TEST(Safetensors, names_and_values_are_counted_before_they_are_kept) {
     const auto refusal = [](const std::string& header) -> std::string {
         SimulatedFileSystem fs;

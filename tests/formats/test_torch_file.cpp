@@ -1,4 +1,5 @@
-// What torch.save wrote is read as torch reads it; what is damaged or forged is refused in one line.
+// What torch.save wrote is read as torch reads it; what is damaged or forged is refused in one
+// line.
 #include <gtest/gtest.h>
 
 #include <algorithm>

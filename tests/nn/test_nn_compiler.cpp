@@ -22,8 +22,8 @@ class PaperBackend final : public Backend {
     Layout parameter_layout(const TensorDesc&) const override { return Layout::plain; }
     bool asynchronous() const override { return false; }
     bool weight_gradient_branch() const override { return branch_; }
-    MadeOp make(const OpDesc& desc) const override {
-        MadeOp made{std::make_unique<NoOp>(), desc, 0, "paper", 0};
+    BuiltOp make(const OpDesc& desc) const override {
+        BuiltOp made{std::make_unique<NoOp>(), desc, 0, "paper", 0};
         if (desc.kind == OpKind::conv2d_backward_weights) made.workspace = 100000;
         for (TensorDesc& out : made.desc.outputs)
             if (out.layout == Layout::any) out.layout = Layout::nhwc;
@@ -46,7 +46,7 @@ Program compile_for(const std::string& arch, bool fuses, bool branch, ProgramKey
 
 int count(const Program& program, OpKind kind) {
     return static_cast<int>(std::count_if(program.steps.begin(), program.steps.end(),
-                                          [&](const ProgramStep& step) { return step.desc.kind == kind; }));
+                                          [&](const ProgramOp& step) { return step.desc.kind == kind; }));
 }
 
 struct Region {
@@ -61,14 +61,14 @@ std::vector<Region> arena_regions(const Program& program) {
         if (buffer.space != Space::arena) continue;
         Region region{buffer.offset, buffer.offset + buffer.bytes, {}};
         for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-            const ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+            const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
             for (const auto* list : {&step.inputs, &step.outputs})
                 if (std::find(list->begin(), list->end(), b) != list->end()) region.steps.push_back(i);
         }
         regions.push_back(region);
     }
     for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-        const ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
         if (step.workspace)
             regions.push_back({step.workspace_offset, step.workspace_offset + step.workspace, {i}});
     }
@@ -107,7 +107,7 @@ TEST(Compiler, every_reader_comes_after_the_writer_in_the_graph_with_a_side_bran
     std::vector<int> writer(program.buffers.size(), -1);
     int on_branch = 0;
     for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-        const ProgramStep& step = program.steps[static_cast<std::size_t>(i)];
+        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
         on_branch += step.branch == 1;
         for (int b : step.inputs)
             if (const int w = writer[static_cast<std::size_t>(b)]; w >= 0) {
@@ -138,7 +138,7 @@ TEST(Compiler, batch_norm_takes_relu_residual_second_norm_and_pool_where_the_bac
     EXPECT_EQ(count(fused, OpKind::relu_backward), 0);
     EXPECT_EQ(count(fused, OpKind::conv2d_backward_data), 35) << "the image needs no gradient";
     EXPECT_EQ(std::count_if(fused.steps.begin(), fused.steps.end(),
-                            [](const ProgramStep& step) { return step.desc.accumulate; }),
+                            [](const ProgramOp& step) { return step.desc.accumulate; }),
               16)
         << "in each block the second gradient joins the first";
 
@@ -156,7 +156,7 @@ TEST(Compiler, flops_are_those_of_the_architecture) {
     key.batch = 1;
     double multiply_adds = 0;
     const Program program = compile(network, StateLayout(network, backend, false), backend, key);
-    for (const ProgramStep& step : program.steps)
+    for (const ProgramOp& step : program.steps)
         if (step.desc.kind == OpKind::conv2d || step.desc.kind == OpKind::linear)
             multiply_adds += step.flops / 2;
     EXPECT_NEAR(multiply_adds / 1e9, 3.664, 0.001) << "torchvision's figure";
@@ -213,7 +213,7 @@ TEST(Compiler, a_frozen_body_with_its_norms_costs_its_forward_pass_and_keeps_not
 TEST(Compiler, freezing_up_to_a_layer_cuts_the_backward_pass_there) {
     const auto of_conv = [](const Program& program, OpKind kind) {
         std::vector<std::string> names;
-        for (const ProgramStep& step : program.steps)
+        for (const ProgramOp& step : program.steps)
             if (step.desc.kind == kind) names.push_back(step.name);
         return names;
     };
@@ -230,7 +230,7 @@ TEST(Compiler, the_parameter_table_carries_the_frozen_set_and_the_groups_rates) 
     key.group_rates = {0.01, 0.1, 1};
     const Program program = compile_for("resnet18", true, true, key, Head::fastai);
     const Network network = resnet({.arch = "resnet18", .classes = 10, .size = 64, .head = Head::fastai});
-    for (const ProgramStep& step : program.steps) {
+    for (const ProgramOp& step : program.steps) {
         if (step.desc.kind != OpKind::update_parameters && step.desc.kind != OpKind::check_gradients)
             continue;
         for (std::size_t i = 0; i < network.parameters().size(); ++i) {

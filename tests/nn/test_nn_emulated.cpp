@@ -36,7 +36,8 @@ std::string digest_after(Session& session, int steps) {
     return session.state.digest();
 }
 
-// A replay runs the captured graph in a new random order that its edges allow, blocks of a kernel too.
+// A replay runs the captured graph in a new random order that its edges allow, blocks of a kernel
+// too.
 TEST(Emulated, graphs_in_any_order_and_single_steps_give_the_same_bits) {
     for (DType type : types) {
         Session graph(tiny, training_key(4), emulated_machine(type));
@@ -106,7 +107,7 @@ TEST(Emulated, every_combination_of_switches_gives_the_same_bits) {
                 EXPECT_EQ(digest, expected) << branch << one_grid << early_start;
                 EXPECT_EQ(launched_together(*session.device) > before, *one_grid == '1');
                 const bool branched = std::ranges::any_of(
-                    session.program.steps, [](const ProgramStep& step) { return step.branch == 1; });
+                    session.program.steps, [](const ProgramOp& step) { return step.branch == 1; });
                 EXPECT_EQ(branched, *branch == '1');
             }
 }
@@ -126,8 +127,9 @@ TEST(Emulated, a_switch_that_is_neither_on_nor_off_is_an_error_that_names_it) {
     }
 }
 
-// The emulator runs a stream when somebody waits for it. Without a wait for the steps the copy arrives first; with
-// it they are all done before the copy leaves for the host: one that read the live state would see the later ones.
+// The emulator runs a stream when somebody waits for it. Without a wait for the steps the copy
+// arrives first; with it they are all done before the copy leaves for the host: one that read the
+// live state would see the later ones.
 void expect_copy_of_its_moment(bool steps_first) {
     Session copied(tiny, training_key(4), emulated_machine(DType::bf16));
     Session one_step(tiny, training_key(4), emulated_machine(DType::bf16));
@@ -189,8 +191,9 @@ double relative_difference(const std::map<std::string, HostTensor>& before, cons
     return std::sqrt(apart / moved);
 }
 
-// One step from the same weights. A rounding of bf16 is 2^-9, of f16 2^-12, and about twenty of them follow each
-// other along the network, with random signs; batch norm over few values amplifies them.
+// One step from the same weights. A rounding of bf16 is 2^-9, of f16 2^-12, and about twenty of
+// them follow each other along the network, with random signs; batch norm over few values amplifies
+// them.
 TEST(Emulated, a_step_in_16_bits_goes_where_the_step_in_f32_goes) {
     Session full(tiny, training_key(16), emulated_machine());
     prepare(full);

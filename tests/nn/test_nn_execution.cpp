@@ -1,5 +1,5 @@
-// How programs run: any order that the graph allows, any number of threads and every way to launch give the
-// same bits; nothing is allocated in a step.
+// How programs run: any order that the graph allows, any number of threads and every way to launch
+// give the same bits; nothing is allocated in a step.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -68,7 +68,7 @@ class ShufflingDevice final : public Device {
 
     class Shuffled final : public Launchable {
       public:
-        Shuffled(Device& device, std::vector<Work> step) : stream_(device), step_(std::move(step)) {}
+        Shuffled(Device& device, std::vector<ProgramPiece> step) : stream_(device), step_(std::move(step)) {}
         void launch() override {
             std::vector<bool> done(step_.size(), false);
             for (std::size_t ran = 0; ran < step_.size(); ++ran) {
@@ -89,10 +89,10 @@ class ShufflingDevice final : public Device {
 
       private:
         Stream stream_;
-        std::vector<Work> step_;
+        std::vector<ProgramPiece> step_;
         std::mt19937 random_{7};
     };
-    std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
+    std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> step) override {
         return std::make_unique<Shuffled>(*this, std::move(step));
     }
 
@@ -132,7 +132,7 @@ TEST(Execution, the_whole_planned_peak_is_used_and_not_a_byte_more) {
     std::size_t highest = 0;
     for (const Buffer& buffer : session.program.buffers)
         if (buffer.space == Space::arena) highest = std::max(highest, buffer.offset + buffer.bytes);
-    for (const ProgramStep& step : session.program.steps)
+    for (const ProgramOp& step : session.program.steps)
         if (step.workspace) highest = std::max(highest, step.workspace_offset + step.workspace);
     EXPECT_EQ(highest, session.program.arena_bytes);
 
@@ -191,7 +191,8 @@ TEST(Execution, a_step_allocates_nothing_of_size) {
     Session session(tiny, training_key(4));
     prepare(session);
     session.runnable.launch();
-    // oneDNN keeps a small map of arguments for each primitive it executes; everything above that counts.
+    // oneDNN keeps a small map of arguments for each primitive it executes; everything above that
+    // counts.
     testing::start_counting_allocations(4096);
     session.runnable.launch();
     EXPECT_EQ(testing::stop_counting_allocations().count, 0u);

@@ -83,7 +83,8 @@ TEST_P(Freezing, changes_no_gradient_of_what_still_learns) {
 }
 
 TEST_P(Freezing, with_its_norms_normalises_by_the_running_statistics) {
-    // The program that evaluates sees the same features: with the head as it was, its loss is that of the step.
+    // The program that evaluates sees the same features: with the head as it was, its loss is that
+    // of the step.
     ResnetOptions options = tiny;
     options.dropout = 0;
     options.head = Head::linear;  // without batch statistics
@@ -111,7 +112,8 @@ TEST_P(Freezing, of_some_layers_leaves_the_rest_to_learn) {
 }
 
 TEST_P(Freezing, discriminative_rates_move_each_group_by_its_factor) {
-    // SGD without momentum or decay: a step is rate times gradient, so factors show in the movement.
+    // SGD without momentum or decay: a step is rate times gradient, so factors show in the
+    // movement.
     ProgramKey key = training_key(4, {.weight_decay = 0});
     Session plain(tiny, key, machine_of(GetParam()));
     key.group_rates = {0.25, 0.5, 1};

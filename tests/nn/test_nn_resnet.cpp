@@ -25,7 +25,7 @@ reference::Summary summary_of(const json& row) {
 }
 
 int logits_buffer(const Program& program) {
-    for (const ProgramStep& step : program.steps)
+    for (const ProgramOp& step : program.steps)
         if (step.desc.kind == OpKind::softmax_cross_entropy) return step.inputs[0];
     return -1;
 }

@@ -111,7 +111,7 @@ Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, int thread
 
 Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Machine& machine) {
     Device& device = *machine.device;
-    MadeOp made = machine.backend->make(desc);
+    BuiltOp made = machine.backend->make(desc);
 
     std::vector<WatchedBuffer> buffers;
     std::vector<void*> in, out;
@@ -157,7 +157,7 @@ Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Mach
 bool run_in_place(const OpDesc& desc, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
                   const Machine& machine) {
     Device& device = *machine.device;
-    MadeOp made = machine.backend->make(desc);
+    BuiltOp made = machine.backend->make(desc);
     std::map<void*, WatchedBuffer> buffers;
     const auto bind = [&](const std::vector<TensorDesc>& descs, const std::vector<void*>& hosts) {
         std::vector<void*> bound;

@@ -1,5 +1,5 @@
-// Runs one operation of any back end on buffers that are watched: redzones around every buffer, outputs and
-// workspace filled with NaN before the run, allocations counted during it.
+// Runs one operation of any back end on buffers that are watched: redzones around every buffer,
+// outputs and workspace filled with NaN before the run, allocations counted during it.
 #pragma once
 
 #include <cstring>
@@ -13,7 +13,8 @@
 
 namespace onecycle::testing {
 
-// Values of one operand in plain order, whatever its type and layout. A BatchResult is its six fields.
+// Values of one operand in plain order, whatever its type and layout. A BatchResult is its six
+// fields.
 using Values = std::vector<double>;
 
 // A back end and the device it runs on.
@@ -41,8 +42,8 @@ Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, const Mach
 // On the CPU, with so many threads.
 Outcome run_op(const OpDesc& desc, const std::vector<Values>& inputs, int threads = 2);
 
-// Makes the operation and runs it once on copies of host memory; the outputs come back. A pointer given twice is
-// one buffer, worked on in place. False when a redzone was written.
+// Makes the operation and runs it once on copies of host memory; the outputs come back. A pointer
+// given twice is one buffer, worked on in place. False when a redzone was written.
 bool run_in_place(const OpDesc& desc, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
                   const Machine& machine);
 

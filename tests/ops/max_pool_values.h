@@ -10,8 +10,8 @@
 
 namespace onecycle::testing {
 
-// x [1,C,2,10] to y [1,C,1,5], windows of 2 by 2: of equal values the first is taken, NaN wins over all, and -infinity
-// alone is a maximum too.
+// x [1,C,2,10] to y [1,C,1,5], windows of 2 by 2: of equal values the first is taken, NaN wins over
+// all, and -infinity alone is a maximum too.
 inline void expect_first_maximum_and_nan_win(const TensorDesc& x, const TensorDesc& y,
                                              const Machine& machine) {
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();

@@ -1,6 +1,6 @@
-// Every operation of a network again, in double, plain order and plain loops: the truth that the back ends
-// are compared with. The backward formulas are themselves checked against finite differences of the forward
-// ones (test_ops_gradients.cpp).
+// Every operation of a network again, in double, plain order and plain loops: the truth that the
+// back ends are compared with. The backward formulas are themselves checked against finite
+// differences of the forward ones (test_ops_gradients.cpp).
 #pragma once
 
 #include "ops/harness.h"

@@ -10,8 +10,8 @@ namespace onecycle::testing {
 
 namespace {
 
-// Inputs are below 1 and sums have at most a few thousand terms: a float's relative rounding of 6e-8 grows to
-// about 1e-6 of the largest value; ten times that would be a bug.
+// Inputs are below 1 and sums have at most a few thousand terms: a float's relative rounding of
+// 6e-8 grows to about 1e-6 of the largest value; ten times that would be a bug.
 constexpr double relative_tolerance = 1e-5;
 
 double largest(const Values& values) {

@@ -1,5 +1,6 @@
-// The backward formulas of the reference against finite differences of its forward formulas, in double. The
-// back ends are compared with the reference elsewhere: together both are gradient checks of every operation.
+// The backward formulas of the reference against finite differences of its forward formulas, in
+// double. The back ends are compared with the reference elsewhere: together both are gradient
+// checks of every operation.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// Single layers, losses and optimizers against PyTorch (tests/reference/generate_layers.py), on every back end.
+// Single layers, losses and optimizers against PyTorch (tests/reference/generate_layers.py), on
+// every back end.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -29,8 +30,8 @@ Values values(const TensorDesc& t, std::int64_t seed) {
     return v;
 }
 
-// Both sides round to float in another order: some 1e-6 of the largest value. Winograd's transforms cost a
-// further digit.
+// Both sides round to float in another order: some 1e-6 of the largest value. Winograd's transforms
+// cost a further digit.
 void expect_close(const Values& got, const json& expected, const std::string& what, double tolerance = 1e-5) {
     const auto truth = expected.get<Values>();
     ASSERT_EQ(got.size(), truth.size()) << what;

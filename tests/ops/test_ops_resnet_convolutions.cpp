@@ -56,7 +56,7 @@ TEST_P(ResNetConvolutions, never_copy_activations_between_layouts) {
     for (int size : {32, 64, 128, 224})
         for (const ConvolutionShape& shape : resnet_convolutions(size, GetParam()))
             for (const OpDesc& desc : passes(*backend, shape, 8)) {
-                const MadeOp made = backend->make(desc);
+                const BuiltOp made = backend->make(desc);
                 EXPECT_EQ(made.reorders, 0) << describe(desc, size);
                 for (const char* slow : {"gemm", "ref"})
                     EXPECT_EQ(made.implementation.find(slow), std::string::npos)
@@ -84,7 +84,7 @@ TEST_P(ResNetConvolutions, give_equal_bits_for_1_2_4_and_8_threads) {
                 void* const inputs[] = {in[0].data(), in[1].data()};
                 std::vector<float> one;
                 for (const auto& backend : backends) {
-                    MadeOp made = backend->make(desc);
+                    BuiltOp made = backend->make(desc);
                     std::vector<float> out(static_cast<std::size_t>(made.desc.outputs[0].elements()));
                     DeviceMemory workspace(*device, made.workspace + 64);
                     void* const outputs[] = {out.data()};

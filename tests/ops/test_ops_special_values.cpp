@@ -33,8 +33,8 @@ TEST(Relu, keeps_nan) {
     EXPECT_EQ(outcome.outputs[0][3], 0);
 }
 
-// The mask that backward computes from x must be the one forward applied, bit for bit, or a gradient would
-// pass where the output is 0.
+// The mask that backward computes from x must be the one forward applied, bit for bit, or a
+// gradient would pass where the output is 0.
 TEST(BatchNorm, backward_finds_exactly_the_mask_of_forward) {
     const TensorDesc x({4, 16, 31, 33}, Layout::nChw16c), v{16};
     Values values(static_cast<std::size_t>(x.elements())), gamma(16), beta(16);

@@ -1,5 +1,5 @@
-// The operations that end a step: they act on flat buffers and plain structs. What every back end promises:
-// this source is linked once for each.
+// The operations that end a step: they act on flat buffers and plain structs. What every back end
+// promises: this source is linked once for each.
 #include <cmath>
 
 #include "ops/update_step.h"

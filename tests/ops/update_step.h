@@ -1,5 +1,5 @@
-// A step between backward and the next forward, for tests of the operations that end it: flat buffers and plain
-// structs in host memory.
+// A step between backward and the next forward, for tests of the operations that end it: flat
+// buffers and plain structs in host memory.
 #pragma once
 
 #include <gtest/gtest.h>

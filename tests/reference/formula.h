@@ -1,6 +1,6 @@
-// Numbers that Python and C++ compute exactly alike: the weights, images and labels of the references.
-// The twin of formula.py, whose docstring tells how they are made; tests compare a network that starts
-// from them with what PyTorch made of the same ones. Header only, for tests.
+// Numbers that Python and C++ compute exactly alike: the weights, images and labels of the
+// references. The twin of formula.py, whose docstring tells how they are made; tests compare a
+// network that starts from them with what PyTorch made of the same ones. Header only, for tests.
 #pragma once
 
 #include <algorithm>
@@ -45,9 +45,10 @@ class Stream {
     std::uint32_t key_;
 };
 
-// The value of a tensor of a ResNet's state dict under torchvision's name, row-major in PyTorch's shape:
-// convolution u*sqrt(6/fan_in); fc.weight u*sqrt(1/fan_in); fc.bias u/8; batch norm weight 1+u/8 and bias
-// norm_bias+u/8, but 1/4+u/32 and u/8 in bn2 and bn3; running_mean u/8; running_var 1.5+u/2.
+// The value of a tensor of a ResNet's state dict under torchvision's name, row-major in PyTorch's
+// shape: convolution u*sqrt(6/fan_in); fc.weight u*sqrt(1/fan_in); fc.bias u/8; batch norm weight
+// 1+u/8 and bias norm_bias+u/8, but 1/4+u/32 and u/8 in bn2 and bn3; running_mean u/8; running_var
+// 1.5+u/2.
 inline std::vector<float> parameter(std::string_view name, const std::vector<std::int64_t>& shape,
                                     double norm_bias = 0) {
     std::size_t count = 1;
@@ -102,7 +103,8 @@ struct Summary {
     std::array<double, 4> samples{};    // element hash(name + "/samples", j) mod count
 };
 
-// Of `values`, or of values - base where the reference tells a change. Row-major in PyTorch's shape.
+// Of `values`, or of values - base where the reference tells a change. Row-major in PyTorch's
+// shape.
 inline Summary summarize(const std::string& name, const float* values, std::size_t count,
                          const float* base = nullptr) {
     const auto at = [&](std::size_t i) {
@@ -121,9 +123,10 @@ inline Summary summarize(const std::string& name, const float* values, std::size
     return s;
 }
 
-// How far two summaries are apart, as a part of the tensor's norm; to be held against the reference's
-// `tolerance`. The scale of a sum is norm*sqrt(count) and that of one element norm/sqrt(count); rounding
-// errors of a single element reach four times theirs. NaN if anything compared is.
+// How far two summaries are apart, as a part of the tensor's norm; to be held against the
+// reference's `tolerance`. The scale of a sum is norm*sqrt(count) and that of one element
+// norm/sqrt(count); rounding errors of a single element reach four times theirs. NaN if anything
+// compared is.
 inline double difference(const Summary& got, const Summary& want, std::size_t count) {
     const double scale = want.norm > 0 ? want.norm : 1, root = std::sqrt(static_cast<double>(count));
     std::vector<double> parts{(got.sum - want.sum) / (scale * root), (got.norm - want.norm) / scale,

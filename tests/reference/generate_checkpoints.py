@@ -116,7 +116,8 @@ save_file(
 save(prefixed("backbone.body.") | {"backbone.fpn.weight": torch.ones(2), "queue": torch.ones(3)}, "beside.pth")
 
 
-# As numbered children of a Sequential: a body as fastai makes it, with a head of another kind beside it.
+# As numbered children of a Sequential: a body as fastai makes it, with a head of another kind
+# beside it.
 children = {"conv1": "0", "bn1": "1", "layer1": "4"}
 numbered = {children[k.split(".")[0]] + k[k.index(".") :]: v for k, v in sd.items() if k.split(".")[0] in children}
 save({"model": prefixed("0.", numbered) | {"1.8.weight": torch.ones(2, 2)}, "opt": state}, "backbone-fastai.pth")

@@ -132,7 +132,8 @@ def stage_rows(states, others):
         found = networks.errors(moved, [{n: o[s + 1][n] - o[s][n] for n in moved} for o in others])
         print(f"  stage {s + 1}: {len(equal)} equal, {len(moved)} moved, median error "
               f"{np.median(list(found.values())):.0e} worst {max(found.values()):.0e}", flush=True)
-        # Where Adam has turned rounding of small gradients into whole steps, there is nothing to compare.
+        # Where Adam has turned rounding of small gradients into whole steps, there is nothing to
+        # compare.
         tells = np.median(list(found.values())) < 0.05
         stages.append((equal, networks.rows(moved, found) if tells else []))
     return stages

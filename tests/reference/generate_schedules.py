@@ -92,7 +92,8 @@ for epochs, per_epoch, max_lr in ((1, 8, 0.01), (2, 10, 0.01), (3, 33, 0.2), (1,
 options = {"epochs": 2, "steps_per_epoch": 25, "max_lr": 0.05, "pct_start": 0.4, "div": 10.0, "final_div": 1e3}
 cases.append(fastai_case("onecycle:fastai", options,
                          lambda l: l.fit_one_cycle(2, 0.05, pct_start=0.4, div=10.0, div_final=1e3)))
-# Quarters are exact in float32: with thirds, fastai's rounded positions put a restart one step late.
+# Quarters are exact in float32: with thirds, fastai's rounded positions put a restart one step
+# late.
 options = {"epochs": 4, "steps_per_epoch": 8, "max_lr": 1.0}
 cases.append(fastai_case("restarts:1,3", options, lambda l: l.fit_sgdr(2, 1, 1.0, cycle_mult=3)))
 

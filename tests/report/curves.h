@@ -8,7 +8,8 @@
 
 namespace onecycle {
 
-// A logistic fall of 0.5 around 10^middle, up again one decade and a half later; 100 steps from 1e-7 to 10.
+// A logistic fall of 0.5 around 10^middle, up again one decade and a half later; 100 steps from
+// 1e-7 to 10.
 inline RangeTestResult range_test_around(double middle, double sigma, unsigned seed) {
     std::mt19937 generator(seed);
     std::normal_distribution<double> noise;

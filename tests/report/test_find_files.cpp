@@ -1,4 +1,5 @@
-// Saved curves: what is read, what is refused, and that nothing is lost on the way out and in again.
+// Saved curves: what is read, what is refused, and that nothing is lost on the way out and in
+// again.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

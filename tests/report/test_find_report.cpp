@@ -243,7 +243,8 @@ TEST(Sweep, curves_that_differ_less_than_the_noise_get_no_visible_difference) {
     }
 }
 
-// Seen on real curves: edges a factor of two apart on curves whose losses differ less than the noise.
+// Seen on real curves: edges a factor of two apart on curves whose losses differ less than the
+// noise.
 TEST(Sweep, edges_that_differ_by_chance_alone_are_no_visible_difference) {
     auto results = sweep({-2.6, -2.6}, 0.05);
     RangeTestAnalysis& other = results[1].test.analysis;
@@ -307,7 +308,8 @@ TEST(Trials, stand_at_a_third_of_the_rate_itself_and_three_times_it) {
     EXPECT_EQ(trial_rates(0.001), (std::vector<double>{0.00033, 0.001, 0.003}));
 }
 
-// Newcombe 1998, table II, example (a): 56/70 and 48/80 differ by 0.2, from 0.0524 on; so 50/70 is not clearly better.
+// Newcombe 1998, table II, example (a): 56/70 and 48/80 differ by 0.2, from 0.0524 on; so 50/70 is
+// not clearly better.
 TEST(Trials, another_rate_is_better_only_beyond_the_noise_of_the_evaluation) {
     const TrialVerdict better =
         judge_trials(0.01, {trial(0.003, 48, 80), trial(0.01, 48, 80), trial(0.03, 56, 70)});

@@ -1,4 +1,5 @@
-// A check that text is well-formed XML without a number that is none. Enough for the SVG that we write.
+// A check that text is well-formed XML without a number that is none. Enough for the SVG that we
+// write.
 #pragma once
 
 #include <gtest/gtest.h>

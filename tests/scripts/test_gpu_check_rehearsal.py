@@ -19,7 +19,8 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
-# Profiles that are asked for with equal words have one answer: what differs is what the rehearsal takes its time for.
+# Profiles that are asked for with equal words have one answer: what differs is what the rehearsal
+# takes its time for.
 ONECYCLE = '''
 case "$*" in
 profile*)

@@ -1,4 +1,5 @@
-// Checkpoints are written beside training: it does not wait for the disk, and no failure of the disk goes unheard.
+// Checkpoints are written beside training: it does not wait for the disk, and no failure of the
+// disk goes unheard.
 #include "train/checkpoint_writer.h"
 
 #include <gtest/gtest.h>

@@ -42,7 +42,8 @@ TEST(DescentFit, what_only_rises_has_no_descent) {
 }
 
 TEST(DescentFit, the_gain_is_what_the_descent_explains) {
-    // Without the fall the best is a level: what is left of a fall in the middle is half of the drop, at every row.
+    // Without the fall the best is a level: what is left of a fall in the middle is half of the
+    // drop, at every row.
     const Curve c = curve(1, -3, 0.08, 0, 9);
     const DescentFit fit = fit_descent(c.x, c.y, 0);
     EXPECT_NEAR(fit.gain, 100 * 0.25, 1.5);

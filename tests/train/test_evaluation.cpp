@@ -24,7 +24,8 @@ using testing::tiny_dataset;
 using testing::tiny_options;
 
 TEST(Evaluation, precision_recall_and_f1_are_those_of_the_counts) {
-    // 8 of class a: 6 right, 2 taken for b. 4 of b: 1 right, 3 taken for a. None of c; nothing taken for it.
+    // 8 of class a: 6 right, 2 taken for b. 4 of b: 1 right, 3 taken for a. None of c; nothing
+    // taken for it.
     Evaluation e{.confusion = {{6, 2, 0}, {3, 1, 0}, {0, 0, 0}}};
     count_classes(e, {"a", "b", "c"});
     EXPECT_EQ(e.per_class[0].count, 8);
@@ -165,7 +166,8 @@ TEST_F(SmallModel, the_images_with_the_highest_losses_are_named_and_the_figures_
     EXPECT_EQ(model.evaluate(samples, tiny_dataset().classes, {.top_losses = 2}).top_losses.size(), 2u);
 }
 
-// A BMP of 32x32 pixels: those the network sees, without a resize. Rows run upwards, bytes are blue, green, red.
+// A BMP of 32x32 pixels: those the network sees, without a resize. Rows run upwards, bytes are
+// blue, green, red.
 void write_bmp(const std::string& path, const Image& image, bool mirrored) {
     std::string bytes = {'B', 'M', 54, 12, 0, 0, 0, 0,  0, 0, 54, 0, 0, 0,  40,
                          0,   0,   0,  32, 0, 0, 0, 32, 0, 0, 0,  1, 0, 24, 0};
@@ -314,7 +316,8 @@ TEST_F(SmallModel, classes_that_the_folder_lacks_count_in_no_figure) {
     EXPECT_DOUBLE_EQ(part.balanced_accuracy, (part.per_class[0].recall + part.per_class[2].recall) / 2);
 }
 
-// Running means far from the images' own: the training, which norms by the batch, does not feel them at once.
+// Running means far from the images' own: the training, which norms by the batch, does not feel
+// them at once.
 TEST_F(SmallModel, a_loss_far_above_guessing_is_warned_of_once_and_one_that_is_not_finite_ends_the_training) {
     TrainOptions options = tiny_options();
     options.max_lr = 1e-3;

@@ -1,5 +1,5 @@
-// Fine-tuning: its stages against fastai's fine_tune run for real (tests/reference/generate_fine_tune.py), and what a
-// run of it promises.
+// Fine-tuning: its stages against fastai's fine_tune run for real
+// (tests/reference/generate_fine_tune.py), and what a run of it promises.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

@@ -40,8 +40,8 @@ class LostImages : public ::testing::Test {
         return dataset.train[static_cast<std::size_t>(order.sample_at(3 + batch, position))];
     }
 
-    // After the first epoch: one vanishes, one is cut short, one is another of the same size, and the evaluation loses
-    // one.
+    // After the first epoch: one vanishes, one is cut short, one is another of the same size, and
+    // the evaluation loses one.
     void harm(const Dataset& dataset) const {
         fs::remove(used(dataset, 0, 2).path);
         fs::resize_file(used(dataset, 1, 3).path, 50);

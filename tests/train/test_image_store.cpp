@@ -1,4 +1,5 @@
-// Where images are kept is chosen by what is free, and changes how often they are decoded: never a result.
+// Where images are kept is chosen by what is free, and changes how often they are decoded: never a
+// result.
 #include "train/image_store.h"
 
 #include <gtest/gtest.h>
@@ -102,8 +103,8 @@ class Trained : public Store {
     }
     Dataset dataset() const { return open_dataset(options_.data, dataset_options(options_)); }
 
-    // The digest of the trained state. With a name, in that run folder, which may hold a part of the training; stops
-    // after so many steps, if any.
+    // The digest of the trained state. With a name, in that run folder, which may hold a part of
+    // the training; stops after so many steps, if any.
     std::string train(const std::string& name = "", std::int64_t stop_after = -1) {
         std::int64_t left = stop_after;
         const Observer observer{.stop = [&] { return left-- == 0 ? 2 : 0; },

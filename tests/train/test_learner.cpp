@@ -357,7 +357,8 @@ TEST(Learner, the_first_lines_tell_classes_steps_and_what_is_too_little) {
 }
 
 TEST(Wilson, interval_matches_published_values) {
-    // Newcombe 1998, table I, method 3 (score without continuity correction): 81/263, 15/148, 0/20, 1/29.
+    // Newcombe 1998, table I, method 3 (score without continuity correction): 81/263, 15/148, 0/20,
+    // 1/29.
     const auto expect = [](std::int64_t correct, std::int64_t n, double low, double high) {
         const Interval interval = wilson_interval(correct, n);
         EXPECT_NEAR(interval.low, low, 5e-5);

@@ -1,4 +1,5 @@
-// Graphs of networks. tests/reference/check_exports.py has run the files in tests/reference/data/onnx in onnxruntime.
+// Graphs of networks. tests/reference/check_exports.py has run the files in
+// tests/reference/data/onnx in onnxruntime.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,8 +25,9 @@ std::map<std::string, HostTensor> formula_weights(const Network& network) {
     return weights;
 }
 
-// A batch norm in every place: after a convolution that nothing else reads, after one that something else reads too, read
-// by two itself, before a linear layer, between two; and fastai's head.
+// A batch norm in every place: after a convolution that nothing else reads, after one that
+// something else reads too, read by two itself, before a linear layer, between two; and fastai's
+// head.
 Network every_place() {
     Network net;
     int x = net.input(3, 12, 12);

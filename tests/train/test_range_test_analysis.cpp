@@ -1,5 +1,6 @@
-// The analysis of range-test curves: our rule on curves whose answer is known in closed form, fastai's rules
-// against fastai run for real (tests/reference/generate_fastai_rules.py), and input of every bad kind.
+// The analysis of range-test curves: our rule on curves whose answer is known in closed form,
+// fastai's rules against fastai run for real (tests/reference/generate_fastai_rules.py), and input
+// of every bad kind.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +23,8 @@ struct TestCurve {
     std::vector<double> lr, loss;
 };
 
-// A logistic fall, steepest at 10^-2.6, that turns up exponentially from 10^-1.2 on; batch noise `sigma`.
+// A logistic fall, steepest at 10^-2.6, that turns up exponentially from 10^-1.2 on; batch noise
+// `sigma`.
 TestCurve logistic(std::size_t steps, double sigma = 0, unsigned seed = 0, double fall = 1.6) {
     std::mt19937 generator(seed);
     std::normal_distribution<double> noise;
@@ -45,7 +47,8 @@ TEST(RangeTestAnalysis, suggestion_is_the_steepest_point_and_its_range_surrounds
     const RangeTestAnalysis a = analyse(logistic(100));
     ASSERT_TRUE(a.suggestion);
     EXPECT_NEAR(std::log10(a.suggestion->lr), -2.6, 0.04);
-    // The closed form has 70 % of its slope 0.41 decades to either side; the smoothing widens that a little.
+    // The closed form has 70 % of its slope 0.41 decades to either side; the smoothing widens that
+    // a little.
     EXPECT_NEAR(std::log10(a.suggestion->low), -2.6 - 0.5, 0.12);
     EXPECT_NEAR(std::log10(a.suggestion->high), -2.6 + 0.5, 0.12);
     // The steep rise reaches into the flat bottom by up to two deviations of the smoothing.

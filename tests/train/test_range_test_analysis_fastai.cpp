@@ -45,7 +45,8 @@ TEST(FastaiRules, equal_fastai_run_for_real) {
         expect_rate(rules.valley, c.at("valley"));
         expect_rate(rules.slide, c.at("slide"));
         expect_rate(rules.minimum, c.at("minimum"));
-        // Where several neighbours fall equally fast, rounding decides: fastai's float32 there, double here.
+        // Where several neighbours fall equally fast, rounding decides: fastai's float32 there,
+        // double here.
         if (!c.at("steep_is_a_tie")) expect_rate(rules.steep, c.at("steep"));
     }
 }

@@ -1,5 +1,5 @@
-// Training from images that stay on the device is the training that the host feeds, bit for bit; and its steps copy
-// nothing.
+// Training from images that stay on the device is the training that the host feeds, bit for bit;
+// and its steps copy nothing.
 #include <gtest/gtest.h>
 
 #include "device/emulated/memory.h"
@@ -44,7 +44,8 @@ TEST(ResidentTraining, equals_training_that_the_host_feeds_bit_for_bit) {
     }
 }
 
-// 30 images: 10 batches of 3, of which an epoch of two updates uses 8. Three updates are an epoch and a half.
+// 30 images: 10 batches of 3, of which an epoch of two updates uses 8. Three updates are an epoch
+// and a half.
 TEST(ResidentTraining, the_range_test_too_over_epochs_that_end_with_a_part_update) {
     std::vector<double> expected;
     for (const char* input : {"stream", "resident"}) {

@@ -25,8 +25,8 @@ void expect_equal_runs(const std::string& run, const std::string& other) {
     EXPECT_TRUE(read_text(run + name) == read_text(other + name)) << "the last checkpoint";
 }
 
-// What a kill after each step leaves: a checkpoint that is half written or just complete, the one before it, and
-// rows that are newer.
+// What a kill after each step leaves: a checkpoint that is half written or just complete, the one
+// before it, and rows that are newer.
 class Resume : public ::testing::TestWithParam<TrainOptions> {};
 
 TEST_P(Resume, at_every_step_is_bit_exact) {
@@ -44,8 +44,8 @@ TEST_P(Resume, at_every_step_is_bit_exact) {
         RunFolder run = RunFolder::create(whole, {}, disk);
         EXPECT_TRUE(learner.fit({.run = &run}).finished());
     }
-    // One learner continues them all: what it did before must not show. A run without a checkpoint begins anew,
-    // as a process does.
+    // One learner continues them all: what it did before must not show. A run without a checkpoint
+    // begins anew, as a process does.
     Learner used(tiny_dataset(), options);
     for (int step = 5; step > 0; --step) {
         SCOPED_TRACE("killed in step " + std::to_string(step));
@@ -93,7 +93,8 @@ TEST(Stop, saves_and_is_resumed_to_the_same_bytes) {
         RunFolder run = RunFolder::create(whole);
         learner.fit({.run = &run});
     }
-    // Stopped in mid-epoch, then at an epoch's end before its evaluation, then within the evaluation.
+    // Stopped in mid-epoch, then at an epoch's end before its evaluation, then within the
+    // evaluation.
     int left = 0;
     Observer observer{.stop = [&] { return left-- == 0 ? 2 : 0; }};
     Learner learner(tiny_dataset(), tiny_options(), observer);
@@ -136,7 +137,8 @@ TEST(Resume, before_the_first_checkpoint_begins_anew) {
     EXPECT_TRUE(learner.fit({.run = &run}).finished());
 }
 
-// The emulated device plans nothing, so the plans are put into the book here, as a GPU's back end does.
+// The emulated device plans nothing, so the plans are put into the book here, as a GPU's back end
+// does.
 TEST(Resume, a_checkpoint_keeps_the_convolution_plans_and_who_continues_it_prefers_them) {
     const TemporaryFolder folder;
     TrainOptions options = tiny_options();
@@ -166,7 +168,8 @@ TEST(Resume, a_checkpoint_keeps_the_convolution_plans_and_who_continues_it_prefe
         << "compiled anew, it computes the same";
 }
 
-// With fp16 the loss scale belongs to the state: at its start it is too large, so that steps are repeated.
+// With fp16 the loss scale belongs to the state: at its start it is too large, so that steps are
+// repeated.
 TEST(Resume, on_emulated_cuda_is_bit_exact_too) {
     const TemporaryFolder folder;
     TrainOptions options = tiny_options();

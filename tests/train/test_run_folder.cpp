@@ -15,8 +15,8 @@ namespace {
 
 using test::SimulatedFileSystem;
 
-// A training small enough to be run thousands of times: the state is a function of the step, a row is
-// logged for each update, and the state is saved after every second update.
+// A training small enough to be run thousands of times: the state is a function of the step, a row
+// is logged for each update, and the state is saved after every second update.
 constexpr std::int64_t last_step = 8, save_every = 2;
 const char* const header = "step,loss";
 
@@ -320,7 +320,8 @@ TEST_F(OnDisk, no_lock_stays_and_a_new_one_is_always_the_file_of_that_name) {
         RunFolder run = i ? RunFolder::open(path) : RunFolder::create(path);
         run.write("config.json", "{}");
         EXPECT_TRUE(std::filesystem::exists(lock));
-        // Another process may have deleted it when it was done; whoever opens the next one is refused nothing.
+        // Another process may have deleted it when it was done; whoever opens the next one is
+        // refused nothing.
         if (i == 1) std::filesystem::remove(lock);
     }
     EXPECT_FALSE(std::filesystem::exists(lock));

@@ -1,5 +1,6 @@
-// Schedules against PyTorch and fastai run for real (tests/reference/generate_schedules.py), against the
-// worked examples of Smith's logs and of known training records, and in the degenerate cases.
+// Schedules against PyTorch and fastai run for real (tests/reference/generate_schedules.py),
+// against the worked examples of Smith's logs and of known training records, and in the degenerate
+// cases.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -71,7 +72,8 @@ TEST(Schedule, equals_pytorch_and_fastai_run_for_real) {
         for (std::int64_t k = 0; k < schedule.steps; ++k) {
             const ScheduleValue value = evaluate(schedule, k);
             const double lr = c["lr"][k], momentum = c["momentum"][k];
-            // Absolute part: PyTorch's recursive CosineAnnealingLR, and fastai's float32, near zero.
+            // Absolute part: PyTorch's recursive CosineAnnealingLR, and fastai's float32, near
+            // zero.
             EXPECT_NEAR(value.lr, lr, tolerance * std::abs(lr) + 1e-3 * tolerance * o.max_lr) << k;
             EXPECT_NEAR(value.momentum, momentum, tolerance * momentum) << k;
         }
@@ -104,7 +106,8 @@ TEST(Schedule, our_cycle_is_a_cosine_of_k_over_n_minus_1_with_momentum_mirrored)
 }
 
 TEST(Schedule, smiths_cycle_gives_the_rates_of_his_logs) {
-    // hyperParam1: wide-resnet, base .1, max 1, stepsize 2246; ImageNet's momentum with stepsize 95000.
+    // hyperParam1: wide-resnet, base .1, max 1, stepsize 2246; ImageNet's momentum with stepsize
+    // 95000.
     PolicyOptions o = options("onecycle:smith", 1, 5000, 1.0);
     o.pct_start = 2246.0 / 5000;
     Schedule s = make_schedule(o);

@@ -1,4 +1,5 @@
-// Progressive resizing: one training whose images grow. Against the same done by hand with a learner for each size.
+// Progressive resizing: one training whose images grow. Against the same done by hand with a
+// learner for each size.
 #include <gtest/gtest.h>
 
 #include "device/emulated/memory.h"
@@ -91,7 +92,8 @@ TEST(Sizes, each_epoch_is_evaluated_at_its_own_and_the_range_test_sees_the_first
     ASSERT_EQ(seen.size(), 2u);
     for (std::size_t epoch = 0; epoch < 2; ++epoch)
         EXPECT_NEAR(seen[epoch].loss, result.epochs[epoch].valid_loss, 1e-9);
-    // The last epoch's weights at either size: a file without names of sizes would not tell them apart.
+    // The last epoch's weights at either size: a file without names of sizes would not tell them
+    // apart.
     const TemporaryFolder folder;
     learner.save(folder / "model.safetensors");
     const double at_second =

@@ -1,5 +1,5 @@
-// Training on emulated CUDA, where work runs late on purpose: what the host launches, when it waits, and that a
-// training is the same whatever the device does with its time.
+// Training on emulated CUDA, where work runs late on purpose: what the host launches, when it
+// waits, and that a training is the same whatever the device does with its time.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// What is known of a rate before any test: the form of the rule; what it is worth is bench/study_auto_lr.py's to say.
+// What is known of a rate before any test: the form of the rule; what it is worth is
+// bench/study_auto_lr.py's to say.
 #include "train/usual_rate.h"
 
 #include <gtest/gtest.h>

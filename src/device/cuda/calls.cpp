@@ -11,7 +11,8 @@ namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
 
-// Those that can make the host wait for the device; cudaMemcpyAsync does not, since we give it pinned memory.
+// Those that can make the host wait for the device; cudaMemcpyAsync does not, since we give it
+// pinned memory.
 constexpr std::string_view blocking[] = {
     "cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize", "cudaMalloc", "cudaFree",
     "cudaHostAlloc",         "cudaFreeHost",          "cudaMemcpy",

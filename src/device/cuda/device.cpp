@@ -1,5 +1,5 @@
-// The CUDA device: memory, copies, and steps captured as graphs. Written once; compiled for the GPU, and for the
-// emulator (device/cuda/runtime.h).
+// The CUDA device: memory, copies, and steps captured as graphs. Written once; compiled for the
+// GPU, and for the emulator (device/cuda/runtime.h).
 #include "device/device.h"
 
 #include <algorithm>
@@ -23,14 +23,14 @@ namespace {
 
 class EagerStep final : public Launchable {
   public:
-    EagerStep(Stream& stream, std::vector<Work> step) : stream_(stream), step_(std::move(step)) {}
+    EagerStep(Stream& stream, std::vector<ProgramPiece> step) : stream_(stream), step_(std::move(step)) {}
     void launch() override {
-        for (Work& work : step_) work.run(stream_);
+        for (ProgramPiece& work : step_) work.run(stream_);
     }
 
   private:
     Stream& stream_;
-    std::vector<Work> step_;
+    std::vector<ProgramPiece> step_;
 };
 
 class GraphStep final : public Launchable {
@@ -46,10 +46,10 @@ class GraphStep final : public Launchable {
 // Puts the pieces of a step on one stream a branch; events are the edges between branches.
 class Capture {
   public:
-    Capture(Device& device, cudaStream_t main, int side_priority, const std::vector<Work>& step)
+    Capture(Device& device, cudaStream_t main, int side_priority, const std::vector<ProgramPiece>& step)
         : main_(main), step_(step) {
         int branches = 1;
-        for (const Work& work : step) branches = std::max(branches, work.branch + 1);
+        for (const ProgramPiece& work : step) branches = std::max(branches, work.branch + 1);
         streams_.emplace_back(device, main);
         for (int b = 1; b < branches; ++b) {
             side_.push_back(make_stream(side_priority));
@@ -60,7 +60,8 @@ class Capture {
     }
 
     GraphExec run() {
-        // Without the flag every branch would run at the priority of the stream that the graph is launched into.
+        // Without the flag every branch would run at the priority of the stream that the graph is
+        // launched into.
         return capture_graph(
             main_, [&] { issue(); }, cudaGraphInstantiateFlagUseNodePriority);
     }
@@ -70,10 +71,10 @@ class Capture {
         const Event begin = make_event();
         ONECYCLE_CALL_CUDA(cudaEventRecord, begin.get(), main_);
         std::vector<bool> waited_for(step_.size(), false);
-        for (const Work& work : step_)
+        for (const ProgramPiece& work : step_)
             for (int earlier : work.waits) waited_for[static_cast<std::size_t>(earlier)] = true;
         for (std::size_t i = 0; i < step_.size(); ++i) {
-            const Work& work = step_[i];
+            const ProgramPiece& work = step_[i];
             const auto branch = static_cast<std::size_t>(work.branch);
             CudaStream& stream = streams_[branch];
             if (branch > 0 && !joined_[branch]) {
@@ -101,7 +102,7 @@ class Capture {
     }
 
     cudaStream_t main_;
-    const std::vector<Work>& step_;
+    const std::vector<ProgramPiece>& step_;
     std::vector<StreamHandle> side_;
     std::vector<CudaStream> streams_;
     std::vector<bool> joined_;  // side streams that are part of the capture
@@ -195,7 +196,7 @@ class CudaDevice : public Device {
     }
 
     // Kernels and plans are made before, when the operations are; a piece only launches.
-    std::unique_ptr<Launchable> prepare(std::vector<Work> step) override {
+    std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> step) override {
         if (mode_ == StepMode::eager) return std::make_unique<EagerStep>(*stream_, std::move(step));
         ONECYCLE_CALL_CUDA(cudaSetDevice, index_);
         return std::make_unique<GraphStep>(Capture(*this, main_.get(), side_priority_, step).run(),
@@ -247,8 +248,8 @@ class Gpu final : public cuda::CudaDevice {
   public:
     using CudaDevice::CudaDevice;
 
-    // One graph of all pieces, with an event between any two: each runs once, as what changes the state must, and the
-    // host's time for the launches does not count.
+    // One graph of all pieces, with an event between any two: each runs once, as what changes the
+    // state must, and the host's time for the launches does not count.
     std::vector<double> seconds(const std::vector<std::function<void(Stream&)> >& pieces) override {
         using namespace cuda;
         const cudaStream_t main = handle(stream());

@@ -29,8 +29,9 @@ struct CudaMachine {
 // Opens the driver, and nothing on the GPU. Takes no time where there is no driver. Never throws.
 CudaMachine examine_cuda();
 
-// Whether code for these architectures (as in CMAKE_CUDA_ARCHITECTURES) runs on a GPU of this compute
-// capability: its own of the same major and no newer minor version, or PTX that is no newer.
+// Whether code for these architectures (as in CMAKE_CUDA_ARCHITECTURES) runs on a GPU of this
+// compute capability: its own of the same major and no newer minor version, or PTX that is no
+// newer.
 bool runs_on(const std::string& architectures, int major, int minor);
 
 }  // namespace onecycle

@@ -1,5 +1,6 @@
-// CUDA's runtime: NVIDIA's, or the emulated one where ONECYCLE_EMULATED is defined. Sources that include this header are
-// compiled for each of the two, in namespace onecycle::cuda and onecycle::emulated; both live in one binary.
+// CUDA's runtime: NVIDIA's, or the emulated one where ONECYCLE_EMULATED is defined. Sources that
+// include this header are compiled for each of the two, in namespace onecycle::cuda and
+// onecycle::emulated; both live in one binary.
 #pragma once
 
 #if defined(ONECYCLE_EMULATED)

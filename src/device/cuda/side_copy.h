@@ -5,8 +5,8 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// First a copy within the device, in the main stream: what runs there next may change the original. From that
-// copy to pinned memory on the side stream.
+// First a copy within the device, in the main stream: what runs there next may change the original.
+// From that copy to pinned memory on the side stream.
 class CudaSideCopy final : public SideCopy {
   public:
     CudaSideCopy(Device& device, int index, cudaStream_t main, int priority,

@@ -1,5 +1,6 @@
-// Copies between ordinary host memory and the device, by way of a ring of pinned memory: a copy in returns
-// when its bytes are in the ring and takes its place in the stream; it waits only when the ring is full.
+// Copies between ordinary host memory and the device, by way of a ring of pinned memory: a copy in
+// returns when its bytes are in the ring and takes its place in the stream; it waits only when the
+// ring is full.
 #pragma once
 
 #include <cstddef>

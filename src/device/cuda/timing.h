@@ -1,5 +1,5 @@
-// Times by the GPU's clock of work in a captured graph: events are nodes of it, so that the host's time for the launches
-// does not count. The emulator has no clock.
+// Times by the GPU's clock of work in a captured graph: events are nodes of it, so that the host's
+// time for the launches does not count. The emulator has no clock.
 #pragma once
 
 #include "device/cuda/handles.h"

@@ -223,7 +223,8 @@ class Runner {
     }
 
   private:
-    // Whoever runs next: a thread that waits no more, one that is still to begin, or the host if there is neither.
+    // Whoever runs next: a thread that waits no more, one that is still to begin, or the host if
+    // there is neither.
     Fiber& next() {
         if (first_ready_ < ready_.size()) {
             self = ready_[first_ready_++];

@@ -1,10 +1,12 @@
-// Runs the blocks of a kernel on the host. Each CUDA thread that waits, at a barrier or in a shuffle, does so on
-// a fiber; threads that never wait follow each other on one. Blocks run in a shuffled order, on all host
-// threads, each block on one of them; every second block starts its threads from the last.
+// Runs the blocks of a kernel on the host. Each CUDA thread that waits, at a barrier or in a
+// shuffle, does so on a fiber; threads that never wait follow each other on one. Blocks run in a
+// shuffled order, on all host threads, each block on one of them; every second block starts its
+// threads from the last.
 //
-// What CUDA leaves undefined is an Error(device) here: a barrier that some threads of the block do not reach or
-// reach elsewhere, an exchange between lanes that name different masks or come from different lines, a value
-// taken from a lane that is not there, a write beside an array in shared memory. checker.h knows of more.
+// What CUDA leaves undefined is an Error(device) here: a barrier that some threads of the block do
+// not reach or reach elsewhere, an exchange between lanes that name different masks or come from
+// different lines, a value taken from a lane that is not there, a write beside an array in shared
+// memory. checker.h knows of more.
 #pragma once
 
 #include <cstddef>
@@ -54,8 +56,8 @@ struct Grid {
 // The multiprocessors of the emulated GPU, and how many blocks live on one at a time.
 inline constexpr int emulated_multiprocessors = 8;
 int resident_blocks(unsigned threads, std::size_t dynamic_shared);
-// From now on at most so many live on one, whatever they need: as where a tool takes registers, or another process
-// multiprocessors. 0: no cooperative grid fits.
+// From now on at most so many live on one, whatever they need: as where a tool takes registers, or
+// another process multiprocessors. 0: no cooperative grid fits.
 void limit_resident_blocks(int most);
 inline constexpr int no_limit_of_blocks = 1 << 30;
 
@@ -76,14 +78,14 @@ enum class Exchange : std::uint8_t { shuffle, vote, sync };
 
 void sync_block(Site site);
 void sync_cooperative_grid(Site site);
-// Gives `bits` to the lanes of the mask. A shuffle returns those of lane `source`, a vote a bit for each lane
-// whose bits are not zero; a sync orders what the lanes do to memory.
+// Gives `bits` to the lanes of the mask. A shuffle returns those of lane `source`, a vote a bit for
+// each lane whose bits are not zero; a sync orders what the lanes do to memory.
 std::uint64_t exchange(Exchange kind, unsigned mask, std::uint64_t bits, int source, Site site);
 void* shared_array(const void* site, const char* name, std::size_t bytes, std::size_t alignment);
 void* dynamic_shared();
 
-// --- called by what watches kernels ---
-// Ends the grid with Error(device); the thread that runs goes on nowhere. For code that must not throw.
+// --- called by what watches kernels --- Ends the grid with Error(device); the thread that runs
+// goes on nowhere. For code that must not throw.
 [[noreturn]] void fail_thread(const char* what, const std::string& why);
 // "byte 12 of partial (128 bytes)": in or beside an array of the block that runs; "" if it is none.
 std::string place_in_shared_memory(const void* address);

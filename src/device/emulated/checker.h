@@ -1,10 +1,11 @@
-// What watches kernels while they run. Two sources serve it, one of them is built: shadow.cpp with its neighbours
-// (ONECYCLE_SHADOW_MEMORY) knows of every byte of the emulated GPU who touched it last, whether it has a value and
-// who may touch it; no_checker.cpp watches nothing.
+// What watches kernels while they run. Two sources serve it, one of them is built: shadow.cpp with
+// its neighbours (ONECYCLE_SHADOW_MEMORY) knows of every byte of the emulated GPU who touched it
+// last, whether it has a value and who may touch it; no_checker.cpp watches nothing.
 //
-// An operation declares what it touches for as long as it puts work on a stream. Each piece of work keeps a claim
-// to that, also in a captured graph: whatever its kernels touch beyond it is an error, and so are two pieces of
-// one graph that touch the same bytes in no order, one of them writing.
+// An operation declares what it touches for as long as it puts work on a stream. Each piece of work
+// keeps a claim to that, also in a captured graph: whatever its kernels touch beyond it is an
+// error, and so are two pieces of one graph that touch the same bytes in no order, one of them
+// writing.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// What the emulated runtime knows: work, streams, events, captures. Behind runtime.h; nobody else includes it.
+// What the emulated runtime knows: work, streams, events, captures. Behind runtime.h; nobody else
+// includes it.
 #pragma once
 
 #include <exception>
@@ -104,7 +105,8 @@ struct Context {
 
 Context& context();
 
-// Every call of the runtime: counts it, locks, hands on a failure that sticks, keeps the last error.
+// Every call of the runtime: counts it, locks, hands on a failure that sticks, keeps the last
+// error.
 cudaError_t api(const char* name, const std::function<cudaError_t(Context&)>& function);
 
 }  // namespace onecycle::emulated

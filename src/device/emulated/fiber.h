@@ -1,5 +1,5 @@
-// Fibers: stacks that one host thread switches between, so that a CUDA thread can wait in the middle of a
-// kernel. Each stack ends in a guard page. AddressSanitizer is told of every switch.
+// Fibers: stacks that one host thread switches between, so that a CUDA thread can wait in the
+// middle of a kernel. Each stack ends in a guard page. AddressSanitizer is told of every switch.
 #pragma once
 
 #include <boost/context/detail/fcontext.hpp>

@@ -42,8 +42,8 @@ struct Region {
     bool freed;
 };
 
-// Locked by the runtime, which alone calls this file. The handler of faults reads it without a lock: the process
-// is about to end.
+// Locked by the runtime, which alone calls this file. The handler of faults reads it without a
+// lock: the process is about to end.
 struct Memory {
     std::map<std::uintptr_t, Region> regions;  // by the address of the mapping
     std::deque<std::uintptr_t> freed;

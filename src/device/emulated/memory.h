@@ -1,9 +1,10 @@
-// The memory of the emulated GPU. Device memory is a space of its own: the host may not touch it, nor may
-// anybody touch what was freed. Pinned memory is the host's, and the device's too.
+// The memory of the emulated GPU. Device memory is a space of its own: the host may not touch it,
+// nor may anybody touch what was freed. Pinned memory is the host's, and the device's too.
 //
-// How: each allocation has pages of its own, its end at a page that nobody may touch. Pages of device memory are
-// open only while work runs. Freed addresses stay closed for long. A fault says on stderr what was touched, and
-// goes on to whoever handled faults before (AddressSanitizer, a debugger, the system's default).
+// How: each allocation has pages of its own, its end at a page that nobody may touch. Pages of
+// device memory are open only while work runs. Freed addresses stay closed for long. A fault says
+// on stderr what was touched, and goes on to whoever handled faults before (AddressSanitizer, a
+// debugger, the system's default).
 #pragma once
 
 #include <cstddef>
@@ -37,7 +38,8 @@ class Pages {
     std::size_t bytes_ = 0;
 };
 
-// 256-byte aligned; device memory is filled with 0xFF (floats of these bits are NaN). Null when there is not enough.
+// 256-byte aligned; device memory is filled with 0xFF (floats of these bits are NaN). Null when
+// there is not enough.
 void* allocate(Space space, std::size_t bytes);
 // False when it is not the beginning of such an allocation.
 bool release(Space space, void* memory);
@@ -49,7 +51,8 @@ std::string place_in_memory(const void* address);
 // The live allocation that holds this address.
 std::optional<Allocation> allocation_of(const void* address);
 
-// Of the device, in bytes. `set_device_memory` is for tests of what happens when there is too little.
+// Of the device, in bytes. `set_device_memory` is for tests of what happens when there is too
+// little.
 std::size_t device_memory();
 std::size_t device_memory_in_use();
 void set_device_memory(std::size_t bytes);
@@ -63,7 +66,8 @@ class OpenMemory {
     OpenMemory& operator=(const OpenMemory&) = delete;
 };
 
-// A stack that has overflowed cannot serve the handler of that fault: gives this host thread one for it.
+// A stack that has overflowed cannot serve the handler of that fault: gives this host thread one
+// for it.
 void handle_faults_on_this_thread();
 
 }  // namespace onecycle::emulated

@@ -1,17 +1,20 @@
-// The part of the CUDA runtime's interface that we use, emulated. Names, types and meanings are CUDA's.
+// The part of the CUDA runtime's interface that we use, emulated. Names, types and meanings are
+// CUDA's.
 //
-// What CUDA leaves open goes the worst way here: work runs only when somebody waits for it or asks after it
-// (after it: the first answer is "not yet"), or when very much is waiting; work between which nothing orders runs
-// in a random order (set_schedule_seed). A host that only looks at mapped memory waits for ever, as it may where a
-// driver holds launches back until somebody asks: ask with cudaStreamQuery, which also tells of failures. Host memory
-// is staged as CUDA stages it: pageable memory may be changed when a copy from it returns, pinned memory only when the
-// copy is done.
+// What CUDA leaves open goes the worst way here: work runs only when somebody waits for it or asks
+// after it (after it: the first answer is "not yet"), or when very much is waiting; work between
+// which nothing orders runs in a random order (set_schedule_seed). A host that only looks at mapped
+// memory waits for ever, as it may where a driver holds launches back until somebody asks: ask with
+// cudaStreamQuery, which also tells of failures. Host memory is staged as CUDA stages it: pageable
+// memory may be changed when a copy from it returns, pinned memory only when the copy is done.
 //
-// Stricter than CUDA: streams are all non-blocking; captures are thread-local, and forbid every call that waits
-// or allocates; two cooperative grids in one graph must be ordered, since both at once may never end; work captured
-// from streams of different priorities must keep them (cudaGraphInstantiateFlagUseNodePriority): without the flag
-// all of a graph runs at the priority of the stream that it is launched into.
-// An exception that leaves a kernel is cudaErrorLaunchFailure; cudaGetErrorString then says what it said.
+// Stricter than CUDA: streams are all non-blocking; captures are thread-local, and forbid every
+// call that waits or allocates; two cooperative grids in one graph must be ordered, since both at
+// once may never end; work captured from streams of different priorities must keep them
+// (cudaGraphInstantiateFlagUseNodePriority): without the flag all of a graph runs at the priority
+// of the stream that it is launched into.
+// An exception that leaves a kernel is cudaErrorLaunchFailure; cudaGetErrorString then says what it
+// said.
 #pragma once
 
 #include <cstddef>
@@ -145,7 +148,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
 // How often each function of the runtime was called by this process.
 std::map<std::string, std::uint64_t> runtime_calls();
 
-// Puts work of the host that touches these places of memory on a stream, as launch_grid does with a kernel.
+// Puts work of the host that touches these places of memory on a stream, as launch_grid does with a
+// kernel.
 cudaError_t enqueue(std::function<void()> work, std::vector<Bytes> reads, std::vector<Bytes> writes,
                     cudaStream_t stream);
 

@@ -1,12 +1,14 @@
 // Who touched what, and in which order.
 //
-// Two accesses of one grid are ordered if one thread makes both, if a barrier of their block lies between, if the
-// barrier of the grid does, or if a chain of __syncwarp() leads from lane to lane. (A shuffle or a vote orders no
-// memory, as CUDA has it.) Two that are not ordered, one of them a write, are a race, unless both are atomic.
+// Two accesses of one grid are ordered if one thread makes both, if a barrier of their block lies
+// between, if the barrier of the grid does, or if a chain of __syncwarp() leads from lane to lane.
+// (A shuffle or a vote orders no memory, as CUDA has it.) Two that are not ordered, one of them a
+// write, are a race, unless both are atomic.
 //
-// A thread between two such meetings is an event. A word remembers the last write, and of reads and of atomics two
-// events: if more were unordered among each other, two of different blocks or else warps meet every later write
-// that any of them would. (Not so for three lanes of one warp that a __syncwarp() of a part of it follows.)
+// A thread between two such meetings is an event. A word remembers the last write, and of reads and
+// of atomics two events: if more were unordered among each other, two of different blocks or else
+// warps meet every later write that any of them would. (Not so for three lanes of one warp that a
+// __syncwarp() of a part of it follows.)
 #include "device/emulated/shadow.h"
 
 #include <dlfcn.h>
@@ -78,8 +80,8 @@ inline Tables& tables() {
     return *instance;
 }
 
-// Of a warp: what each lane knows of each lane. Lane l's accesses up to its clock known[m][l] came before what lane
-// m does now; its own clock is known[l][l].
+// Of a warp: what each lane knows of each lane. Lane l's accesses up to its clock known[m][l] came
+// before what lane m does now; its own clock is known[l][l].
 using WarpClocks = std::array<std::array<std::uint32_t, 32>, 32>;
 std::unordered_map<std::uint64_t, WarpClocks> warp_clocks;  // of warps that ever met
 
@@ -326,7 +328,8 @@ void allocated(const void* begin, std::size_t bytes, bool pinned) {
 void released(const void* begin, std::size_t bytes) {
     clear_flags(begin, bytes, 0xFF);
     if (bytes < most_kept) return;
-    // Nobody asks for these cells before they are written again, and zeros are as good as old events.
+    // Nobody asks for these cells before they are written again, and zeros are as good as old
+    // events.
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(begin) - window;
     give_back(tables().flags + at, bytes);
     give_back(tables().words + at / 4, bytes / 4 * sizeof(Cell));

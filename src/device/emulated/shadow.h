@@ -1,5 +1,6 @@
-// The shadow memory: a byte of flags for each byte of the emulated GPU, and for each word who touched it in this
-// grid. Behind checker.h and the hooks of shadow_hooks.cpp; nobody else includes it.
+// The shadow memory: a byte of flags for each byte of the emulated GPU, and for each word who
+// touched it in this grid. Behind checker.h and the hooks of shadow_hooks.cpp; nobody else includes
+// it.
 //
 // All emulated memory lies in one window of addresses, so that a shadow is found by arithmetic.
 #pragma once
@@ -33,10 +34,12 @@ bool in_window(const void* address);
 void restrict_access(bool on);
 
 enum class Access { read, write, atomic };
-// A thread of a kernel is about to touch these bytes, in code that returns to `from`. Does not return if it must not.
+// A thread of a kernel is about to touch these bytes, in code that returns to `from`. Does not
+// return if it must not.
 void access(const void* begin, std::size_t bytes, Access how, const void* from);
 
-// The operand of the running piece that lies nearest, and where the address is in it; "" if none is near.
+// The operand of the running piece that lies nearest, and where the address is in it; "" if none is
+// near.
 std::string place_in_operands(const void* address);
 
 }  // namespace onecycle::emulated::shadow

@@ -1,5 +1,5 @@
-// Kernels are compiled with -fsanitize=thread, which puts a call before every access to memory. These are the
-// functions that it calls; the sanitizer's own library is not linked.
+// Kernels are compiled with -fsanitize=thread, which puts a call before every access to memory.
+// These are the functions that it calls; the sanitizer's own library is not linked.
 #include <cstddef>
 
 #include "device/emulated/shadow.h"
@@ -42,7 +42,8 @@ void __tsan_write_range(void* at, std::size_t bytes) {
     access(at, bytes, Access::write, __builtin_return_address(0));
 }
 
-// Atomics do their work here. The order of memory that they ask for is not modelled: they order nothing.
+// Atomics do their work here. The order of memory that they ask for is not modelled: they order
+// nothing.
 #define ONECYCLE_ATOMIC_FETCH(bits, what)                                                                    \
     std::uint##bits##_t __tsan_atomic##bits##_fetch_##what(volatile std::uint##bits##_t* at,                 \
                                                            std::uint##bits##_t value, int) {                 \

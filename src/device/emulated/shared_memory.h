@@ -1,6 +1,6 @@
-// The shared memory of a block: the dynamic array first, then each static array where the first thread that
-// comes to its declaration puts it. All is poisoned at the start (floats of these bits are NaN), and redzones
-// stand between the arrays.
+// The shared memory of a block: the dynamic array first, then each static array where the first
+// thread that comes to its declaration puts it. All is poisoned at the start (floats of these bits
+// are NaN), and redzones stand between the arrays.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,8 @@ class SharedMemory {
     // Forgets every array; the next block has this many bytes of dynamic shared memory.
     void reset(std::size_t dynamic_bytes);
 
-    // The array declared at `site`, the same for all threads. Throws Error(device) when a block cannot have so much.
+    // The array declared at `site`, the same for all threads. Throws Error(device) when a block
+    // cannot have so much.
     void* array(const void* site, const char* name, std::size_t bytes, std::size_t alignment);
     void* dynamic();
 

@@ -1,6 +1,6 @@
 // The CPU back end: which maker serves which kind, and what the machine can do.
 #include "onecycle/error.h"
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/parallel.h"
 
@@ -8,7 +8,7 @@ namespace onecycle {
 
 namespace {
 
-cpu::Maker maker_of(OpKind kind) {
+cpu::OpBuilder builder_of(OpKind kind) {
     switch (kind) {
         case OpKind::normalize_images:
             return cpu::make_normalize_images;
@@ -81,8 +81,8 @@ cpu::Maker maker_of(OpKind kind) {
     throw Error(ErrorKind::device, "cannot make an operation", "cpu", "its kind is unknown");
 }
 
-// How many threads OpenMP really starts when so many are wanted: OMP_THREAD_LIMIT may leave fewer, and
-// oneDNN's primitives are made for an exact number.
+// How many threads OpenMP really starts when so many are wanted: OMP_THREAD_LIMIT may leave fewer,
+// and oneDNN's primitives are made for an exact number.
 int threads_granted(int wanted) {
     const int dynamic = omp_get_dynamic();
     omp_set_dynamic(0);
@@ -123,7 +123,7 @@ class CpuBackend final : public Backend {
     // One pool of threads: a second branch would only take them from the first.
     bool weight_gradient_branch() const override { return false; }
 
-    MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }
+    BuiltOp make(const OpDesc& desc) const override { return builder_of(desc.kind)(desc, context_); }
 
     std::string instruction_set() const override { return onednn::instruction_set(); }
 

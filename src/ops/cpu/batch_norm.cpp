@@ -1,10 +1,11 @@
-// Batch norm, forward. Training takes two passes over memory: one reads x for the statistics, one reads x and
-// writes y, with the residual addition and the ReLU inside. Plain-loop equivalent, for a channel c:
+// Batch norm, forward. Training takes two passes over memory: one reads x for the statistics, one
+// reads x and writes y, with the residual addition and the ReLU inside. Plain-loop equivalent, for
+// a channel c:
 //   mean = sum(x) / M;  variance = sum((x - mean)^2) / M;  M = N*H*W
 //   y = max(0, gamma (x - mean) / sqrt(variance + epsilon) + beta + residual)
 #include "ops/cpu/batch_norm.h"
 
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 
 namespace onecycle::cpu {
 
@@ -13,8 +14,8 @@ using namespace simd;  // operators
 
 namespace {
 
-// Sums of d and d*d with d = x - shift, by lane. The shift is the channel's first value, so that the variance
-// does not come out as a difference of large numbers. Reads x once.
+// Sums of d and d*d with d = x - shift, by lane. The shift is the channel's first value, so that
+// the variance does not come out as a difference of large numbers. Reads x once.
 ONECYCLE_CLONES
 void sum_deviations(const ChannelView& v, const float* x, Range images, std::int64_t group, double* sums) {
     float first[lanes];
@@ -66,7 +67,7 @@ void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& 
 
 }  // namespace
 
-MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 4 : 3, 3);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -84,7 +85,7 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
     const int threads = context.threads;
     const bool with_relu = desc.relu, residual = desc.residual;
     const double epsilon = desc.epsilon;
-    return made_of(
+    return op_from(
         desc, sums_bytes + 2 * lane_bytes, [=](void* const* in, void* const* out, void* workspace) {
             const float *values = floats(in[0]), *gamma = floats(in[1]), *beta = floats(in[2]);
             float *mean = floats_out(out[1]), *variance = floats_out(out[2]);
@@ -121,7 +122,7 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
         });
 }
 
-MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 6 : 5, 1);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -137,7 +138,7 @@ MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     const bool with_relu = desc.relu, residual = desc.residual;
     const double epsilon = desc.epsilon;
     const std::size_t lane_bytes = static_cast<std::size_t>(view.groups * lanes) * sizeof(float);
-    return made_of(desc, 2 * lane_bytes, [=](void* const* in, void* const* out, void* workspace) {
+    return op_from(desc, 2 * lane_bytes, [=](void* const* in, void* const* out, void* workspace) {
         const float *gamma = floats(in[1]), *beta = floats(in[2]), *mean = floats(in[3]),
                     *variance = floats(in[4]);
         float* const scale = floats_out(workspace);

@@ -1,5 +1,5 @@
-// What the batch-norm kernels share: per-channel values spread to the lanes of a group, so that inner loops
-// load them as they load pixels.
+// What the batch-norm kernels share: per-channel values spread to the lanes of a group, so that
+// inner loops load them as they load pixels.
 #pragma once
 
 #include <cmath>
@@ -8,8 +8,8 @@
 
 namespace onecycle::cpu {
 
-// y = x * scale + shift. Forward and backward take them from the same floats by the same arithmetic, so that
-// backward finds exactly the ReLU mask of forward without reading y.
+// y = x * scale + shift. Forward and backward take them from the same floats by the same
+// arithmetic, so that backward finds exactly the ReLU mask of forward without reading y.
 struct ScaleShift {
     float scale, shift;
 };
@@ -47,7 +47,8 @@ struct PartialSums {
     static std::size_t bytes(const ChannelView& view, const Pieces& pieces) {
         return static_cast<std::size_t>(pieces.image_parts * view.groups * 2 * lanes) * sizeof(double);
     }
-    // The two sums of every channel of a group: all image parts in order, then the lanes of the channel.
+    // The two sums of every channel of a group: all image parts in order, then the lanes of the
+    // channel.
     void channel_sums(const ChannelView& view, std::int64_t image_parts, std::int64_t group, double* first,
                       double* second) const {
         std::fill(first, first + view.block, 0.0);
@@ -62,8 +63,9 @@ struct PartialSums {
     }
 };
 
-// Statistics of a group, then what follows from them for that group. With enough groups each thread does both
-// for its own, while they are in its cache; else all threads share every group. The bits are the same.
+// Statistics of a group, then what follows from them for that group. With enough groups each thread
+// does both for its own, while they are in its cache; else all threads share every group. The bits
+// are the same.
 template <typename Sum, typename Finish, typename Apply>
 void for_groups(int threads, const ChannelView& view, const Pieces& pieces, const Sum& sum,
                 const Finish& finish, const Apply& apply) {
@@ -84,8 +86,9 @@ void for_groups(int threads, const ChannelView& view, const Pieces& pieces, cons
                  [&](std::int64_t piece) { apply(pieces.image_range(piece), pieces.group_range(piece)); });
 }
 
-// Two sums a lane over the planes of a group: sums[0..16) and sums[16..32). f(offset, All or First, first,
-// second) adds a row's values to two Float16. Floats are added up over at most 64 rows, then in double.
+// Two sums a lane over the planes of a group: sums[0..16) and sums[16..32). f(offset, All or First,
+// first, second) adds a row's values to two Float16. Floats are added up over at most 64 rows, then
+// in double.
 template <typename F>
 ONECYCLE_INLINE void sum_rows(const ChannelView& v, Range images, std::int64_t group, double* sums,
                               const F& f) {

@@ -1,13 +1,13 @@
-// Batch norm, backward, with the gradient's second summand, the ReLU and the residual's gradient inside. Two
-// passes over memory. Plain-loop equivalent, for a channel c with M = N*H*W and r = 1/sqrt(variance +
-// epsilon):
+// Batch norm, backward, with the gradient's second summand, the ReLU and the residual's gradient
+// inside. Two passes over memory. Plain-loop equivalent, for a channel c with M = N*H*W and r =
+// 1/sqrt(variance + epsilon):
 //   g = dy [+ dy2], 0 where the ReLU was;  dresidual = g
 //   dbeta = sum(g);  dgamma = r sum(g (x - mean))
 //   dx = gamma r (g - dbeta/M - (x - mean) r dgamma/M)
-// The first pass forms g for the sums and, when there is a residual, writes it; the second reads it back, or
-// forms it again from dy and x.
+// The first pass forms g for the sums and, when there is a residual, writes it; the second reads it
+// back, or forms it again from dy and x.
 #include "ops/cpu/batch_norm.h"
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 
 namespace onecycle::cpu {
 
@@ -104,7 +104,7 @@ void apply(const ChannelView& v, const Gradient& o, const Coefficients& k, float
 
 }  // namespace
 
-MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const bool second = desc.second_gradient, residual = desc.residual;
     require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 4 : 3);
@@ -126,7 +126,7 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     const int threads = context.threads;
     const double epsilon = desc.epsilon;
     const Mask mask = !desc.relu ? Mask::none : residual ? Mask::from_y : Mask::from_x;
-    return made_of(
+    return op_from(
         desc, sums_bytes + 6 * static_cast<std::size_t>(vector) * sizeof(float),
         [=](void* const* in, void* const* out, void* workspace) {
             const float *mean = floats(in[2]), *variance = floats(in[3]), *gamma = floats(in[4]),

@@ -6,7 +6,8 @@
 
 namespace onecycle::cpu {
 
-// Channels in a block of this layout of activations or weights; 0: it is not blocked in all its channels.
+// Channels in a block of this layout of activations or weights; 0: it is not blocked in all its
+// channels.
 inline int block_of(Layout layout) {
     switch (layout) {
         case Layout::nChw8c:
@@ -43,8 +44,8 @@ ONECYCLE_INLINE void store(float* p, const V& v) {
     *reinterpret_cast<typename Vector<block>::unaligned*>(p) = v;
 }
 
-// The blocks [i][o] of `taps` window positions of a filter as [o][i], the positions in reverse: what turns
-// forward into backward data.
+// The blocks [i][o] of `taps` window positions of a filter as [o][i], the positions in reverse:
+// what turns forward into backward data.
 template <int block>
 ONECYCLE_INLINE void turn_filter(const float* from, int taps, float* to) {
     for (int tap = 0; tap < taps; ++tap)

@@ -1,5 +1,6 @@
-// One way to walk activations of every layout. A tensor is groups of channels; a group's plane of one image
-// is rows of sixteen floats, and lane l of every row of group g belongs to channel g*block + l % block:
+// One way to walk activations of every layout. A tensor is groups of channels; a group's plane of
+// one image is rows of sixteen floats, and lane l of every row of group g belongs to channel
+// g*block + l % block:
 //   nChw16c  16 channels a group, a row is a pixel
 //   nChw8c    8 channels a group, a row is two pixels
 //   plain     1 channel a group, a row is sixteen pixels
@@ -78,7 +79,8 @@ ONECYCLE_INLINE void for_plane(const ChannelView& v, std::int64_t image, std::in
     for_tail(v, image, group, f);
 }
 
-// Pieces of work: up to 16 ranges of images, and groups of channels until there are about 64 pieces.
+// Pieces of work: up to 16 ranges of images, and groups of channels until there are about 64
+// pieces.
 struct Pieces {
     std::int64_t images, groups, image_parts, group_parts;
 

@@ -2,15 +2,15 @@
 #include <atomic>
 
 #include "ops/control.h"
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/step_rules.h"
 
 namespace onecycle::cpu {
 
-MadeOp make_commit_step(const OpDesc& desc, const Context&) {
+BuiltOp make_commit_step(const OpDesc& desc, const Context&) {
     require_operands(desc, 2, 2);
     require(!desc.loss_scale, desc, "this back end has no loss scale");
-    return made_of(desc, 0, [summed = desc.accumulation > 1](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [summed = desc.accumulation > 1](void* const* in, void* const* out, void*) {
         StepControl& control = *static_cast<StepControl*>(out[0]);
         commit(control, *static_cast<StepProgress*>(out[1]), *static_cast<const BatchResult*>(in[0]),
                *static_cast<const GradientCheck*>(in[1]), evaluate(control.schedule, stage_step(control)),
@@ -18,9 +18,9 @@ MadeOp make_commit_step(const OpDesc& desc, const Context&) {
     });
 }
 
-MadeOp make_add_metrics(const OpDesc& desc, const Context&) {
+BuiltOp make_add_metrics(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
-    return made_of(desc, 0, [micro = desc.accumulation > 1](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [micro = desc.accumulation > 1](void* const* in, void* const* out, void*) {
         StepControl& control = *static_cast<StepControl*>(out[0]);
         add_to_sums(control, *static_cast<const BatchResult*>(in[0]));
         if (micro) ++control.micro;

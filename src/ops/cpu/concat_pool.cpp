@@ -1,9 +1,10 @@
-// fastai's AdaptiveConcatPool2d of size 1: y[n] = [maximum over the pixels of each channel, then each mean]. The
-// index is the first pixel that has the maximum; NaN counts as the largest. Plain-loop equivalent of the backward
-// pass: dx[n][c][p] = dy[n][C + c] / P + (p == index[n][c] ? dy[n][c] : 0).
+// fastai's AdaptiveConcatPool2d of size 1: y[n] = [maximum over the pixels of each channel, then
+// each mean]. The index is the first pixel that has the maximum; NaN counts as the largest.
+// Plain-loop equivalent of the backward pass: dx[n][c][p] = dy[n][C + c] / P + (p == index[n][c] ?
+// dy[n][c] : 0).
 #include <algorithm>
 
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 
 namespace onecycle::cpu {
@@ -79,12 +80,12 @@ void check_features(const OpDesc& desc, const TensorDesc& x, const TensorDesc& f
 
 }  // namespace
 
-MadeOp make_concat_pool(const OpDesc& given, const Context& context) {
+BuiltOp make_concat_pool(const OpDesc& given, const Context& context) {
     require_operands(given, 1, 2);
     OpDesc desc = given;
     for (std::size_t i : {0, 1}) adopt_layout(desc, i, Layout::plain);
     check_features(desc, desc.inputs[0], desc.outputs[0], desc.outputs[1]);
-    return made_of(desc, 0,
+    return op_from(desc, 0,
                    [view = PixelView(desc.inputs[0]), threads = context.threads](void* const* in,
                                                                                  void* const* out, void*) {
                        parallel_for(threads_for(threads, view.images * view.channels * view.pixels),
@@ -95,10 +96,10 @@ MadeOp make_concat_pool(const OpDesc& given, const Context& context) {
                    });
 }
 
-MadeOp make_concat_pool_backward(const OpDesc& desc, const Context& context) {
+BuiltOp make_concat_pool_backward(const OpDesc& desc, const Context& context) {
     require_operands(desc, 2, 1);
     check_features(desc, desc.outputs[0], desc.inputs[0], desc.inputs[1]);
-    return made_of(desc, 0,
+    return op_from(desc, 0,
                    [view = PixelView(desc.outputs[0]), threads = context.threads](void* const* in,
                                                                                   void* const* out, void*) {
                        parallel_for(threads_for(threads, view.images * view.channels * view.pixels),

@@ -1,13 +1,13 @@
 // Counts of what a classifier takes each class for.
 #include <algorithm>
 
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 
 namespace onecycle::cpu {
 
-MadeOp make_confusion(const OpDesc& desc, const Context&) {
+BuiltOp make_confusion(const OpDesc& desc, const Context&) {
     require_confusion(desc);
-    return made_of(
+    return op_from(
         desc, 0,
         [images = desc.inputs[0][0], classes = desc.inputs[0][1]](void* const* in, void* const* out, void*) {
             const float* const logits = floats(in[0]);

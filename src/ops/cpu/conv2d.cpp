@@ -1,19 +1,20 @@
 // Convolutions by oneDNN in its blocked layouts; weight gradients in blocked layouts are our own
 // (conv2d_weight_gradient.cpp), which leaves those of the stem and of odd numbers of channels.
 //
-// Equal bits for any number of threads: oneDNN's forward and backward-data passes compute every output
-// element in one order. Its weight gradients split the sum over the minibatch among threads, and its
-// matrix-product fallback splits anything. Those are run in chunks of images, the chunks decided by the
-// shape and each computed by one thread; partial weight gradients are added in a fixed order.
+// Equal bits for any number of threads: oneDNN's forward and backward-data passes compute every
+// output element in one order. Its weight gradients split the sum over the minibatch among threads,
+// and its matrix-product fallback splits anything. Those are run in chunks of images, the chunks
+// decided by the shape and each computed by one thread; partial weight gradients are added in a
+// fixed order.
 #include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
 
+#include "ops/cpu/builders.h"
 #include "ops/cpu/conv2d_small.h"
 #include "ops/cpu/conv2d_weight_gradient.h"
 #include "ops/cpu/conv2d_winograd.h"
-#include "ops/cpu/make.h"
 #include "ops/cpu/onednn.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
@@ -83,8 +84,8 @@ Convolution choose(const OpDesc& desc, const ConvolutionSpec& given) {
     return *slow;
 }
 
-// How many chunks the minibatch is cut into: enough for many threads, few for large weights, because each
-// chunk but the first costs a buffer of their size.
+// How many chunks the minibatch is cut into: enough for many threads, few for large weights,
+// because each chunk but the first costs a buffer of their size.
 std::int64_t weight_gradient_chunks(std::int64_t images, std::int64_t weights) {
     const std::int64_t most = weights <= 64 * 1024 ? 16 : weights <= 1024 * 1024 ? 8 : 4;
     return std::min(images, most);
@@ -172,8 +173,8 @@ class ConvolutionOp final : public Op {
         return at;
     }
 
-    // Decides between oneDNN's threads and chunks, and makes the runners. Returns the convolution that says
-    // in which layout weights are wanted.
+    // Decides between oneDNN's threads and chunks, and makes the runners. Returns the convolution
+    // that says in which layout weights are wanted.
     Convolution plan(const OpDesc& desc, const Convolution& whole, ConvolutionSpec fixed) {
         if (pass_ != Pass::backward_weights && whole.fast()) {
             runners_.emplace_back(whole);
@@ -249,12 +250,12 @@ void check_shapes(const OpDesc& desc, const TensorDesc& x, const TensorDesc& w, 
 
 }  // namespace
 
-MadeOp make_conv2d(const OpDesc& desc, const Context& context) {
+BuiltOp make_conv2d(const OpDesc& desc, const Context& context) {
     require_operands(desc, 2, 1);
     const Pass pass = desc.kind == OpKind::conv2d                 ? Pass::forward
                       : desc.kind == OpKind::conv2d_backward_data ? Pass::backward_data
                                                                   : Pass::backward_weights;
-    MadeOp made;
+    BuiltOp made;
     made.desc = desc;
     check_shapes(desc, operand_of(made.desc, pass, operand_x), operand_of(made.desc, pass, operand_w),
                  operand_of(made.desc, pass, operand_y));

@@ -1,8 +1,10 @@
-// Forward and backward data of 3x3 convolutions over planes of a few pixels. On a plane of 2x2 a window meets
-// padding in 20 of its 36 products; here each output pixel sums over the real pixels it sees only:
+// Forward and backward data of 3x3 convolutions over planes of a few pixels. On a plane of 2x2 a
+// window meets padding in 20 of its 36 products; here each output pixel sums over the real pixels
+// it sees only:
 //   y[n][o][p] = sum over (tap, q) of p, over i: x[n][i][q] * w[o][i][tap]
-// Images take the place that pixels have on large planes: a tile of them shares every load of a weight.
-// Backward data is the same with the filters turned around and their channel dimensions swapped.
+// Images take the place that pixels have on large planes: a tile of them shares every load of a
+// weight. Backward data is the same with the filters turned around and their channel dimensions
+// swapped.
 #include "ops/cpu/conv2d_small.h"
 
 #include <vector>
@@ -28,7 +30,8 @@ struct Plan {
     std::vector<std::int64_t> starts;  // of output pixel p: sights [starts[p], starts[p + 1])
 };
 
-// y of `rows` images and `vectors` blocks of outputs at one pixel. x is packed: [i block][pixel][image][B].
+// y of `rows` images and `vectors` blocks of outputs at one pixel. x is packed: [i
+// block][pixel][image][B].
 template <int block, int rows, int vectors>
 ONECYCLE_INLINE void sum_sights(const Plan& plan, const Sight* begin, const Sight* end, const float* x,
                                 std::int64_t image, const float* w, float* y, std::int64_t image_stride,
@@ -113,8 +116,8 @@ Plan make_plan(const OpDesc& desc, int block) {
               .turned = desc.kind == OpKind::conv2d_backward_data,
               .sights = {},
               .starts = {0}};
-    // Where output coordinate `out` sees through window position k; below 0: nowhere. Backward data looks
-    // through turned filters from x to the outputs y that read it.
+    // Where output coordinate `out` sees through window position k; below 0: nowhere. Backward data
+    // looks through turned filters from x to the outputs y that read it.
     const auto seen = [&](std::int64_t out, std::int64_t k, std::int64_t size) {
         std::int64_t in = out * desc.stride - desc.padding + k;
         if (plan.turned) {
@@ -145,7 +148,7 @@ bool has_small_planes(const OpDesc& desc) {
            std::max(from[2] * from[3], to[2] * to[3]) <= 16;
 }
 
-MadeOp make_small_convolution(const OpDesc& given, const Context& context) {
+BuiltOp make_small_convolution(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     adopt_layout(desc, 0, desc.inputs[0].layout);
     const int block = block_of(desc.inputs[0].layout), threads = context.threads;
@@ -153,7 +156,7 @@ MadeOp make_small_convolution(const OpDesc& given, const Context& context) {
     const std::size_t packed = aligned(desc.inputs[0].bytes());
     const std::int64_t room = plan.turned ? 2 * plan.inputs * taps * block * block : 0;
     const std::int64_t pairs = (plan.outputs + 1) / 2, cuts = (threads + pairs - 1) / pairs;
-    MadeOp made = made_of(
+    BuiltOp made = op_from(
         desc, packed + static_cast<std::size_t>(threads * room) * sizeof(float),
         [=](void* const* in, void* const* out, void* workspace) {
             float* const x = floats_out(workspace);

@@ -1,9 +1,10 @@
 // Weight gradients of convolutions in blocked layouts. Plain-loop equivalent:
 //   dw[o][i][ky][kx] = sum over n, oy, ox of dy[n][o][oy][ox] * x[n][i][oy*stride - padding + ky][...]
-// A block of B x B (i, o) stays in registers while one vector of dy times B scalars of x is added for every
-// pair of pixels. Each block is computed by one thread in one order, so no sum crosses threads: oneDNN splits
-// them, and its bits change with the number of threads. Only pairs of real pixels are formed; a 3x3 window on
-// a plane of 2x2 pixels meets padding in 20 of its 36 products, and oneDNN computes most of those.
+// A block of B x B (i, o) stays in registers while one vector of dy times B scalars of x is added
+// for every pair of pixels. Each block is computed by one thread in one order, so no sum crosses
+// threads: oneDNN splits them, and its bits change with the number of threads. Only pairs of real
+// pixels are formed; a 3x3 window on a plane of 2x2 pixels meets padding in 20 of its 36 products,
+// and oneDNN computes most of those.
 #include "ops/cpu/conv2d_weight_gradient.h"
 
 #include <numeric>
@@ -23,15 +24,16 @@ struct Pair {
 
 struct Plan {
     std::int64_t images = 0, dy_image = 0, x_image = 0;  // floats of a plane of one block
-    // What is worked on at a time stays in a cache: some images in the first level, else a band of rows of
-    // one in the second.
+    // What is worked on at a time stays in a cache: some images in the first level, else a band of
+    // rows of one in the second.
     std::int64_t images_at_once = 1, bands = 1, taps = 0;
     std::vector<Pair> pairs;
     std::vector<std::int64_t> starts;    // of the pairs of band b and tap t at [b * taps + t], and their end
     std::vector<std::int64_t> x_pixels;  // that any pair needs: a 1x1 window with a stride skips most
 };
 
-// dw [taps][B of i][B of o] of one block of outputs and one of inputs; dy and x [images][pixels][B].
+// dw [taps][B of i][B of o] of one block of outputs and one of inputs; dy and x
+// [images][pixels][B].
 template <int block>
 ONECYCLE_INLINE void accumulate_block(const Plan& plan, const float* dy, const float* x, float* dw) {
     using V = typename Vector<block>::type;
@@ -60,7 +62,8 @@ void accumulate(const Plan& plan, int block, const float* dy, const float* x, fl
     block == 16 ? accumulate_block<16>(plan, dy, x, dw) : accumulate_block<8>(plan, dy, x, dw);
 }
 
-// f(pixel of dy, pixel of x) for every pair of real pixels that meets in a tap, for these rows of dy.
+// f(pixel of dy, pixel of x) for every pair of real pixels that meets in a tap, for these rows of
+// dy.
 template <typename F>
 void for_pairs(const OpDesc& desc, int tap, Range rows, const F& f) {
     const TensorDesc &dy = desc.inputs[0], &x = desc.inputs[1];
@@ -103,7 +106,8 @@ Plan make_plan(const OpDesc& desc, int block) {
     return plan;
 }
 
-// Pixels of one block of channels, image after image: what a block of dw reads becomes one run of memory.
+// Pixels of one block of channels, image after image: what a block of dw reads becomes one run of
+// memory.
 template <int block>
 void gather_block(const float* from, float* to, std::int64_t images, std::int64_t image_stride,
                   const std::vector<std::int64_t>& pixels) {
@@ -121,7 +125,7 @@ bool has_own_weight_gradient(const OpDesc& desc) {
 namespace {
 
 template <int block>
-MadeOp make_with_block(const OpDesc& desc, const Context& context) {
+BuiltOp make_with_block(const OpDesc& desc, const Context& context) {
     const TensorDesc &dy = desc.inputs[0], &x = desc.inputs[1];
     const std::int64_t outputs = dy[1] / block, inputs = x[1] / block;
     const std::int64_t dy_plane = dy[2] * dy[3] * block, x_plane = x[2] * x[3] * block;
@@ -132,7 +136,7 @@ MadeOp make_with_block(const OpDesc& desc, const Context& context) {
     std::iota(dy_pixels.begin(), dy_pixels.end(), 0);
     const std::size_t dy_bytes = aligned(dy.bytes());
     const std::size_t x_bytes = static_cast<std::size_t>(inputs * xs_block) * sizeof(float);
-    return made_of(desc, dy_bytes + x_bytes,
+    return op_from(desc, dy_bytes + x_bytes,
                    [=, threads = context.threads](void* const* in, void* const* out, void* workspace) {
                        float* const dys = floats_out(workspace);
                        float* const xs =
@@ -155,7 +159,7 @@ MadeOp make_with_block(const OpDesc& desc, const Context& context) {
 
 }  // namespace
 
-MadeOp make_own_weight_gradient(const OpDesc& desc, const Context& context) {
+BuiltOp make_own_weight_gradient(const OpDesc& desc, const Context& context) {
     return block_of(desc.outputs[0].layout) == 16 ? make_with_block<16>(desc, context)
                                                   : make_with_block<8>(desc, context);
 }

@@ -1,11 +1,12 @@
-// Forward and backward data by Winograd's algorithm; backward data is forward with the filters turned around
-// and their two channel dimensions swapped. For a range of tiles:
+// Forward and backward data by Winograd's algorithm; backward data is forward with the filters
+// turned around and their two channel dimensions swapped. For a range of tiles:
 //   V[point][i block][tile][i] = transformed input,  U[o block][point][i block][i][o] = transformed weights
 //   M[point][o block][tile][o] = sum over i of V * U: 36 matrix products
 //   y                          = M transformed back
-// Either U is made first and each thread takes ranges, with V and M in its cache; or, where the weights are
-// larger than the input, V is made first and each thread takes outputs, with U and M in its cache. Each
-// output is summed over i in one order wherever the cuts are, so the bits do not depend on them.
+// Either U is made first and each thread takes ranges, with V and M in its cache; or, where the
+// weights are larger than the input, V is made first and each thread takes outputs, with U and M in
+// its cache. Each output is summed over i in one order wherever the cuts are, so the bits do not
+// depend on them.
 #include "ops/cpu/conv2d_winograd.h"
 
 #include "ops/cpu/parallel.h"
@@ -98,7 +99,8 @@ ONECYCLE_INLINE void multiply_tiles(const float* v, std::int64_t v_stride, const
     rest.template operator()<1>();
 }
 
-// Points lie one cache line further apart than their data, or all would fall into the same cache sets.
+// Points lie one cache line further apart than their data, or all would fall into the same cache
+// sets.
 std::int64_t point_stride(std::int64_t blocks, std::int64_t tiles, int block) {
     return (blocks * tiles) * block + 16;
 }
@@ -182,14 +184,14 @@ bool prefers_winograd(const OpDesc& desc) {
     const int block = block_of(first.layout);
     if (block == 0 || w.layout != weights_layout(block)) return false;
     if (second.layout != first.layout && second.layout != Layout::any) return false;
-    // Products of a direct convolution that skips the padding, and of this one; the transforms and the
-    // traffic of the transformed weights cost as much as half of it again.
+    // Products of a direct convolution that skips the padding, and of this one; the transforms and
+    // the traffic of the transformed weights cost as much as half of it again.
     const Tiles tiles(first);
     const std::int64_t direct = first[0] * (3 * first[2] - 2) * (3 * first[3] - 2);
     return tiles.count() >= 16 && 2 * direct > 3 * points * tiles.count();
 }
 
-MadeOp make_winograd_forward(const OpDesc& given, const Context& context) {
+BuiltOp make_winograd_forward(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
     adopt_layout(desc, 0, x.layout);
@@ -200,8 +202,8 @@ MadeOp make_winograd_forward(const OpDesc& given, const Context& context) {
                     .outputs = desc.outputs[0][1] / block,
                     .plane = x[2] * x[3] * block,
                     .turned = desc.kind == OpKind::conv2d_backward_data};
-    // Ranges of tiles: long enough to use the transformed weights well, and as many for each thread. Threads
-    // without a range share the outputs of others.
+    // Ranges of tiles: long enough to use the transformed weights well, and as many for each
+    // thread. Threads without a range share the outputs of others.
     const std::int64_t threads = context.threads, tiles = plan.tiles.count();
     const std::int64_t longest = plan.inputs * plan.outputs > 64 ? 48 : 24;
     std::int64_t ranges = (tiles + longest - 1) / longest;
@@ -216,11 +218,11 @@ MadeOp make_winograd_forward(const OpDesc& given, const Context& context) {
         return shared_end + omp_get_thread_num() * own;
     };
 
-    MadeOp made;
+    BuiltOp made;
     if (inputs_first) {
         const std::int64_t v_all = ranges * v_floats;
         const std::int64_t u_pair = 2 * plan.u_block(), own = u_pair + points * point_stride(2, range, block);
-        made = made_of(desc, layout(v_all, own), [=](void* const* in, void* const* out, void* workspace) {
+        made = op_from(desc, layout(v_all, own), [=](void* const* in, void* const* out, void* workspace) {
             float* const v = floats_out(workspace);
             parallel_for(static_cast<int>(threads), ranges, [&](std::int64_t r) {
                 transform_inputs_of(plan, floats(in[0]), part_of(tiles, r, ranges), v + r * v_floats);
@@ -238,7 +240,7 @@ MadeOp make_winograd_forward(const OpDesc& given, const Context& context) {
     } else {
         const std::int64_t cuts = std::min((threads + ranges - 1) / ranges, pairs);
         const std::int64_t own = v_floats + points * point_stride(plan.outputs, range, block);
-        made = made_of(desc, layout(plan.u_floats(), own),
+        made = op_from(desc, layout(plan.u_floats(), own),
                        [=](void* const* in, void* const* out, void* workspace) {
                            float* const u = floats_out(workspace);
                            parallel_for(static_cast<int>(threads), plan.outputs, [&](std::int64_t o) {

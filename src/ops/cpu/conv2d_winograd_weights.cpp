@@ -2,8 +2,8 @@
 //   V[point][i block][tile][i] = transformed x,  D[point][o block][tile][o] = transformed dy
 //   M[point][i][o] = sum over tiles of V[point][tile][i] * D[point][tile][o]: 36 matrix products
 //   dw             = M transformed back
-// Images are taken in chunks, so that V and D stay small; a block of M is summed by one thread, tile after
-// tile, whatever the number of threads.
+// Images are taken in chunks, so that V and D stay small; a block of M is summed by one thread,
+// tile after tile, whatever the number of threads.
 #include <algorithm>
 
 #include "ops/cpu/conv2d_winograd.h"
@@ -23,7 +23,8 @@ struct Plan {
     std::int64_t chunk;  // images
 };
 
-// The transformed tiles of one block of channels of images [first, first + count): to[point][tile][block].
+// The transformed tiles of one block of channels of images [first, first + count):
+// to[point][tile][block].
 template <int block>
 ONECYCLE_INLINE void transform_x(const Plan& plan, const float* x, std::int64_t i, Range images, float* to,
                                  std::int64_t point_stride) {
@@ -111,7 +112,7 @@ void transform_block_back(int block, const float* m, std::int64_t stride, float*
 
 }  // namespace
 
-MadeOp make_winograd_weight_gradient(const OpDesc& desc, const Context& context) {
+BuiltOp make_winograd_weight_gradient(const OpDesc& desc, const Context& context) {
     const TensorDesc &dy = desc.inputs[0], &x = desc.inputs[1];
     const int block = dy.layout == Layout::nChw16c ? 16 : 8;
     Plan plan{.tiles = Tiles(x),
@@ -120,18 +121,20 @@ MadeOp make_winograd_weight_gradient(const OpDesc& desc, const Context& context)
               .outputs = dy[1] / block,
               .plane = x[2] * x[3] * block,
               .chunk = 1};
-    // V and D of a chunk stay in the caches, but are not smaller than M, which every chunk reads and writes.
+    // V and D of a chunk stay in the caches, but are not smaller than M, which every chunk reads
+    // and writes.
     const std::int64_t most_floats =
         std::max<std::int64_t>(1 << 20, points * plan.inputs * plan.outputs * block * block);
     const std::int64_t image_floats = points * (plan.inputs + plan.outputs) * plan.tiles.of_image() * block;
     plan.chunk = std::clamp<std::int64_t>(most_floats / image_floats, 1, plan.tiles.images);
 
     const std::int64_t blocks = plan.inputs + plan.outputs, weights = plan.inputs * plan.outputs;
-    // One cache line more than the data between blocks, or points would fall into the same cache sets.
+    // One cache line more than the data between blocks, or points would fall into the same cache
+    // sets.
     const std::int64_t run = plan.chunk * plan.tiles.of_image() * block + 16, point = blocks * run;
     const std::int64_t m_block = block * block, m_point = weights * m_block;
     const std::size_t transformed = aligned(static_cast<std::size_t>(points * point) * sizeof(float));
-    MadeOp made = made_of(
+    BuiltOp made = op_from(
         desc, transformed + static_cast<std::size_t>(points * m_point) * sizeof(float),
         [=, threads = context.threads](void* const* in, void* const* out, void* workspace) {
             float* const v = floats_out(workspace);

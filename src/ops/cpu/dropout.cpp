@@ -1,12 +1,12 @@
 // y = x * (0 or 1 / (1 - p)), by the numbers of this update.
 #include "ops/control.h"
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 #include "ops/dropout_rules.h"
 
 namespace onecycle::cpu {
 
-MadeOp make_dropout(const OpDesc& given, const Context& context) {
+BuiltOp make_dropout(const OpDesc& given, const Context& context) {
     require_operands(given, 2, 1);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -17,7 +17,7 @@ MadeOp make_dropout(const OpDesc& given, const Context& context) {
     require(x.layout == Layout::plain && x.elements() < std::int64_t{1} << 34, desc,
             "x is not in plain order, or has 2^34 elements or more");
     const DropoutRule rule(desc.dropout, desc.seed, desc.dropout_layer);
-    return made_of(
+    return op_from(
         desc, 0,
         [rule, n = x.elements(), threads = context.threads](void* const* in, void* const* out, void*) {
             const float* const from = floats(in[0]);

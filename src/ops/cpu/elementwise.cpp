@@ -1,5 +1,5 @@
 // ReLU and addition, on tensors of any one layout: order does not matter to them.
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 
@@ -35,28 +35,28 @@ OpDesc checked(const OpDesc& given, std::size_t inputs) {
 
 }  // namespace
 
-MadeOp make_relu(const OpDesc& given, const Context& context) {
+BuiltOp make_relu(const OpDesc& given, const Context& context) {
     const OpDesc desc = checked(given, 1);
     const std::int64_t n = desc.inputs[0].elements();
-    return made_of(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
         parallel_flat(threads, n, [&](Range range) { relu_range(floats(in[0]), floats_out(out[0]), range); });
     });
 }
 
-MadeOp make_relu_backward(const OpDesc& given, const Context& context) {
+BuiltOp make_relu_backward(const OpDesc& given, const Context& context) {
     const OpDesc desc = checked(given, 2);
     const std::int64_t n = desc.inputs[0].elements();
-    return made_of(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
         parallel_flat(threads, n, [&](Range range) {
             relu_backward_range(floats(in[0]), floats(in[1]), floats_out(out[0]), range);
         });
     });
 }
 
-MadeOp make_add(const OpDesc& given, const Context& context) {
+BuiltOp make_add(const OpDesc& given, const Context& context) {
     const OpDesc desc = checked(given, 2);
     const std::int64_t n = desc.inputs[0].elements();
-    return made_of(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
         parallel_flat(threads, n, [&](Range range) {
             add_range(floats(in[0]), floats(in[1]), floats_out(out[0]), range);
         });

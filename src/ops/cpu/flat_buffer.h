@@ -1,4 +1,5 @@
-// How flat buffers are walked: every parameter in pieces, so that each piece belongs to one parameter.
+// How flat buffers are walked: every parameter in pieces, so that each piece belongs to one
+// parameter.
 #pragma once
 
 #include <cstdint>

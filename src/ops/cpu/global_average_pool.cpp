@@ -1,6 +1,6 @@
 // y[n][c] = mean of x over the pixels; backward spreads dy / (H*W).
+#include "ops/cpu/builders.h"
 #include "ops/cpu/channel_view.h"
-#include "ops/cpu/make.h"
 
 namespace onecycle::cpu {
 
@@ -51,14 +51,14 @@ void spread(const ChannelView& v, const float* dy, float* dx, std::int64_t image
 
 }  // namespace
 
-MadeOp make_global_average_pool(const OpDesc& desc, const Context& context) {
+BuiltOp make_global_average_pool(const OpDesc& desc, const Context& context) {
     require_operands(desc, 1, 1);
     const TensorDesc& x = desc.inputs[0];
     require(x.rank == 4 && x.type == DType::f32, desc, "x is an activation");
     OpDesc decided = desc;
     adopt_layout(decided, 0, Layout::plain);
     require_plain(decided, decided.outputs[0], {x[0], x[1]}, "y");
-    return made_of(
+    return op_from(
         decided, 0,
         [view = ChannelView(x), threads = context.threads](void* const* in, void* const* out, void*) {
             parallel_for(
@@ -67,13 +67,13 @@ MadeOp make_global_average_pool(const OpDesc& desc, const Context& context) {
         });
 }
 
-MadeOp make_global_average_pool_backward(const OpDesc& desc, const Context& context) {
+BuiltOp make_global_average_pool_backward(const OpDesc& desc, const Context& context) {
     require_operands(desc, 1, 1);
     const TensorDesc& dx = desc.outputs[0];
     require(dx.rank == 4 && dx.type == DType::f32 && dx.layout != Layout::any, desc,
             "dx is an activation of a decided layout");
     require_plain(desc, desc.inputs[0], {dx[0], dx[1]}, "dy");
-    return made_of(
+    return op_from(
         desc, 0,
         [view = ChannelView(dx), threads = context.threads](void* const* in, void* const* out, void*) {
             parallel_for(threads, view.images,

@@ -1,8 +1,8 @@
-// Gradients between backward and update: their sum over micro batches, their norm, and whether all are
-// finite.
+// Gradients between backward and update: their sum over micro batches, their norm, and whether all
+// are finite.
 #include "ops/control.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/flat_buffer.h"
-#include "ops/cpu/make.h"
 #include "ops/cpu/simd.h"
 #include "ops/step_rules.h"
 
@@ -37,7 +37,7 @@ double sum_of_squares(const float* x, Range range) {
 }  // namespace
 
 // Micro batch 0 starts the sum; the last one writes the mean back to where the update reads it.
-MadeOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
+BuiltOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
     require(desc.accumulation > 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
             "the micro batch is out of range");
     const bool first = desc.micro == 0, last = desc.micro == desc.accumulation - 1;
@@ -45,7 +45,7 @@ MadeOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
     const std::int64_t n = desc.inputs[0].elements();
     for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
     const auto count = static_cast<float>(desc.accumulation);
-    return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
         const float* gradients = floats(in[0]);
         float* const sum = floats_out(out[0]);
         parallel_flat(threads, n, [&](Range range) {
@@ -58,7 +58,7 @@ MadeOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
     });
 }
 
-MadeOp make_check_gradients(const OpDesc& desc, const Context& context) {
+BuiltOp make_check_gradients(const OpDesc& desc, const Context& context) {
     require_operands(desc, 3, 1);
     require(!desc.loss_scale, desc, "this back end has no loss scale");
     const std::vector<FlatPiece> pieces = trained_pieces(desc.parameters);
@@ -67,7 +67,7 @@ MadeOp make_check_gradients(const OpDesc& desc, const Context& context) {
                 "a parameter lies outside the gradients");
     const std::size_t workspace = pieces.size() * sizeof(double);
     const double clip_norm = desc.optimizer.clip_norm;
-    return made_of(desc, workspace,
+    return op_from(desc, workspace,
                    [=, threads = context.threads](void* const* in, void* const* out, void* work) {
                        auto* const sums = static_cast<double*>(work);
                        parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {

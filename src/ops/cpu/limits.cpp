@@ -15,9 +15,9 @@ namespace {
 constexpr std::int64_t copied = std::int64_t{128} << 20;  // bytes: far above any cache
 constexpr std::int64_t rounds = 2'000'000;
 
-// Multiply-adds in chains that do not depend on each other; enough of them fill two units with a latency of 4
-// cycles. What they come to is returned, so that they are not left out. Each shape suits one kind of registers:
-// 16 of 8 floats, 32 of 16.
+// Multiply-adds in chains that do not depend on each other; enough of them fill two units with a
+// latency of 4 cycles. What they come to is returned, so that they are not left out. Each shape
+// suits one kind of registers: 16 of 8 floats, 32 of 16.
 template <typename Vector, int chains>
 ONECYCLE_INLINE float multiply_adds(float start) {
     Vector sums[chains];

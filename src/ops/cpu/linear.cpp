@@ -1,6 +1,6 @@
-// The classifier: y = x w^T + b with x [N,K], w [O,K]. Small matrices, so plain blocked loops with sums kept
-// in registers; each output element is computed by one thread in one order.
-#include "ops/cpu/make.h"
+// The classifier: y = x w^T + b with x [N,K], w [O,K]. Small matrices, so plain blocked loops with
+// sums kept in registers; each output element is computed by one thread in one order.
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 
@@ -102,7 +102,7 @@ void run_product(int threads, const Product& p) {
 
 }  // namespace
 
-MadeOp make_linear(const OpDesc& desc, const Context& context) {
+BuiltOp make_linear(const OpDesc& desc, const Context& context) {
     require_operands(desc, desc.bias ? 3 : 2, 1);
     const std::int64_t n = desc.inputs[0][0], k = desc.inputs[0][1], o = desc.inputs[1][0];
     require_plain(desc, desc.inputs[0], {n, k}, "x");
@@ -119,10 +119,10 @@ MadeOp make_linear(const OpDesc& desc, const Context& context) {
                             {tile * 4, std::min(o, tile * 4 + 4)});
         });
     };
-    return made_of(decided, 0, run);
+    return op_from(decided, 0, run);
 }
 
-MadeOp make_linear_backward_data(const OpDesc& desc, const Context& context) {
+BuiltOp make_linear_backward_data(const OpDesc& desc, const Context& context) {
     require_operands(desc, 2, 1);
     const std::int64_t n = desc.inputs[0][0], o = desc.inputs[0][1], k = desc.inputs[1][1];
     require_plain(desc, desc.inputs[0], {n, o}, "dy");
@@ -130,7 +130,7 @@ MadeOp make_linear_backward_data(const OpDesc& desc, const Context& context) {
     OpDesc decided = desc;
     adopt_layout(decided, 0, Layout::plain);
     require_plain(decided, decided.outputs[0], {n, k}, "dx");
-    return made_of(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
         run_product(threads, {.a = floats(in[0]),
                               .a_i = o,
                               .a_r = 1,
@@ -142,7 +142,7 @@ MadeOp make_linear_backward_data(const OpDesc& desc, const Context& context) {
     });
 }
 
-MadeOp make_linear_backward_weights(const OpDesc& desc, const Context& context) {
+BuiltOp make_linear_backward_weights(const OpDesc& desc, const Context& context) {
     require_operands(desc, 2, desc.bias ? 2 : 1);
     const std::int64_t n = desc.inputs[0][0], o = desc.inputs[0][1], k = desc.inputs[1][1];
     require_plain(desc, desc.inputs[0], {n, o}, "dy");
@@ -151,7 +151,7 @@ MadeOp make_linear_backward_weights(const OpDesc& desc, const Context& context) 
     for (std::size_t i = 0; i < decided.outputs.size(); ++i) adopt_layout(decided, i, Layout::plain);
     require_plain(decided, decided.outputs[0], {o, k}, "dw");
     if (desc.bias) require_plain(decided, decided.outputs[1], {o}, "db");
-    return made_of(
+    return op_from(
         decided, 0,
         [=, bias = desc.bias, threads = context.threads](void* const* in, void* const* out, void*) {
             const float* dy = floats(in[0]);

@@ -1,10 +1,11 @@
-// Max pooling. Forward keeps the place of the maximum in its window as one byte (row * kernel + column), so
-// that backward needs neither x nor y. As in PyTorch the first maximum wins and NaN wins over all. Backward
-// gathers: each input pixel sums over the windows it lies in, in a fixed order.
+// Max pooling. Forward keeps the place of the maximum in its window as one byte (row * kernel +
+// column), so that backward needs neither x nor y. As in PyTorch the first maximum wins and NaN
+// wins over all. Backward gathers: each input pixel sums over the windows it lies in, in a fixed
+// order.
 #include <limits>
 #include <vector>
 
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 
@@ -15,8 +16,8 @@ using simd::UnalignedFloat8;
 
 namespace {
 
-// A tensor as channel groups of pixels, each pixel `vectors` times `width` floats. Blocked layouts have
-// groups of a block; others are walked float by float.
+// A tensor as channel groups of pixels, each pixel `vectors` times `width` floats. Blocked layouts
+// have groups of a block; others are walked float by float.
 struct PixelView {
     std::int64_t images, groups, height, width;
     std::int64_t image_stride, group_stride, row_stride, pixel_stride;
@@ -56,7 +57,8 @@ struct Lane<Float8> {
     static ONECYCLE_INLINE void store(float* p, const Float8& v) {
         *reinterpret_cast<UnalignedFloat8*>(p) = v;
     }
-    // Loops, because the compiler turns them into one instruction and a vector conversion into many.
+    // Loops, because the compiler turns them into one instruction and a vector conversion into
+    // many.
     static ONECYCLE_INLINE Int load_index(const std::uint8_t* p) {
         Int v;
         for (int l = 0; l < 8; ++l) v[l] = p[l];
@@ -177,7 +179,7 @@ void for_planes(int threads, const PixelView& walked, const PixelView& other, co
 
 }  // namespace
 
-MadeOp make_max_pool(const OpDesc& given, const Context& context) {
+BuiltOp make_max_pool(const OpDesc& given, const Context& context) {
     require_operands(given, 1, 2);
     OpDesc desc = given;
     adopt_layout(desc, 0, desc.inputs[0].layout);
@@ -185,7 +187,7 @@ MadeOp make_max_pool(const OpDesc& given, const Context& context) {
     check(desc, desc.inputs[0], desc.outputs[0], desc.outputs[1]);
     const PixelView from(desc.inputs[0]), to(desc.outputs[0]);
     const Window window{desc.kernel, desc.stride, desc.padding};
-    return made_of(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
         for_planes(threads, to, from, [&](std::int64_t y, std::int64_t x, Range rows) {
             pool_rows(from, to, window, floats(in[0]) + x, floats_out(out[0]) + y,
                       static_cast<std::uint8_t*>(out[1]) + y, rows);
@@ -193,7 +195,7 @@ MadeOp make_max_pool(const OpDesc& given, const Context& context) {
     });
 }
 
-MadeOp make_max_pool_backward(const OpDesc& given, const Context& context) {
+BuiltOp make_max_pool_backward(const OpDesc& given, const Context& context) {
     const bool second = given.second_gradient;
     require_operands(given, second ? 3 : 2, 1);
     OpDesc desc = given;
@@ -202,7 +204,7 @@ MadeOp make_max_pool_backward(const OpDesc& given, const Context& context) {
     if (second) require_like(desc, desc.inputs[2], desc.inputs[0], "dy2");
     const PixelView from(desc.inputs[0]), to(desc.outputs[0]);
     const Window window{desc.kernel, desc.stride, desc.padding};
-    return made_of(desc, 0,
+    return op_from(desc, 0,
                    [=, threads = context.threads, over_rows = windows_over(to.height, from.height, window),
                     over_columns = windows_over(to.width, from.width, window)](void* const* in,
                                                                                void* const* out, void*) {

@@ -1,12 +1,12 @@
 // Mixup and cutmix of a batch, in place: see ops/mix_rules.h.
 #include "ops/mix_rules.h"
 
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 
 namespace onecycle::cpu {
 
-MadeOp make_mix_batch(const OpDesc& given, const Context& context) {
+BuiltOp make_mix_batch(const OpDesc& given, const Context& context) {
     require_mixing(given);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -16,7 +16,7 @@ MadeOp make_mix_batch(const OpDesc& given, const Context& context) {
     const bool planes = x.layout == Layout::plain;
     const std::int64_t channels = planes ? 1 : x[1], rows = x[1] * height / channels, row = channels * width;
     const MixRule rule(desc.mixup, desc.cutmix, desc.seed);
-    return made_of(
+    return op_from(
         desc, 0, [=, n = x[0], threads = context.threads](void* const* in, void* const* out, void*) {
             float* const images = floats_out(out[0]);
             auto* const labels2 = static_cast<std::int32_t*>(out[1]);

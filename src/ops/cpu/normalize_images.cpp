@@ -1,13 +1,13 @@
-// Bytes to floats: x = (u8 / 255 - mean) / stddev by a table of 256 values a channel, so that every value is
-// rounded exactly as torchvision's ToTensor and Normalize round it.
+// Bytes to floats: x = (u8 / 255 - mean) / stddev by a table of 256 values a channel, so that every
+// value is rounded exactly as torchvision's ToTensor and Normalize round it.
 #include <array>
 
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 
 namespace onecycle::cpu {
 
-MadeOp make_normalize_images(const OpDesc& given, const Context& context) {
+BuiltOp make_normalize_images(const OpDesc& given, const Context& context) {
     require_operands(given, 1, 1);
     OpDesc desc = given;
     const TensorDesc& images = desc.inputs[0];
@@ -26,7 +26,7 @@ MadeOp make_normalize_images(const OpDesc& given, const Context& context) {
     const std::int64_t height = images[1], width = images[2];
     const std::int64_t channel_stride = x.layout == Layout::plain ? height * width : 1;
     const std::int64_t pixel_stride = x.layout == Layout::plain ? 1 : 3;
-    return made_of(
+    return op_from(
         desc, 0,
         [=, threads = context.threads, rows = images[0] * height](void* const* in, void* const* out, void*) {
             parallel_for(threads, rows, [&](std::int64_t row) {

@@ -84,8 +84,8 @@ dnnl::primitive_attr scratchpad_from_user() {
     return attr;
 }
 
-// The primitive descriptor of a convolution: all that differs between oneDNN 2 and 3. Throws dnnl::error
-// when there is no implementation.
+// The primitive descriptor of a convolution: all that differs between oneDNN 2 and 3. Throws
+// dnnl::error when there is no implementation.
 dnnl::primitive_desc_base describe(Pass pass, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
                                    const dnnl::memory::desc& y, int stride, int padding) {
     using Forward = dnnl::convolution_forward;
@@ -110,8 +110,8 @@ dnnl::primitive_desc_base describe(Pass pass, const dnnl::memory::desc& x, const
 #endif
 }
 
-// A primitive cuts its work for the number of threads it was made for and leaves parts undone when OpenMP
-// starts fewer, as it does on a loaded machine with OMP_DYNAMIC=true.
+// A primitive cuts its work for the number of threads it was made for and leaves parts undone when
+// OpenMP starts fewer, as it does on a loaded machine with OMP_DYNAMIC=true.
 class FixedNumberOfThreads {
   public:
     FixedNumberOfThreads() : dynamic_(omp_get_dynamic()) {
@@ -198,7 +198,8 @@ std::string Convolution::implementation() const {
 }
 
 bool Convolution::fast() const {
-    // The others: "x64:gemm:jit" and "gemm:ref" copy the image into a matrix, "ref:any" is plain loops.
+    // The others: "x64:gemm:jit" and "gemm:ref" copy the image into a matrix, "ref:any" is plain
+    // loops.
     return impl_->implementation.rfind("jit", 0) == 0 || impl_->implementation.rfind("brg", 0) == 0;
 }
 
@@ -277,8 +278,8 @@ void Reorder::run(void* from, void* to, void* scratchpad) const {
 
 void guard_instruction_set() {
 #if defined(__x86_64__)
-    // Some virtual machines advertise AMX tiles (leaf 7, EDX bit 24) and hide leaf 0x1D, which says how large
-    // they are. oneDNN then configures no tiles and dies of an illegal instruction.
+    // Some virtual machines advertise AMX tiles (leaf 7, EDX bit 24) and hide leaf 0x1D, which says
+    // how large they are. oneDNN then configures no tiles and dies of an illegal instruction.
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 24 & 1)) return;
     const bool has_palette =

@@ -1,5 +1,5 @@
-// The only door to oneDNN: convolutions and copies between layouts. Written so that versions 2 and 3 both
-// compile; nothing of oneDNN's own types is seen outside.
+// The only door to oneDNN: convolutions and copies between layouts. Written so that versions 2 and
+// 3 both compile; nothing of oneDNN's own types is seen outside.
 #pragma once
 
 #include <array>
@@ -74,8 +74,8 @@ class Reorder {
     std::unique_ptr<Impl> impl_;
 };
 
-// Caps the instruction sets oneDNN may use where the processor's description of AMX is broken. Call before
-// anything else here.
+// Caps the instruction sets oneDNN may use where the processor's description of AMX is broken. Call
+// before anything else here.
 void guard_instruction_set();
 std::string instruction_set();
 bool has_avx512();

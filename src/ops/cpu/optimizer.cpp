@@ -1,6 +1,7 @@
-// The update of the weights: one pass over the flat buffers, with the schedule evaluated inside. Formulas and
-// their order of rounding are those of torch.optim.SGD, Adam and AdamW (for_each=False); scalars are computed
-// in double, elements in float. For a parameter w with gradient g (times the clipping scale):
+// The update of the weights: one pass over the flat buffers, with the schedule evaluated inside.
+// Formulas and their order of rounding are those of torch.optim.SGD, Adam and AdamW
+// (for_each=False); scalars are computed in double, elements in float. For a parameter w with
+// gradient g (times the clipping scale):
 //   sgd    g += decay w;  m = momentum m + g;  w -= lr m           (nesterov: w -= lr (g + momentum m))
 //   adam   g += decay w;  m += (1-beta1)(g - m);  v = beta2 v + (1-beta2) g g
 //          w -= lr/(1-beta1^t) m / (sqrt(v)/sqrt(1-beta2^t) + epsilon)
@@ -9,8 +10,8 @@
 #include <cmath>
 
 #include "ops/control.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/flat_buffer.h"
-#include "ops/cpu/make.h"
 #include "ops/cpu/simd.h"
 #include "ops/step_rules.h"
 
@@ -68,7 +69,7 @@ void average_weights(float rest, const float* weights, float* average, Range ran
 
 }  // namespace
 
-MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
+BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
     const OptimizerOptions& o = desc.optimizer;
     const bool is_sgd = o.kind == OptimizerKind::sgd;
     const bool averaged = o.average_decay > 0;
@@ -79,7 +80,7 @@ MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
     for (const ParameterSegment& s : desc.parameters)
         require(s.offset >= 0 && s.offset + s.elements <= n, desc, "a parameter lies outside its buffer");
 
-    return made_of(
+    return op_from(
         desc, 0,
         [=, pieces = trained_pieces(desc.parameters), segments = desc.parameters, threads = context.threads](
             void* const* in, void* const* out, void*) {

@@ -1,5 +1,5 @@
-// Threads. Work is always cut into pieces that depend on shapes only, never on the number of threads, and
-// every sum has a fixed order: results have equal bits for any number of threads.
+// Threads. Work is always cut into pieces that depend on shapes only, never on the number of
+// threads, and every sum has a fixed order: results have equal bits for any number of threads.
 #pragma once
 
 #include <omp.h>
@@ -20,7 +20,8 @@ void parallel_for(int threads, std::int64_t n, const F& f) {
     for (std::int64_t i = 0; i < n; ++i) f(i);
 }
 
-// Starting threads takes microseconds: less work than that, in simple operations, is left to one of them.
+// Starting threads takes microseconds: less work than that, in simple operations, is left to one of
+// them.
 inline int threads_for(int threads, std::int64_t work) {
     return work < 64 * 1024 ? 1 : threads;
 }
@@ -45,8 +46,8 @@ void parallel_flat(int threads, std::int64_t total, const F& f) {
     });
 }
 
-// OpenMP's number of threads for the calling thread, as long as this lives: what oneDNN builds a primitive
-// for, and what its unplanned inner parts use.
+// OpenMP's number of threads for the calling thread, as long as this lives: what oneDNN builds a
+// primitive for, and what its unplanned inner parts use.
 class ThreadCount {
   public:
     explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {

@@ -1,12 +1,13 @@
 // Vector code without a word of assembly: GCC's vector types, compiled three times by target_clones
-// (baseline, AVX2, AVX-512) and picked by the loader, so that one binary runs at full speed on each.
+// (baseline, AVX2, AVX-512) and picked by the loader, so that one binary runs at full speed on
+// each.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-// On functions that hold hot loops. They must not hold OpenMP directives: those would be outlined into
-// functions without clones. Sanitizers cannot stand the loader's early calls.
+// On functions that hold hot loops. They must not hold OpenMP directives: those would be outlined
+// into functions without clones. Sanitizers cannot stand the loader's early calls.
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define ONECYCLE_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))

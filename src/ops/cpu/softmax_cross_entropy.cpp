@@ -1,13 +1,14 @@
-// The loss, as torch.nn.functional.cross_entropy(reduction="mean") defines it with label smoothing s and
-// class weights v (1 without). For row i with label t and p = softmax(logits):
+// The loss, as torch.nn.functional.cross_entropy(reduction="mean") defines it with label smoothing
+// s and class weights v (1 without). For row i with label t and p = softmax(logits):
 //   loss = sum_i [ (1-s) v[t] (-log p[t]) + s/C sum_c v[c] (-log p[c]) ] / sum_i v[t]
 //   dlogits[c] = ( (1-s) v[t] (p[c] - [c = t]) + s/C (p[c] sum(v) - v[c]) ) / sum_i v[t]
-// A row with two labels and a weight w of the first has w times the first's loss, gradient and v[t], plus 1 - w times
-// the second's. Rows from `count` on are no samples; their gradient is 0. Everything inside is double.
+// A row with two labels and a weight w of the first has w times the first's loss, gradient and
+// v[t], plus 1 - w times the second's. Rows from `count` on are no samples; their gradient is 0.
+// Everything inside is double.
 #include <cmath>
 
 #include "ops/control.h"
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 
 namespace onecycle::cpu {
@@ -40,7 +41,7 @@ std::int64_t rank_of(const float* x, std::int64_t classes, std::int64_t label) {
 
 }  // namespace
 
-MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context& context) {
+BuiltOp make_softmax_cross_entropy(const OpDesc& desc, const Context& context) {
     const std::size_t pairs_at = desc.class_weights ? 4 : 3;
     require_operands(desc, pairs_at + (desc.label_pairs ? 2 : 0), desc.gradient ? 2 : 1);
     const std::int64_t images = desc.inputs[0][0], classes = desc.inputs[0][1];
@@ -55,7 +56,7 @@ MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context& context) {
     const bool weighted = desc.class_weights, with_gradient = desc.gradient, paired = desc.label_pairs;
     const double smoothing = static_cast<double>(desc.label_smoothing);
     const std::size_t workspace = static_cast<std::size_t>(images) * sizeof(RowResult);
-    return made_of(
+    return op_from(
         decided, workspace, [=, threads = context.threads](void* const* in, void* const* out, void* work) {
             const float *logits = floats(in[0]), *weights = weighted ? floats(in[3]) : nullptr;
             const auto* labels = static_cast<const std::int32_t*>(in[1]);
@@ -122,14 +123,14 @@ MadeOp make_softmax_cross_entropy(const OpDesc& desc, const Context& context) {
         });
 }
 
-MadeOp make_softmax(const OpDesc& desc, const Context& context) {
+BuiltOp make_softmax(const OpDesc& desc, const Context& context) {
     require_operands(desc, 1, 1);
     const std::int64_t images = desc.inputs[0][0], classes = desc.inputs[0][1];
     require_plain(desc, desc.inputs[0], {images, classes}, "logits");
     OpDesc decided = desc;
     adopt_layout(decided, 0, Layout::plain);
     require_plain(decided, decided.outputs[0], {images, classes}, "probabilities");
-    return made_of(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
+    return op_from(decided, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
         parallel_for(threads_for(threads, 32 * images * classes), images, [&](std::int64_t i) {
             const float* x = floats(in[0]) + i * classes;
             float* y = floats_out(out[0]) + i * classes;

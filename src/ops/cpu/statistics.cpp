@@ -1,13 +1,13 @@
 // Running statistics of batch norm, and their moving average.
 #include "ops/control.h"
-#include "ops/cpu/make.h"
+#include "ops/cpu/builders.h"
 
 namespace onecycle::cpu {
 
 // running = (1 - momentum) running + momentum batch, with the variance made unbiased by n/(n-1).
-MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
+BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
     const int before = require_running_statistics(desc);
-    return made_of(desc, 0,
+    return op_from(desc, 0,
                    [before, averaged = desc.outputs.size() == 2,
                     rest = static_cast<float>(1 - desc.optimizer.average_decay), segments = desc.statistics,
                     momentum = static_cast<float>(desc.momentum)](void* const* in, void* const* out, void*) {
@@ -20,8 +20,8 @@ MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
                            const float* const old_mean =
                                before < 0 ? running_mean : floats(in[before]) + s.offset;
                            const float* const old_variance = old_mean + s.channels;
-                           // A single sample has no unbiased variance; PyTorch refuses it, here the biased
-                           // one is kept.
+                           // A single sample has no unbiased variance; PyTorch refuses it, here the
+                           // biased one is kept.
                            const double n = static_cast<double>(s.samples);
                            const auto unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1);
                            for (std::int64_t c = 0; c < s.channels; ++c) {

@@ -1,9 +1,10 @@
-// Winograd's minimal filtering F(4x4, 3x3): sixteen outputs of a 3x3 convolution from 36 products instead of
-// 144 (Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016). For a 6x6 tile of the
-// input and a 3x3 filter
+// Winograd's minimal filtering F(4x4, 3x3): sixteen outputs of a 3x3 convolution from 36 products
+// instead of 144 (Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016).
+// For a 6x6 tile of the input and a 3x3 filter
 //   y = A^T [ (G w G^T) .* (B^T x B) ] A,   dw = G^T [ (B^T x B) .* (A dy A^T) ] G.
-// The matrices interpolate at 0, a, -a, b, -b and infinity. a = 5/8 and b = 3/2 keep all entries near 1: the
-// result has about the error of direct float sums, 1e-6, where the textbook's 1 and 2 lose another digit.
+// The matrices interpolate at 0, a, -a, b, -b and infinity. a = 5/8 and b = 3/2 keep all entries
+// near 1: the result has about the error of direct float sums, 1e-6, where the textbook's 1 and 2
+// lose another digit.
 #pragma once
 
 #include <cstdint>

@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "core/resample.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_augment_images(const OpDesc& given, const Context&) {
+BuiltOp make_augment_images(const OpDesc& given, const Context&) {
     require_operands(given, 3, 3);
     OpDesc desc = given;
     const DType type = desc.outputs[0].type;
@@ -34,7 +34,7 @@ MadeOp make_augment_images(const OpDesc& given, const Context&) {
     std::copy(desc.stddev.begin(), desc.stddev.end(), normalization.stddev);
     const int stored = x.layout == Layout::nhwc8c ? 8 : 3;
     return with_float_type(desc, type, [&]<typename T>() {
-        return made_of(desc, augment_workspace(plan),
+        return op_from(desc, augment_workspace(plan),
                        [=](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                            augment_images(output<T>(out, 0), output<std::int32_t>(out, 1),
                                           output<std::int32_t>(out, 2), input<ResidentImage>(in, 0),

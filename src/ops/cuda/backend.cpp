@@ -1,6 +1,6 @@
 // The CUDA back end: which maker serves which kind.
 #include "onecycle/error.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 #include "ops/cuda/switches.h"
 
 namespace onecycle {
@@ -9,7 +9,7 @@ namespace ONECYCLE_CUDA {
 
 namespace {
 
-Maker maker_of(OpKind kind) {
+OpBuilder builder_of(OpKind kind) {
     switch (kind) {
         case OpKind::normalize_images:
             return make_normalize_images;
@@ -101,7 +101,7 @@ class CudaBackend final : public Backend {
     bool resident_images() const override { return true; }
     bool weight_gradient_branch() const override { return context_.weight_gradient_branch; }
 
-    MadeOp make(const OpDesc& desc) const override { return maker_of(desc.kind)(desc, context_); }
+    BuiltOp make(const OpDesc& desc) const override { return builder_of(desc.kind)(desc, context_); }
 
     std::string instruction_set() const override { return ""; }
     std::vector<std::pair<std::string, std::string>> libraries() const override { return {}; }

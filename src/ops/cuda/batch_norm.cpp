@@ -3,7 +3,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 4 : 3, 3);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -16,7 +16,7 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, 1, context);
         return with_passes(
-            shape, made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
+            shape, op_from(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
                            [shape, relu = desc.relu, residual = desc.residual](
                                void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                                const NormOperands<T> norm{input<T>(in, 0), input<float>(in, 1),
@@ -28,7 +28,7 @@ MadeOp make_batch_norm(const OpDesc& given, const Context& context) {
     });
 }
 
-MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 6 : 5, 1);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -39,7 +39,7 @@ MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     require_channel_vectors(desc, desc.inputs, {1, 2, 3, 4}, x[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, 1, context);
-        return made_of(desc, 0,
+        return op_from(desc, 0,
                        [shape, relu = desc.relu, residual = desc.residual](void* const* in, void* const* out,
                                                                            void*, cudaStream_t stream) {
                            batch_norm_inference(output<T>(out, 0), input<T>(in, 0), input<float>(in, 1),
@@ -49,7 +49,7 @@ MadeOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     });
 }
 
-MadeOp make_batch_norm_pair(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_pair(const OpDesc& given, const Context& context) {
     require_operands(given, 6, 5);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -62,7 +62,7 @@ MadeOp make_batch_norm_pair(const OpDesc& given, const Context& context) {
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, 2, context);
         return with_passes(
-            shape, made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 2),
+            shape, op_from(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 2),
                            [shape](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                                const auto norm = [&](std::size_t i) {
                                    return NormOperands<T>{input<T>(in, 3 * i), input<float>(in, 3 * i + 1),

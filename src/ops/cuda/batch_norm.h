@@ -6,7 +6,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/pool.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -37,7 +37,7 @@ inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, 
 }
 
 // What both passes read fits in L2, where the second one finds it.
-inline MadeOp with_passes(const BatchNormShape& shape, MadeOp made) {
+inline BuiltOp with_passes(const BatchNormShape& shape, BuiltOp made) {
     made.second_pass_cached = shape.one_grid_multiprocessors > 0;
     return made;
 }

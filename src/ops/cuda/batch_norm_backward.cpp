@@ -5,7 +5,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const bool second = desc.second_gradient, residual = desc.residual;
     require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 4 : 3);
@@ -22,7 +22,7 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     return with_float_type(desc, x.type, [&]<typename T>() {
         const BatchNormShape shape = batch_norm_shape(desc, x, second && !residual ? 3 : 2, context);
         return with_passes(
-            shape, made_of(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
+            shape, op_from(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
                            [shape, second, residual, with_relu = desc.relu](
                                void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                                const NormGradient<T> norm{input<T>(in, 1),       input<float>(in, 2),
@@ -40,7 +40,7 @@ MadeOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     });
 }
 
-MadeOp make_batch_norm_pair_backward(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_pair_backward(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const bool second = desc.second_gradient;
     require_operands(desc, second ? 11 : 10, 6);
@@ -60,7 +60,7 @@ MadeOp make_batch_norm_pair_backward(const OpDesc& given, const Context& context
         const BatchNormShape shape = batch_norm_shape(desc, x, second ? 5 : 4, context);
         return with_passes(
             shape,
-            made_of(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 2),
+            op_from(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 2),
                     [shape, second](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                         const auto norm = [&](std::size_t i) {
                             return NormGradient<T>{input<T>(in, 1 + 4 * i),

@@ -5,7 +5,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_batch_norm_max_pool(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_max_pool(const OpDesc& given, const Context& context) {
     require_operands(given, 3, 4);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -18,7 +18,7 @@ MadeOp make_batch_norm_max_pool(const OpDesc& given, const Context& context) {
         const BatchNormShape shape = batch_norm_shape(desc, x, 1, context);
         return with_passes(
             shape,
-            made_of(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
+            op_from(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
                     [shape, pool](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
                         const NormOperands<T> norm{input<T>(in, 0), input<float>(in, 1), input<float>(in, 2),
                                                    output<float>(out, 2), output<float>(out, 3)};
@@ -28,7 +28,7 @@ MadeOp make_batch_norm_max_pool(const OpDesc& given, const Context& context) {
     });
 }
 
-MadeOp make_batch_norm_max_pool_backward(const OpDesc& given, const Context& context) {
+BuiltOp make_batch_norm_max_pool_backward(const OpDesc& given, const Context& context) {
     const bool second = given.second_gradient;
     require_operands(given, second ? 8 : 7, 3);
     OpDesc desc = given;
@@ -43,7 +43,7 @@ MadeOp make_batch_norm_max_pool_backward(const OpDesc& given, const Context& con
         // dy and the index together are at most as large as x, in the windows that are used.
         const BatchNormShape shape = batch_norm_shape(desc, x, 2, context);
         return with_passes(
-            shape, made_of(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
+            shape, op_from(desc, batch_norm_backward_workspace<T>(shape.rows, shape.channels, 1),
                            [shape, pool, second](void* const* in, void* const* out, void* workspace,
                                                  cudaStream_t stream) {
                                const NormGradient<T> norm{input<T>(in, 2),       input<float>(in, 3),

@@ -1,13 +1,13 @@
 // The end of a step, and sums of results.
 #include "kernels/commit.h"
 
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_commit_step(const OpDesc& desc, const Context&) {
+BuiltOp make_commit_step(const OpDesc& desc, const Context&) {
     require_operands(desc, 2, 2);
-    return made_of(desc, 0,
+    return op_from(desc, 0,
                    [summed = desc.accumulation > 1, scaled = desc.loss_scale](
                        void* const* in, void* const* out, void*, cudaStream_t stream) {
                        commit_step(output<StepControl>(out, 0), output<StepProgress>(out, 1),
@@ -16,9 +16,9 @@ MadeOp make_commit_step(const OpDesc& desc, const Context&) {
                    });
 }
 
-MadeOp make_add_metrics(const OpDesc& desc, const Context&) {
+BuiltOp make_add_metrics(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
-    return made_of(
+    return op_from(
         desc, 0,
         [micro = desc.accumulation > 1](void* const* in, void* const* out, void*, cudaStream_t stream) {
             add_metrics(output<StepControl>(out, 0), input<BatchResult>(in, 0), micro, stream);

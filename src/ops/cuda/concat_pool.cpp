@@ -17,23 +17,23 @@ ConcatPoolShape shape_of(const OpDesc& desc, const TensorDesc& x, const TensorDe
 
 }  // namespace
 
-MadeOp make_concat_pool(const OpDesc& given, const Context&) {
+BuiltOp make_concat_pool(const OpDesc& given, const Context&) {
     require_operands(given, 1, 2);
     OpDesc desc = given;
     for (std::size_t i : {0, 1}) adopt_layout(desc, i, Layout::plain);
     const ConcatPoolShape shape = shape_of(desc, desc.inputs[0], desc.outputs[0], desc.outputs[1]);
     return with_float_type(desc, desc.inputs[0].type, [&]<typename T>() {
-        return made_of(desc, 0, [shape](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        return op_from(desc, 0, [shape](void* const* in, void* const* out, void*, cudaStream_t stream) {
             concat_pool(output<T>(out, 0), output<std::int32_t>(out, 1), input<T>(in, 0), shape, stream);
         });
     });
 }
 
-MadeOp make_concat_pool_backward(const OpDesc& desc, const Context&) {
+BuiltOp make_concat_pool_backward(const OpDesc& desc, const Context&) {
     require_operands(desc, 2, 1);
     const ConcatPoolShape shape = shape_of(desc, desc.outputs[0], desc.inputs[0], desc.inputs[1]);
     return with_float_type(desc, desc.outputs[0].type, [&]<typename T>() {
-        return made_of(desc, 0, [shape](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        return op_from(desc, 0, [shape](void* const* in, void* const* out, void*, cudaStream_t stream) {
             concat_pool_backward(output<T>(out, 0), input<T>(in, 0), input<std::int32_t>(in, 1), shape,
                                  stream);
         });

@@ -1,12 +1,12 @@
 #include "kernels/confusion.h"
 
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_confusion(const OpDesc& desc, const Context&) {
+BuiltOp make_confusion(const OpDesc& desc, const Context&) {
     require_confusion(desc);
-    return made_of(desc, 0,
+    return op_from(desc, 0,
                    [n = desc.inputs[0][0], classes = desc.inputs[0][1]](void* const* in, void* const* out,
                                                                         void*, cudaStream_t stream) {
                        count_confusion(output<std::int32_t>(out, 0), input<float>(in, 0),

@@ -4,18 +4,18 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_conv2d(const OpDesc& given, const Context& context) {
+BuiltOp make_conv2d(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const ConvolutionProblem problem = convolution_problem(desc);
     PlannedProduct planned = plan_convolution(problem, context);
-    MadeOp made = made_of(desc, planned.workspace,
-                          [accumulate = problem.accumulate, run = std::move(planned.run)](
-                              void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                              if (accumulate && in[2] != out[0])
-                                  throw Error(ErrorKind::device, "cannot run conv2d_backward_data",
-                                              "operands", "the gradient to add to is not the output");
-                              run(in[0], in[1], out[0], workspace, stream);
-                          });
+    BuiltOp made = op_from(desc, planned.workspace,
+                           [accumulate = problem.accumulate, run = std::move(planned.run)](
+                               void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                               if (accumulate && in[2] != out[0])
+                                   throw Error(ErrorKind::device, "cannot run conv2d_backward_data",
+                                               "operands", "the gradient to add to is not the output");
+                               run(in[0], in[1], out[0], workspace, stream);
+                           });
     made.implementation = std::move(planned.implementation);
     return made;
 }

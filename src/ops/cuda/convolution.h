@@ -5,8 +5,8 @@
 #include <functional>
 #include <string>
 
+#include "ops/cuda/builders.h"
 #include "ops/cuda/convolution_problem.h"
-#include "ops/cuda/make.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

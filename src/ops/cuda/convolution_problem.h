@@ -1,5 +1,5 @@
-// One convolution as cuDNN, the direct kernel and the emulator's loops see it. Matrix products of the
-// classifier are convolutions of 1 x 1 images.
+// One convolution as cuDNN, the direct kernel and the emulator's loops see it. Matrix products of
+// the classifier are convolutions of 1 x 1 images.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +33,13 @@ struct ConvolutionProblem {
     std::int64_t products() const { return y_elements() * kernel * kernel * c; }
 };
 
-// The problem of a conv2d operation of any pass. Checks types, shapes and layouts (nhwc and ohwi, or nhwc8c
-// and ohwi8i) and decides the layout of the output; throws Error(device).
+// The problem of a conv2d operation of any pass. Checks types, shapes and layouts (nhwc and ohwi,
+// or nhwc8c and ohwi8i) and decides the layout of the output; throws Error(device).
 ConvolutionProblem convolution_problem(OpDesc& desc);
 
 const char* name_of(Pass pass);
-// "forward bf16 256x56x56x64 64 3x3 /1 +1", and " beta" at its end with accumulate: the key of plan caches.
+// "forward bf16 256x56x56x64 64 3x3 /1 +1", and " beta" at its end with accumulate: the key of plan
+// caches.
 std::string to_string(const ConvolutionProblem& problem);
 
 }  // namespace onecycle

@@ -1,5 +1,6 @@
-// Matrix products of the classifier by cuBLAS. Its results are equal from run to run when each handle has a
-// workspace of its own, whatever runs on other streams: every operation gives it part of its workspace.
+// Matrix products of the classifier by cuBLAS. Its results are equal from run to run when each
+// handle has a workspace of its own, whatever runs on other streams: every operation gives it part
+// of its workspace.
 #include "ops/cuda/cublas.h"
 
 #include <cublas_v2.h>
@@ -84,8 +85,9 @@ cudaDataType data_type(DType type) {
     return type == DType::bf16 ? CUDA_R_16BF : type == DType::f16 ? CUDA_R_16F : CUDA_R_32F;
 }
 
-// A row-major matrix is a transposed column-major one, so cuBLAS computes the transposed product: out^T [m,n]
-// from a [m,k], the problem's second operand (or a^T), and b [k,n], its first one (or b^T).
+// A row-major matrix is a transposed column-major one, so cuBLAS computes the transposed product:
+// out^T [m,n] from a [m,k], the problem's second operand (or a^T), and b [k,n], its first one (or
+// b^T).
 struct Operands {
     cublasOperation_t a_turned, b_turned;
     std::int64_t m, n, k, a_row, b_row;

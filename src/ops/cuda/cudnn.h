@@ -1,5 +1,6 @@
-// Plans of cuDNN 9's backend API, for convolutions and for graphs of more (cudnn_graph.h). cuDNN is opened at run time.
-// Plans can be looked for on a GPU (with a handle) or for a GPU that is only described, in cuDNN's JSON.
+// Plans of cuDNN 9's backend API, for convolutions and for graphs of more (cudnn_graph.h). cuDNN is
+// opened at run time. Plans can be looked for on a GPU (with a handle) or for a GPU that is only
+// described, in cuDNN's JSON.
 #pragma once
 
 #include <cstddef>
@@ -70,14 +71,15 @@ struct Candidate {
     bool compiled_at_run_time = false;
 };
 
-// May this candidate be used, for inputs of this type? f32 is TF32 only where allowed; sums are f32 always.
+// May this candidate be used, for inputs of this type? f32 is TF32 only where allowed; sums are f32
+// always.
 bool allowed(const Candidate& candidate, DType type, bool deterministic, bool tf32);
 
 class Plan {
   public:
     std::size_t workspace() const { return workspace_; }
-    // Puts the work on a cudaStream_t. `tensors`: the graph's, in their order; of a convolution both inputs in the order
-    // of ConvolutionProblem, then the output. Throws Error(device).
+    // Puts the work on a cudaStream_t. `tensors`: the graph's, in their order; of a convolution
+    // both inputs in the order of ConvolutionProblem, then the output. Throws Error(device).
     void run(const std::vector<void*>& tensors, void* workspace, void* stream) const;
 
   private:
@@ -98,7 +100,8 @@ class Finder {
 
     // cuDNN's suggestions, best first: heuristic A, then the fallback engines, each choice once.
     std::vector<Candidate> candidates() const;
-    // Nothing when cuDNN cannot make it, for example because it would have to be compiled on the device.
+    // Nothing when cuDNN cannot make it, for example because it would have to be compiled on the
+    // device.
     std::optional<Plan> plan(const EngineChoice& choice) const;
 
   private:

@@ -1,5 +1,6 @@
-// Which of cuDNN's plans computes a convolution: the one that was fastest on this GPU, from the cache on disk or
-// timed now; a plan that fails gives way to the next, at last to our own direct kernel.
+// Which of cuDNN's plans computes a convolution: the one that was fastest on this GPU, from the
+// cache on disk or timed now; a plan that fails gives way to the next, at last to our own direct
+// kernel.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -70,8 +71,8 @@ std::optional<Choice> usable(const cudnn::Finder& finder, const cudnn::EngineCho
     return Choice{engine, std::move(*plan)};
 }
 
-// Engines that are compiled on the device cost a second or so each to try: only those that the heuristic puts this
-// far in front are.
+// Engines that are compiled on the device cost a second or so each to try: only those that the
+// heuristic puts this far in front are.
 constexpr std::size_t compiled_tries = 4;
 
 // Those that may be used, as cuDNN orders them, the best first.
@@ -86,7 +87,8 @@ std::vector<cudnn::EngineChoice> engines_of(const cudnn::Finder& finder, const C
     return engines;
 }
 
-// The fastest plan; where there is no memory to time them in, the first one. Keeps what it found in the cache.
+// The fastest plan; where there is no memory to time them in, the first one. Keeps what it found in
+// the cache.
 std::optional<Choice> search(const cudnn::Finder& finder, const ConvolutionProblem& problem,
                              const Context& context, const std::string& convolution, const PlanCache& cache,
                              const std::string& key) {

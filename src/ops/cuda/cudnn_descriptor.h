@@ -1,5 +1,5 @@
-// cuDNN's functions, and its backend descriptors that destroy themselves. Behind cudnn.h and cudnn_graph.h; nobody else
-// includes it.
+// cuDNN's functions, and its backend descriptors that destroy themselves. Behind cudnn.h and
+// cudnn_graph.h; nobody else includes it.
 #pragma once
 
 #include <cudnn_backend.h>

@@ -1,4 +1,5 @@
-// Graphs of operations that cuDNN may compute by one kernel: a convolution, and what stands before and behind it.
+// Graphs of operations that cuDNN may compute by one kernel: a convolution, and what stands before
+// and behind it.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,8 @@ class Graph {
     // Operands in the order of ConvolutionProblem; `accumulate`: out += instead of out =.
     void convolution(Pass pass, const Window& window, const Tensor& first, const Tensor& second,
                      const Tensor& out, bool accumulate = false);
-    // Arithmetic is f32. relu has one operand; relu_backward takes the gradient, then the ReLU's input.
+    // Arithmetic is f32. relu has one operand; relu_backward takes the gradient, then the ReLU's
+    // input.
     void pointwise(Pointwise op, const Tensor& a, const Tensor& b, const Tensor& out);
     void pointwise(Pointwise op, const Tensor& a, const Tensor& out);
     // The same, of virtual values.

@@ -1,5 +1,5 @@
-// What an operation touches, told to the emulator's checker (device/emulated/checker.h) while it puts its work on a
-// stream. On a GPU there is nobody to tell.
+// What an operation touches, told to the emulator's checker (device/emulated/checker.h) while it
+// puts its work on a stream. On a GPU there is nobody to tell.
 #pragma once
 
 #include <cstddef>

@@ -1,10 +1,10 @@
 #include "kernels/dropout.h"
 
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_dropout(const OpDesc& given, const Context&) {
+BuiltOp make_dropout(const OpDesc& given, const Context&) {
     require_operands(given, 2, 1);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -15,7 +15,7 @@ MadeOp make_dropout(const OpDesc& given, const Context&) {
             "x is not in plain order, or has no or 2^34 elements or more");
     const DropoutRule rule(desc.dropout, desc.seed, desc.dropout_layer);
     return with_float_type(desc, x.type, [&]<typename T>() {
-        return made_of(
+        return op_from(
             desc, 0, [rule, n = x.elements()](void* const* in, void* const* out, void*, cudaStream_t stream) {
                 dropout(output<T>(out, 0), input<T>(in, 0), input<StepControl>(in, 1), rule, n, stream);
             });

@@ -1,7 +1,7 @@
 // ReLU and addition, on tensors of any one layout: order does not matter to them.
 #include "kernels/elementwise.h"
 
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -19,31 +19,31 @@ OpDesc checked(const OpDesc& given, std::size_t inputs) {
 
 }  // namespace
 
-MadeOp make_relu(const OpDesc& given, const Context&) {
+BuiltOp make_relu(const OpDesc& given, const Context&) {
     const OpDesc desc = checked(given, 1);
     return with_float_type(desc, desc.inputs[0].type, [&]<typename T>() {
         const std::int64_t n = desc.inputs[0].stored_elements();
-        return made_of(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        return op_from(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
             relu(output<T>(out, 0), input<T>(in, 0), n, stream);
         });
     });
 }
 
-MadeOp make_relu_backward(const OpDesc& given, const Context&) {
+BuiltOp make_relu_backward(const OpDesc& given, const Context&) {
     const OpDesc desc = checked(given, 2);
     return with_float_type(desc, desc.inputs[0].type, [&]<typename T>() {
         const std::int64_t n = desc.inputs[0].stored_elements();
-        return made_of(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        return op_from(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
             relu_backward(output<T>(out, 0), input<T>(in, 0), input<T>(in, 1), n, stream);
         });
     });
 }
 
-MadeOp make_add(const OpDesc& given, const Context&) {
+BuiltOp make_add(const OpDesc& given, const Context&) {
     const OpDesc desc = checked(given, 2);
     return with_float_type(desc, desc.inputs[0].type, [&]<typename T>() {
         const std::int64_t n = desc.inputs[0].stored_elements();
-        return made_of(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        return op_from(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
             add(output<T>(out, 0), input<T>(in, 0), input<T>(in, 1), n, stream);
         });
     });

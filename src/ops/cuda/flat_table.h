@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "kernels/flat.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// The parameters that are trained, in pieces of so many elements. `elements` is the length of the flat buffers.
-// Flags of 16-bit copies and gradients stay only where the operation has these operands.
+// The parameters that are trained, in pieces of so many elements. `elements` is the length of the
+// flat buffers. Flags of 16-bit copies and gradients stay only where the operation has these
+// operands.
 inline FlatTable flat_table(const OpDesc& desc, std::int64_t elements, std::int64_t piece_elements,
                             bool halves, bool half_gradients) {
     FlatTable table{};

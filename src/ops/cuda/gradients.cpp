@@ -5,8 +5,9 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// Without 16-bit gradients the sum covers the whole buffer, as on the CPU; with them, what is trained.
-MadeOp make_accumulate_gradients(const OpDesc& desc, const Context&) {
+// Without 16-bit gradients the sum covers the whole buffer, as on the CPU; with them, what is
+// trained.
+BuiltOp make_accumulate_gradients(const OpDesc& desc, const Context&) {
     require(desc.accumulation > 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
             "the micro batch is out of range");
     const bool first = desc.micro == 0, last = desc.micro == desc.accumulation - 1;
@@ -16,7 +17,7 @@ MadeOp make_accumulate_gradients(const OpDesc& desc, const Context&) {
     require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
     for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
     return with_half_type(desc, halves ? &desc.inputs[1] : nullptr, n, [&]<typename Half>() {
-        return made_of(desc, 0,
+        return op_from(desc, 0,
                        [=, count = static_cast<float>(desc.accumulation),
                         table = halves ? flat_table(desc, n, gradient_piece, false, true)
                                        : whole_table(desc, n, gradient_piece)](
@@ -28,14 +29,14 @@ MadeOp make_accumulate_gradients(const OpDesc& desc, const Context&) {
     });
 }
 
-MadeOp make_check_gradients(const OpDesc& desc, const Context&) {
+BuiltOp make_check_gradients(const OpDesc& desc, const Context&) {
     const bool halves = desc.inputs.size() == 4;
     require_operands(desc, halves ? 4 : 3, 1);
     const std::int64_t n = desc.inputs[0].elements();
     require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
     return with_half_type(desc, halves ? &desc.inputs[1] : nullptr, n, [&]<typename Half>() {
         const FlatTable table = flat_table(desc, n, gradient_piece, false, halves);
-        return made_of(desc, static_cast<std::size_t>(table.pieces) * sizeof(double),
+        return op_from(desc, static_cast<std::size_t>(table.pieces) * sizeof(double),
                        [=, clip_norm = desc.optimizer.clip_norm, scaled = desc.loss_scale](
                            void* const* in, void* const* out, void* work, cudaStream_t stream) {
                            const std::size_t result = halves ? 2 : 1;

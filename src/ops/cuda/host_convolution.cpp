@@ -20,7 +20,8 @@ constexpr std::int64_t tile_columns = 16;
 // Target pixels of one task, and the length of sums between which they are added to memory.
 constexpr std::int64_t block_pixels = 48, block_depth = 384;
 constexpr std::int64_t row_pitch = block_depth + 16;
-// Weight gradients: pixels of one partial sum, columns of one task, most output channels of one task.
+// Weight gradients: pixels of one partial sum, columns of one task, most output channels of one
+// task.
 constexpr std::int64_t chunk_pixels = 128, task_columns = 64, task_outputs = 96;
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
@@ -30,7 +31,8 @@ constexpr std::int64_t padded(std::int64_t columns) {
     return divide_up(columns, tile_columns) * tile_columns;
 }
 
-// f16 to float without a branch: the exponent is moved by a product, which is exact for subnormals too.
+// f16 to float without a branch: the exponent is moved by a product, which is exact for subnormals
+// too.
 ONECYCLE_INLINE float widen_f16(std::uint16_t bits) {
     const std::uint32_t magnitude = bits & 0x7FFFu, sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
     const float value = float_of(magnitude << 13) * 0x1p112f;
@@ -160,8 +162,8 @@ void HostConvolution::plan_forward() {
     phases_.push_back(std::move(all));
 }
 
-// dx at y is met by ky when y + padding - ky is a multiple of the stride, from dy at that multiple: as ky grows
-// by the stride, dy's row falls by one.
+// dx at y is met by ky when y + padding - ky is a multiple of the stride, from dy at that multiple:
+// as ky grows by the stride, dy's row falls by one.
 void HostConvolution::plan_backward_data() {
     const int stride = problem_.stride, kernel = problem_.kernel;
     for (int y = 0; y < std::min<std::int64_t>(stride, target_.height); ++y)
@@ -212,7 +214,8 @@ void HostConvolution::pack_weights(const Phase& phase, std::int64_t panel, const
         }
 }
 
-// Elements [begin, end) of what the row of the window sees from place (y, x) of image n: zero outside of it.
+// Elements [begin, end) of what the row of the window sees from place (y, x) of image n: zero
+// outside of it.
 void HostConvolution::gather(const Row& row, const void* source, std::int64_t n, std::int64_t y,
                              std::int64_t x, std::int64_t begin, std::int64_t end, float* to) const {
     const std::int64_t line = source_.width * source_.channels, from = (x + row.x) * source_.channels + begin,
@@ -293,7 +296,8 @@ void HostConvolution::run_pixels(const void* source, const void* weights, void* 
     }
 }
 
-// dw [O][columns of one row of the window] is summed over all pixels by one task, 128 pixels at a time.
+// dw [O][columns of one row of the window] is summed over all pixels by one task, 128 pixels at a
+// time.
 void HostConvolution::run_weights(const void* dy, const void* x, void* dw, float* workspace) const {
     const Phase& phase = phases_.front();
     const std::int64_t plane = phase.height * phase.width, pixels = problem_.n * plane,

@@ -1,6 +1,7 @@
-// Convolutions by blocked loops on the host, standing where cuDNN and cuBLAS stand on a GPU. Sums are f32 and
-// are rounded once, where the libraries round: at the output. Each output element is summed in one order that
-// depends on the shape only, so results are equal for any number of threads. They are not the libraries' bits.
+// Convolutions by blocked loops on the host, standing where cuDNN and cuBLAS stand on a GPU. Sums
+// are f32 and are rounded once, where the libraries round: at the output. Each output element is
+// summed in one order that depends on the shape only, so results are equal for any number of
+// threads. They are not the libraries' bits.
 #pragma once
 
 #include <cstddef>
@@ -21,16 +22,17 @@ class HostConvolution {
     void run(const void* first, const void* second, void* out, void* workspace) const;
 
   private:
-    // Pixels of the source that lie side by side in memory: those of one row of the window. Measured from the
-    // target pixel's place in the source, in pixels; `tap` is the window's place of the first one, and
-    // `tap_step` leads to the next one.
+    // Pixels of the source that lie side by side in memory: those of one row of the window.
+    // Measured from the target pixel's place in the source, in pixels; `tap` is the window's place
+    // of the first one, and `tap_step` leads to the next one.
     struct Row {
         std::int64_t y, x, pixels;
         int tap, tap_step;
     };
-    // A product of matrices: one row a target pixel, one column a target channel, summed over the rows of the
-    // window and the channels of the source. Forward there is one, backward one for each phase of the stride:
-    // the taps that meet dx at (y, x) depend on y % stride and x % stride.
+    // A product of matrices: one row a target pixel, one column a target channel, summed over the
+    // rows of the window and the channels of the source. Forward there is one, backward one for
+    // each phase of the stride: the taps that meet dx at (y, x) depend on y % stride and x %
+    // stride.
     struct Phase {
         std::int64_t y = 0, x = 0;  // of the first target pixel
         std::int64_t height = 0, width = 0;

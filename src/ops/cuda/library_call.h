@@ -5,9 +5,9 @@
 
 namespace onecycle::cuda {
 
-// Stands around such a call where a step may be captured. When a library uses a kernel for the first time it may load
-// code or take memory, which a capture forbids its thread unless the thread says that it knows. (NVIDIA's own front end
-// of cuDNN warms a plan up in just this way.)
+// Stands around such a call where a step may be captured. When a library uses a kernel for the
+// first time it may load code or take memory, which a capture forbids its thread unless the thread
+// says that it knows. (NVIDIA's own front end of cuDNN warms a plan up in just this way.)
 class LibraryCall {
   public:
     LibraryCall() {

@@ -1,5 +1,6 @@
-// The classifier: y = x w^T + b with x [N,K], w [O,K], and its gradients. Products by cuBLAS, sums and the bias by
-// kernels. Logits and the gradients of parameters are f32 whatever the type of x and w; a hidden layer's y has theirs.
+// The classifier: y = x w^T + b with x [N,K], w [O,K], and its gradients. Products by cuBLAS, sums
+// and the bias by kernels. Logits and the gradients of parameters are f32 whatever the type of x
+// and w; a hidden layer's y has theirs.
 #include "kernels/linear.h"
 
 #include "ops/cuda/convolution.h"
@@ -18,8 +19,8 @@ void require_matrix(const OpDesc& desc, const TensorDesc& t, std::initializer_li
     require_like(desc, t, TensorDesc(shape, Layout::plain, type), name);
 }
 
-// A gradient dy that is rounded to the type of the matrix it meets, where it has another one. It then lies behind
-// the product's own workspace.
+// A gradient dy that is rounded to the type of the matrix it meets, where it has another one. It
+// then lies behind the product's own workspace.
 class Rounded {
   public:
     Rounded(const OpDesc& desc, const TensorDesc& dy, DType wanted, std::size_t offset)
@@ -49,15 +50,15 @@ class Rounded {
 };
 
 template <typename F>
-MadeOp made_with(const OpDesc& desc, const PlannedProduct& planned, std::size_t workspace, F function) {
-    MadeOp made = made_of(desc, workspace, std::move(function));
+BuiltOp made_with(const OpDesc& desc, const PlannedProduct& planned, std::size_t workspace, F function) {
+    BuiltOp made = op_from(desc, workspace, std::move(function));
     made.implementation = planned.implementation;
     return made;
 }
 
 }  // namespace
 
-MadeOp make_linear(const OpDesc& given, const Context& context) {
+BuiltOp make_linear(const OpDesc& given, const Context& context) {
     const bool bias = given.bias;
     require_operands(given, bias ? 3 : 2, 1);
     OpDesc desc = given;
@@ -79,7 +80,7 @@ MadeOp make_linear(const OpDesc& given, const Context& context) {
                      });
 }
 
-MadeOp make_linear_backward_data(const OpDesc& given, const Context& context) {
+BuiltOp make_linear_backward_data(const OpDesc& given, const Context& context) {
     require_operands(given, 2, 1);
     OpDesc desc = given;
     adopt_layout(desc, 0, Layout::plain);
@@ -98,7 +99,7 @@ MadeOp make_linear_backward_data(const OpDesc& given, const Context& context) {
                      });
 }
 
-MadeOp make_linear_backward_weights(const OpDesc& given, const Context& context) {
+BuiltOp make_linear_backward_weights(const OpDesc& given, const Context& context) {
     const bool bias = given.bias;
     require_operands(given, 2, bias ? 2 : 1);
     OpDesc desc = given;

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/input.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -30,7 +30,7 @@ std::int64_t pixels_of(const TensorDesc& x) {
 
 }  // namespace
 
-MadeOp make_normalize_images(const OpDesc& given, const Context&) {
+BuiltOp make_normalize_images(const OpDesc& given, const Context&) {
     require_operands(given, 1, 1);
     OpDesc desc = given;
     const int stored = decide_layout(desc);
@@ -38,7 +38,7 @@ MadeOp make_normalize_images(const OpDesc& given, const Context&) {
     require(images.rank == 4 && images.type == DType::u8 && images[3] == 3, desc, "images are u8 [N,H,W,3]");
     require(x.same_shape({images[0], 3, images[1], images[2]}), desc, "x is not [N,3,H,W]");
     return with_float_type(desc, x.type, [&]<typename T>() {
-        return made_of(desc, 0,
+        return op_from(desc, 0,
                        [=, pixels = pixels_of(x), normalization = normalization_of(desc)](
                            void* const* in, void* const* out, void*, cudaStream_t stream) {
                            normalize_images(output<T>(out, 0), input<std::uint8_t>(in, 0), pixels, stored,
@@ -47,7 +47,7 @@ MadeOp make_normalize_images(const OpDesc& given, const Context&) {
     });
 }
 
-MadeOp make_take_batch(const OpDesc& given, const Context&) {
+BuiltOp make_take_batch(const OpDesc& given, const Context&) {
     require_operands(given, 2, 3);
     OpDesc desc = given;
     const int stored = decide_layout(desc);
@@ -60,7 +60,7 @@ MadeOp make_take_batch(const OpDesc& given, const Context&) {
     require_like(desc, desc.outputs[1], labels, "labels");
     require_like(desc, desc.outputs[2], count, "count");
     return with_float_type(desc, x.type, [&]<typename T>() {
-        return made_of(desc, 0,
+        return op_from(desc, 0,
                        [=, slots = static_cast<int>(all[0]), accumulation = desc.accumulation,
                         normalization = normalization_of(desc)](void* const* in, void* const* out, void*,
                                                                 cudaStream_t stream) {

@@ -5,7 +5,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
+BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
     const bool is_sgd = desc.optimizer.kind == OptimizerKind::sgd, half_gradients = desc.inputs.size() == 4;
     const bool averaged = desc.optimizer.average_decay > 0;
     const std::size_t full = is_sgd ? 2 : 3;  // outputs without average and 16-bit copies
@@ -24,7 +24,7 @@ MadeOp make_update_parameters(const OpDesc& desc, const Context& context) {
         require(halves || s.frozen || !s.half, desc, "a 16-bit copy is kept but not given");
     const TensorDesc* half = halves ? &desc.outputs[full] : half_gradients ? &desc.inputs[1] : nullptr;
     return with_half_type(desc, half, n, [&]<typename Half>() {
-        return made_of(
+        return op_from(
             desc, 0,
             [=, options = desc.optimizer, multiprocessors = context.multiprocessors,
              table = flat_table(desc, n, optimizer_piece, halves, half_gradients)](

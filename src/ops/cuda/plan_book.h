@@ -1,5 +1,5 @@
-// Which plans compute the convolutions of a run. They decide the last bits of its results, so a checkpoint keeps them
-// and what continues it takes the same ones again.
+// Which plans compute the convolutions of a run. They decide the last bits of its results, so a
+// checkpoint keeps them and what continues it takes the same ones again.
 #pragma once
 
 #include <map>
@@ -11,8 +11,8 @@ namespace onecycle {
 
 class PlanBook {
   public:
-    // Takes an earlier text() as what is preferred (empty: nothing is) and forgets what was in use. False when that
-    // changes nothing: the very same plans are in use.
+    // Takes an earlier text() as what is preferred (empty: nothing is) and forgets what was in use.
+    // False when that changes nothing: the very same plans are in use.
     bool prefer(const std::string& record);
 
     // For those who plan convolutions. `machine`: the GPU and the library, on which a plan depends.
@@ -25,7 +25,8 @@ class PlanBook {
     // What is in use, as JSON in one line; empty when nothing is.
     std::string text() const;
 
-    // One line that says which plans that were preferred are not the ones in use; empty when there is none.
+    // One line that says which plans that were preferred are not the ones in use; empty when there
+    // is none.
     std::string complaint() const;
 
   private:

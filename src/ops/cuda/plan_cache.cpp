@@ -13,8 +13,8 @@ using nlohmann::json;
 
 constexpr int version = 2;
 
-// The file, with all of its objects; they are empty when there is no such file, or it is damaged or of another
-// version.
+// The file, with all of its objects; they are empty when there is no such file, or it is damaged or
+// of another version.
 json read_cache(const std::string& path) {
     json file;
     try {

@@ -1,4 +1,5 @@
-// Which cuDNN engine was fastest for a convolution on a GPU, kept on disk: a search takes seconds, once.
+// Which cuDNN engine was fastest for a convolution on a GPU, kept on disk: a search takes seconds,
+// once.
 #pragma once
 
 #include <optional>
@@ -12,11 +13,12 @@ struct TimedPlan {
     double milliseconds;
 };
 
-// A JSON file: {"version": 2, "plans": {key: the fastest plan}, "searches": {key: [{"plan", "milliseconds"}, …]}, "broken":
-// {key: [plan]}}; the searches are for people who want to know what a choice was worth. What another version wrote is not read: searches
-// of the first one saw engines without their knobs. A cache: a file that is missing, damaged or cannot be written
-// costs a search, never an error. Several processes may use one; the last writer's additions are kept with those that
-// it read.
+// A JSON file: {"version": 2, "plans": {key: the fastest plan}, "searches": {key: [{"plan",
+// "milliseconds"}, …]}, "broken": {key: [plan]}}; the searches are for people who want to know what
+// a choice was worth. What another version wrote is not read: searches of the first one saw engines
+// without their knobs. A cache: a file that is missing, damaged or cannot be written costs a
+// search, never an error. Several processes may use one; the last writer's additions are kept with
+// those that it read.
 class PlanCache {
   public:
     explicit PlanCache(std::string path) : path_(std::move(path)) {}
@@ -26,7 +28,8 @@ class PlanCache {
     static std::string default_path();
 
     std::optional<std::string> find(const std::string& key) const;
-    // Keeps the fastest of `search`, which holds one at least, in the order in which cuDNN suggested them.
+    // Keeps the fastest of `search`, which holds one at least, in the order in which cuDNN
+    // suggested them.
     void add(const std::string& key, const std::vector<TimedPlan>& search) const;
 
     // Plans that broke the device and are not to be tried again.

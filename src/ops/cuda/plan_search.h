@@ -1,5 +1,5 @@
-// Which of many plans computes a convolution fastest: some are tried, in a bounded time. Plans are names here; what one is
-// and how it is timed the caller knows (cudnn_convolution.cpp).
+// Which of many plans computes a convolution fastest: some are tried, in a bounded time. Plans are
+// names here; what one is and how it is timed the caller knows (cudnn_convolution.cpp).
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@
 namespace onecycle {
 
 struct PlanTrials {
-    // Milliseconds of plan i; may give up on one that takes three times `best`. Nothing where it cannot be made. Throws
-    // Error(device) where it is made but does not run.
+    // Milliseconds of plan i; may give up on one that takes three times `best`. Nothing where it
+    // cannot be made. Throws Error(device) where it is made but does not run.
     std::function<std::optional<double>(std::size_t i, double best)> time;
     // Waits for what the failed plan left behind, and says whether the device still works.
     std::function<bool()> device_works;
@@ -29,9 +29,9 @@ struct PlanSearch {
     std::string first_failure;        // "engine 62: 2=4: why"
 };
 
-// The order in which plans are tried, of plans "engine 62: 2=4 13=0" in cuDNN's order, its best first: theirs, but of one
-// engine only the first seven before others have had their turn. cuDNN suggests some forty, most of them one
-// engine with other knobs.
+// The order in which plans are tried, of plans "engine 62: 2=4 13=0" in cuDNN's order, its best
+// first: theirs, but of one engine only the first seven before others have had their turn. cuDNN
+// suggests some forty, most of them one engine with other knobs.
 std::vector<std::size_t> order_of_trials(const std::vector<std::string>& plans);
 
 // The device does not work any more.
@@ -45,8 +45,8 @@ class DeviceLost : public Error {
     std::string plan_;
 };
 
-// Tries the plans in that order. A plan that fails gives way to the next. Throws DeviceLost where one leaves the
-// device broken: everything after it would fail under other names.
+// Tries the plans in that order. A plan that fails gives way to the next. Throws DeviceLost where
+// one leaves the device broken: everything after it would fail under other names.
 PlanSearch search_plans(const std::string& convolution, const std::vector<std::string>& plans,
                         const PlanTrials& trials);
 

@@ -19,7 +19,8 @@ std::size_t flush_bytes() {
     return 2 * static_cast<std::size_t>(cache);
 }
 
-// Small numbers in [0.5, 1) with random signs and fractions: zeros would run faster than real numbers do.
+// Small numbers in [0.5, 1) with random signs and fractions: zeros would run faster than real
+// numbers do.
 void fill(const TimingMemory& memory, DType type, cudaStream_t stream) {
     std::mt19937 random(1);
     std::vector<std::uint32_t> words((1 << 20) / sizeof(std::uint32_t));

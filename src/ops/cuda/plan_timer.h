@@ -32,19 +32,21 @@ class PlanTimer {
         DType type;
         std::size_t bytes;
     };
-    // One for each tensor that a plan takes, in its order. Throws Error(device) where there is no memory for them.
+    // One for each tensor that a plan takes, in its order. Throws Error(device) where there is no
+    // memory for them.
     explicit PlanTimer(const std::vector<Buffer>& buffers);
 
-    // Milliseconds; gives up early on a plan that takes more than three times `best`. Throws Error(device) when it
-    // does not run. The plan is part of a captured graph, as in a step, so that the host's time for the call does not
-    // count.
+    // Milliseconds; gives up early on a plan that takes more than three times `best`. Throws
+    // Error(device) when it does not run. The plan is part of a captured graph, as in a step, so
+    // that the host's time for the call does not count.
     double time(const cudnn::Plan& plan, double best);
     // Runs it once and waits.
     void run(const cudnn::Plan& plan);
     // The contents of a buffer.
     std::vector<std::byte> read(std::size_t buffer) const;
 
-    // Waits for what a plan that failed left behind. False: the error stays, nothing will work any more.
+    // Waits for what a plan that failed left behind. False: the error stays, nothing will work any
+    // more.
     bool device_works() const;
 
   private:

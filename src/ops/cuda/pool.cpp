@@ -5,7 +5,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_max_pool(const OpDesc& given, const Context&) {
+BuiltOp make_max_pool(const OpDesc& given, const Context&) {
     require_operands(given, 1, 2);
     OpDesc desc = given;
     const TensorDesc& x = desc.inputs[0];
@@ -13,13 +13,13 @@ MadeOp make_max_pool(const OpDesc& given, const Context&) {
     adopt_layout(desc, 1, x.layout);
     const PoolShape shape = pool_shape(desc, x, desc.outputs[0], desc.outputs[1]);
     return with_float_type(desc, x.type, [&]<typename T>() {
-        return made_of(desc, 0, [shape](void* const* in, void* const* out, void*, cudaStream_t stream) {
+        return op_from(desc, 0, [shape](void* const* in, void* const* out, void*, cudaStream_t stream) {
             max_pool(output<T>(out, 0), output<std::uint8_t>(out, 1), input<T>(in, 0), shape, stream);
         });
     });
 }
 
-MadeOp make_max_pool_backward(const OpDesc& given, const Context&) {
+BuiltOp make_max_pool_backward(const OpDesc& given, const Context&) {
     const bool second = given.second_gradient;
     require_operands(given, second ? 3 : 2, 1);
     OpDesc desc = given;
@@ -28,7 +28,7 @@ MadeOp make_max_pool_backward(const OpDesc& given, const Context&) {
     const PoolShape shape = pool_shape(desc, dx, desc.inputs[0], desc.inputs[1]);
     if (second) require_like(desc, desc.inputs[2], desc.inputs[0], "dy2");
     return with_float_type(desc, dx.type, [&]<typename T>() {
-        return made_of(
+        return op_from(
             desc, 0, [shape, second](void* const* in, void* const* out, void*, cudaStream_t stream) {
                 max_pool_backward(output<T>(out, 0), input<T>(in, 0), second ? input<T>(in, 2) : nullptr,
                                   input<std::uint8_t>(in, 1), shape, stream);
@@ -38,9 +38,10 @@ MadeOp make_max_pool_backward(const OpDesc& given, const Context&) {
 
 namespace {
 
-// The features [N,C] are of the activation's type T or float. Calls f.operator()<T, U>(images, pixels, channels).
+// The features [N,C] are of the activation's type T or float. Calls f.operator()<T, U>(images,
+// pixels, channels).
 template <typename F>
-MadeOp average_of(const OpDesc& desc, const TensorDesc& x, const TensorDesc& features, F f) {
+BuiltOp average_of(const OpDesc& desc, const TensorDesc& x, const TensorDesc& features, F f) {
     require_nhwc(desc, x);
     require(features.layout == Layout::plain && features.same_shape({x[0], x[1]}), desc,
             "the features are not [N,C] in plain order");
@@ -56,24 +57,24 @@ MadeOp average_of(const OpDesc& desc, const TensorDesc& x, const TensorDesc& fea
 
 }  // namespace
 
-MadeOp make_global_average_pool(const OpDesc& given, const Context&) {
+BuiltOp make_global_average_pool(const OpDesc& given, const Context&) {
     require_operands(given, 1, 1);
     OpDesc desc = given;
     adopt_layout(desc, 0, Layout::plain);
     return average_of(
         desc, desc.inputs[0], desc.outputs[0],
         [&]<typename T, typename U>(auto images, auto pixels, auto channels) {
-            return made_of(desc, 0, [=](void* const* in, void* const* out, void*, cudaStream_t stream) {
+            return op_from(desc, 0, [=](void* const* in, void* const* out, void*, cudaStream_t stream) {
                 global_average_pool(output<U>(out, 0), input<T>(in, 0), images, pixels, channels, stream);
             });
         });
 }
 
-MadeOp make_global_average_pool_backward(const OpDesc& desc, const Context&) {
+BuiltOp make_global_average_pool_backward(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
     return average_of(desc, desc.outputs[0], desc.inputs[0],
                       [&]<typename T, typename U>(auto images, auto pixels, auto channels) {
-                          return made_of(desc, 0,
+                          return op_from(desc, 0,
                                          [=](void* const* in, void* const* out, void*, cudaStream_t stream) {
                                              global_average_pool_backward(output<T>(out, 0), input<U>(in, 0),
                                                                           images, pixels, channels, stream);

@@ -1,9 +1,9 @@
 #include "kernels/loss.h"
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_softmax_cross_entropy(const OpDesc& given, const Context&) {
+BuiltOp make_softmax_cross_entropy(const OpDesc& given, const Context&) {
     const std::size_t weights_at = 3, control_at = given.class_weights ? 4 : 3;
     const std::size_t pairs_at = control_at + (given.loss_scale ? 1 : 0);
     require_operands(given, pairs_at + (given.label_pairs ? 2 : 0), given.gradient ? 2 : 1);
@@ -19,7 +19,7 @@ MadeOp make_softmax_cross_entropy(const OpDesc& given, const Context&) {
         require_like(desc, desc.outputs[1], TensorDesc({n, classes}, Layout::plain, type), "dlogits");
     }
     return with_float_type(desc, type, [&]<typename T>() {
-        return made_of(desc, static_cast<std::size_t>(n) * sizeof(RowResult),
+        return op_from(desc, static_cast<std::size_t>(n) * sizeof(RowResult),
                        [=, weighted = desc.class_weights, scaled = desc.loss_scale, gradient = desc.gradient,
                         paired = desc.label_pairs, smoothing = desc.label_smoothing](
                            void* const* in, void* const* out, void* work, cudaStream_t stream) {
@@ -35,14 +35,14 @@ MadeOp make_softmax_cross_entropy(const OpDesc& given, const Context&) {
     });
 }
 
-MadeOp make_softmax(const OpDesc& given, const Context&) {
+BuiltOp make_softmax(const OpDesc& given, const Context&) {
     require_operands(given, 1, 1);
     const std::int64_t n = given.inputs[0][0], classes = given.inputs[0][1];
     require_plain(given, given.inputs[0], {n, classes}, "logits");
     OpDesc desc = given;
     adopt_layout(desc, 0, Layout::plain);
     require_plain(desc, desc.outputs[0], {n, classes}, "probabilities");
-    return made_of(desc, 0, [=](void* const* in, void* const* out, void*, cudaStream_t stream) {
+    return op_from(desc, 0, [=](void* const* in, void* const* out, void*, cudaStream_t stream) {
         softmax(output<float>(out, 0), input<float>(in, 0), n, classes, stream);
     });
 }

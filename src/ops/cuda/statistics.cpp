@@ -3,14 +3,14 @@
 
 #include <algorithm>
 
-#include "ops/cuda/make.h"
+#include "ops/cuda/builders.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-MadeOp make_update_statistics(const OpDesc& desc, const Context&) {
+BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
     const int before = require_running_statistics(desc);
     require(desc.outputs[0].elements() < std::int64_t{1} << 31, desc, "there are too many statistics");
-    return made_of(
+    return op_from(
         desc, 0,
         [before, averaged = desc.outputs.size() == 2,
          rest = static_cast<float>(1 - desc.optimizer.average_decay), segments = desc.statistics,

@@ -1,5 +1,5 @@
-// Ways to launch a step that do not change its results: switched by the environment, to compare them on a GPU
-// (docs/cuda.md). The one place where they are read.
+// Ways to launch a step that do not change its results: switched by the environment, to compare
+// them on a GPU (docs/cuda.md). The one place where they are read.
 #pragma once
 
 namespace onecycle {

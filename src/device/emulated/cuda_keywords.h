@@ -1,5 +1,5 @@
-// The words of CUDA C++ for g++: a kernel source that includes "cuda.h" compiles with this header where there
-// is no nvcc, and runs on the emulator. Only what our kernels use is here.
+// The words of CUDA C++ for g++: a kernel source that includes "cuda.h" compiles with this header
+// where there is no nvcc, and runs on the emulator. Only what our kernels use is here.
 #pragma once
 
 #include <cmath>
@@ -35,7 +35,8 @@ inline void __threadfence_system() {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-// The bits of a value of up to 8 bytes, from another lane of the mask. All lanes of the mask must arrive.
+// The bits of a value of up to 8 bytes, from another lane of the mask. All lanes of the mask must
+// arrive.
 template <typename T>
 T exchange_value(unsigned mask, T value, int source, Site site) {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
@@ -103,7 +104,8 @@ inline void sync_grid(Site site = Site::current()) {
 
 }  // namespace onecycle::emulated
 
-// Shared memory by the one macro of kernels/cuda.h: from the block's arena, the same address for all threads.
+// Shared memory by the one macro of kernels/cuda.h: from the block's arena, the same address for
+// all threads.
 #define ONECYCLE_SHARED(type, name, count)                                    \
     static const char name##_site = 0;                                        \
     type* const name = static_cast<type*>(::onecycle::emulated::shared_array( \

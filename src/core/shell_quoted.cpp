@@ -1,4 +1,4 @@
-#include "core/pasted.h"
+#include "core/shell_quoted.h"
 
 #include <algorithm>
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace onecycle {
 
-std::string pasted(const std::string& path) {
+std::string shell_quoted(const std::string& path) {
     const auto plain = [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                static_cast<unsigned char>(c) >= 0x80 ||

@@ -1,4 +1,4 @@
-#include "nn/work.h"
+#include "nn/cost.h"
 
 #include <algorithm>
 

@@ -6,6 +6,6 @@
 namespace onecycle {
 
 // The path as a shell takes it: in quotes where it must be.
-std::string pasted(const std::string& path);
+std::string shell_quoted(const std::string& path);
 
 }  // namespace onecycle

@@ -18,8 +18,8 @@ const Program& program() {
     return compiled;
 }
 
-const ProgramStep& step(const std::string& name) {
-    for (const ProgramStep& s : program().steps)
+const ProgramOp& step(const std::string& name) {
+    for (const ProgramOp& s : program().steps)
         if (s.name == name) return s;
     throw std::runtime_error("no step " + name);
 }
@@ -30,7 +30,7 @@ constexpr double activation(double channels, double size) {
 }
 constexpr double tolerance = 0.01;  // megabytes: vectors of channels
 
-TEST(Work, a_convolution_moves_input_weights_and_output_once) {
+TEST(Cost, a_convolution_moves_input_weights_and_output_once) {
     const double weights = 64 * 64 * 9 * 2 / 1e6;
     EXPECT_NEAR(step("layer1.0.conv1").bytes / 1e6, 2 * activation(64, 56) + weights, tolerance);
     EXPECT_NEAR(step("layer1.0.conv1").flops / 1e9, 2.0 * 256 * 56 * 56 * 64 * 64 * 9 / 1e9, 1e-6);
@@ -41,19 +41,19 @@ TEST(Work, a_convolution_moves_input_weights_and_output_once) {
     EXPECT_NEAR(step("layer1.0.conv1 dx").bytes / 1e6, 3 * activation(64, 56) + weights, tolerance);
 }
 
-TEST(Work, a_1x1_window_of_stride_2_reads_a_quarter_of_its_input) {
+TEST(Cost, a_1x1_window_of_stride_2_reads_a_quarter_of_its_input) {
     EXPECT_NEAR(step("layer2.0.downsample.0").bytes / 1e6,
                 activation(64, 56) / 4 + activation(128, 28) + 64 * 128 * 2 / 1e6, tolerance);
 }
 
-TEST(Work, batch_norm_reads_a_large_tensor_twice_and_one_that_fits_in_the_cache_once) {
+TEST(Cost, batch_norm_reads_a_large_tensor_twice_and_one_that_fits_in_the_cache_once) {
     EXPECT_NEAR(step("layer1.0.bn1+relu").bytes / 1e6, 3 * activation(64, 56), tolerance);
     EXPECT_NEAR(step("layer1.0.bn2+add+relu").bytes / 1e6, 4 * activation(64, 56), tolerance);
     EXPECT_NEAR(step("layer4.1.bn1+relu").bytes / 1e6, 2 * activation(512, 7), tolerance);
 }
 
 // The counts that stand in kernels/batch_norm_backward.cu and batch_norm_max_pool.cu.
-TEST(Work, batch_norm_backward_moves_what_its_kernels_say) {
+TEST(Cost, batch_norm_backward_moves_what_its_kernels_say) {
     EXPECT_NEAR(step("layer1.0.bn1+relu dx").bytes / 1e6, 5 * activation(64, 56), tolerance);
     EXPECT_NEAR(step("layer1.0.bn2+add+relu dx").bytes / 1e6, 7 * activation(64, 56), tolerance);
     EXPECT_NEAR(step("layer2.0.bn2+layer2.0.downsample.1+relu dx").bytes / 1e6, 10 * activation(128, 28),
@@ -64,9 +64,10 @@ TEST(Work, batch_norm_backward_moves_what_its_kernels_say) {
     EXPECT_NEAR(step("bn1+relu+maxpool dx").bytes / 1e6, 3 * activation(64, 112) + 3 * pooled, tolerance);
 }
 
-// SGD reads and writes weight and momentum in f32: 16 bytes. Convolutions bring a 16-bit gradient (2) and the
-// classifier an f32 one (4); both keep a 16-bit copy (2). Batch norms and biases have neither.
-TEST(Work, the_update_moves_what_each_parameter_needs) {
+// SGD reads and writes weight and momentum in f32: 16 bytes. Convolutions bring a 16-bit gradient
+// (2) and the classifier an f32 one (4); both keep a 16-bit copy (2). Batch norms and biases have
+// neither.
+TEST(Cost, the_update_moves_what_each_parameter_needs) {
     const double all = 21797672, classifier = 512 * 1000, vectors = 2 * 8512 + 1000;
     const double convolutions =
         all - classifier - vectors + 64 * 5 * 49;  // the stem is stored with 8 channels
@@ -76,12 +77,13 @@ TEST(Work, the_update_moves_what_each_parameter_needs) {
                 tolerance);
 }
 
-// An independent count of the same fusions (reads and writes of each kernel, summed over torchvision's graph) came to
-// 27.0 GB with a stem of 4 channels and 16-bit gradients, and to 5.567 TFLOP in convolutions and classifier.
-TEST(Work, the_whole_step_is_near_an_independent_count) {
+// An independent count of the same fusions (reads and writes of each kernel, summed over
+// torchvision's graph) came to 27.0 GB with a stem of 4 channels and 16-bit gradients, and to 5.567
+// TFLOP in convolutions and classifier.
+TEST(Cost, the_whole_step_is_near_an_independent_count) {
     EXPECT_NEAR(program().bytes() / 1e9, 27.0, 1.1);
     double products = 0;
-    for (const ProgramStep& s : program().steps)
+    for (const ProgramOp& s : program().steps)
         if (s.name.find("bn") == std::string::npos && s.flops > 1e8 && s.phase != Phase::update)
             products += s.flops;
     EXPECT_NEAR(products / 1e12, 5.567, 0.001);
