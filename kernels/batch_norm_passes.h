@@ -4,6 +4,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/channel_tiles.h"
+#include "rules/norm_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -95,19 +96,7 @@ void run_passes(const PassNames& names, const Pass& pass, const BatchNormShape& 
     launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
 }
 
-// bn(x) = x scale + shift. All kernels take the two from the same floats by the same arithmetic,
-// and round once (fma), so that backward finds exactly the ReLU mask of forward without reading y.
-struct ScaleShift {
-    float scale, shift;
-};
-__device__ inline ScaleShift scale_shift(float mean, float variance, float gamma, float beta,
-                                         double epsilon) {
-    const double scale = static_cast<double>(gamma) / sqrt(static_cast<double>(variance) + epsilon);
-    return {static_cast<float>(scale),
-            static_cast<float>(static_cast<double>(beta) - static_cast<double>(mean) * scale)};
-}
-
-// What is stored as bn(x), before the ReLU: it is the stored number that counts as positive or not,
+// What is stored as bn(x) = x scale + shift (norm_rules.h), rounded once (fma), before the ReLU: it is the stored number that counts as positive or not,
 // and that is compared in a pool, so that fused and separate kernels agree.
 template <typename T>
 __device__ __forceinline__ float normalized(T x, float scale, float shift) {

@@ -3,7 +3,7 @@
 // sources for the emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated.
 //
 // The rules that make this work: kernels are launched by launch(), shared memory comes from
-// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are core/half.h's, there are no float
+// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are rules/half.h's, there are no float
 // atomics, and no inline assembly outside files of its own.
 #pragma once
 
@@ -14,8 +14,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "core/half.h"
 #include "device/cuda/runtime.h"
+#include "rules/half.h"
 
 #if defined(ONECYCLE_EMULATED)
 #include "device/emulated/cuda_keywords.h"

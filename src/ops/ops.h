@@ -97,7 +97,7 @@
 //
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
 // check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then
-// records the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight +
+// records the mean over all of them, (sums.loss_sum + result.loss_sum) / (sums.weight +
 // result.weight), and clears the sums. With accumulation add_metrics also counts control.micro,
 // which commit_step sets back.
 #pragma once
@@ -109,11 +109,11 @@
 #include <utility>
 #include <vector>
 
-#include "core/sample_order.h"
 #include "core/tensor.h"
-#include "core/view.h"
 #include "device/device.h"
 #include "onecycle/optimizer.h"
+#include "rules/sample_order.h"
+#include "rules/view.h"
 
 namespace onecycle {
 
