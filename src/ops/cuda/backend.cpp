@@ -57,7 +57,6 @@ ONECYCLE_CUDA::Context switched(ONECYCLE_CUDA::Context context) {
     const Switches switches = read_switches();
     if (!switches.one_grid) context.one_grid_bytes = 0;
     context.weight_gradient_branch = switches.branch;
-    context.early_start = switches.early_start;
     return context;
 }
 

@@ -24,8 +24,7 @@ struct Context {
     // waits for. Results do not depend on it.
     std::size_t one_grid_bytes = std::size_t{30} << 20;
     bool weight_gradient_branch = true;
-    bool early_start = false;  // kernels stand ready before the ones ahead of them end (kernels/cuda.h)
-    bool tf32 = false;         // f32 products may round their inputs to TF32
+    bool tf32 = false;                  // f32 products may round their inputs to TF32
     std::shared_ptr<PlanBook> plans{};  // may be null
 };
 
