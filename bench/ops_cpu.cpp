@@ -11,9 +11,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "ops/control.h"
 #include "ops/ops.h"
 #include "ops/resnet_convolutions.h"
+#include "rules/control.h"
 
 namespace {
 

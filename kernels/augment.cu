@@ -1,7 +1,7 @@
 #include "kernels/augment.h"
 
-#include "core/resample.h"
 #include "kernels/normalize.h"
+#include "rules/resample.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

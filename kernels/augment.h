@@ -2,12 +2,12 @@
 // network reads.
 #pragma once
 
-#include "core/resident_image.h"
-#include "core/sample_order.h"
-#include "core/view.h"
 #include "kernels/cuda.h"
 #include "kernels/input.h"
-#include "ops/control.h"
+#include "rules/control.h"
+#include "rules/resident_image.h"
+#include "rules/sample_order.h"
+#include "rules/view.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

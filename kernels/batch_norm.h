@@ -16,8 +16,6 @@ struct BatchNormShape {
     // grids must never run at the same time (branches of a graph): each could hold multiprocessors
     // that the other waits for.
     int one_grid_multiprocessors = 0;
-    bool early_start =
-        false;  // kernels of later passes stand ready before the earlier ones end (kernels/cuda.h)
 };
 
 // One batch norm's operands, forward.

@@ -96,7 +96,7 @@ void batch_norm_max_pool(T* y, std::uint8_t* index, const NormOperands<T>& norm,
         pass.y = y;
         pass.index = index;
         pass.epsilon = batch.epsilon;
-        run_three_kernels(forward_names, pass, batch.early_start, stream);
+        run_three_kernels(forward_names, pass, stream);
     });
 }
 
@@ -107,7 +107,7 @@ void batch_norm_max_pool_backward(const NormGradient<T>& norm, const T* dy, cons
     with_vector<T>(batch.channels, [&]<int V>() {
         auto pass = backward_pass<T, V, Gathered<T>, 1>({pool, dy, dy2, index}, {norm}, batch, workspace);
         pass.relu = true;
-        run_three_kernels(backward_names, pass, batch.early_start, stream);
+        run_three_kernels(backward_names, pass, stream);
     });
 }
 

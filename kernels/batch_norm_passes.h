@@ -4,14 +4,15 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/channel_tiles.h"
+#include "rules/norm_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
 // A batch norm is a reduction over rows by tiles (each writes its slot), the finish of each channel
-// by a warp, and a second pass by tiles that applies the result. A `Pass` has these three as
-// members, and names its base `First` that has the first two. They run as three kernels, or, where
-// what both passes read fits in L2, as one whose blocks meet in between: two launches less, the
-// same bits. A grid that meets must fit at once. The GPU is asked how many blocks do: tools and
+// by a warp, and a second pass by tiles that applies the result. A `Pass` has `reduce`,
+// `finish` and `apply`; `First` is the base with the first two. They run either as three kernels,
+// or, where what both passes read fits in L2, as one cooperative grid with two grid barriers: two
+// launches less, the same bits. Such a grid must fit at once. The GPU is asked how many blocks do: tools and
 // modes that keep registers, shared memory or multiprocessors for themselves leave less room than
 // __launch_bounds__ promise. `reduce_blocks`, `apply_blocks`: how many shall fit in the kernels of
 // one pass, 4 or 2, so that the 528 tiles of a large tensor are one or two whole waves.
@@ -35,18 +36,14 @@ __device__ void apply_tiles(const Pass& pass) {
 
 template <typename Pass>
 __global__ void __launch_bounds__(tile_threads, Pass::reduce_blocks) reduce_kernel(const Pass pass) {
-    let_next_start();
     reduce_tiles(pass);
 }
 template <typename Pass>
 __global__ void __launch_bounds__(tile_threads, 2) finish_kernel(const Pass pass) {
-    let_next_start();
-    wait_for_previous();
     finish_channels(pass);
 }
 template <typename Pass>
 __global__ void __launch_bounds__(tile_threads, Pass::apply_blocks) apply_kernel(const Pass pass) {
-    wait_for_previous();
     apply_tiles(pass);
 }
 template <typename Pass>
@@ -65,20 +62,16 @@ struct PassNames {
 
 // The first two kernels.
 template <typename First>
-void run_reduction(const PassNames& names, const First& first, bool early_start, cudaStream_t stream) {
+void run_reduction(const PassNames& names, const First& first, cudaStream_t stream) {
     const auto finish_blocks = divide_up(first.finish_channels(), tile_threads / warp_lanes);
     launch(names.reduce, reduce_kernel<First>, tile_grid(first.reduce_tiles()), stream, first);
-    LaunchShape finish = tile_grid(static_cast<int>(finish_blocks));
-    finish.early = early_start;
-    launch(names.finish, finish_kernel<First>, finish, stream, first);
+    launch(names.finish, finish_kernel<First>, tile_grid(static_cast<int>(finish_blocks)), stream, first);
 }
 
 template <typename Pass>
-void run_three_kernels(const PassNames& names, const Pass& pass, bool early_start, cudaStream_t stream) {
-    run_reduction<typename Pass::First>(names, pass, early_start, stream);
-    LaunchShape apply = tile_grid(pass.apply_tiles());
-    apply.early = early_start;
-    launch(names.apply, apply_kernel<Pass>, apply, stream, pass);
+void run_three_kernels(const PassNames& names, const Pass& pass, cudaStream_t stream) {
+    run_reduction<typename Pass::First>(names, pass, stream);
+    launch(names.apply, apply_kernel<Pass>, tile_grid(pass.apply_tiles()), stream, pass);
 }
 
 // One kernel where the shape says so and a block of it fits a multiprocessor, else three.
@@ -88,26 +81,14 @@ void run_passes(const PassNames& names, const Pass& pass, const BatchNormShape& 
     if (norm.one_grid_multiprocessors > 0)
         fitting = norm.one_grid_multiprocessors *
                   resident_blocks(names.one_grid, one_grid_kernel<Pass>, tile_threads);
-    if (fitting == 0) return run_three_kernels(names, pass, norm.early_start, stream);
+    if (fitting == 0) return run_three_kernels(names, pass, stream);
     const int tiles = pass.reduce_tiles() > pass.apply_tiles() ? pass.reduce_tiles() : pass.apply_tiles();
     LaunchShape shape = tile_grid(tiles < fitting ? tiles : fitting);
     shape.cooperative = true;
     launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
 }
 
-// bn(x) = x scale + shift. All kernels take the two from the same floats by the same arithmetic,
-// and round once (fma), so that backward finds exactly the ReLU mask of forward without reading y.
-struct ScaleShift {
-    float scale, shift;
-};
-__device__ inline ScaleShift scale_shift(float mean, float variance, float gamma, float beta,
-                                         double epsilon) {
-    const double scale = static_cast<double>(gamma) / sqrt(static_cast<double>(variance) + epsilon);
-    return {static_cast<float>(scale),
-            static_cast<float>(static_cast<double>(beta) - static_cast<double>(mean) * scale)};
-}
-
-// What is stored as bn(x), before the ReLU: it is the stored number that counts as positive or not,
+// What is stored as bn(x) = x scale + shift (norm_rules.h), rounded once (fma), before the ReLU: it is the stored number that counts as positive or not,
 // and that is compared in a pool, so that fused and separate kernels agree.
 template <typename T>
 __device__ __forceinline__ float normalized(T x, float scale, float shift) {

@@ -1,7 +1,7 @@
 #include "kernels/commit.h"
 
 #include "kernels/schedule.h"
-#include "ops/step_rules.h"
+#include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int threads = 64;  // load the schedule; one of them does the rest
 
-// commit() of ops/step_rules.h. Bytes: about 64 of them go over the bus to `progress`, in host
+// commit() of rules/step_rules.h. Bytes: about 64 of them go over the bus to `progress`, in host
 // memory, and nothing is read from there.
 __global__ void __launch_bounds__(threads)
     commit_step_kernel(StepControl* control, StepProgress* progress, const BatchResult* __restrict__ result,
@@ -19,9 +19,9 @@ __global__ void __launch_bounds__(threads)
         commit(*control, *progress, *result, *check, now, summed, scaled, [] { __threadfence_system(); });
 }
 
-// add_to_sums() of ops/step_rules.h: about 100 bytes.
+// add_result() of rules/step_rules.h: about 100 bytes.
 __global__ void add_metrics_kernel(StepControl* control, const BatchResult* __restrict__ result, bool micro) {
-    add_to_sums(*control, *result);
+    add_result(control->sums, *result);
     if (micro) ++control->micro;
 }
 

@@ -1,8 +1,8 @@
-// The end of a step, and sums of results: the rules of ops/step_rules.h on the device.
+// The end of a step, and sums of results: the rules of rules/step_rules.h on the device.
 #pragma once
 
 #include "kernels/cuda.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

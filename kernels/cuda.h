@@ -3,7 +3,7 @@
 // sources for the emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated.
 //
 // The rules that make this work: kernels are launched by launch(), shared memory comes from
-// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are core/half.h's, there are no float
+// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are rules/half.h's, there are no float
 // atomics, and no inline assembly outside files of its own.
 #pragma once
 
@@ -14,8 +14,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "core/half.h"
 #include "device/cuda/runtime.h"
+#include "rules/half.h"
 
 #if defined(ONECYCLE_EMULATED)
 #include "device/emulated/cuda_keywords.h"
@@ -83,26 +83,10 @@ __device__ T block_sum(T value) {
 }
 #endif
 
-// Programmatic dependent launch, from compute capability 9.0 on: the blocks of a kernel may stand
-// ready while the kernel before it in the stream, also ours, still runs. That one calls
-// let_next_start(); this one touches no memory of the device before wait_for_previous(). Both do
-// nothing in a launch that does not ask for it (LaunchShape).
-__device__ __forceinline__ void let_next_start() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    cudaTriggerProgrammaticLaunchCompletion();
-#endif
-}
-__device__ __forceinline__ void wait_for_previous() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    cudaGridDependencySynchronize();
-#endif
-}
-
 struct LaunchShape {
     dim3 grid, block;
-    std::size_t shared = 0;    // bytes of ONECYCLE_DYNAMIC_SHARED
+    std::size_t shared = 0;    // bytes of ONECYCLE_DYNAMIC_SHARED, at most 48 KiB
     bool cooperative = false;  // the kernel calls sync_grid()
-    bool early = false;        // starts early: the kernel begins with wait_for_previous()
 };
 
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
@@ -124,16 +108,6 @@ struct ProfilerRange {
     ProfilerRange(const ProfilerRange&) = delete;
     ProfilerRange& operator=(const ProfilerRange&) = delete;
 };
-
-#if !defined(ONECYCLE_EMULATED)
-// Whether the code of this kernel on this GPU has wait_for_previous(): PTX of an older architecture
-// does not.
-inline bool starts_early(const void* kernel, const char* name) {
-    cudaFuncAttributes attributes{};
-    check(cudaFuncGetAttributes(&attributes, kernel), name);
-    return attributes.ptxVersion >= 90;
-}
-#endif
 
 // How many blocks of so many threads a multiprocessor holds of a kernel at once; 0: it cannot run
 // one. Without ONECYCLE_DYNAMIC_SHARED.
@@ -162,11 +136,6 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
 #else
     const ProfilerRange range(name);
     const auto* function = reinterpret_cast<const void*>(kernel);
-    constexpr std::size_t granted = std::size_t{48} << 10;  // more must be asked for
-    if (shape.shared > granted)
-        check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   static_cast<int>(shape.shared)),
-              name);
     cudaLaunchAttribute attributes[1]{};
     cudaLaunchConfig_t config{};
     config.gridDim = shape.grid;
@@ -177,10 +146,6 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
     if (shape.cooperative) {
         attributes[0].id = cudaLaunchAttributeCooperative;
         attributes[0].val.cooperative = 1;
-        config.numAttrs = 1;
-    } else if (shape.early && starts_early(function, name)) {
-        attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-        attributes[0].val.programmaticStreamSerializationAllowed = 1;
         config.numAttrs = 1;
     }
     std::tuple<std::decay_t<Parameters>...> copies(arguments...);

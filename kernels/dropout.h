@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
-#include "ops/dropout_rules.h"
+#include "rules/dropout_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/flat.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -17,7 +17,7 @@ template <typename Half>
 void accumulate_gradients(float* sum, float* mean, const float* gradients, const Half* half_gradients,
                           bool first, float count, const FlatTable& table, cudaStream_t stream);
 
-// The judgement of ops/step_rules.h; `sums` is [table.pieces] scratch. `scaled`: gradients were
+// The judgement of rules/step_rules.h; `sums` is [table.pieces] scratch. `scaled`: gradients were
 // computed times control->loss_scale.
 template <typename Half>
 void check_gradients(GradientCheck* check, double* sums, const float* gradients, const Half* half_gradients,

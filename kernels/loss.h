@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

@@ -24,7 +24,7 @@ __device__ Box box_of(const MixDraw& draw, int channels) {
 //   labels2[i] = labels[j], weight[i] = draw.weight;      for each pixel p and channel c:
 //   x[i][p][c] = draw.cut ? (p in draw.box ? x[j][p][c] : x[i][p][c])
 //                         : draw.weight x[i][p][c] + (1 - draw.weight) x[j][p][c]
-// with the x of before. (Zhang et al. 2018, Yun et al. 2019; see ops/mix_rules.h.) Bytes: x read
+// with the x of before. (Zhang et al. 2018, Yun et al. 2019; see rules/mix_rules.h.) Bytes: x read
 // and written once, under cutmix only the vectors that a box touches. A thread holds the same
 // elements of both images of a pair, so they change in place; a block has a part of one pair, and
 // draws for it: 20 rounds of Philox, and nothing is kept in memory. The rule with its tables

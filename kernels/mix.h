@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
-#include "ops/mix_rules.h"
+#include "rules/mix_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

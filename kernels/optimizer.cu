@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/schedule.h"
+#include "rules/optimizer_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -10,45 +11,9 @@ namespace {
 
 constexpr int threads = optimizer_piece / 4, blocks_per_multiprocessor = 4;
 
-enum class Rule { sgd, nesterov, adam };
-
-// What all elements share; computed in double, used in float.
-struct StepScalars {
-    float scale, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2, epsilon, average_rest;
-};
-// What the elements of one parameter share.
-struct SegmentScalars {
-    float decay;       // added to the gradient (SGD, Adam)
-    float shrink;      // factor for the weights first (AdamW)
-    float minus_rate;  // times the direction, added to the weights
-};
-
-// Formulas and order of rounding are those of torch.optim.SGD, Adam and AdamW; beta1 is the
-// momentum.
-//   sgd    g += decay w;  m = momentum m + g;  w -= lr m           (nesterov: w -= lr (g + momentum m))
-//   adam   g += decay w;  m += (1-beta1)(g - m);  v = beta2 v + (1-beta2) g g
-//          w -= lr/(1-beta1^t) m / (sqrt(v)/sqrt(1-beta2^t) + epsilon)
-//   adamw  w *= 1 - lr decay first, then as adam without decay
-template <Rule rule>
-__device__ __forceinline__ void update_element(const StepScalars& s, const SegmentScalars& p, float gradient,
-                                               float& w, float& m, float& v) {
-    if constexpr (rule == Rule::adam) {
-        w *= p.shrink;
-        const float g = gradient * s.scale + p.decay * w, difference = g - m;
-        // torch.lerp takes the nearer end for its start.
-        m = s.one_minus_beta1 < 0.5f ? m + s.one_minus_beta1 * difference : g - difference * s.beta1;
-        v = v * s.beta2 + s.one_minus_beta2 * (g * g);
-        w += p.minus_rate * (m / (sqrtf(v) / s.root_correction2 + s.epsilon));
-    } else {
-        const float g = gradient * s.scale + p.decay * w;
-        m = m * s.beta1 + g;
-        w += p.minus_rate * (rule == Rule::nesterov ? g + s.beta1 * m : m);
-    }
-}
-
-// Adam's bias correction 1 - beta^t. Not inlined, for the registers.
-__device__ __attribute__((noinline)) double bias_correction(double beta, double t) {
-    return 1 - pow(beta, t);
+// Not inlined, for the registers.
+__device__ __attribute__((noinline)) double bias_correction_apart(double beta, double t) {
+    return bias_correction(beta, t);
 }
 
 // update_element for every element of every trained parameter. Bytes moved an element: gradient 4
@@ -57,7 +22,7 @@ __device__ __attribute__((noinline)) double bias_correction(double beta, double 
 // the new weight is at hand: a pass of its own would read that again. As many blocks as fit at
 // once: each evaluates the schedule and the parameters' scalars once (into shared memory, in
 // double) and then goes on to streams of 16 bytes a thread.
-template <Rule rule, typename Half>
+template <UpdateRule rule, typename Half>
 __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
     update_parameters_kernel(float* __restrict__ parameters,           // [flat]
                              float* __restrict__ moment1,              // [flat]
@@ -70,38 +35,26 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
                              const GradientCheck* __restrict__ check, const StepControl* __restrict__ control,
                              OptimizerOptions options, const __grid_constant__ FlatTable table) {
     if (!check->apply) return;
-    ONECYCLE_SHARED(StepScalars, step_scalars, 1);
+    ONECYCLE_SHARED(UpdateScalars, shared_scalars, 1);
     ONECYCLE_SHARED(double, correction, 1);
-    ONECYCLE_SHARED(SegmentScalars, segment_scalars, FlatTable::capacity);
+    ONECYCLE_SHARED(ParameterScalars, segment_scalars, FlatTable::capacity);
     const ScheduleValue now = block_schedule(*control);
     if (threadIdx.x == 0) {
         double correction1 = 1, correction2 = 1;
-        if constexpr (rule == Rule::adam) {
+        if constexpr (rule == UpdateRule::adam) {
             const double t = static_cast<double>(stage_step(*control) + 1);
-            correction1 = bias_correction(now.momentum, t);
-            correction2 = bias_correction(options.beta2, t);
+            correction1 = bias_correction_apart(now.momentum, t);
+            correction2 = bias_correction_apart(options.beta2, t);
         }
         correction[0] = correction1;
-        step_scalars[0] = {.scale = static_cast<float>(check->scale),
-                           .beta1 = static_cast<float>(now.momentum),
-                           .one_minus_beta1 = static_cast<float>(1 - now.momentum),
-                           .beta2 = static_cast<float>(options.beta2),
-                           .one_minus_beta2 = static_cast<float>(1 - options.beta2),
-                           .root_correction2 = static_cast<float>(sqrt(correction2)),
-                           .epsilon = static_cast<float>(options.epsilon),
-                           .average_rest = static_cast<float>(1 - options.average_decay)};
+        shared_scalars[0] = update_scalars(options, now, check->scale, correction2);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < table.segments; i += threads) {
-        const double lr = now.lr * table.segment[i].lr_multiplier;
-        const double decay = options.weight_decay * table.segment[i].decay_multiplier;
-        const bool decoupled = options.kind == OptimizerKind::adamw;
-        segment_scalars[i] = {.decay = decoupled ? 0.0f : static_cast<float>(decay),
-                              .shrink = decoupled ? static_cast<float>(1 - lr * decay) : 1.0f,
-                              .minus_rate = static_cast<float>(-lr / correction[0])};
-    }
+    for (int i = threadIdx.x; i < table.segments; i += threads)
+        segment_scalars[i] = parameter_scalars(options, now, correction[0], table.segment[i].lr_multiplier,
+                                               table.segment[i].decay_multiplier);
     __syncthreads();
-    const StepScalars s = step_scalars[0];
+    const UpdateScalars s = shared_scalars[0];
 
     int at = 0, next = 0;  // the segment of the piece, and the first piece of the one after it
     for (int piece = static_cast<int>(blockIdx.x); piece < table.pieces;
@@ -111,22 +64,22 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
             next = at + 1 < table.segments ? table.segment[at + 1].first_piece : table.pieces;
         }
         const FlatSegment& segment = table.segment[at];
-        const SegmentScalars p = segment_scalars[at];
+        const ParameterScalars p = segment_scalars[at];
         const FlatQuad quad = quad_at(segment, piece, optimizer_piece, 4 * static_cast<int>(threadIdx.x));
         if (quad.valid <= 0) continue;
         const Quad<float> g = load_gradient(segment, gradients, half_gradients, quad.at);
         Quad<float> w = load_quad(parameters + quad.at), m = load_quad(moment1 + quad.at), v{};
-        if constexpr (rule == Rule::adam) v = load_quad(moment2 + quad.at);
+        if constexpr (rule == UpdateRule::adam) v = load_quad(moment2 + quad.at);
 #pragma unroll
         for (int k = 0; k < 4; ++k) update_element<rule>(s, p, g.v[k], w.v[k], m.v[k], v.v[k]);
         store_quad(parameters + quad.at, w, quad.valid);
         store_quad(moment1 + quad.at, m, quad.valid);
-        if constexpr (rule == Rule::adam) store_quad(moment2 + quad.at, v, quad.valid);
+        if constexpr (rule == UpdateRule::adam) store_quad(moment2 + quad.at, v, quad.valid);
         Quad<float> a{};
         if (average) {
             a = load_quad(average + quad.at);
 #pragma unroll
-            for (int k = 0; k < 4; ++k) a.v[k] += s.average_rest * (w.v[k] - a.v[k]);
+            for (int k = 0; k < 4; ++k) a.v[k] = averaged(a.v[k], w.v[k], s.average_rest);
             store_quad(average + quad.at, a, quad.valid);
         }
         if (!segment.half) continue;
@@ -150,9 +103,10 @@ void update_parameters(float* parameters, float* moment1, float* moment2, Half* 
                        const OptimizerOptions& options, const FlatTable& table, int multiprocessors,
                        cudaStream_t stream) {
     if (table.pieces == 0) return;
-    auto* const kernel = options.kind != OptimizerKind::sgd ? update_parameters_kernel<Rule::adam, Half>
-                         : options.nesterov                 ? update_parameters_kernel<Rule::nesterov, Half>
-                                                            : update_parameters_kernel<Rule::sgd, Half>;
+    const UpdateRule rule = update_rule(options);
+    auto* const kernel = rule == UpdateRule::adam       ? update_parameters_kernel<UpdateRule::adam, Half>
+                         : rule == UpdateRule::nesterov ? update_parameters_kernel<UpdateRule::nesterov, Half>
+                                                        : update_parameters_kernel<UpdateRule::sgd, Half>;
     const int resident = multiprocessors * blocks_per_multiprocessor;
     launch("update_parameters", kernel,
            {static_cast<unsigned>(table.pieces < resident ? table.pieces : resident), threads}, stream,

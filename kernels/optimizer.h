@@ -3,7 +3,7 @@
 
 #include "kernels/flat.h"
 #include "onecycle/optimizer.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
-#include "ops/step_rules.h"
+#include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

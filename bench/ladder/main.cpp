@@ -17,9 +17,9 @@
 #include <string>
 #include <string_view>
 
-#include "core/half.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
+#include "rules/half.h"
 
 namespace onecycle::ladder {
 

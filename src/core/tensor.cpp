@@ -6,49 +6,15 @@
 namespace onecycle {
 
 const char* name_of(DType type) {
-    switch (type) {
-        case DType::f32:
-            return "f32";
-        case DType::i32:
-            return "i32";
-        case DType::u8:
-            return "u8";
-        case DType::bf16:
-            return "bf16";
-        case DType::f16:
-            return "f16";
-    }
-    return "?";
+    static constexpr const char* names[] = {"f32", "i32", "u8", "bf16", "f16"};
+    return names[static_cast<std::size_t>(type)];
 }
 
 const char* name_of(Layout layout) {
-    switch (layout) {
-        case Layout::plain:
-            return "plain";
-        case Layout::nhwc:
-            return "nhwc";
-        case Layout::nChw8c:
-            return "nChw8c";
-        case Layout::nChw16c:
-            return "nChw16c";
-        case Layout::ohwi:
-            return "ohwi";
-        case Layout::Ohwi8o:
-            return "Ohwi8o";
-        case Layout::Ohwi16o:
-            return "Ohwi16o";
-        case Layout::OIhw8i8o:
-            return "OIhw8i8o";
-        case Layout::OIhw16i16o:
-            return "OIhw16i16o";
-        case Layout::nhwc8c:
-            return "nhwc8c";
-        case Layout::ohwi8i:
-            return "ohwi8i";
-        case Layout::any:
-            return "any";
-    }
-    return "?";
+    static constexpr const char* names[] = {"plain",      "nhwc",   "nChw8c",  "nChw16c",
+                                            "ohwi",       "Ohwi8o", "Ohwi16o", "OIhw8i8o",
+                                            "OIhw16i16o", "nhwc8c", "ohwi8i",  "any"};
+    return names[static_cast<std::size_t>(layout)];
 }
 
 std::string to_string(const TensorDesc& desc) {

@@ -4,9 +4,9 @@
 #include <array>
 #include <cmath>
 
-#include "core/view.h"
 #include "data/view_rule.h"
 #include "onecycle/rng.h"
+#include "rules/view.h"
 
 namespace onecycle {
 

@@ -10,9 +10,9 @@
 #include <thread>
 #include <utility>
 
-#include "core/sample_order.h"
 #include "data/kept_images.h"
 #include "onecycle/error.h"
+#include "rules/sample_order.h"
 
 namespace onecycle {
 

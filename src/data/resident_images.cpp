@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "core/threads.h"
-#include "core/view.h"
 #include "data/sample_image.h"
+#include "rules/view.h"
 
 namespace onecycle {
 

@@ -6,11 +6,11 @@
 #include <functional>
 #include <vector>
 
-#include "core/resident_image.h"
 #include "data/kept_images.h"
 #include "onecycle/dataset.h"
 #include "onecycle/image.h"
 #include "onecycle/image_faults.h"
+#include "rules/resident_image.h"
 
 namespace onecycle {
 

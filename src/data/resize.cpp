@@ -1,5 +1,5 @@
-// Pillow's resampling on whole images: see core/resample.h.
-#include "core/resample.h"
+// Pillow's resampling on whole images: see rules/resample.h.
+#include "rules/resample.h"
 
 #include <algorithm>
 

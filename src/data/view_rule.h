@@ -1,8 +1,8 @@
 // A policy as plain data, as draw_view() and a device take it.
 #pragma once
 
-#include "core/view.h"
 #include "onecycle/augment.h"
+#include "rules/view.h"
 
 namespace onecycle {
 

@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "core/resident_image.h"
 #include "nn/state.h"
 #include "onecycle/network.h"
 #include "ops/ops.h"
+#include "rules/resident_image.h"
 
 namespace onecycle {
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <chrono>
 
-#include "core/half.h"
 #include "nn/program.h"
 #include "onecycle/error.h"
+#include "rules/half.h"
 
 namespace onecycle {
 

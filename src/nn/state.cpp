@@ -6,9 +6,9 @@
 #include <span>
 
 #include "core/digest.h"
-#include "core/half.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
+#include "rules/half.h"
 
 namespace onecycle {
 

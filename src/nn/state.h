@@ -12,8 +12,8 @@
 
 #include "device/device.h"
 #include "onecycle/network.h"
-#include "ops/control.h"
 #include "ops/ops.h"
+#include "rules/control.h"
 
 namespace onecycle {
 

@@ -32,6 +32,11 @@ void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializ
     require_like(desc, operand, TensorDesc(shape), name);
 }
 
+void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands,
+                             std::initializer_list<std::size_t> which, std::int64_t channels) {
+    for (std::size_t i : which) require_plain(desc, operands[i], {channels}, "a per-channel vector");
+}
+
 void require_labelled_logits(const OpDesc& desc) {
     const std::int64_t n = desc.inputs[0][0], classes = desc.inputs[0][1];
     require_plain(desc, desc.inputs[0], {n, classes}, "logits");

@@ -1,9 +1,10 @@
-// What the makers of every back end check of an operation's operands, once, when it is made.
+// What the builders of every back end check of an operation's operands, once, when it is made.
 #pragma once
 
 #include <cstddef>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "ops/ops.h"
 
@@ -19,6 +20,10 @@ void adopt_layout(OpDesc& desc, std::size_t output, Layout layout);
 // A rank 1 or 2 tensor of floats in plain order.
 void require_plain(const OpDesc& desc, const TensorDesc& operand, std::initializer_list<std::int64_t> shape,
                    const std::string& name);
+
+// These operands are [channels] f32.
+void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands,
+                             std::initializer_list<std::size_t> which, std::int64_t channels);
 
 // The first three inputs of what judges a classifier: logits [N,C], labels i32 [N], count i32.
 void require_labelled_logits(const OpDesc& desc);

@@ -1,53 +1,6 @@
 // What a network is made of. An operation is described by an `OpDesc`; a back end turns it into an
 // `Op` that runs on raw buffers. Nothing above this layer knows which back end runs.
-//
-// Contracts of every kind: inputs -> outputs, in this order. Activations are [N,C,H,W], weights
-// [O,I,H,W], both of the type the program computes in; vectors of batch norm are [C] f32, logits
-// and biases f32. [name] marks an operand that is there only when the flag says so.
-//
-//   normalize_images              images u8 [N,H,W,3]               -> x [N,3,H,W]   (mean, stddev)
-//   take_batch                    slots u8 [S,B], control           -> x [N,3,H,W], labels i32 [N], count i32 [1]
-//                                        (normalize_images of the batch that is due, see below)
-//   augment_images                table u8, pixels u8, control      -> x [N,3,S,S], labels i32 [N], count i32 [1]
-//                                        (the training views of the batch that is due, see below)
-//   mix_batch                     x, labels i32 [N], count i32 [1], control
-//                                                   -> x (in place), labels2 i32 [N], label_weight f32 [N]
-//                                        (mixup and cutmix, see mix_rules.h)
-//   conv2d                        x, w                              -> y
-//   conv2d_backward_data          dy, w, [dx]                       -> dx   (accumulate: added to what is there)
-//   conv2d_backward_weights       dy, x                             -> dw
-//   batch_norm                    x, gamma, beta, [residual]        -> y, mean, variance   (of the batch, biased)
-//   batch_norm_backward           dy, x, mean, variance, gamma, beta, [dy2], [y]
-//                                                                   -> dx, dgamma, dbeta, [dresidual]
-//   batch_norm_inference          x, gamma, beta, running_mean, running_variance, [residual] -> y
-//   batch_norm_pair               x, gamma, beta, x2, gamma2, beta2 -> y, mean, variance, mean2, variance2
-//                                                                      (y = max(0, bn(x) + bn(x2)))
-//   batch_norm_pair_backward      dy, x, mean, variance, gamma, x2, mean2, variance2, gamma2, y, [dy2]
-//                                                                   -> dx, dgamma, dbeta, dx2, dgamma2, dbeta2
-//   batch_norm_max_pool           x, gamma, beta                    -> y, index u8, mean, variance
-//                                                                      (y = max_pool(max(0, bn(x))))
-//   batch_norm_max_pool_backward  dy, index, x, mean, variance, gamma, beta, [dy2] -> dx, dgamma, dbeta
-//   relu                          x                                 -> y
-//   relu_backward                 dy, y                             -> dx
-//   add                           a, b                              -> y
-//   max_pool                      x                                 -> y, index u8   (place in the window)
-//   max_pool_backward             dy, index, [dy2]                  -> dx
-//   global_average_pool           x                                 -> y [N,C]
-//   global_average_pool_backward  dy [N,C]                          -> dx
-//   concat_pool                   x                                 -> y [N,2C], index i32 [N,C]
-//                                                                      (each channel's maximum, then each mean;
-//                                                                      the first pixel that has the maximum)
-//   concat_pool_backward          dy [N,2C], index                  -> dx
-//   dropout                       x, control                        -> y   (dx from dy likewise)
-//   linear                        x [N,K], w [O,K], [b [O]]         -> y [N,O]
-//   linear_backward_data          dy, w                             -> dx
-//   linear_backward_weights       dy, x                             -> dw, [db]
-//   softmax_cross_entropy         logits [N,C], labels i32 [N], count i32 [1], [class_weights [C]], [control],
-//                                 [labels2 i32 [N], label_weight f32 [N]]
-//                                                                   -> result, [dlogits]   (times the loss scale)
-//   softmax                       logits                            -> probabilities
-//   confusion                     logits, labels i32 [N], count i32 [1] -> counts i32 [C,C] (in place)
-//                                                     ([label, answer]; of equal logits the first is the answer)
+// kinds.h lists the kinds and the operands of each; here stands what its lines cannot say.
 //
 // Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the
 // program's type. So are linear's operands; only the classifier's y, the logits, is f32.
@@ -61,18 +14,6 @@
 // loss, and likewise its weight under class weights, is w times that of label plus 1 - w times that
 // of label2. Whether the answer is right is judged by the heavier of the two, of equal ones the
 // first.
-//
-// The update, on flat buffers (see state.h):
-//
-//   accumulate_gradients          gradients, [half_gradients]       -> gradient_sum (in place), [gradients]
-//   check_gradients               gradients, [half_gradients], result, control -> check
-//   update_parameters             gradients, [half_gradients], check, control
-//                                           -> parameters, moment1, [moment2] (in place), [half_parameters],
-//                                              [average (in place), [half_average]]
-//   update_statistics             check, (mean, variance) of every batch norm, [before]
-//                                         -> statistics (in place, or from `before`), [average] (in place)
-//   commit_step                   result, check                     -> control (in place), progress
-//   add_metrics                   result                            -> control (in place)
 //
 // With optimizer.average_decay d the two updates keep an average of what they change: average += (1
 // - d) (new - average). So what is frozen keeps an average that is equal to the bit.
@@ -97,7 +38,7 @@
 //
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
 // check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then
-// records the mean over all of them, (control.loss_sum + result.loss_sum) / (control.weight +
+// records the mean over all of them, (sums.loss_sum + result.loss_sum) / (sums.weight +
 // result.weight), and clears the sums. With accumulation add_metrics also counts control.micro,
 // which commit_step sets back.
 #pragma once
@@ -109,54 +50,14 @@
 #include <utility>
 #include <vector>
 
-#include "core/sample_order.h"
 #include "core/tensor.h"
-#include "core/view.h"
 #include "device/device.h"
 #include "onecycle/optimizer.h"
+#include "ops/kinds.h"
+#include "rules/sample_order.h"
+#include "rules/view.h"
 
 namespace onecycle {
-
-enum class OpKind : std::uint8_t {
-    normalize_images,
-    take_batch,
-    augment_images,
-    mix_batch,
-    conv2d,
-    conv2d_backward_data,
-    conv2d_backward_weights,
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_inference,
-    batch_norm_pair,
-    batch_norm_pair_backward,
-    batch_norm_max_pool,
-    batch_norm_max_pool_backward,
-    relu,
-    relu_backward,
-    add,
-    max_pool,
-    max_pool_backward,
-    global_average_pool,
-    global_average_pool_backward,
-    concat_pool,
-    concat_pool_backward,
-    dropout,
-    linear,
-    linear_backward_data,
-    linear_backward_weights,
-    softmax_cross_entropy,
-    softmax,
-    confusion,
-    accumulate_gradients,
-    check_gradients,
-    update_parameters,
-    update_statistics,
-    commit_step,
-    add_metrics,
-};
-
-const char* name_of(OpKind kind);
 
 // A batch in one piece, as a slot of take_batch holds it: the pixels first, bytes from its start,
 // then these.
@@ -245,7 +146,7 @@ enum class Fusion : std::uint8_t {
     accumulated_gradient,  // conv2d_backward_data adds to the gradient that is there
 };
 
-// An operation ready to run. Pointers come in the order of the contract above. `run` puts the work
+// An operation ready to run. Pointers come in the order of the contract in kinds.h. `run` puts the work
 // on the stream and does not wait for it; the CPU's stream has done it when `run` returns.
 class Op {
   public:

@@ -54,10 +54,9 @@ void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
 
 // The sums of the control block, and nothing else in it.
 void Evaluator::clear_sums() {
-    constexpr std::size_t begin = offsetof(StepControl, loss_sum),
-                          end = offsetof(StepControl, correct5) + sizeof(StepControl::correct5);
-    constexpr std::byte zeros[end - begin]{};
-    state_->device().copy_in(state_->base(Space::control) + begin, zeros, sizeof zeros);
+    constexpr ResultSums zeros{};
+    state_->device().copy_in(state_->base(Space::control) + offsetof(StepControl, sums), &zeros,
+                             sizeof zeros);
 }
 
 Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop) {
@@ -72,7 +71,7 @@ Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& 
     sums_->begin();
     clear_sums();
     sums_->wait();
-    const StepControl& sums = *reinterpret_cast<const StepControl*>(sums_->piece(0));
+    const ResultSums& sums = reinterpret_cast<const StepControl*>(sums_->piece(0))->sums;
     check_any(sums.count);
     return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "onecycle/learner.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle {
 

@@ -1,7 +1,7 @@
 #include "cuda/cuda.h"
 
-#include "core/half.h"
 #include "onecycle/rng.h"
+#include "rules/half.h"
 
 namespace onecycle::testing {
 

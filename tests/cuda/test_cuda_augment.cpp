@@ -3,12 +3,12 @@
 #include <cstring>
 #include <set>
 
-#include "core/resident_image.h"
 #include "cuda/cuda.h"
 #include "data/view_rule.h"
 #include "onecycle/augment.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
+#include "rules/resident_image.h"
 
 namespace onecycle::testing {
 

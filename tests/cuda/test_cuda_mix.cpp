@@ -1,6 +1,6 @@
 // Mixup and cutmix, on the CPU and on CUDA: what is drawn, what becomes of a batch, and that both
 // give equal bits.
-#include "ops/mix_rules.h"
+#include "rules/mix_rules.h"
 
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/half.h"
 #include "cuda/cuda.h"
 #include "device/emulated/block.h"
 #include "onecycle/error.h"
 #include "ops/update_step.h"
+#include "rules/half.h"
 
 namespace onecycle::testing {
 
@@ -316,13 +316,13 @@ TEST(CudaCommitStep, halves_the_loss_scale_and_repeats_the_update_when_a_gradien
 TEST(CudaCommitStep, forgets_the_micro_batches_of_a_step_that_overflowed) {
     Step step = scaled_step(1024);
     step.desc.accumulation = 2;
-    step.control.loss_sum = step.control.weight = 3;
-    step.control.count = step.control.correct = step.control.correct5 = 3;
+    step.control.sums.loss_sum = step.control.sums.weight = 3;
+    step.control.sums.count = step.control.sums.correct = step.control.sums.correct5 = 3;
     step.check = {1, 1, 0, 0, 2};
     step.run_commit();
-    EXPECT_EQ(step.control.loss_sum, 0);
-    EXPECT_EQ(step.control.weight, 0);
-    EXPECT_EQ(step.control.count + step.control.correct + step.control.correct5, 0);
+    EXPECT_EQ(step.control.sums.loss_sum, 0);
+    EXPECT_EQ(step.control.sums.weight, 0);
+    EXPECT_EQ(step.control.sums.count + step.control.sums.correct + step.control.sums.correct5, 0);
 }
 
 TEST(CudaCommitStep, has_diverged_when_the_smallest_scale_overflows_or_the_loss_is_not_finite) {

@@ -5,10 +5,10 @@
 #include <set>
 #include <thread>
 
-#include "core/sample_order.h"
 #include "data/files.h"
 #include "onecycle/dataset.h"
 #include "onecycle/loader.h"
+#include "rules/sample_order.h"
 
 using namespace onecycle;
 using namespace onecycle::test;

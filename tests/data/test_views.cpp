@@ -4,9 +4,9 @@
 #include <cmath>
 #include <vector>
 
-#include "core/resample.h"
-#include "core/sample_order.h"
-#include "core/view.h"
+#include "rules/resample.h"
+#include "rules/sample_order.h"
+#include "rules/view.h"
 
 using namespace onecycle;
 

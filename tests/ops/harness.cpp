@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <map>
 
-#include "core/half.h"
 #include "count_allocations.h"
+#include "rules/half.h"
 
 namespace onecycle::testing {
 

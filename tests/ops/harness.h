@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "count_allocations.h"
-#include "ops/control.h"
 #include "ops/ops.h"
+#include "rules/control.h"
 
 namespace onecycle::testing {
 

@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "onecycle/rng.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle::testing {
 

@@ -229,7 +229,7 @@ TEST(CommitStep, records_the_step_and_counts_it) {
     Step step;
     step.check = {3, 1, 1, 1, -1};
     step.control.update = 4;
-    step.control.loss_sum = 100;  // of an evaluation: not of this step
+    step.control.sums.loss_sum = 100;  // of an evaluation: not of this step
     step.run_commit();
     EXPECT_EQ(step.control.update, 5);
     EXPECT_EQ(step.control.stop, 0);
@@ -257,16 +257,16 @@ TEST(CommitStep, takes_the_mean_over_micro_batches_and_clears_the_sums) {
     step.result.count = 2;
     step.run(OpKind::add_metrics, {bytes_of<BatchResult>()}, {bytes_of<StepControl>()}, {&step.result},
              {&step.control});
-    EXPECT_EQ(step.control.loss_sum, 5);
-    EXPECT_EQ(step.control.count, 2);
+    EXPECT_EQ(step.control.sums.loss_sum, 5);
+    EXPECT_EQ(step.control.sums.count, 2);
     EXPECT_EQ(step.control.micro, 1);
     step.result.loss_sum = 9;
     step.result.weight = 5;
     step.run_commit();
     EXPECT_EQ(step.progress.ring[0].loss, 14.0 / 7);
-    EXPECT_EQ(step.control.loss_sum, 0);
-    EXPECT_EQ(step.control.weight, 0);
-    EXPECT_EQ(step.control.count, 0);
+    EXPECT_EQ(step.control.sums.loss_sum, 0);
+    EXPECT_EQ(step.control.sums.weight, 0);
+    EXPECT_EQ(step.control.sums.count, 0);
 }
 
 TEST(CommitStep, tells_the_host_of_every_launch_and_of_the_stop) {

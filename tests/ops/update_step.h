@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "onecycle/rng.h"
-#include "ops/control.h"
 #include "ops/harness.h"
+#include "rules/control.h"
 
 namespace onecycle::testing {
 

@@ -3,7 +3,7 @@
 Run: python tests/reference/generate_mix.py   (a few seconds)
 Versions used: torch 2.11.0, torchvision 0.26.0, timm 1.0.31, scipy 1.17.1, numpy 2.4.6. Writes
 tests/reference/data/mix.json. The random words are Philox's, computed here once more; what they mean is
-src/ops/mix_rules.h. Boxes are torchvision's (v2.CutMix), batches are mixed by timm (Mixup, mode "elem"), losses are
+src/rules/mix_rules.h. Boxes are torchvision's (v2.CutMix), batches are mixed by timm (Mixup, mode "elem"), losses are
 PyTorch's with probabilities for targets.
 """
 import json

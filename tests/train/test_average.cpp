@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/half.h"
+#include "rules/half.h"
 #include "train/learner_core.h"
 #include "train/tiny.h"
 

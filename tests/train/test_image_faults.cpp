@@ -1,10 +1,10 @@
 // Images that are lost in mid-training: the training goes on by its rules, or can be gone on with.
 #include <gtest/gtest.h>
 
-#include "core/sample_order.h"
 #include "core/watched_file_system.h"
 #include "onecycle/error.h"
 #include "onecycle/image_faults.h"
+#include "rules/sample_order.h"
 #include "train/learner_core.h"
 #include "train/tiny.h"
 

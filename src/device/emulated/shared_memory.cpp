@@ -3,15 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "device/emulated/asan.h"
 #include "device/emulated/checker.h"
 #include "onecycle/error.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(begin, bytes) static_cast<void>(0)
-#define ASAN_UNPOISON_MEMORY_REGION(begin, bytes) static_cast<void>(0)
-#endif
 
 namespace onecycle::emulated {
 

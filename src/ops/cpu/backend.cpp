@@ -1,4 +1,4 @@
-// The CPU back end: which maker serves which kind, and what the machine can do.
+// The CPU back end: which builder serves which kind, and what the machine can do.
 #include "onecycle/error.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/onednn.h"
@@ -9,76 +9,15 @@ namespace onecycle {
 namespace {
 
 cpu::OpBuilder builder_of(OpKind kind) {
-    switch (kind) {
-        case OpKind::normalize_images:
-            return cpu::make_normalize_images;
-        case OpKind::mix_batch:
-            return cpu::make_mix_batch;
-        case OpKind::conv2d:
-        case OpKind::conv2d_backward_data:
-        case OpKind::conv2d_backward_weights:
-            return cpu::make_conv2d;
-        case OpKind::batch_norm:
-            return cpu::make_batch_norm;
-        case OpKind::batch_norm_backward:
-            return cpu::make_batch_norm_backward;
-        case OpKind::batch_norm_inference:
-            return cpu::make_batch_norm_inference;
-        case OpKind::augment_images:
-            break;  // see resident_images
-        case OpKind::batch_norm_pair:
-        case OpKind::batch_norm_pair_backward:
-        case OpKind::batch_norm_max_pool:
-        case OpKind::batch_norm_max_pool_backward:
-            break;  // see can_fuse
-        case OpKind::take_batch:
-            break;  // see asynchronous
-        case OpKind::relu:
-            return cpu::make_relu;
-        case OpKind::relu_backward:
-            return cpu::make_relu_backward;
-        case OpKind::add:
-            return cpu::make_add;
-        case OpKind::max_pool:
-            return cpu::make_max_pool;
-        case OpKind::max_pool_backward:
-            return cpu::make_max_pool_backward;
-        case OpKind::global_average_pool:
-            return cpu::make_global_average_pool;
-        case OpKind::global_average_pool_backward:
-            return cpu::make_global_average_pool_backward;
-        case OpKind::concat_pool:
-            return cpu::make_concat_pool;
-        case OpKind::concat_pool_backward:
-            return cpu::make_concat_pool_backward;
-        case OpKind::dropout:
-            return cpu::make_dropout;
-        case OpKind::linear:
-            return cpu::make_linear;
-        case OpKind::linear_backward_data:
-            return cpu::make_linear_backward_data;
-        case OpKind::linear_backward_weights:
-            return cpu::make_linear_backward_weights;
-        case OpKind::softmax_cross_entropy:
-            return cpu::make_softmax_cross_entropy;
-        case OpKind::softmax:
-            return cpu::make_softmax;
-        case OpKind::confusion:
-            return cpu::make_confusion;
-        case OpKind::accumulate_gradients:
-            return cpu::make_accumulate_gradients;
-        case OpKind::check_gradients:
-            return cpu::make_check_gradients;
-        case OpKind::update_parameters:
-            return cpu::make_update_parameters;
-        case OpKind::update_statistics:
-            return cpu::make_update_statistics;
-        case OpKind::commit_step:
-            return cpu::make_commit_step;
-        case OpKind::add_metrics:
-            return cpu::make_add_metrics;
-    }
-    throw Error(ErrorKind::device, "cannot make an operation", "cpu", "its kind is unknown");
+    static constexpr cpu::OpBuilder builders[] = {
+#define ONECYCLE_BUILDER(kind, writes) cpu::make_##kind,
+#define ONECYCLE_NO_BUILDER(kind, writes) nullptr,
+        ONECYCLE_OP_KINDS(ONECYCLE_BUILDER, ONECYCLE_NO_BUILDER)
+#undef ONECYCLE_BUILDER
+#undef ONECYCLE_NO_BUILDER
+    };
+    if (const cpu::OpBuilder builder = builders[static_cast<std::size_t>(kind)]) return builder;
+    throw Error(ErrorKind::device, std::string("cannot make ") + name_of(kind), "cpu", "only CUDA has it");
 }
 
 // How many threads OpenMP really starts when so many are wanted: OMP_THREAD_LIMIT may leave fewer,

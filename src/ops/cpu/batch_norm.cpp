@@ -57,16 +57,6 @@ void apply_norm(const ChannelView& v, const NormApply& o, Range images, Range gr
                : apply_rows<false, false>(v, o, images, groups);
 }
 
-namespace {
-
-void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands, std::size_t begin,
-                             std::size_t end, std::int64_t channels) {
-    for (std::size_t i = begin; i < end; ++i)
-        require_plain(desc, operands[i], {channels}, "a per-channel vector");
-}
-
-}  // namespace
-
 BuiltOp make_batch_norm(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 4 : 3, 3);
     OpDesc desc = given;
@@ -75,8 +65,8 @@ BuiltOp make_batch_norm(const OpDesc& given, const Context& context) {
     adopt_layout(desc, 0, x.layout);
     require_like(desc, desc.outputs[0], x, "y");
     if (desc.residual) require_like(desc, desc.inputs[3], x, "residual");
-    require_channel_vectors(desc, desc.inputs, 1, 3, x[1]);
-    require_channel_vectors(desc, desc.outputs, 1, 3, x[1]);
+    require_channel_vectors(desc, desc.inputs, {1, 2}, x[1]);
+    require_channel_vectors(desc, desc.outputs, {1, 2}, x[1]);
 
     const ChannelView view(x);
     const Pieces pieces(view);
@@ -130,7 +120,7 @@ BuiltOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     adopt_layout(desc, 0, x.layout);
     require_like(desc, desc.outputs[0], x, "y");
     if (desc.residual) require_like(desc, desc.inputs[5], x, "residual");
-    require_channel_vectors(desc, desc.inputs, 1, 5, x[1]);
+    require_channel_vectors(desc, desc.inputs, {1, 2, 3, 4}, x[1]);
 
     const ChannelView view(x);
     const Pieces pieces(view);

@@ -2,22 +2,10 @@
 // inner loops load them as they load pixels.
 #pragma once
 
-#include <cmath>
-
 #include "ops/cpu/channel_view.h"
+#include "rules/norm_rules.h"
 
 namespace onecycle::cpu {
-
-// y = x * scale + shift. Forward and backward take them from the same floats by the same
-// arithmetic, so that backward finds exactly the ReLU mask of forward without reading y.
-struct ScaleShift {
-    float scale, shift;
-};
-inline ScaleShift scale_shift(float mean, float variance, float gamma, float beta, double epsilon) {
-    const double scale = static_cast<double>(gamma) / std::sqrt(static_cast<double>(variance) + epsilon);
-    return {static_cast<float>(scale),
-            static_cast<float>(static_cast<double>(beta) - static_cast<double>(mean) * scale)};
-}
 
 ONECYCLE_INLINE simd::Float16 normalized(const simd::Float16& x, const simd::Float16& scale,
                                          const simd::Float16& shift) {

@@ -116,8 +116,8 @@ BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     require_like(desc, desc.outputs[0], x, "dx");
     for (std::size_t i = 6; i < desc.inputs.size(); ++i) require_like(desc, desc.inputs[i], x, "dy2 or y");
     if (residual) require_like(desc, desc.outputs[3], x, "dresidual");
-    for (std::size_t i = 2; i < 6; ++i) require_plain(desc, desc.inputs[i], {x[1]}, "a per-channel vector");
-    for (std::size_t i : {1, 2}) require_plain(desc, desc.outputs[i], {x[1]}, "a per-channel vector");
+    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5}, x[1]);
+    require_channel_vectors(desc, desc.outputs, {1, 2}, x[1]);
 
     const ChannelView view(x);
     const Pieces pieces(view);

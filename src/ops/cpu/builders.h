@@ -1,4 +1,4 @@
-// What every operation of the CPU back end shares: one maker a kind, checks of operands, workspace.
+// What every operation of the CPU back end shares: one builder a kind, checks of operands, workspace.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace onecycle::cpu {
 
-// What makers know of the machine.
+// What builders know of the machine.
 struct Context {
     int threads = 1;
     int block = 8;  // channels in a block of oneDNN's layouts: 16 with AVX-512, else 8
@@ -19,34 +19,12 @@ struct Context {
 
 using OpBuilder = BuiltOp (*)(const OpDesc&, const Context&);
 
-BuiltOp make_normalize_images(const OpDesc&, const Context&);
-BuiltOp make_mix_batch(const OpDesc&, const Context&);
-BuiltOp make_conv2d(const OpDesc&, const Context&);  // all three passes
-BuiltOp make_batch_norm(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_backward(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_inference(const OpDesc&, const Context&);
-BuiltOp make_relu(const OpDesc&, const Context&);
-BuiltOp make_relu_backward(const OpDesc&, const Context&);
-BuiltOp make_add(const OpDesc&, const Context&);
-BuiltOp make_max_pool(const OpDesc&, const Context&);
-BuiltOp make_max_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_global_average_pool(const OpDesc&, const Context&);
-BuiltOp make_global_average_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_concat_pool(const OpDesc&, const Context&);
-BuiltOp make_concat_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_dropout(const OpDesc&, const Context&);
-BuiltOp make_linear(const OpDesc&, const Context&);
-BuiltOp make_linear_backward_data(const OpDesc&, const Context&);
-BuiltOp make_linear_backward_weights(const OpDesc&, const Context&);
-BuiltOp make_softmax_cross_entropy(const OpDesc&, const Context&);
-BuiltOp make_softmax(const OpDesc&, const Context&);
-BuiltOp make_confusion(const OpDesc&, const Context&);
-BuiltOp make_accumulate_gradients(const OpDesc&, const Context&);
-BuiltOp make_check_gradients(const OpDesc&, const Context&);
-BuiltOp make_update_parameters(const OpDesc&, const Context&);
-BuiltOp make_update_statistics(const OpDesc&, const Context&);
-BuiltOp make_commit_step(const OpDesc&, const Context&);
-BuiltOp make_add_metrics(const OpDesc&, const Context&);
+// make_<kind> of every kind that this back end has.
+#define ONECYCLE_BUILDER(kind, writes) BuiltOp make_##kind(const OpDesc&, const Context&);
+#define ONECYCLE_NO_BUILDER(kind, writes)
+ONECYCLE_OP_KINDS(ONECYCLE_BUILDER, ONECYCLE_NO_BUILDER)
+#undef ONECYCLE_BUILDER
+#undef ONECYCLE_NO_BUILDER
 
 // An operation made of a function (inputs, outputs, workspace).
 template <typename F>

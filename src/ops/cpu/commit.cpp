@@ -1,9 +1,9 @@
 // The end of a step, and sums of results.
 #include <atomic>
 
-#include "ops/control.h"
 #include "ops/cpu/builders.h"
-#include "ops/step_rules.h"
+#include "rules/control.h"
+#include "rules/step_rules.h"
 
 namespace onecycle::cpu {
 
@@ -22,7 +22,7 @@ BuiltOp make_add_metrics(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
     return op_from(desc, 0, [micro = desc.accumulation > 1](void* const* in, void* const* out, void*) {
         StepControl& control = *static_cast<StepControl*>(out[0]);
-        add_to_sums(control, *static_cast<const BatchResult*>(in[0]));
+        add_result(control.sums, *static_cast<const BatchResult*>(in[0]));
         if (micro) ++control.micro;
     });
 }

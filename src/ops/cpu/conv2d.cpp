@@ -248,13 +248,8 @@ void check_shapes(const OpDesc& desc, const TensorDesc& x, const TensorDesc& w, 
                 "x " + to_string(x) + " does not give y " + to_string(y));
 }
 
-}  // namespace
-
-BuiltOp make_conv2d(const OpDesc& desc, const Context& context) {
+BuiltOp make(const OpDesc& desc, Pass pass, const Context& context) {
     require_operands(desc, 2, 1);
-    const Pass pass = desc.kind == OpKind::conv2d                 ? Pass::forward
-                      : desc.kind == OpKind::conv2d_backward_data ? Pass::backward_data
-                                                                  : Pass::backward_weights;
     BuiltOp made;
     made.desc = desc;
     check_shapes(desc, operand_of(made.desc, pass, operand_x), operand_of(made.desc, pass, operand_w),
@@ -272,6 +267,18 @@ BuiltOp make_conv2d(const OpDesc& desc, const Context& context) {
     made.reorders = op->reorders();
     made.op = std::move(op);
     return made;
+}
+
+}  // namespace
+
+BuiltOp make_conv2d(const OpDesc& desc, const Context& context) {
+    return make(desc, Pass::forward, context);
+}
+BuiltOp make_conv2d_backward_data(const OpDesc& desc, const Context& context) {
+    return make(desc, Pass::backward_data, context);
+}
+BuiltOp make_conv2d_backward_weights(const OpDesc& desc, const Context& context) {
+    return make(desc, Pass::backward_weights, context);
 }
 
 }  // namespace onecycle::cpu

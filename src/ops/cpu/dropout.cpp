@@ -1,8 +1,8 @@
 // y = x * (0 or 1 / (1 - p)), by the numbers of this update.
-#include "ops/control.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
-#include "ops/dropout_rules.h"
+#include "rules/control.h"
+#include "rules/dropout_rules.h"
 
 namespace onecycle::cpu {
 

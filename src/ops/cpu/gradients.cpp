@@ -1,10 +1,10 @@
 // Gradients between backward and update: their sum over micro batches, their norm, and whether all
 // are finite.
-#include "ops/control.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/flat_buffer.h"
 #include "ops/cpu/simd.h"
-#include "ops/step_rules.h"
+#include "rules/control.h"
+#include "rules/step_rules.h"
 
 namespace onecycle::cpu {
 

@@ -1,5 +1,5 @@
-// Mixup and cutmix of a batch, in place: see ops/mix_rules.h.
-#include "ops/mix_rules.h"
+// Mixup and cutmix of a batch, in place: see rules/mix_rules.h.
+#include "rules/mix_rules.h"
 
 #include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"

@@ -7,9 +7,9 @@
 // Everything inside is double.
 #include <cmath>
 
-#include "ops/control.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
+#include "rules/control.h"
 
 namespace onecycle::cpu {
 

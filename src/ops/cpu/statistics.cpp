@@ -1,6 +1,6 @@
 // Running statistics of batch norm, and their moving average.
-#include "ops/control.h"
 #include "ops/cpu/builders.h"
+#include "rules/control.h"
 
 namespace onecycle::cpu {
 

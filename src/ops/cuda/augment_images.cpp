@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "core/resample.h"
 #include "ops/cuda/builders.h"
+#include "rules/resample.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

@@ -1,4 +1,4 @@
-// The CUDA back end: which maker serves which kind.
+// The CUDA back end: which builder serves which kind.
 #include "onecycle/error.h"
 #include "ops/cuda/builders.h"
 #include "ops/cuda/switches.h"
@@ -10,79 +10,12 @@ namespace ONECYCLE_CUDA {
 namespace {
 
 OpBuilder builder_of(OpKind kind) {
-    switch (kind) {
-        case OpKind::normalize_images:
-            return make_normalize_images;
-        case OpKind::take_batch:
-            return make_take_batch;
-        case OpKind::augment_images:
-            return make_augment_images;
-        case OpKind::mix_batch:
-            return make_mix_batch;
-        case OpKind::conv2d:
-        case OpKind::conv2d_backward_data:
-        case OpKind::conv2d_backward_weights:
-            return make_conv2d;
-        case OpKind::batch_norm:
-            return make_batch_norm;
-        case OpKind::batch_norm_backward:
-            return make_batch_norm_backward;
-        case OpKind::batch_norm_inference:
-            return make_batch_norm_inference;
-        case OpKind::batch_norm_pair:
-            return make_batch_norm_pair;
-        case OpKind::batch_norm_pair_backward:
-            return make_batch_norm_pair_backward;
-        case OpKind::batch_norm_max_pool:
-            return make_batch_norm_max_pool;
-        case OpKind::batch_norm_max_pool_backward:
-            return make_batch_norm_max_pool_backward;
-        case OpKind::relu:
-            return make_relu;
-        case OpKind::relu_backward:
-            return make_relu_backward;
-        case OpKind::add:
-            return make_add;
-        case OpKind::max_pool:
-            return make_max_pool;
-        case OpKind::max_pool_backward:
-            return make_max_pool_backward;
-        case OpKind::global_average_pool:
-            return make_global_average_pool;
-        case OpKind::global_average_pool_backward:
-            return make_global_average_pool_backward;
-        case OpKind::concat_pool:
-            return make_concat_pool;
-        case OpKind::concat_pool_backward:
-            return make_concat_pool_backward;
-        case OpKind::dropout:
-            return make_dropout;
-        case OpKind::linear:
-            return make_linear;
-        case OpKind::linear_backward_data:
-            return make_linear_backward_data;
-        case OpKind::linear_backward_weights:
-            return make_linear_backward_weights;
-        case OpKind::softmax_cross_entropy:
-            return make_softmax_cross_entropy;
-        case OpKind::softmax:
-            return make_softmax;
-        case OpKind::confusion:
-            return make_confusion;
-        case OpKind::accumulate_gradients:
-            return make_accumulate_gradients;
-        case OpKind::check_gradients:
-            return make_check_gradients;
-        case OpKind::update_parameters:
-            return make_update_parameters;
-        case OpKind::update_statistics:
-            return make_update_statistics;
-        case OpKind::commit_step:
-            return make_commit_step;
-        case OpKind::add_metrics:
-            return make_add_metrics;
-    }
-    throw Error(ErrorKind::device, "cannot make an operation", "cuda", "its kind is unknown");
+    static constexpr OpBuilder builders[] = {
+#define ONECYCLE_BUILDER(kind, writes) make_##kind,
+        ONECYCLE_OP_KINDS(ONECYCLE_BUILDER, ONECYCLE_BUILDER)
+#undef ONECYCLE_BUILDER
+    };
+    return builders[static_cast<std::size_t>(kind)];
 }
 
 class CudaBackend final : public Backend {
@@ -124,7 +57,6 @@ ONECYCLE_CUDA::Context switched(ONECYCLE_CUDA::Context context) {
     const Switches switches = read_switches();
     if (!switches.one_grid) context.one_grid_bytes = 0;
     context.weight_gradient_branch = switches.branch;
-    context.early_start = switches.early_start;
     return context;
 }
 

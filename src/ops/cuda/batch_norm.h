@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
 
 #include "kernels/batch_norm.h"
 #include "kernels/pool.h"
@@ -20,11 +19,6 @@ inline void require_rows(const OpDesc& desc, const TensorDesc& x) {
     require(x.layout == Layout::plain && x.elements() > 0, desc, "x is no features in plain order");
 }
 
-inline void require_channel_vectors(const OpDesc& desc, const std::vector<TensorDesc>& operands,
-                                    std::initializer_list<std::size_t> which, std::int64_t channels) {
-    for (std::size_t i : which) require_plain(desc, operands[i], {channels}, "a per-channel vector");
-}
-
 // `read_twice`: tensors of the size of x that both passes read.
 inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, std::size_t read_twice,
                                        const Context& context) {
@@ -32,8 +26,7 @@ inline BatchNormShape batch_norm_shape(const OpDesc& desc, const TensorDesc& x, 
     return {.rows = x.elements() / x[1],
             .channels = x[1],
             .epsilon = desc.epsilon,
-            .one_grid_multiprocessors = one_grid ? context.multiprocessors : 0,
-            .early_start = context.early_start};
+            .one_grid_multiprocessors = one_grid ? context.multiprocessors : 0};
 }
 
 // What both passes read fits in L2, where the second one finds it.

@@ -14,7 +14,7 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// What makers know of the machine.
+// What builders know of the machine.
 struct Context {
     int multiprocessors = 1;
     bool deterministic = true;
@@ -24,8 +24,7 @@ struct Context {
     // waits for. Results do not depend on it.
     std::size_t one_grid_bytes = std::size_t{30} << 20;
     bool weight_gradient_branch = true;
-    bool early_start = false;  // kernels stand ready before the ones ahead of them end (kernels/cuda.h)
-    bool tf32 = false;         // f32 products may round their inputs to TF32
+    bool tf32 = false;                  // f32 products may round their inputs to TF32
     std::shared_ptr<PlanBook> plans{};  // may be null
 };
 
@@ -33,40 +32,10 @@ std::unique_ptr<Backend> make_backend(const Context& context);
 
 using OpBuilder = BuiltOp (*)(const OpDesc&, const Context&);
 
-BuiltOp make_normalize_images(const OpDesc&, const Context&);
-BuiltOp make_take_batch(const OpDesc&, const Context&);
-BuiltOp make_augment_images(const OpDesc&, const Context&);
-BuiltOp make_mix_batch(const OpDesc&, const Context&);
-BuiltOp make_conv2d(const OpDesc&, const Context&);  // all three passes
-BuiltOp make_batch_norm(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_backward(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_inference(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_pair(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_pair_backward(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_max_pool(const OpDesc&, const Context&);
-BuiltOp make_batch_norm_max_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_relu(const OpDesc&, const Context&);
-BuiltOp make_relu_backward(const OpDesc&, const Context&);
-BuiltOp make_add(const OpDesc&, const Context&);
-BuiltOp make_max_pool(const OpDesc&, const Context&);
-BuiltOp make_max_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_global_average_pool(const OpDesc&, const Context&);
-BuiltOp make_global_average_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_concat_pool(const OpDesc&, const Context&);
-BuiltOp make_concat_pool_backward(const OpDesc&, const Context&);
-BuiltOp make_dropout(const OpDesc&, const Context&);
-BuiltOp make_linear(const OpDesc&, const Context&);
-BuiltOp make_linear_backward_data(const OpDesc&, const Context&);
-BuiltOp make_linear_backward_weights(const OpDesc&, const Context&);
-BuiltOp make_softmax_cross_entropy(const OpDesc&, const Context&);
-BuiltOp make_softmax(const OpDesc&, const Context&);
-BuiltOp make_confusion(const OpDesc&, const Context&);
-BuiltOp make_accumulate_gradients(const OpDesc&, const Context&);
-BuiltOp make_check_gradients(const OpDesc&, const Context&);
-BuiltOp make_update_parameters(const OpDesc&, const Context&);
-BuiltOp make_update_statistics(const OpDesc&, const Context&);
-BuiltOp make_commit_step(const OpDesc&, const Context&);
-BuiltOp make_add_metrics(const OpDesc&, const Context&);
+// make_<kind> of every kind that this back end has.
+#define ONECYCLE_BUILDER(kind, writes) BuiltOp make_##kind(const OpDesc&, const Context&);
+ONECYCLE_OP_KINDS(ONECYCLE_BUILDER, ONECYCLE_BUILDER)
+#undef ONECYCLE_BUILDER
 
 // An operation made of a function (inputs, outputs, workspace, stream) that puts work on the
 // stream.

@@ -4,7 +4,10 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
-BuiltOp make_conv2d(const OpDesc& given, const Context& context) {
+namespace {
+
+// The pass follows from the kind.
+BuiltOp make(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const ConvolutionProblem problem = convolution_problem(desc);
     PlannedProduct planned = plan_convolution(problem, context);
@@ -18,6 +21,18 @@ BuiltOp make_conv2d(const OpDesc& given, const Context& context) {
                            });
     made.implementation = std::move(planned.implementation);
     return made;
+}
+
+}  // namespace
+
+BuiltOp make_conv2d(const OpDesc& desc, const Context& context) {
+    return make(desc, context);
+}
+BuiltOp make_conv2d_backward_data(const OpDesc& desc, const Context& context) {
+    return make(desc, context);
+}
+BuiltOp make_conv2d_backward_weights(const OpDesc& desc, const Context& context) {
+    return make(desc, context);
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -9,15 +9,8 @@
 namespace onecycle {
 
 const char* name_of(Pass pass) {
-    switch (pass) {
-        case Pass::forward:
-            return "forward";
-        case Pass::backward_data:
-            return "backward_data";
-        case Pass::backward_weights:
-            return "backward_weights";
-    }
-    return "?";
+    static constexpr const char* names[] = {"forward", "backward_data", "backward_weights"};
+    return names[static_cast<std::size_t>(pass)];
 }
 
 std::string to_string(const ConvolutionProblem& p) {

@@ -18,7 +18,7 @@ class DeclaredOperation {
     DeclaredOperation(const OpDesc& desc, void* const* inputs, void* const* outputs, void* workspace,
                       std::size_t workspace_bytes) {
         if (!checker::watches()) return;
-        const bool in_place = updates_in_place(desc.kind);
+        const bool in_place = works_in_place(desc.kind);
         std::vector<Operand> operands;
         for (std::size_t i = 0; i < desc.inputs.size(); ++i)
             operands.push_back({"input " + std::to_string(i), {inputs[i], desc.inputs[i].bytes()}});
@@ -44,14 +44,6 @@ class DeclaredOperation {
     ~DeclaredOperation() { checker::end_operation(); }
     DeclaredOperation(const DeclaredOperation&) = delete;
     DeclaredOperation& operator=(const DeclaredOperation&) = delete;
-
-  private:
-    // Those of the update, and counts, read what they write, or write parts of it.
-    static bool updates_in_place(OpKind kind) {
-        return kind == OpKind::confusion || kind == OpKind::accumulate_gradients ||
-               kind == OpKind::update_parameters || kind == OpKind::update_statistics ||
-               kind == OpKind::commit_step || kind == OpKind::add_metrics;
-    }
 };
 
 #else

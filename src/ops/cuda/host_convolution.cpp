@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "core/half.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
+#include "rules/half.h"
 
 namespace onecycle {
 

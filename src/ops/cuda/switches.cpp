@@ -24,8 +24,7 @@ bool read_switch(const char* name, bool otherwise) {
 Switches read_switches() {
     const Switches usual;
     return {.branch = read_switch("ONECYCLE_BRANCH", usual.branch),
-            .one_grid = read_switch("ONECYCLE_ONE_GRID", usual.one_grid),
-            .early_start = read_switch("ONECYCLE_EARLY_START", usual.early_start)};
+            .one_grid = read_switch("ONECYCLE_ONE_GRID", usual.one_grid)};
 }
 
 }  // namespace onecycle

@@ -5,9 +5,8 @@
 namespace onecycle {
 
 struct Switches {
-    bool branch = true;        // ONECYCLE_BRANCH: weight gradients on a branch of their own
-    bool one_grid = true;      // ONECYCLE_ONE_GRID: small batch norms as one cooperative grid
-    bool early_start = false;  // ONECYCLE_EARLY_START: programmatic dependent launch
+    bool branch = true;    // ONECYCLE_BRANCH: weight gradients on a branch of their own
+    bool one_grid = true;  // ONECYCLE_ONE_GRID: small batch norms as one cooperative grid
 };
 
 // 1 or 0 each; what is not set or empty is as above. Throws Error(usage) for anything else.

@@ -1,4 +1,4 @@
-#include "core/folded_beta.h"
+#include "rules/folded_beta.h"
 
 #include <algorithm>
 #include <cmath>

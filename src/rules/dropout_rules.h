@@ -5,7 +5,7 @@
 
 #include "onecycle/host_device.h"
 #include "onecycle/rng.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle {
 

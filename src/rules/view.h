@@ -31,7 +31,6 @@ struct Rectangle {
     }
 };
 
-// (Dividing by a power of two may become a product that is joined with the sum: exact either way.)
 // e^x for |x| below 2: the series in Horner's form, to the last digit or two.
 ONECYCLE_HD inline double small_exp(double x) {
     double sum = 1;

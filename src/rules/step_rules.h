@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "onecycle/host_device.h"
-#include "ops/control.h"
+#include "rules/control.h"
 
 namespace onecycle {
 
@@ -42,17 +42,12 @@ ONECYCLE_HD inline std::int64_t stage_step(const StepControl& control) {
     return control.update - control.stage_start;
 }
 
-ONECYCLE_HD inline void clear_sums(StepControl& control) {
-    control.loss_sum = control.weight = 0;
-    control.count = control.correct = control.correct5 = 0;
-}
-
-ONECYCLE_HD inline void add_to_sums(StepControl& control, const BatchResult& result) {
-    control.loss_sum += result.loss_sum;
-    control.weight += result.weight;
-    control.count += result.count;
-    control.correct += result.correct;
-    control.correct5 += result.correct5;
+ONECYCLE_HD inline void add_result(ResultSums& sums, const BatchResult& result) {
+    sums.loss_sum += result.loss_sum;
+    sums.weight += result.weight;
+    sums.count += result.count;
+    sums.correct += result.correct;
+    sums.correct5 += result.correct5;
 }
 
 // Records the step in the ring and counts it. A loss or gradient that is not finite stops the run
@@ -65,7 +60,7 @@ ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, co
         if (scaled && check.first_bad >= 0 && control.loss_scale / 2 >= smallest_loss_scale) {
             control.loss_scale /= 2;
             control.good_steps = 0;
-            if (summed) clear_sums(control);  // its micro batches come again
+            if (summed) control.sums = {};  // its micro batches come again
             return;
         }
         control.stop = stop_not_finite;
@@ -74,8 +69,8 @@ ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, co
     }
     double loss = result.loss;
     if (summed) {
-        loss = (control.loss_sum + result.loss_sum) / (control.weight + result.weight);
-        clear_sums(control);
+        loss = (control.sums.loss_sum + result.loss_sum) / (control.sums.weight + result.weight);
+        control.sums = {};
     }
     if (scaled && ++control.good_steps >= good_steps_to_grow) {
         control.good_steps = 0;

@@ -18,6 +18,12 @@ struct BatchResult {
     std::int64_t count, correct, correct5;
 };
 
+// Sums of results: of the earlier micro batches of an update, or of an evaluation's batches.
+struct ResultSums {
+    double loss_sum, weight;
+    std::int64_t count, correct, correct5;
+};
+
 // Result of check_gradients. The step takes effect only when `apply`: the loss and all gradients
 // are finite, the run was not stopped and has updates left.
 struct GradientCheck {
@@ -63,9 +69,7 @@ struct StepControl {
     // the last.
     std::int32_t watch_blow_up;
     BlowUpDetector blow_up;
-    // Sums since they were last cleared (evaluation).
-    double loss_sum, weight;
-    std::int64_t count, correct, correct5;
+    ResultSums sums;  // since they were last cleared
 };
 
 // fp16: gradients are computed times a scale, so that small ones do not become zero. A step whose

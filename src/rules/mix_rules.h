@@ -13,11 +13,11 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/folded_beta.h"
-#include "core/view.h"
 #include "onecycle/host_device.h"
 #include "onecycle/rng.h"
-#include "ops/control.h"
+#include "rules/control.h"
+#include "rules/folded_beta.h"
+#include "rules/view.h"
 
 namespace onecycle {
 
