@@ -29,6 +29,9 @@ struct TrainOptions {
     std::string data{};           // the folder
     std::string valid{};          // the evaluation side's folder; empty: found in `data`, or split from it
     double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no evaluation
+    // Keys the automatic split; empty: `seed` does. For a program's own data set alone: the command
+    // line has no such option.
+    std::optional<std::uint64_t> split_seed{};
     std::vector<std::string> exclude{};  // globs of what is left out, see DatasetOptions
     std::string labels{}, label_from{};  // labels from a CSV file or from file names; empty: from folders
     BadImages bad_images = BadImages::skip;
@@ -132,7 +135,7 @@ TrainOptions resolved(const TrainOptions& options);
 // The parts that other headers take.
 DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {}, std::function<int()> stop = {});
 // Of the last stage; the policy "fine-tune" is what fastai's fine_tune() does there.
-PolicyOptions policy_options(const TrainOptions& options, double max_lr, std::int64_t steps_per_epoch);
+PolicyOptions policy_options(const TrainOptions& options);
 OptimizerOptions optimizer_options(const TrainOptions& options);
 // Epochs of all stages.
 std::int64_t all_epochs(const TrainOptions& options);

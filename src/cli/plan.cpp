@@ -23,10 +23,9 @@ Mode parse_mode(const std::string& name) {
 class Plan : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        schedule_.steps_per_epoch = 100;
-        declare_schedule_options(a, schedule_);
-        a.whole("--steps-per-epoch", schedule_.steps_per_epoch, "updates an epoch");
-        a.number("--max-lr", schedule_.max_lr, "the highest learning rate");
+        declare_schedule_options(a, policy_, length_.epochs);
+        a.whole("--steps-per-epoch", length_.steps_per_epoch, "updates an epoch");
+        a.number("--max-lr", max_lr_, "the highest learning rate");
 
         a.group("Program");
         a.flag("--program", program_, "list the steps of the compiled program instead of the schedule");
@@ -54,7 +53,7 @@ class Plan : public Verb {
 
   private:
     std::string schedule_csv() const {
-        const Schedule schedule = make_schedule(schedule_);
+        const Schedule schedule = make_schedule(policy_, length_, max_lr_);
         constexpr std::int64_t most_rows = 10'000'000;
         if (schedule.steps > most_rows)
             throw Error(ErrorKind::usage, "too many rows", "plan",
@@ -91,7 +90,9 @@ class Plan : public Verb {
                            listing(program));
     }
 
-    PolicyOptions schedule_;
+    PolicyOptions policy_;
+    ScheduleLength length_{.epochs = TrainOptions{}.epochs, .steps_per_epoch = 100};
+    double max_lr_ = 0.01;
     bool program_ = false;
     ResnetOptions network_;
     ProgramKey key_;

@@ -38,19 +38,16 @@ void change_policy(O& o, const std::string& policy) {
 
 // TrainOptions and PolicyOptions name these members alike.
 template <class O>
-void declare_schedule(Arguments& a, O& o) {
+void declare_schedule(Arguments& a, O& o, std::int64_t& epochs) {
     a.group("Schedule");
-    a.whole("--epochs", o.epochs,
+    a.whole("--epochs", epochs,
             std::string("passes over the training images") +
                 (std::is_same_v<O, TrainOptions> ? ", after those of --freeze-epochs" : ""));
-    a.value(
-        "--policy", "NAME", o.policy,
-        "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
-        "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,..." +
-            std::string(std::is_same_v<O, TrainOptions>
-                            ? "; fine-tune: fastai's fine_tune, by stages (its default)"
-                            : ""),
-        [&o](const std::string& text) { change_policy(o, text); });
+    a.value("--policy", "NAME", o.policy,
+            policy_names() + std::string(std::is_same_v<O, TrainOptions>
+                                             ? "; fine-tune: fastai's fine_tune, by stages (its default)"
+                                             : ""),
+            [&o](const std::string& text) { change_policy(o, text); });
     a.value("--momentum", "LO:HI", shown(o.momentum),
             "momentum, or beta1 of Adam; cycles with one-cycle, one number stays",
             [&o](const std::string& text) { o.momentum = parse_momentum(text); });
@@ -274,7 +271,7 @@ TrainOptions options_of_run(const std::string& run) {
 }
 
 void declare_training_options(Arguments& arguments, TrainOptions& options) {
-    declare_schedule(arguments, options);
+    declare_schedule(arguments, options, options.epochs);
     declare_learning(arguments, options);
     declare_network(arguments, options);
     declare_stages(arguments, options);
@@ -300,8 +297,8 @@ void merge_sizes(const Arguments& arguments, TrainOptions& o) {
     for (const SizedEpochs& part : o.sizes) o.epochs += part.epochs;
 }
 
-void declare_schedule_options(Arguments& arguments, PolicyOptions& options) {
-    declare_schedule(arguments, options);
+void declare_schedule_options(Arguments& arguments, PolicyOptions& options, std::int64_t& epochs) {
+    declare_schedule(arguments, options, epochs);
 }
 
 void require_data(const std::string& data, const std::string& verb) {

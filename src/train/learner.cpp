@@ -15,16 +15,29 @@ namespace onecycle {
 struct Learner::Impl : LearnerCore {
     using LearnerCore::LearnerCore;
 
-    double momentum() const { return momentum_at_peak(policy_options(options, 1, steps_per_epoch())); }
+    double momentum() const { return momentum_at_peak(policy_options(options)); }
 };
+
+namespace {
+
+Dataset open(const TrainOptions& options, const Observer& observer) {
+    return open_dataset(options.data, dataset_options(options, observer.log, observer.stop));
+}
+
+}  // namespace
 
 Learner::Learner(const Dataset& dataset, const TrainOptions& options, Observer observer)
     : impl_(std::make_unique<Impl>(dataset, options, std::move(observer))) {}
+Learner::Learner(const TrainOptions& options, Observer observer)
+    : Learner(open(resolved(options), observer), options, observer) {}
 Learner::~Learner() = default;
 Learner::Learner(Learner&&) noexcept = default;
 
 const TrainOptions& Learner::options() const {
     return impl_->options;
+}
+const Dataset& Learner::dataset() const {
+    return impl_->dataset;
 }
 const Network& Learner::network() const {
     return impl_->network;
@@ -117,6 +130,7 @@ Evaluation Learner::evaluate() {
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
+    check_top(top);  // before anything is compiled
     return impl_->bound_predictor().predict(
         files, impl_->class_names, top,
         {impl_->size(), impl_->options.crop_pct, worker_threads(impl_->options.threads), impl_->observer.stop,

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/free_memory.h"
+#include "core/sample_order.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "train/model_file.h"
@@ -24,6 +25,21 @@ const Dataset& usable(const Dataset& dataset) {
     if (dataset.classes.size() < 2) refuse("training needs two classes or more");
     if (dataset.train.size() < 2) refuse("training needs two images or more");
     return dataset;
+}
+
+// The options with what the data set knows of itself.
+TrainOptions with_origin(TrainOptions options, const Dataset& dataset) {
+    const DatasetOrigin& origin = dataset.origin;
+    if (origin.folder.empty()) return options;
+    options.data = origin.folder;
+    options.valid = origin.valid_dir;
+    options.valid_fraction = origin.valid_fraction;
+    options.split_seed.reset();
+    if (origin.seed != options.seed) options.split_seed = origin.seed;
+    options.exclude = origin.exclude;
+    options.labels = origin.labels;
+    options.label_from = origin.label_from;
+    return options;
 }
 
 // A set smaller than a batch is one batch: batch norm must see no empty rows.
@@ -98,7 +114,7 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
 
 LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_)
     : dataset(usable(dataset_)),
-      options(resolved(options_)),
+      options(resolved(with_origin(options_, dataset))),
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
@@ -117,7 +133,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                 program_key(options, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
     choose_input();
-    settle_store();
+    choose_image_store();
     bind_programs();
     // Whatever is too large for the device was found out by now.
     use(stages_of(options).front(), size_of_epoch(options, 0));
@@ -169,7 +185,7 @@ void LearnerCore::choose_input() {
     }
 }
 
-void LearnerCore::settle_store() {
+void LearnerCore::choose_image_store() {
     const StoreNeeds needs = store_needs(options, dataset.train, dataset.valid, resident.has_value());
     store = choose_store(options, needs, free_memory());
     if (!store.line.empty()) log(LogLevel::info, store.line);
@@ -222,7 +238,9 @@ int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64
 }
 
 std::int64_t LearnerCore::steps_per_epoch() const {
-    return static_cast<std::int64_t>(dataset.train.size()) / step.batch() / options.accumulate;
+    return SampleOrder{
+        .samples = std::ssize(dataset.train), .batch = step.batch(), .batches_per_update = options.accumulate}
+        .updates_per_epoch();
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {

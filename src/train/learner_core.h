@@ -32,12 +32,12 @@ struct LearnerCore {
 
     std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
-    // Where training steps find their batches: their key, and memory. Null: the host hands them
-    // over.
+    // Returns the key with where training steps find their batches.
     ProgramKey with_input(ProgramKey key) const;
+    // Returns the images on the device; null where the host hands batches over.
     const DeviceMemory* resident_memory() const { return resident ? &resident->memory() : nullptr; }
     // Makes ready for the batches of these numbers: starts the loader, or sees to it that the
-    // images are on the device. Not 0: was stopped by this signal.
+    // images are on the device. Returns the signal that stopped it, else 0.
     int start_batches(const TrainStep& step, Loader& loader, std::int64_t first, std::int64_t last);
     // Whether there is an evaluation side: --valid-fraction 0 holds nothing out.
     bool evaluates() const { return !dataset.valid.empty() || options.valid_fraction > 0; }
@@ -61,7 +61,7 @@ struct LearnerCore {
     // Keeps the resident set if it fits; else the step is made anew without it.
     void choose_input();
     // Decides where the host keeps images.
-    void settle_store();
+    void choose_image_store();
     // The kept images of the training side at the present size; made when it is first asked for.
     const std::shared_ptr<KeptImages>& training_images();
     void tell_complaints();

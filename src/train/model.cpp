@@ -153,9 +153,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
 }
 
 std::vector<Prediction> Model::predict(const std::vector<std::string>& files, int top) {
-    if (top < 1)
-        throw Error(ErrorKind::usage, "option not usable", fmt::format("--top {}", top),
-                    "it must be 1 or more", "5 is the default");
+    check_top(top);
     if (files.empty()) return {};
     std::vector<Prediction> answers =
         impl_->prepare(impl_->predictor, files.size())

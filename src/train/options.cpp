@@ -133,10 +133,8 @@ void check_learning(const TrainOptions& o) {
     one_of("--input", o.input, {"auto", "resident", "stream"});
     require(o.checkpoint_every >= 0, "--checkpoint-every", o.checkpoint_every,
             "it must be 0 (each epoch) or a number of steps", "leave it out to save each epoch");
-    // The schedule checks epochs, rate, policy and momentum; the steps of an epoch are not known
-    // yet.
-    const PolicyOptions policy = policy_options(o, o.max_lr.value_or(0.01), 100);
-    make_schedule(policy);
+    const PolicyOptions policy = policy_options(o);
+    check_policy(policy, o.epochs, o.max_lr);
     if (o.nesterov) {
         require(o.optimizer == OptimizerKind::sgd, "--nesterov with --optimizer", to_string(o.optimizer),
                 "only sgd has it", "leave one of them out");
@@ -247,7 +245,7 @@ TrainOptions resolved(const TrainOptions& options) {
     if (o.init != "random") o.init = absolute(o.init);
     o.classes = absolute(o.classes);
     if (o.cache != "off") o.cache = absolute(o.cache);
-    const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
+    const PolicyOptions policy = with_defaults(policy_options(o));
     o.pct_start = policy.pct_start;
     o.div = policy.div;
     o.final_div = policy.final_div;
@@ -267,7 +265,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
         checked_before = [cache](Sample& sample) { return cache->checked_before(sample); };
     return {.valid_dir = o.valid,
             .valid_fraction = o.valid_fraction,
-            .seed = o.seed,
+            .seed = o.split_seed.value_or(o.seed),
             .exclude = o.exclude,
             .labels = o.labels,
             .label_from = o.label_from,
@@ -280,12 +278,9 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .log = std::move(log)};
 }
 
-PolicyOptions policy_options(const TrainOptions& o, double max_lr, std::int64_t steps_per_epoch) {
+PolicyOptions policy_options(const TrainOptions& o) {
     const bool fine_tune = o.policy == fine_tune_policy;
     return {.policy = fine_tune ? "onecycle:fastai" : o.policy,
-            .epochs = o.epochs,
-            .steps_per_epoch = steps_per_epoch,
-            .max_lr = max_lr,
             .momentum = o.momentum,
             .pct_start = fine_tune ? o.pct_start.value_or(0.3) : o.pct_start,
             .div = fine_tune ? o.div.value_or(5) : o.div,

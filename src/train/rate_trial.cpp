@@ -29,12 +29,8 @@ std::int64_t updates_of(const LearnerCore& core, const TrialOptions& options) {
 // down.
 Schedule cycle(const TrainOptions& options, double lr, std::int64_t updates) {
     PolicyOptions policy = stages_of(options).front().policy;
-    if (!policy.policy.starts_with("onecycle") && policy.policy != fine_tune_policy)
-        policy = {.momentum = policy.momentum};
-    policy.epochs = 1;
-    policy.steps_per_epoch = updates;
-    policy.max_lr = lr;
-    return make_schedule(policy);
+    if (!policy.policy.starts_with("onecycle")) policy = {.momentum = policy.momentum};
+    return make_schedule(policy, {.epochs = 1, .steps_per_epoch = updates}, lr);
 }
 
 RateTrial run_trial(LearnerCore& core, double lr, std::int64_t updates) {

@@ -26,7 +26,7 @@ std::vector<Stage> stages_of(const TrainOptions& o) {
         Stage head{.epochs = o.freeze_epochs,
                    .frozen = {resnet_head_part, o.freeze_bn},
                    .group_rates = {0.1, 0.1, 1},
-                   .policy = policy_options(o, 1, 1)};
+                   .policy = policy_options(o)};
         if (o.policy == fine_tune_policy) {
             head.policy.pct_start = 0.99;
             head.policy.div = 25;
@@ -38,9 +38,8 @@ std::vector<Stage> stages_of(const TrainOptions& o) {
                       .frozen = {parse_freeze(o.freeze), o.freeze_bn},
                       .group_rates = even_rates(o.lr_mult),
                       .rate = o.freeze_epochs > 0 ? 0.5 : 1.0,
-                      .policy = policy_options(o, 1, 1)});
+                      .policy = policy_options(o)});
     for (Stage& stage : stages) {
-        stage.policy.epochs = stage.epochs;
         if (stage.frozen.parts == 0) stage.frozen.norms = false;
     }
     return stages;

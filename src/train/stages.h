@@ -27,7 +27,6 @@ struct Stage {
     Frozen frozen;
     std::vector<double> group_rates;  // factor of each group's rate, the head's last and 1; empty: all 1
     double rate = 1;                  // its highest rate over the run's max_lr
-    // Its schedule, without rate and steps.
     PolicyOptions policy;
 };
 

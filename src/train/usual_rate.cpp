@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "train/rounding.h"
+#include "schedule/rounding.h"
 
 namespace onecycle {
 

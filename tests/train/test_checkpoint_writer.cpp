@@ -168,7 +168,7 @@ TEST(CheckpointWriter, a_state_that_diverged_or_is_not_the_one_asked_for_is_neve
         save(3);
         FAIL() << "an infinite weight was written";
     } catch (const NotFinite& bad) {
-        EXPECT_EQ(bad.step, 3);
+        EXPECT_EQ(bad.update, 2) << "the third, counted from 0, as a step of steps.csv";
         EXPECT_EQ(bad.tensor, "fc.bias");
     }
     EXPECT_FALSE(fs::exists(folder / "run/checkpoints"));

@@ -50,10 +50,7 @@ TrainOptions options_of(const json& reference) {
 }
 
 Schedule schedule_of(const Stage& stage, double max_lr, std::int64_t steps_per_epoch) {
-    PolicyOptions policy = stage.policy;
-    policy.steps_per_epoch = steps_per_epoch;
-    policy.max_lr = max_lr * stage.rate;
-    return make_schedule(policy);
+    return make_schedule(stage.policy, {stage.epochs, steps_per_epoch}, max_lr * stage.rate);
 }
 
 TEST(FineTune, rates_and_momenta_of_every_group_at_every_step_are_fastais) {

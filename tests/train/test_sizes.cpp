@@ -44,8 +44,10 @@ TrainOptions of_one_size(TrainOptions options, int size) {
 
 // Trains a learner that has one size from step `first` to `last` of the whole training's schedule.
 void train_by_hand(LearnerCore& core, std::int64_t first, std::int64_t last) {
-    begin_updates(core.state, make_schedule(policy_options(core.options, *core.options.max_lr, border)),
-                  first, 2 * border);
+    begin_updates(
+        core.state,
+        make_schedule(policy_options(core.options), {core.options.epochs, border}, *core.options.max_lr),
+        first, 2 * border);
     ASSERT_EQ(core.start_batches(core.step, core.train_loader(), first, last), 0);
     run_updates(core.state, core.step, core.train_loader(), last, [](const RingEntry&) { return true; });
 }
