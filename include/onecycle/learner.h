@@ -1,6 +1,6 @@
 // Find the learning rate, then train. A whole training in C++:
 //
-//     const onecycle::TrainOptions options{.data = "photos", .arch = "resnet18", .size = 128, .epochs = 3};
+//     const onecycle::TrainOptions options{.data = "photos", .size = 128, .epochs = 3};
 //     const auto dataset = onecycle::open_dataset(options.data, onecycle::dataset_options(options));
 //     onecycle::Learner learner(dataset, options);
 //     const auto test = learner.find();
@@ -99,6 +99,10 @@ class Learner {
     // Throws Error(usage), Error(device), Error(model), Error(data) for a set with fewer than two
     // training images.
     Learner(const Dataset& dataset, const TrainOptions& options, Observer observer = {});
+    // Likewise, of this architecture: options.arch becomes its name. Throws Error(usage) also for
+    // what Architecture::make() refuses.
+    Learner(const Dataset& dataset, const TrainOptions& options, Observer observer,
+            const Architecture& architecture);
     ~Learner();
     Learner(Learner&&) noexcept;
 
@@ -147,7 +151,7 @@ class Learner {
     // One entry a file, in order; a file that cannot be read has `error`, the others are answered.
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
 
-    // Writes the weights that count as a model file (no moments): torchvision's names, classes,
+    // Writes the weights that count as a model file (no moments): PyTorch's names, classes,
     // conventions (the size is that of evaluate()). A file that is there is replaced. Throws
     // Error(io).
     void save(const std::string& path) const;

@@ -18,6 +18,10 @@ const char* name_of(OpKind kind) {
             return "conv2d_backward_data";
         case OpKind::conv2d_backward_weights:
             return "conv2d_backward_weights";
+        case OpKind::add_channel_bias:
+            return "add_channel_bias";
+        case OpKind::channel_bias_gradient:
+            return "channel_bias_gradient";
         case OpKind::batch_norm:
             return "batch_norm";
         case OpKind::batch_norm_backward:
@@ -46,6 +50,10 @@ const char* name_of(OpKind kind) {
             return "global_average_pool";
         case OpKind::global_average_pool_backward:
             return "global_average_pool_backward";
+        case OpKind::adaptive_average_pool:
+            return "adaptive_average_pool";
+        case OpKind::adaptive_average_pool_backward:
+            return "adaptive_average_pool_backward";
         case OpKind::concat_pool:
             return "concat_pool";
         case OpKind::concat_pool_backward:

@@ -16,6 +16,8 @@
 //   conv2d                        x, w                              -> y
 //   conv2d_backward_data          dy, w, [dx]                       -> dx   (accumulate: added to what is there)
 //   conv2d_backward_weights       dy, x                             -> dw
+//   add_channel_bias              x, b                              -> y (may be x)
+//   channel_bias_gradient         dy                                -> db
 //   batch_norm                    x, gamma, beta, [residual]        -> y, mean, variance   (of the batch, biased)
 //   batch_norm_backward           dy, x, mean, variance, gamma, beta, [dy2], [y]
 //                                                                   -> dx, dgamma, dbeta, [dresidual]
@@ -34,6 +36,9 @@
 //   max_pool_backward             dy, index, [dy2]                  -> dx
 //   global_average_pool           x                                 -> y [N,C]
 //   global_average_pool_backward  dy [N,C]                          -> dx
+//   adaptive_average_pool         x                                 -> y [N,C*kernel*kernel]
+//                                                                      (kernel x kernel means, see adaptive_rules.h)
+//   adaptive_average_pool_backward  dy                              -> dx
 //   concat_pool                   x                                 -> y [N,2C], index i32 [N,C]
 //                                                                      (each channel's maximum, then each mean;
 //                                                                      the first pixel that has the maximum)
@@ -50,7 +55,8 @@
 //                                                     ([label, answer]; of equal logits the first is the answer)
 //
 // Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the
-// program's type. So are linear's operands; only the classifier's y, the logits, is f32.
+// program's type. So are linear's operands; only the classifier's y, the logits, is f32. The bias of
+// a convolution is a pass of its own, since convolutions with one are few.
 //
 // dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
 // dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the
@@ -125,6 +131,8 @@ enum class OpKind : std::uint8_t {
     conv2d,
     conv2d_backward_data,
     conv2d_backward_weights,
+    add_channel_bias,
+    channel_bias_gradient,
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
@@ -139,6 +147,8 @@ enum class OpKind : std::uint8_t {
     max_pool_backward,
     global_average_pool,
     global_average_pool_backward,
+    adaptive_average_pool,
+    adaptive_average_pool_backward,
     concat_pool,
     concat_pool_backward,
     dropout,

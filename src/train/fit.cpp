@@ -13,7 +13,8 @@
 #include "train/fault_record.h"
 #include "train/learner_core.h"
 #include "train/log_rows.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 #include "train/options_record.h"
 #include "train/usual_rate.h"
 
@@ -39,7 +40,7 @@ class Fit {
         : core_(core),
           run_(options.run),
           max_lr_(options.max_lr ? options.max_lr : core.options.max_lr),
-          stages_(stages_of(core.options)),
+          stages_(stages_of(core.options, core.network)),
           steps_per_epoch_(core.steps_per_epoch()),
           steps_(all_epochs(core.options) * steps_per_epoch_) {
         result_.steps = steps_;
@@ -192,7 +193,8 @@ class Fit {
         // Two tests are worth at most so much of a training.
         if (2 * FindOptions{}.steps > most_for_tests * static_cast<double>(steps_))
             core_.options.retest_lr = false;
-        const double usual = usual_max_lr(core_.options, core_.images_per_step(), core_.class_names.size());
+        const double usual =
+            usual_max_lr(core_.options, core_.network, core_.images_per_step(), core_.class_names.size());
         if (outlasts_training(core_)) {
             max_lr_ = usual;
             core_.log(LogLevel::info,

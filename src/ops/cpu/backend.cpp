@@ -18,6 +18,10 @@ cpu::OpBuilder builder_of(OpKind kind) {
         case OpKind::conv2d_backward_data:
         case OpKind::conv2d_backward_weights:
             return cpu::make_conv2d;
+        case OpKind::add_channel_bias:
+            return cpu::make_add_channel_bias;
+        case OpKind::channel_bias_gradient:
+            return cpu::make_channel_bias_gradient;
         case OpKind::batch_norm:
             return cpu::make_batch_norm;
         case OpKind::batch_norm_backward:
@@ -47,6 +51,10 @@ cpu::OpBuilder builder_of(OpKind kind) {
             return cpu::make_global_average_pool;
         case OpKind::global_average_pool_backward:
             return cpu::make_global_average_pool_backward;
+        case OpKind::adaptive_average_pool:
+            return cpu::make_adaptive_average_pool;
+        case OpKind::adaptive_average_pool_backward:
+            return cpu::make_adaptive_average_pool_backward;
         case OpKind::concat_pool:
             return cpu::make_concat_pool;
         case OpKind::concat_pool_backward:

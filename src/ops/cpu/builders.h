@@ -22,6 +22,8 @@ using OpBuilder = BuiltOp (*)(const OpDesc&, const Context&);
 BuiltOp make_normalize_images(const OpDesc&, const Context&);
 BuiltOp make_mix_batch(const OpDesc&, const Context&);
 BuiltOp make_conv2d(const OpDesc&, const Context&);  // all three passes
+BuiltOp make_add_channel_bias(const OpDesc&, const Context&);
+BuiltOp make_channel_bias_gradient(const OpDesc&, const Context&);
 BuiltOp make_batch_norm(const OpDesc&, const Context&);
 BuiltOp make_batch_norm_backward(const OpDesc&, const Context&);
 BuiltOp make_batch_norm_inference(const OpDesc&, const Context&);
@@ -32,6 +34,8 @@ BuiltOp make_max_pool(const OpDesc&, const Context&);
 BuiltOp make_max_pool_backward(const OpDesc&, const Context&);
 BuiltOp make_global_average_pool(const OpDesc&, const Context&);
 BuiltOp make_global_average_pool_backward(const OpDesc&, const Context&);
+BuiltOp make_adaptive_average_pool(const OpDesc&, const Context&);
+BuiltOp make_adaptive_average_pool_backward(const OpDesc&, const Context&);
 BuiltOp make_concat_pool(const OpDesc&, const Context&);
 BuiltOp make_concat_pool_backward(const OpDesc&, const Context&);
 BuiltOp make_dropout(const OpDesc&, const Context&);

@@ -23,6 +23,10 @@ OpBuilder builder_of(OpKind kind) {
         case OpKind::conv2d_backward_data:
         case OpKind::conv2d_backward_weights:
             return make_conv2d;
+        case OpKind::add_channel_bias:
+            return make_add_channel_bias;
+        case OpKind::channel_bias_gradient:
+            return make_channel_bias_gradient;
         case OpKind::batch_norm:
             return make_batch_norm;
         case OpKind::batch_norm_backward:
@@ -51,6 +55,10 @@ OpBuilder builder_of(OpKind kind) {
             return make_global_average_pool;
         case OpKind::global_average_pool_backward:
             return make_global_average_pool_backward;
+        case OpKind::adaptive_average_pool:
+            return make_adaptive_average_pool;
+        case OpKind::adaptive_average_pool_backward:
+            return make_adaptive_average_pool_backward;
         case OpKind::concat_pool:
             return make_concat_pool;
         case OpKind::concat_pool_backward:

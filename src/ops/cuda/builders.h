@@ -38,6 +38,8 @@ BuiltOp make_take_batch(const OpDesc&, const Context&);
 BuiltOp make_augment_images(const OpDesc&, const Context&);
 BuiltOp make_mix_batch(const OpDesc&, const Context&);
 BuiltOp make_conv2d(const OpDesc&, const Context&);  // all three passes
+BuiltOp make_add_channel_bias(const OpDesc&, const Context&);
+BuiltOp make_channel_bias_gradient(const OpDesc&, const Context&);
 BuiltOp make_batch_norm(const OpDesc&, const Context&);
 BuiltOp make_batch_norm_backward(const OpDesc&, const Context&);
 BuiltOp make_batch_norm_inference(const OpDesc&, const Context&);
@@ -52,6 +54,8 @@ BuiltOp make_max_pool(const OpDesc&, const Context&);
 BuiltOp make_max_pool_backward(const OpDesc&, const Context&);
 BuiltOp make_global_average_pool(const OpDesc&, const Context&);
 BuiltOp make_global_average_pool_backward(const OpDesc&, const Context&);
+BuiltOp make_adaptive_average_pool(const OpDesc&, const Context&);
+BuiltOp make_adaptive_average_pool_backward(const OpDesc&, const Context&);
 BuiltOp make_concat_pool(const OpDesc&, const Context&);
 BuiltOp make_concat_pool_backward(const OpDesc&, const Context&);
 BuiltOp make_dropout(const OpDesc&, const Context&);
