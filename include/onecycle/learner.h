@@ -100,6 +100,10 @@ class Learner {
     // options say of them. Throws Error(usage), Error(device), Error(model), Error(data) for a set
     // with fewer than two training images.
     Learner(const Dataset& dataset, const TrainOptions& options, Observer observer = {});
+    // Likewise, of this architecture: options.arch becomes its name. Throws Error(usage) also for
+    // what Architecture::make() refuses.
+    Learner(const Dataset& dataset, const TrainOptions& options, Observer observer,
+            const Architecture& architecture);
     ~Learner();
     Learner(Learner&&) noexcept;
 
@@ -150,7 +154,7 @@ class Learner {
     // Throws Error(usage) for `top` below 1, Interrupted when stopped.
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
 
-    // Writes the weights that count as a model file (no moments): torchvision's names, classes,
+    // Writes the weights that count as a model file (no moments): PyTorch's names, classes,
     // conventions (the size is that of evaluate()). A file that is there is replaced. Throws
     // Error(io).
     void save(const std::string& path) const;

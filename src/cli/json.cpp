@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 
 namespace onecycle::cli {
 

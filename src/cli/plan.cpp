@@ -31,7 +31,7 @@ class Plan : public Verb {
         a.flag("--program", program_, "list the steps of the compiled program instead of the schedule");
         a.value("--mode", "NAME", "train", "train, evaluate or predict",
                 [this](const std::string& text) { key_.mode = parse_mode(text); });
-        a.text("--arch", "NAME", network_.arch, "resnet18, resnet34 or resnet50");
+        a.text("--arch", "NAME", arch_, architecture_names());
         a.value("--stem", "NAME", "imagenet", "imagenet or small",
                 [this](const std::string& text) { network_.stem = parse_stem(text); });
         a.whole("--size", network_.size, "pixels, square");
@@ -65,7 +65,7 @@ class Plan : public Verb {
     std::string program_listing() const {
         // Takes the same ranges as a training does.
         TrainOptions options;
-        options.arch = network_.arch;
+        options.arch = arch_;
         options.stem = network_.stem;
         options.size = network_.size;
         options.batch_size = key_.batch;
@@ -80,7 +80,7 @@ class Plan : public Verb {
         const Engine engine = without_gpu
                                   ? Engine{.backend = make_emulated_backend(), .compute = choice.compute}
                                   : make_engine(options.device, options.precision, threads_);
-        const Network network = resnet(network_);
+        const Network network = architecture(arch_).make(network_);
         const StateLayout layout(network, *engine.backend, false, engine.compute);
         Program program = compile(network, layout, *engine.backend, key_);
         if (without_gpu) name_libraries(program);
@@ -94,7 +94,8 @@ class Plan : public Verb {
     ScheduleLength length_{.epochs = TrainOptions{}.epochs, .steps_per_epoch = 100};
     double max_lr_ = 0.01;
     bool program_ = false;
-    ResnetOptions network_;
+    std::string arch_ = default_architecture;
+    NetworkOptions network_;
     ProgramKey key_;
     std::string device_ = "auto", precision_ = "auto";
     int threads_ = 0;

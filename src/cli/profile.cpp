@@ -39,7 +39,7 @@ class ProfileVerb : public Verb {
     void declare(Arguments& a, const std::vector<std::string>&) override {
         TrainOptions& train = options_.train;
         a.group("Step");
-        a.text("--arch", "NAME", train.arch, "resnet18, resnet34 or resnet50");
+        a.text("--arch", "NAME", train.arch, architecture_names());
         a.value("--stem", "NAME", to_string(train.stem), "imagenet or small",
                 [&train](const std::string& text) { train.stem = parse_stem(text); });
         a.value("--head", "NAME", to_string(train.head), "linear or fastai",

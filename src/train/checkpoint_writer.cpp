@@ -3,6 +3,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "train/model_info.h"
 #include "train/recorded_images.h"
 
 namespace onecycle {

@@ -10,7 +10,7 @@
 
 #include "nn/state_copy.h"
 #include "onecycle/run_folder.h"
-#include "train/model_file.h"
+#include "train/model_tensors.h"
 
 namespace onecycle {
 

@@ -10,7 +10,7 @@
 #include "train/divergence.h"
 #include "train/found_rate.h"
 #include "train/learner_core.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
 #include "train/run_record.h"
 #include "train/step_reporter.h"
 #include "train/training_progress.h"
@@ -31,7 +31,7 @@ class Fit {
           run_path_(options.run ? options.run->path() : ""),
           record_(core, options.run),
           now_{.max_lr = options.max_lr ? options.max_lr : core.options.max_lr},
-          stages_(stages_of(core.options)),
+          stages_(stages_of(core.options, core.network)),
           steps_per_epoch_(core.steps_per_epoch()),
           steps_(all_epochs(core.options) * steps_per_epoch_),
           reporter_(core, {.steps = steps_, .images_per_step = core.images_per_step()}) {

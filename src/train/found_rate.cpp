@@ -23,7 +23,8 @@ FoundRate find_max_lr(LearnerCore& core) {
     const std::int64_t steps = all_epochs(core.options) * core.steps_per_epoch();
     // Two tests are worth at most so much of a training.
     if (2 * FindOptions{}.steps > most_for_tests * static_cast<double>(steps)) core.options.retest_lr = false;
-    const double usual = usual_max_lr(core.options, core.images_per_step(), core.class_names.size());
+    const double usual =
+        usual_max_lr(core.options, core.network, core.images_per_step(), core.class_names.size());
     if (outlasts_training(core)) {
         core.log(
             LogLevel::info,
@@ -46,7 +47,8 @@ FoundRate find_max_lr(LearnerCore& core) {
 }
 
 FoundRate lowered_rate(LearnerCore& core, std::size_t stage, double lr) {
-    const RangeTestResult test = observed_test(core, stages_of(core.options)[stage].policy, stage);
+    const RangeTestResult test =
+        observed_test(core, stages_of(core.options, core.network)[stage].policy, stage);
     if (test.stopped == RangeTestStop::signal) return {.signal = test.signal};
     if (!test.analysis.edge || *test.analysis.edge / 10 >= lr) return {.lr = lr};
     const double lower = *test.analysis.edge / 10;

@@ -8,7 +8,8 @@
 #include "onecycle/safetensors.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 
 namespace onecycle {
 
@@ -27,7 +28,10 @@ Dataset open(const TrainOptions& options, const Observer& observer) {
 }  // namespace
 
 Learner::Learner(const Dataset& dataset, const TrainOptions& options, Observer observer)
-    : impl_(std::make_unique<Impl>(dataset, options, std::move(observer))) {}
+    : Learner(dataset, options, std::move(observer), architecture(options.arch)) {}
+Learner::Learner(const Dataset& dataset, const TrainOptions& options, Observer observer,
+                 const Architecture& architecture)
+    : impl_(std::make_unique<Impl>(dataset, options, std::move(observer), architecture)) {}
 Learner::Learner(const TrainOptions& options, Observer observer)
     : Learner(open(resolved(options), observer), options, observer) {}
 Learner::~Learner() = default;
@@ -96,7 +100,7 @@ std::vector<SweepResult> Learner::sweep(SweepParameter parameter, const std::vec
             if (parameter == SweepParameter::batch_size)
                 batch = static_cast<int>(std::min(value, static_cast<double>(core.dataset.train.size())));
             TrainStep step(core.network, core.state.layout(), *core.engine.backend,
-                           core.with_input(program_key(changed, batch)));
+                           core.with_input(program_key(changed, core.network, batch)));
             step.bind(core.state, core.arena_for(step.arena_bytes()), core.class_weights,
                       core.resident_memory());
             const auto loader = batch == core.step.batch() ? nullptr : core.make_train_loader(batch);

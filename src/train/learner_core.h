@@ -19,7 +19,10 @@
 namespace onecycle {
 
 struct LearnerCore {
-    LearnerCore(const Dataset& dataset, const TrainOptions& options, Observer observer);
+    LearnerCore(const Dataset& dataset, const TrainOptions& options, Observer observer,
+                const Architecture& architecture);
+    LearnerCore(const Dataset& from, const TrainOptions& given, Observer watching)
+        : LearnerCore(from, given, std::move(watching), onecycle::architecture(given.arch)) {}
 
     void log(LogLevel level, const std::string& line) const {
         if (observer.log) observer.log(level, line);
@@ -52,6 +55,7 @@ struct LearnerCore {
     Evaluator& bound_evaluator();  // with confusion counts
     Predictor& bound_predictor();
 
+    Network network_for(int size) const;  // pixels
     // Makes programs and loaders those of this stage and size. The state is not touched: where its
     // tensors lie depends on neither.
     void use(const Stage& stage, int size);
@@ -73,6 +77,7 @@ struct LearnerCore {
     DeviceMemory& arena_for(std::size_t bytes);
 
     Dataset dataset;
+    Architecture architecture;
     TrainOptions options;  // resolved
     Observer observer;
     std::vector<std::string> class_names;  // printable
@@ -98,7 +103,7 @@ struct LearnerCore {
 };
 
 // The key of every program of a training; of its first stage, or of another. Without `resident`.
-ProgramKey program_key(const TrainOptions& options, int batch);
+ProgramKey program_key(const TrainOptions& options, const Network& network, int batch);
 ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stage);
 
 // Runs one range test with this step and loader, and puts the state back whatever happens.

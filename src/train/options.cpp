@@ -47,19 +47,20 @@ void one_of(const char* option, const std::string& value, std::initializer_list<
     refuse(fmt::format("{} {}", option, value), "there is no such choice", "use " + listed(names));
 }
 
-void check_size(const TrainOptions& o, const std::string& option, int size) {
-    const int least = o.stem == Stem::imagenet ? 32 : 8;
+void check_size(const Architecture& architecture, const TrainOptions& o, const std::string& option,
+                int size) {
+    const int least = architecture.smallest(o.stem);
     if (size < least || size > 4096)
         refuse(option, fmt::format("a size must be between {} and 4096 pixels", least),
                "224 is the default of --size");
 }
 
-void check_sizes(const TrainOptions& o) {
+void check_sizes(const TrainOptions& o, const Architecture& architecture) {
     if (o.sizes.empty()) return;
     const std::string option = "--sizes " + to_string(o.sizes);
     std::int64_t epochs = 0;
     for (const SizedEpochs& part : o.sizes) {
-        check_size(o, option, part.size);
+        check_size(architecture, o, option, part.size);
         if (part.epochs < 1 || part.epochs > 1'000'000)
             refuse(option, "each size needs a number of epochs, from 1", "for example 64:2,128:3");
         epochs += part.epochs;
@@ -72,15 +73,15 @@ void check_sizes(const TrainOptions& o) {
                "leave --size out");
 }
 
-void check_images(const TrainOptions& o) {
+void check_images(const TrainOptions& o, const Architecture& architecture) {
     require(o.valid_fraction >= 0 && o.valid_fraction < 1, "--valid-fraction", o.valid_fraction,
             "it must be at least 0 and below 1", "0.2 is the default; 0 holds nothing out");
     require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
             "0.05 is the default");
     require(o.max_pixels >= 1 && o.max_pixels <= 65535ll * 65535, "--max-pixels", o.max_pixels,
             "it must be between 1 and 4294836225", "178956970 is the default");
-    one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
-    if (o.sizes.empty()) check_size(o, fmt::format("--size {}", o.size), o.size);
+    architecture.require(o.head);
+    if (o.sizes.empty()) check_size(architecture, o, fmt::format("--size {}", o.size), o.size);
     require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
             "it must be between 0.1 and 1", "0.875 is the default");
     for (double mean : o.mean)
@@ -98,8 +99,10 @@ void check_images(const TrainOptions& o) {
             "0.5 is the default");
 }
 
-void check_stages(const TrainOptions& o) {
-    parse_freeze(o.freeze);
+void check_stages(const TrainOptions& o, const Architecture& architecture) {
+    const Network network = architecture.make(network_options(o, 2, o.size));
+    for (const std::string& frozen : {o.freeze, std::string(o.freeze_epochs > 0 ? "body" : "none")})
+        frozen_parts(network, frozen);
     require(o.freeze_epochs >= 0 && o.freeze_epochs <= 1'000'000, "--freeze-epochs", o.freeze_epochs,
             "it must be 0 (no such stage) or a number of epochs", "1 is the default for finetune");
     require(o.lr_mult > 0 && std::isfinite(o.lr_mult), "--lr-mult", o.lr_mult, "it must be above 0",
@@ -181,12 +184,6 @@ std::string to_string(Head head) {
     return head == Head::fastai ? "fastai" : "linear";
 }
 
-int parse_freeze(const std::string& name) {
-    one_of("--freeze", name, {"none", "layer1", "layer2", "layer3", "layer4", "body"});
-    if (name == "none") return 0;
-    return name == "body" ? resnet_head_part : name.back() - '0' + 1;
-}
-
 std::int64_t all_epochs(const TrainOptions& options) {
     return options.freeze_epochs + options.epochs;
 }
@@ -228,17 +225,26 @@ std::string to_string(Stem stem) {
 }
 
 void check(const TrainOptions& options) {
-    check_images(options);
-    check_sizes(options);
+    check(options, architecture(options.arch));
+}
+
+void check(const TrainOptions& options, const Architecture& architecture) {
+    check_images(options, architecture);
+    check_sizes(options, architecture);
     check_learning(options);
     check_batch_pixels(options);
-    check_stages(options);
+    check_stages(options, architecture);
     choose_device(options.device, options.precision);
 }
 
 TrainOptions resolved(const TrainOptions& options) {
-    check(options);
+    return resolved(options, architecture(options.arch));
+}
+
+TrainOptions resolved(const TrainOptions& options, const Architecture& architecture) {
+    check(options, architecture);
     TrainOptions o = options;
+    o.arch = architecture.name;
     o.data = absolute(o.data);
     o.valid = absolute(o.valid);
     o.labels = absolute(o.labels);
@@ -276,6 +282,15 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .stop = std::move(stop),
             .checked_before = std::move(checked_before),
             .log = std::move(log)};
+}
+
+NetworkOptions network_options(const TrainOptions& o, int classes, int size) {
+    return {.classes = classes,
+            .size = size,
+            .stem = o.stem,
+            .zero_init_residual = o.zero_init_residual,
+            .head = o.head,
+            .dropout = o.dropout};
 }
 
 PolicyOptions policy_options(const TrainOptions& o) {

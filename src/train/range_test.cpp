@@ -118,11 +118,11 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
     }
     result.digest_after = core.state.digest();
     result.passes = passes_of(static_cast<std::int64_t>(result.loss.size()));
-    result.analysis =
-        analyse_range_test(result.lr, result.loss,
-                           {.planned_steps = options.steps,
-                            .usual_lr = usual_max_lr(core.options, images_per_step, core.class_names.size()),
-                            .usual_alone = outlasts_training(core)});
+    result.analysis = analyse_range_test(
+        result.lr, result.loss,
+        {.planned_steps = options.steps,
+         .usual_lr = usual_max_lr(core.options, core.network, images_per_step, core.class_names.size()),
+         .usual_alone = outlasts_training(core)});
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
 }

@@ -15,7 +15,7 @@ namespace {
 // Groups of layers whose rates are told: of a training from someone's weights, and where they
 // differ; else 0.
 int told_groups(const LearnerCore& core) {
-    const std::vector<Stage> stages = stages_of(core.options);
+    const std::vector<Stage> stages = stages_of(core.options, core.network);
     const bool any = core.options.init != "random" ||
                      std::ranges::any_of(stages, [](const Stage& s) { return !s.group_rates.empty(); });
     return any ? core.network.groups() : 0;

@@ -8,7 +8,7 @@
 
 #include "onecycle/image_faults.h"
 #include "onecycle/run_folder.h"
-#include "ops/control.h"
+#include "rules/control.h"
 #include "train/checkpoint_writer.h"
 #include "train/training_progress.h"
 

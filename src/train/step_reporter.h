@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "ops/control.h"
+#include "rules/control.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
 

@@ -5,7 +5,8 @@
 #include <cmath>
 
 #include "onecycle/error.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 #include "train/options_record.h"
 
 namespace onecycle {
@@ -49,7 +50,7 @@ TrainingProgress recorded_progress(const Metadata& metadata, std::int64_t step, 
         .loss_sum = number_from(metadata, "epoch_loss_sum", 0),
         .max_lr = max_lr ? *max_lr : max_lr_of_record(text_of(metadata, "options")),
     };
-    const std::vector<Stage> stages = stages_of(core.options);
+    const std::vector<Stage> stages = stages_of(core.options, core.network);
     std::size_t& stage = progress.stage;
     while (stage + 1 < stages.size() && step > stages[stage + 1].first_epoch * core.steps_per_epoch())
         ++stage;

@@ -7,7 +7,8 @@
 #include "onecycle/model.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 #include "train/tiny.h"
 
 namespace onecycle {
@@ -159,7 +160,7 @@ TEST(Sizes, leave_no_memory_of_the_first_behind_emulated) {
         expected = emulated::device_memory_in_use();
     }
     LearnerCore core(tiny_dataset(), options, {});
-    core.use(stages_of(core.options).back(), second_size);
+    core.use(stages_of(core.options, core.network).back(), second_size);
     EXPECT_EQ(emulated::device_memory_in_use(), expected);
 }
 
@@ -180,7 +181,7 @@ TEST(Sizes, are_told_and_counted_in_what_remains) {
     LearnerCore core(tiny_dataset(), progressive("cpu"), {});
     EXPECT_EQ(epochs_left(core, 0), 3.25);
     EXPECT_EQ(epochs_left(core, 1), 2.25);
-    core.use(stages_of(core.options).back(), second_size);
+    core.use(stages_of(core.options, core.network).back(), second_size);
     EXPECT_EQ(epochs_left(core, 1), 1);
     EXPECT_EQ(epochs_left(core, 2), 0);
 }
