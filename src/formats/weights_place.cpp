@@ -107,6 +107,10 @@ std::vector<Candidate> candidates_in(const std::vector<NamedTensors>& dictionari
                     return all.count(prefix + std::string(part)) != 0;
                 };
                 if ((!prefix.empty() && !prefix.ends_with('.')) || !has(marks.first)) continue;
+                const auto known_already = [&](const Candidate& c) {  // by the marks of another network
+                    return c.dictionary == d && c.prefix == prefix && c.children == marks.children;
+                };
+                if (std::ranges::any_of(found, known_already)) continue;
                 found.emplace_back(d, dictionaries[d], prefix, has(marks.statistics), marks.children);
                 found.back().contents = contents_of(dictionaries[d], prefix, marks);
             }

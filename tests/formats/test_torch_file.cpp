@@ -11,6 +11,7 @@
 #include "core/simulated_file_system.h"
 #include "formats/known.h"
 #include "formats/torch_builder.h"
+#include "formats/weights_place.h"
 #include "onecycle/error.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
@@ -170,6 +171,22 @@ TEST(Checkpoints, what_is_no_file_of_tensors_is_refused_with_a_way_that_fits_it)
     std::string tar(512, '\0');
     tar.replace(257, 5, "ustar");
     EXPECT_NE(refusal(tar).find("tar file"), std::string::npos);
+}
+
+// Two networks whose convolutions stand at other places of one Sequential: where one has its second,
+// the other has a norm.
+TEST(TorchFile, a_set_that_fits_two_networks_is_one_set) {
+    const std::vector<NetworkMarks> marks = {
+        {"features.0.weight", "features.4.weight", "features.1.running_mean", "classifier.6.weight", {}},
+        {"features.0.weight", "features.3.weight", "features.1.running_mean", "classifier.6.weight", {}}};
+    const ChosenWeights chosen = choose_weights({{{"model"},
+                                                  {"net.features.0.weight", "net.features.1.running_mean",
+                                                   "net.features.3.weight", "net.features.4.weight"}}},
+                                                false, marks);
+    EXPECT_TRUE(chosen.fits);
+    EXPECT_EQ(chosen.prefix, "net.");
+    EXPECT_EQ(chosen.place.problem, "");
+    EXPECT_TRUE(chosen.place.others.empty());
 }
 
 // No other name promises anything, whatever numbers it has.
