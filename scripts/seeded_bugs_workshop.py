@@ -37,7 +37,7 @@ class Workshop:
         return subprocess.run([*self.prefix, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, errors="replace", **more)
 
-    def prepare(self, builds):
+    def prepare(self, builds, more=()):
         self.tree.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         for name in subprocess.run(["git", "ls-files", "-z"], cwd=TREE, check=True, capture_output=True,
@@ -50,8 +50,8 @@ class Workshop:
                 shutil.copy2(TREE / name, copy)
                 copy.touch()
         for preset in (BUILDS[build] for build in builds):
-            done = subprocess.run(["cmake", "--preset", preset, "-DONECYCLE_CUDA=OFF", "--log-level=WARNING"], cwd=self.tree,
-                                  stdout=subprocess.DEVNULL)
+            done = subprocess.run(["cmake", "--preset", preset, "-DONECYCLE_CUDA=OFF", "--log-level=WARNING", *more],
+                                  cwd=self.tree, stdout=subprocess.DEVNULL)
             if done.returncode:
                 sys.exit(f"error: cannot configure: {preset}: cmake failed")
 

@@ -1,19 +1,19 @@
 """Each exercise of docs/exercises.md: planted, its check fails as the page says; mended, it passes.
 
-  test_exercises.py FOLDER [NUMBER...]     FOLDER keeps the copy and its build
+  test_exercises.py FOLDER [NUMBER...] [--cmake=WORDS]     FOLDER keeps the copy and its build
 """
+import argparse
 import pathlib
 import re
 import subprocess
-import sys
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (TREE / "docs/exercises.md").read_text()
 
 
-def exercise(*words):
-    done = subprocess.run([TREE / "scripts/exercise", *map(str, words), "--folder", sys.argv[1]], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def exercise(args, *words):
+    done = subprocess.run([TREE / "scripts/exercise", *map(str, words), "--folder", args.folder, f"--cmake={args.cmake}"],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
 
 
@@ -27,22 +27,26 @@ def sections():
 
 
 def main():
-    chosen = set(map(int, sys.argv[2:]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("numbers", nargs="*", type=int)
+    parser.add_argument("--cmake", default="")
+    args = parser.parse_args()
     listed = subprocess.run([TREE / "scripts/exercise"], check=True, capture_output=True, text=True).stdout
     numbers = [int(line.split()[0]) for line in listed.splitlines()]
     assert [number for number, *_ in sections()] == numbers, "the page and the script have the same exercises"
     for number, part, said in sections():
-        if chosen and number not in chosen:
+        if args.numbers and number not in args.numbers:
             continue
         for command in ("plant", "check"):
             assert f"scripts/exercise {command} {number}\n" in part, f"exercise {number}: no command to {command}"
-        code, printed = exercise("plant", number)
+        code, printed = exercise(args, "plant", number)
         assert code == 0, printed
-        code, printed = exercise("check", number)
+        code, printed = exercise(args, "check", number)
         assert code == 1 and printed.startswith(f"not mended: {said}"), f"exercise {number}, planted: {printed}"
-        code, printed = exercise("answer", number)
+        code, printed = exercise(args, "answer", number)
         assert code == 0 and "\n+" in printed or "\n-" in printed, printed
-        code, printed = exercise("check", number)
+        code, printed = exercise(args, "check", number)
         assert code == 0 and printed.startswith("mended: "), f"exercise {number}, mended: {printed}"
         print(f"{number}: {said}", flush=True)
 
