@@ -4,10 +4,10 @@
 //     y[pixel][o] = sum over k of a[pixel][k] w[o][k],    k = (row of the kernel, column, channel)
 //
 // a[pixel][k] is the number of x that the kernel's place k lies on at this pixel, 0 in the padding.
-// Of M pixels, O outputs and K = 9 C places each multiply-add counts as two operations: 2 M O K. For
-// the second stage of a ResNet34, batch 256 (M = 200,704, O = C = 128, K = 1152), that is 59 GFLOP,
-// for 154 MB of x, w and y: 384 FLOP for each byte. Here memory is not the limit, if every number is
-// used often once it was read. Each rung uses it more often than the one before.
+// Of M pixels, O outputs and K = 9 C places each multiply-add counts as two operations: 2 M O K.
+// For the second stage of a ResNet34, batch 256 (M = 200,704, O = C = 128, K = 1152), that is 59
+// GFLOP, for 154 MB of x, w and y: 384 FLOP for each byte. Here memory is not the limit, if every
+// number is used often once it was read. Each rung uses it more often than the one before.
 //
 // x and w are f16, sums and y are float.
 #include "bench/ladder/ladder.h"
@@ -43,8 +43,8 @@ __device__ float number_of_w(const f16* w, const Shape& s, int output, int k) {
 // --- 1. A thread a pixel ---
 //
 // The loop as it stands: a thread computes one number of y, neighbouring threads have neighbouring
-// pixels. Two numbers are read for each multiply-add. All lanes read the same one of w, which is one
-// request for 2 bytes; but their 32 numbers of x lie C apart, in 32 pieces of 32 bytes.
+// pixels. Two numbers are read for each multiply-add. All lanes read the same one of w, which is
+// one request for 2 bytes; but their 32 numbers of x lie C apart, in 32 pieces of 32 bytes.
 // Bytes through the caches: 32 for each multiply-add, of which 2 are wanted: 32 M O K.
 // Lesson: count the bytes for each FLOP.
 
@@ -65,10 +65,11 @@ __global__ void __launch_bounds__(threads) thread_a_pixel_kernel(float* __restri
 // --- 2. Tiles in shared memory ---
 //
 // A block computes 16 pixels by 16 outputs. For 16 places at a time its 256 threads bring a tile of
-// a and a tile of w, one number of each, neighbouring threads neighbouring places: in NHWC those are
-// neighbouring channels. Then every thread reads 16 pairs from shared memory: each number that was
-// brought is used 16 times. A row of the w tile is 17 long: threads of a warp read the same place of
-// 16 rows, and with 16 numbers a row these would lie in two of the 32 banks.
+// a and a tile of w, one number of each, neighbouring threads neighbouring places: in NHWC those
+// are neighbouring channels. Then every thread reads 16 pairs from shared memory: each number that
+// was brought is used 16 times. A row of the w tile is 17 long: threads of a warp read the same
+// place of 16 rows, and with 16 numbers a row these would lie in two of the 32 banks. (The two rows
+// that a warp writes at once still meet in one: a pass in 17.)
 // Bytes through the caches: 2 M O K (2 / 16) = M O K / 4. Lesson: bring once what many need.
 
 constexpr int small_tile = 16;
@@ -99,10 +100,10 @@ __global__ void __launch_bounds__(threads) shared_tiles_kernel(float* __restrict
 //
 // Kernel 2 reads two numbers of shared memory for each multiply-add, and a multiprocessor can read
 // 32 in the time in which it could compute 128. So a thread computes 4 pixels by 4 outputs: of 8
-// numbers that it reads it makes 16 multiply-adds. The block is 64 by 64 then, and every number that
-// was brought is used 64 times. Tiles are stored with the place first, [16][66]: the 16 outputs of
-// the threads of a warp are neighbours, and at 66 a row the 16 places that a warp writes at once are
-// in different banks.
+// numbers that it reads it makes 16 multiply-adds. The block is 64 by 64 then, and every number
+// that was brought is used 64 times. Tiles are stored with the place first, [16][66]: the 16
+// outputs of the threads of a warp are neighbours, and at 66 a row the 16 places that a warp writes
+// at once are in different banks.
 // Bytes through the caches: 2 M O K (2 / 64) = M O K / 16. Lesson: registers are the fastest memory
 // of all, and there are 64 thousand of them.
 
@@ -164,11 +165,11 @@ __global__ void __launch_bounds__(threads) register_tiles_kernel(float* __restri
 // --- 4. Sixteen bytes a thread, and two buffers ---
 //
 // In kernel 3 all threads wait for memory, then all compute, then all wait again. Here every tile
-// has two places. While a block computes on one, what comes next is already under way: a thread asks
-// for its 16 bytes of the next tiles, computes, and only then puts them into the other place. One
-// barrier a round is enough, for nobody writes where anybody reads. 16 bytes are 8 channels of one
-// tap, so that one test for the padding serves 8 numbers; half of the threads bring a, half bring w.
-// Where channels do not fill vectors, kernel 3 does the work.
+// has two places. While a block computes on one, what comes next is already under way: a thread
+// asks for its 16 bytes of the next tiles, computes, and only then puts them into the other place.
+// One barrier a round is enough, for nobody writes where anybody reads. 16 bytes are 8 channels of
+// one tap, so that one test for the padding serves 8 numbers; half of the threads bring a, half
+// bring w. Where channels do not fill vectors, kernel 3 does the work.
 // Bytes: as kernel 3, an eighth of the requests. Lesson: ask for the next before you use the last.
 
 constexpr int in_vector = Vec<f16>::size;
@@ -225,9 +226,9 @@ __global__ void __launch_bounds__(threads) two_buffers_kernel(float* __restrict_
 // fragments of a and two of w give four products. The tiles stay f16 in shared memory, half the
 // bytes of kernel 4, a line 24 long: 48 bytes, so that eight lines that are read together begin in
 // different banks. Sums leave by shared memory, for the edge of y may cut a fragment.
-// Bytes: as kernel 4. FLOPs: the same, but at the tensor cores' rate, 15 times that of the others on
-// an H100 by its data sheet. Then shared memory and the barriers are the limit again: what ships in
-// libraries goes on from here (asynchronous copies, larger tiles, more buffers).
+// Bytes: as kernel 4. FLOPs: the same, but at the tensor cores' rate, 15 times that of the others
+// on an H100 by its data sheet. Then shared memory and the barriers are the limit again: what ships
+// in libraries goes on from here (asynchronous copies, larger tiles, more buffers).
 // Lesson: use the unit that was built for it, and feed it.
 
 constexpr int tensor_threads = 128, tensor_pitch = depth + 8, fragments = 2, side = 16 * fragments,

@@ -1,12 +1,12 @@
 // A ladder of five kernels for the reduction of a batch norm's backward pass. Read statistics.cu
-// first: this is the same climb with a second tensor, and what is new is said here. For each channel
-// c, with r[c] = 1 / sqrt(variance[c] + epsilon):
+// first: this is the same climb with a second tensor, and what is new is said here. For each
+// channel c, with r[c] = 1 / sqrt(variance[c] + epsilon):
 //
 //     for each row:  sum_dy[c] += dy[row][c],  sum_dy_xhat[c] += dy[row][c] (x[row][c] - mean[c]) r[c]
 //
-// They are the gradients of beta and gamma, and the gradient of x is made of them. Six operations
-// for each pair of numbers: 1.5 FLOP a byte in bf16, where a GPU could do some 200. The least time
-// is the time to read x and dy once.
+// They are the gradients of beta and gamma, and the gradient of x is made of them. Four operations
+// are enough for each pair of numbers: one FLOP a byte in bf16, where a GPU could do hundreds. The
+// least time is the time to read x and dy once.
 #include "bench/ladder/ladder.h"
 #include "device/cuda/stream.h"
 #include "kernels/batch_norm_backward_passes.h"
@@ -27,7 +27,8 @@ __device__ float deviation_inverse(const float* variance, int c) {
 // The loop as it stands in the formula. Beside too few threads it has a new fault: mean, variance,
 // a root and a division come again for every row, though they are those of the channel. A compiler
 // cannot know that: sum_dy might be the same memory as mean.
-// Bytes: x and dy once. FLOPs: 9 for each number. Lesson: what does not change in a loop does not belong there.
+// Bytes: x and dy once. FLOPs: 8 for each pair of numbers.
+// Lesson: what does not change in a loop does not belong there.
 
 template <typename T>
 __global__ void __launch_bounds__(threads) thread_a_channel_kernel(float* sum_dy,          // [C]
@@ -58,11 +59,12 @@ void thread_a_channel(const ladder::Gradients& t, cudaStream_t stream) {
 
 // --- 2. A block a channel ---
 //
-// 256 threads a channel, and sums in registers. The mean is subtracted before the product: sum(dy x)
-// - mean sum(dy) would be the same on paper and need no mean in the loop, but it is a small
+// 256 threads a channel, and sums in registers. The mean is subtracted before the product: sum(dy
+// x) - mean sum(dy) would be the same on paper and need no mean in the loop, but it is a small
 // difference of large numbers where the mean is far from zero. r is a factor of the whole sum, and
-// is applied once. A warp reads 32 rows of one channel, twice: 64 pieces of 32 bytes for 64 numbers.
-// Bytes: 32 / sizeof(T) times x and dy through the caches. FLOPs: 4 for each number.
+// is applied once. A warp reads 32 rows of one channel, twice: 64 pieces of 32 bytes for 64
+// numbers.
+// Bytes: 32 / sizeof(T) times x and dy through the caches. FLOPs: 4 for each pair.
 // Lesson: factors out of the sum, differences into it.
 
 template <typename T>
@@ -100,7 +102,8 @@ void block_a_channel(const ladder::Gradients& t, cudaStream_t stream) {
 // Neighbouring threads take neighbouring channels, so that every byte of a piece is wanted; each
 // block writes the sums of its slot of 1024 rows, and a second kernel adds the slots up in a fixed
 // order. The mean of a channel is read once by each of its blocks.
-// Bytes: x and dy once; and for a channel of a slot, 4096 bytes in bf16, 8 more that are written and read.
+// Bytes: x and dy once; and for a channel of a slot, 4096 bytes in bf16, 8 more that are written
+// and read.
 // Lesson: as in the statistics. A pattern that reads well with one tensor reads well with two.
 
 constexpr int slot_rows = 1024;
@@ -184,7 +187,8 @@ void tiles(const ladder::Gradients& t, cudaStream_t stream) {
 // tensors ask together, so two rows are enough where four were needed before, and they leave
 // registers for the means of a thread's channels, which stay there for all rows: 8 channels in bf16
 // are 8 means, 16 sums, and 4 vectors under way.
-// Bytes: as kernel 3. Lesson: count registers as you count bytes; what is under way must stay somewhere.
+// Bytes: as kernel 3. Lesson: count registers as you count bytes; what is under way must stay
+// somewhere.
 
 template <typename T>
 __global__ void __launch_bounds__(threads) vector_kernel(float* slots,              // [slots, 2, C]
@@ -264,13 +268,14 @@ void vectors(const ladder::Gradients& t, cudaStream_t stream) {
 // is made in registers where kernel 4 loads dy. A product and its sum round once (fmaf), and slots
 // are added up in double. Tiles follow the number of channels, so that no thread is idle.
 // The third part, apply(), makes dx of the sums; it is no part of this ladder.
-// Bytes: as kernel 3. Lesson: a kernel that is fast once is reused by what it is given, not by copies of it.
+// Bytes: as kernel 3. Lesson: a kernel that is fast once is reused by what it is given, not by
+// copies of it.
 
 // g = dy, without mask.
 template <typename T>
 struct Plain {
     static constexpr bool mask_from_x = false, stored = false;
-    static constexpr int reduce_blocks = 2, apply_blocks = 2, rows_at_once = 2;
+    static constexpr int reduce_blocks = 2, rows_at_once = 2;
     const T* dy;  // [rows, C]
 
     template <int V>
