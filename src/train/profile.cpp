@@ -9,6 +9,7 @@
 #include "nn/program.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
+#include "train/access_counts.h"
 #include "train/stages.h"
 #include "train/train_step.h"
 
@@ -366,6 +367,42 @@ Profile measure_profile(const ProfileOptions& options) {
     describe(profile, program);
     for (std::size_t i = 0; i < times.size(); ++i) profile.steps[i].seconds = median(times[i]);
     return profile;
+}
+
+AccessCounts count_accesses(const ProfileOptions& options) {
+    if (!LaunchCounter::possible())
+        throw Error(ErrorKind::usage, "option not usable", "--counts",
+                    "this build does not look at the accesses of kernels",
+                    "in the source folder, cmake --preset shadow && cmake --build --preset shadow --target "
+                    "onecycle_cli && build-shadow/onecycle profile --device emulated --counts");
+    const TrainOptions& train = options.train;
+    if (train.device != "emulated")
+        throw Error(ErrorKind::usage, "option not usable", "--counts",
+                    "kernels are counted on the emulated device alone", "add --device emulated");
+    const DeviceChoice choice = choose_device(train.device, train.precision);
+    const Engine engine = make_engine(train.device, train.precision, train.threads,
+                                      {.deterministic = train.deterministic, .graph = false});
+    Device& device = *engine.device;
+    const Network network = resnet(network_of(options));
+    const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
+    State state(device, network, layout, optimizer_options(train));
+    state.initialise(0);
+    Program program = compile_step(options, network, layout, *engine.backend);
+    DeviceMemory arena(device, program.arena_bytes);
+    Runnable runnable(program, state, arena);
+    begin_training(state);
+    synthetic_batch(runnable, options);
+    device.synchronize();
+
+    AccessCounts counts{.options = options, .precision = choice.precision};
+    LaunchCounter counter;
+    runnable.run_eagerly([&](int i, double) {
+        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
+        for (LaunchCounts& launch : counter.take())
+            counts.launches.push_back(
+                {std::move(launch), i, step.name, name_of(step.desc.kind), shape_of(step.desc), step.bytes});
+    });
+    return counts;
 }
 
 }  // namespace onecycle

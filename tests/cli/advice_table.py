@@ -87,6 +87,8 @@ EXCUSED = {
     ("train/options.cpp", "give three, as 0.485"): "of the library alone: text that is no number is refused before",
     ("schedule/policy.cpp", "for example 0.85:0.95 or 0.9"): "of the library alone: parse_momentum() refuses before",
     ("schedule/range_test_analysis.cpp", "give one loss for each rate"): "of the library: read_curve_csv() refuses before",
+    ("train/profile.cpp", "cmake --preset shadow"): "advises a build of its own, which scripts/check_kernels makes",
+    ("train/profile.cpp", "add --device emulated"): "in that build alone: tests/cli/test_profile_counts.cpp",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
     ("store/run_folder.cpp", "free some space"): "a full disk is simulated in tests/store/test_run_folder.cpp",
     ("store/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
@@ -618,6 +620,7 @@ def other_rows():
     yield Row(predict + " --classes 0", 2, "between 1", (predict + " --classes 10",))
     yield Row(small + " --predict h200", 2, "takes no --device",
               (small, small.replace("--device cpu", "--predict h200")))
+    yield Row(predict + " --counts", 2, "runs nothing", (predict,), free=True)
     yield Row(predict + " --precision fp32", 2, "only 16-bit", (predict + " --precision fp32 --limits 4300,60",),
               free=True)
     yield Row("profile --predict a100", 2, "not known",
