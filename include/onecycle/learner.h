@@ -1,6 +1,6 @@
 // Find the learning rate, then train. A whole training in C++:
 //
-//     onecycle::Learner learner({.data = "photos", .arch = "resnet18", .size = 128, .epochs = 3});
+//     onecycle::Learner learner({.data = "photos", .size = 128, .epochs = 3});
 //     learner.fit({.max_lr = learner.find().analysis.auto_lr});
 //     learner.save("photos.safetensors");
 //

@@ -383,7 +383,7 @@ AccessCounts count_accesses(const ProfileOptions& options) {
     const Engine engine = make_engine(train.device, train.precision, train.threads,
                                       {.deterministic = train.deterministic, .graph = false});
     Device& device = *engine.device;
-    const Network network = resnet(network_of(options));
+    const Network network = network_of(options);
     const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
     State state(device, network, layout, optimizer_options(train));
     state.initialise(0);
