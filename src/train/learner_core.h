@@ -32,9 +32,9 @@ struct LearnerCore {
 
     std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
-    // Where training steps find their batches: their key, and memory. Null: the host hands them
-    // over.
+    // Adds to a training key where its program finds batches.
     ProgramKey with_input(ProgramKey key) const;
+    // Memory of the images that stay on the device; null: the host hands batches over.
     const DeviceMemory* resident_memory() const { return resident ? &resident->memory() : nullptr; }
     // Makes ready for the batches of these numbers: starts the loader, or sees to it that the
     // images are on the device. Not 0: was stopped by this signal.

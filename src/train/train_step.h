@@ -31,8 +31,8 @@ class TrainStep {
     int micro_batches() const { return programs_.front().key.optimizer.accumulate; }
     const std::vector<Program>& programs() const { return programs_; }
 
-    // For how many updates it holds batches at a time: an update's may be put when the one so many
-    // before is done.
+    // How many updates' batches fit in the slots. Batches of update u may be put once update u -
+    // updates_held() has finished.
     int updates_held() const { return updates_held_; }
 
     // Whether the host feeds it: else it finds its batches on the device, and nothing is put.
@@ -56,7 +56,7 @@ class TrainStep {
 // Puts a schedule and the update counter into the state. A launch at `last_update` changes nothing.
 // The schedule begins at update `stage_start`, where the moments were clear.
 // Data order and views of update 0 are those of the beginning of `first_epoch`.
-// `watch_blow_up`: the device stops when the loss has left for good (BlowUpDetector).
+// `watch_blow_up`: the device stops when the loss has diverged (BlowUpDetector).
 void begin_updates(State& state, const Schedule& schedule, std::int64_t update, std::int64_t last_update,
                    std::int64_t stage_start = 0, bool watch_blow_up = false, std::uint32_t first_epoch = 0);
 
