@@ -4,7 +4,7 @@
 Prints JSON with the fields of `onecycle finetune --json` that are compared. The ResNet is torchvision's, its weights
 those of --init (torchvision's names; the classifier is left out), the head fastai's own. Images are read and varied as
 in pytorch_recipe.py, which is what onecycle does; everything else is vision_learner's default.
-Versions used: fastai 2.8.7 (fastcore 1.8), torch 2.11.0, torchvision 0.26.0.
+Versions used: fastai 2.8.7 (fastcore 1.8, fastprogress 1.0), torch 2.11.0, torchvision 0.26.0.
 """
 import argparse
 import json

@@ -165,6 +165,28 @@ def described(s):
                       *([" ".join(s.extra)] if s.extra else [])])
 
 
+def another_seed(every):
+    """What no rule can know: the best rate of the whole grid by one seed, and what it loses with another."""
+    regrets, scatter = [], []
+    for one in every:
+        accuracy = {}
+        for rate, seeds in one.trained.items():
+            for seed, result in seeds.items():
+                accuracy.setdefault(seed, {})[rate] = 100 * result["accuracy"]
+            if len(seeds) > 1:
+                scatter.append(statistics.stdev(100 * result["accuracy"] for result in seeds.values()))
+        lost = []
+        for by, others in ((a, b) for a in accuracy for b in accuracy if a != b):
+            shared = accuracy[by].keys() & accuracy[others].keys()
+            if len(shared) > 1:
+                best = max(sorted(shared), key=accuracy[by].get)
+                lost.append(max(accuracy[others][rate] for rate in shared) - accuracy[others][best])
+        if lost:
+            regrets.append(statistics.fmean(lost))
+    return table("settings with several seeds | points lost: median / mean / worst | deviation between seeds, median",
+                 [[len(regrets), median_mean_worst(regrets, 1), f"{statistics.median(scatter):.1f} points"]])
+
+
 def settings(every):
     """What was trained, and what came of it at the rate of `auto`."""
     rows = []
@@ -184,7 +206,7 @@ def tables(cells=None):
     of_kind = {name: [one for one in every if kind(one.setting) == name] for name in KINDS}
     return {"regret": regrets(every), "regret-sgd": regrets(of_kind[KINDS[0]]),
             "regret-adamw": regrets(of_kind[KINDS[1]]), "regret-tuned": regrets(of_kind[KINDS[2]]),
-            "regret-settings": settings(every)}
+            "regret-settings": settings(every), "regret-another-seed": another_seed(every)}
 
 
 if __name__ == "__main__":

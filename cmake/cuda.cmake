@@ -1,18 +1,34 @@
 # NVIDIA's CUDA, where it is: nvcc, and the headers of cuDNN and cuBLAS. ONECYCLE_WITH_CUDA says
 # whether the CUDA back end is built; where it is not, stubs take its place, and
 # ONECYCLE_CUDA_MISSING says why in a few words.
-set(ONECYCLE_CUDA AUTO CACHE STRING "Build for NVIDIA GPUs: AUTO (where the toolkit is), ON (stop without), OFF")
+set(ONECYCLE_CUDA AUTO CACHE STRING
+    "Build for NVIDIA GPUs: AUTO (where a driver and the toolkit are), TOOLKIT (driver or not), ON (stop without), OFF")
 set(ONECYCLE_CUDA_ARCHITECTURES "" CACHE STRING
     "GPUs to build for, as in CMAKE_CUDA_ARCHITECTURES; empty: those of this machine, or PTX and Hopper where none is")
 
-# Sets ONECYCLE_CUDA_MISSING; empty: CUDA can be built. ONECYCLE_CUDA_TOOLKIT: a toolkit is there.
+set(onecycle_cuda_on "cmake --preset release -DONECYCLE_CUDA=ON && scripts/build")
+
+# Whether this machine has NVIDIA's driver: its kernel module is loaded, or its library is installed,
+# as in a container that is built without a GPU to run with one, or under WSL.
+function(onecycle_find_driver to)
+    set(${to} FALSE PARENT_SCOPE)
+    find_library(library NAMES libcuda.so.1 HINTS /usr/lib/wsl/lib NO_CACHE)
+    if(library OR EXISTS /proc/driver/nvidia/version)
+        set(${to} TRUE PARENT_SCOPE)
+    endif()
+endfunction()
+
+# Sets ONECYCLE_CUDA_MISSING; empty: CUDA can be built; ONECYCLE_CUDA_FIX: how to get it then.
+# ONECYCLE_CUDA_TOOLKIT: a toolkit is there.
 macro(onecycle_look_for_cuda)
     set(ONECYCLE_CUDA_MISSING "")
+    set(ONECYCLE_CUDA_FIX "build where nvcc 12.1 or newer and the headers of cuDNN 9 are")
     set(ONECYCLE_CUDA_TOOLKIT FALSE)
     if(ONECYCLE_SANITIZE OR ONECYCLE_SHADOW_MEMORY)
         set(ONECYCLE_CUDA_MISSING "sanitizers and shadow memory are for the emulated device")
     elseif(ONECYCLE_CUDA STREQUAL "OFF")
         set(ONECYCLE_CUDA_MISSING "it was built with ONECYCLE_CUDA=OFF")
+        set(ONECYCLE_CUDA_FIX "${onecycle_cuda_on}")
     else()
         find_package(CUDAToolkit QUIET)
         if(NOT CUDAToolkit_FOUND OR NOT EXISTS "${CUDAToolkit_NVCC_EXECUTABLE}")
@@ -21,12 +37,16 @@ macro(onecycle_look_for_cuda)
             set(ONECYCLE_CUDA_TOOLKIT TRUE)
             find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})  # cudnn9-dev
             find_path(CUBLAS_INCLUDE_DIR cublas_v2.h HINTS ${CUDAToolkit_INCLUDE_DIRS})     # libcublas-dev
+            onecycle_find_driver(driver)
             if(CUDAToolkit_VERSION VERSION_LESS 12.1)  # kernels with more than 4 KB of arguments
                 set(ONECYCLE_CUDA_MISSING "nvcc ${CUDAToolkit_VERSION} is too old, 12.1 is needed")
             elseif(NOT CUDNN_INCLUDE_DIR)
                 set(ONECYCLE_CUDA_MISSING "the headers of cuDNN 9 (cudnn_backend.h) were not found")
             elseif(NOT CUBLAS_INCLUDE_DIR)
                 set(ONECYCLE_CUDA_MISSING "the headers of cuBLAS (cublas_v2.h) were not found")
+            elseif(ONECYCLE_CUDA STREQUAL "AUTO" AND NOT driver)  # nvcc's part takes minutes
+                set(ONECYCLE_CUDA_MISSING "nvcc ${CUDAToolkit_VERSION} is here, an NVIDIA driver is not")
+                set(ONECYCLE_CUDA_FIX "${onecycle_cuda_on}")
             else()
                 if(NOT DEFINED ENV{CUDACXX})
                     set(ENV{CUDACXX} "${CUDAToolkit_NVCC_EXECUTABLE}")  # it need not be on the path
@@ -72,7 +92,8 @@ if(ONECYCLE_CUDA_MISSING)
         message(FATAL_ERROR "No CUDA back end: ${ONECYCLE_CUDA_MISSING}")
     elseif(ONECYCLE_CUDA_TOOLKIT)
         # One line, whatever the log level; a warning takes four.
-        execute_process(COMMAND ${CMAKE_COMMAND} -E echo "No CUDA back end: ${ONECYCLE_CUDA_MISSING}")
+        execute_process(COMMAND ${CMAKE_COMMAND} -E echo
+            "No CUDA back end: ${ONECYCLE_CUDA_MISSING}; to have it: ${ONECYCLE_CUDA_FIX}")
     else()
         message(STATUS "No CUDA back end: ${ONECYCLE_CUDA_MISSING}")
     endif()

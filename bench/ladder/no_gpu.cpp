@@ -1,6 +1,16 @@
 // In a build without the CUDA back end.
 #include "bench/ladder/ladder.h"
 
-std::vector<onecycle::ladder::Rung> onecycle::ladder::rungs_on_gpu(DType) {
+namespace onecycle::ladder {
+
+std::vector<Rung<Statistics>> statistics_on_gpu(DType) {
     return {};
 }
+std::vector<Rung<Gradients>> gradients_on_gpu(DType) {
+    return {};
+}
+std::vector<Rung<Convolution>> convolution_on_gpu() {
+    return {};
+}
+
+}  // namespace onecycle::ladder

@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(threads) thread_a_channel_kernel(float* mean, 
 }
 
 template <typename T>
-void thread_a_channel(const ladder::Task& t, cudaStream_t stream) {
+void thread_a_channel(const ladder::Statistics& t, cudaStream_t stream) {
     const auto blocks = static_cast<unsigned>(divide_up(t.channels, threads));
     launch("thread_a_channel", thread_a_channel_kernel<T>, {blocks, threads}, stream, t.mean, t.variance,
            static_cast<const T*>(t.x), t.rows, t.channels);
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(threads) block_a_channel_kernel(float* mean,  
 }
 
 template <typename T>
-void block_a_channel(const ladder::Task& t, cudaStream_t stream) {
+void block_a_channel(const ladder::Statistics& t, cudaStream_t stream) {
     launch("block_a_channel", block_a_channel_kernel<T>, {static_cast<unsigned>(t.channels), threads}, stream,
            t.mean, t.variance, static_cast<const T*>(t.x), t.rows, t.channels);
 }
@@ -165,14 +165,14 @@ __global__ void __launch_bounds__(threads) add_slots_kernel(float* mean,        
     if (threadIdx.x == 0) store_statistics(mean, variance, c, sum, squares, rows);
 }
 
-void add_slots(const ladder::Task& t, cudaStream_t stream) {
+void add_slots(const ladder::Statistics& t, cudaStream_t stream) {
     launch("add_slots", add_slots_kernel, {static_cast<unsigned>(t.channels), threads}, stream, t.mean,
            t.variance, static_cast<const float*>(t.workspace), static_cast<int>(slots_of(t.rows)), t.rows,
            t.channels);
 }
 
 template <typename T>
-void tiles(const ladder::Task& t, cudaStream_t stream) {
+void tiles(const ladder::Statistics& t, cudaStream_t stream) {
     const std::int64_t chunks = divide_up(t.channels, warp_lanes);
     launch("tile_sums", tile_sums_kernel<T>, {static_cast<unsigned>(slots_of(t.rows) * chunks), threads},
            stream, static_cast<float*>(t.workspace), static_cast<const T*>(t.x), t.rows, t.channels,
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(threads) vector_sums_kernel(float* slots,     
 }
 
 template <typename T>
-void vectors(const ladder::Task& t, cudaStream_t stream) {
+void vectors(const ladder::Statistics& t, cudaStream_t stream) {
     if (t.channels % Vec<T>::size != 0) return tiles<T>(t, stream);
     const std::int64_t chunks = divide_up(t.channels, 8 * Vec<T>::size);
     launch("vector_sums", vector_sums_kernel<T>, {static_cast<unsigned>(slots_of(t.rows) * chunks), threads},
@@ -272,7 +272,7 @@ void vectors(const ladder::Task& t, cudaStream_t stream) {
 // Bytes: as kernel 3. Lesson: check digits, not only speed.
 
 template <typename T>
-void shipped(const ladder::Task& t, cudaStream_t stream) {
+void shipped(const ladder::Statistics& t, cudaStream_t stream) {
     with_vector<T>(t.channels, [&]<int V>() {
         Statistics<T, V> pass{};
         pass.tiles = channel_tiles(t.rows, t.channels, V);
@@ -287,24 +287,24 @@ void shipped(const ladder::Task& t, cudaStream_t stream) {
 
 // --- The list ---
 
-std::size_t no_bytes(std::int64_t, int) {
+std::size_t no_bytes(const ladder::Statistics&) {
     return 0;
 }
-std::size_t slot_bytes(std::int64_t rows, int channels) {
-    return sizeof(float) * 2 * static_cast<std::size_t>(slots_of(rows) * channels);
+std::size_t slot_bytes(const ladder::Statistics& t) {
+    return sizeof(float) * 2 * static_cast<std::size_t>(slots_of(t.rows) * t.channels);
 }
 template <typename T>
-std::size_t shipped_bytes(std::int64_t rows, int channels) {
-    return batch_norm_workspace<T>(rows, channels, 1);
+std::size_t shipped_bytes(const ladder::Statistics& t) {
+    return batch_norm_workspace<T>(t.rows, t.channels, 1);
 }
 
-template <void (*launcher)(const ladder::Task&, cudaStream_t)>
-void run(const ladder::Task& task, Stream& stream) {
+template <void (*launcher)(const ladder::Statistics&, cudaStream_t)>
+void run(const ladder::Statistics& task, Stream& stream) {
     launcher(task, handle(stream));
 }
 
 template <typename T>
-std::vector<ladder::Rung> rungs() {
+std::vector<ladder::Rung<ladder::Statistics>> rungs() {
     return {{"1 thread a channel", no_bytes, run<thread_a_channel<T>>},
             {"2 block a channel", no_bytes, run<block_a_channel<T>>},
             {"3 tiles", slot_bytes, run<tiles<T>>},
@@ -317,10 +317,11 @@ std::vector<ladder::Rung> rungs() {
 }  // namespace onecycle::ONECYCLE_CUDA
 
 #if defined(ONECYCLE_EMULATED)
-#define ONECYCLE_RUNGS rungs_on_emulator
+#define ONECYCLE_RUNGS statistics_on_emulator
 #else
-#define ONECYCLE_RUNGS rungs_on_gpu
+#define ONECYCLE_RUNGS statistics_on_gpu
 #endif
-std::vector<onecycle::ladder::Rung> onecycle::ladder::ONECYCLE_RUNGS(DType type) {
+std::vector<onecycle::ladder::Rung<onecycle::ladder::Statistics>> onecycle::ladder::ONECYCLE_RUNGS(
+    DType type) {
     return type == DType::bf16 ? ONECYCLE_CUDA::rungs<bf16>() : ONECYCLE_CUDA::rungs<float>();
 }

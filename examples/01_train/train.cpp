@@ -22,10 +22,7 @@ int main(int argc, char** argv) {
                         epoch.valid_loss, 100 * epoch.accuracy);
         };
 
-        const onecycle::Dataset dataset =
-            onecycle::open_dataset(options.data, onecycle::dataset_options(options));
-        onecycle::Learner learner(dataset, options, observer);
-
+        onecycle::Learner learner(options, observer);
         const onecycle::RangeTestResult test = learner.find();
         const onecycle::FindContext context{.origin = onecycle::FindContext::Origin::training,
                                             .updates = options.epochs * learner.steps_per_epoch()};

@@ -6,8 +6,8 @@
 #include <cstdio>
 
 int main() {
-    const onecycle::Schedule named = onecycle::make_schedule(
-        {.policy = "onecycle:fastai", .epochs = 1, .steps_per_epoch = 10, .max_lr = 0.1});
+    const onecycle::Schedule named =
+        onecycle::make_schedule({.policy = "onecycle:fastai"}, {.epochs = 1, .steps_per_epoch = 10}, 0.1);
 
     // Five updates up, five down, the momentum held.
     onecycle::Schedule own{};

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace onecycle {
+namespace onecycle::chart {
 
 struct Range {
     double low, high;
@@ -96,4 +96,4 @@ class SvgPicture {
     std::string clip_;  // attribute of the newest panel
 };
 
-}  // namespace onecycle
+}  // namespace onecycle::chart

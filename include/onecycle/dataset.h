@@ -66,6 +66,17 @@ struct DatasetOptions {
     LogSink log;  // gets warnings: bad files (the first ten), ignored files
 };
 
+// What a data set was opened from, and how. Opened so again, an unchanged folder splits alike.
+struct DatasetOrigin {
+    std::string folder{};  // empty where a program put the lists together itself
+    // As in DatasetOptions.
+    std::string valid_dir{};
+    double valid_fraction = 0;
+    std::uint64_t seed = 0;
+    std::vector<std::string> exclude{};
+    std::string labels{}, label_from{};
+};
+
 struct Dataset {
     std::vector<std::string> classes;  // sorted by bytes
     std::vector<Sample> train;         // sorted by label, then name; the index is the sample's id
@@ -74,6 +85,7 @@ struct Dataset {
     std::string train_dir;             // folder of the training side's class folders (empty: there is none)
     std::string valid_dir;             // folder of the evaluation side's
     std::vector<BadImage> bad;         // what was left out, sorted by path
+    DatasetOrigin origin;
 };
 
 // Finds the files, checks every one whole (probe_image; or checked_before), leaves out the bad

@@ -35,5 +35,8 @@ struct ExportResult {
 // for another ending or an option that the format has no use for, Error(io) for a file that is
 // there or cannot be written, and as Model.
 ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options = {});
+// A model of an architecture that is not built in.
+ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options,
+                          const Architecture& architecture);
 
 }  // namespace onecycle

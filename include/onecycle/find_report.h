@@ -37,7 +37,7 @@ struct FindContext {
         stage,     // one before a later stage of a training, which looks for the edge alone
     };
     Origin origin = Origin::saved;
-    std::string subject{};     // "photos, resnet34, 224 px, batch 64, seed 0"; may be empty
+    std::string subject{};     // "photos, NETWORK, 224 px, batch 64, seed 0"; may be empty
     std::int64_t updates = 0;  // of the whole training; 0: not known
 };
 

@@ -1,11 +1,7 @@
 // Find the learning rate, then train. A whole training in C++:
 //
-//     const onecycle::TrainOptions options{.data = "photos", .arch = "resnet18", .size = 128, .epochs = 3};
-//     const auto dataset = onecycle::open_dataset(options.data, onecycle::dataset_options(options));
-//     onecycle::Learner learner(dataset, options);
-//     const auto test = learner.find();
-//     const auto result = learner.fit({.max_lr = test.analysis.auto_lr});
-//     std::cout << result.epochs.back().accuracy << '\n';
+//     onecycle::Learner learner({.data = "photos", .arch = "resnet18", .size = 128, .epochs = 3});
+//     learner.fit({.max_lr = learner.find().analysis.auto_lr});
 //     learner.save("photos.safetensors");
 //
 // Nothing here prints, exits or keeps global state. Equal data, options and seed give equal bytes,
@@ -95,14 +91,24 @@ Dataset reopen_dataset(const std::string& run, const TrainOptions& options, cons
 
 class Learner {
   public:
+    // Opens the folder options.data as `onecycle train` does: all cores check the images, and
+    // observer.log hears of those that are left out. Throws as open_dataset() and as below, and
+    // Interrupted when observer.stop ends the opening.
+    explicit Learner(const TrainOptions& options, Observer observer = {});
     // Checks the options, compiles the programs and makes fresh weights (or loads options.init).
-    // Throws Error(usage), Error(device), Error(model), Error(data) for a set with fewer than two
-    // training images.
+    // A data set from open_dataset() knows its folder, split and labels: it replaces what the
+    // options say of them. Throws Error(usage), Error(device), Error(model), Error(data) for a set
+    // with fewer than two training images.
     Learner(const Dataset& dataset, const TrainOptions& options, Observer observer = {});
+    // Likewise, of this architecture: options.arch becomes its name. Throws Error(usage) also for
+    // what Architecture::make() refuses.
+    Learner(const Dataset& dataset, const TrainOptions& options, Observer observer,
+            const Architecture& architecture);
     ~Learner();
     Learner(Learner&&) noexcept;
 
     const TrainOptions& options() const;  // resolved
+    const Dataset& dataset() const;
     const Network& network() const;
     std::int64_t steps_per_epoch() const;    // updates
     std::uint64_t checkpoint_bytes() const;  // the size of one, its header aside
@@ -145,9 +151,10 @@ class Learner {
     Evaluation evaluate(const std::vector<Sample>& samples);
     Evaluation evaluate();  // the evaluation side
     // One entry a file, in order; a file that cannot be read has `error`, the others are answered.
+    // Throws Error(usage) for `top` below 1, Interrupted when stopped.
     std::vector<Prediction> predict(const std::vector<std::string>& files, int top = 5);
 
-    // Writes the weights that count as a model file (no moments): torchvision's names, classes,
+    // Writes the weights that count as a model file (no moments): PyTorch's names, classes,
     // conventions (the size is that of evaluate()). A file that is there is replaced. Throws
     // Error(io).
     void save(const std::string& path) const;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "onecycle/architecture.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
 #include "onecycle/evaluation.h"
@@ -23,7 +24,8 @@ namespace onecycle {
 // What a model file says, or its tensors' names and shapes imply. Read without loading the weights.
 struct ModelInfo {
     std::string path{};  // of the file
-    std::string arch{};  // from the tensors
+    std::string arch{};  // the name of `architecture`
+    Architecture architecture{};
     Stem stem = Stem::imagenet;
     Head head = Head::linear;
     int class_count = 0;                 // 0: a backbone, without a classifier
@@ -42,8 +44,8 @@ struct ModelInfo {
 };
 
 // `model`: a run folder (its best checkpoint), a checkpoint, or another file of weights
-// (.safetensors, .pth). Throws Error(model) when it is not there, damaged, or no ResNet that we
-// know: names the first tensors that are missing, extra or of a wrong shape. `init_ema`: as in
+// (.safetensors, .pth). Throws Error(model) when it is not there, damaged, or of no network that is
+// built in: names the first tensors that are missing, extra or of a wrong shape. `init_ema`: as in
 // ModelOptions.
 ModelInfo read_model_info(const std::string& model, bool init_ema = false);
 
@@ -98,6 +100,8 @@ class Model {
     // Loads and checks the weights. Throws as read_model_info(), and Error(model) for a value that
     // is not finite and for a backbone, Error(usage) for options out of range, Error(device).
     explicit Model(const std::string& model, const ModelOptions& options = {});
+    // A model of an architecture that is not built in. Throws Error(model) for one of another.
+    Model(const std::string& model, const ModelOptions& options, const Architecture& architecture);
     ~Model();
     Model(Model&&) noexcept;
 

@@ -18,61 +18,84 @@ enum class LayerKind : std::uint8_t {
     add,
     max_pool,
     global_average_pool,
+    adaptive_average_pool,
     concat_pool,
     dropout,
     linear,
 };
 
 // What a parameter is decides its initial values and whether weight decay applies.
-enum class ParameterRole : std::uint8_t { conv_weight, norm_weight, norm_bias, linear_weight, linear_bias };
+enum class ParameterRole : std::uint8_t {
+    conv_weight,
+    conv_bias,
+    norm_weight,
+    norm_bias,
+    linear_weight,
+    linear_bias,
+};
+
+// How a parameter begins.
+enum class Initial : std::uint8_t {
+    // Convolutions: Kaiming normal with fan-out, biases 0. Norms: 1 and 0. Linear layers: uniform
+    // within 1/sqrt(inputs), weights and biases, as torch.nn.Linear.
+    usual,
+    zero,          // norm weights of --zero-init-residual
+    fastai,        // of fastai's head: Kaiming normal with fan-in; 1e-3 for biases of norms
+    small_normal,  // linear layers of torchvision's VGG: normal of deviation 0.01, biases 0
+};
 
 struct Parameter {
     std::string name;  // "layer1.0.conv1.weight"
     ParameterRole role{};
     std::vector<std::int64_t> shape;  // PyTorch's order
-    bool zero_init = false;           // norm weights of --zero-init-residual
-    // As fastai initialises a head: Kaiming normal with fan-in for weights, 1e-3 for biases of
-    // norms.
-    bool fastai_init = false;
+    Initial initial = Initial::usual;
     int part = 0, group = 0;  // see Network::begin_part
 };
 
 struct Layer {
     LayerKind kind{};
-    std::string name;                     // "layer1.0.conv1"; empty for layers without parameters
-    std::vector<int> inputs;              // layers
-    std::array<std::int64_t, 3> shape{};  // of the output: channels, height, width
-    int kernel = 0, stride = 1, padding = 0;
-    double epsilon = 1e-5, momentum = 0.1;  // batch norm, as PyTorch's defaults
-    double dropout = 0;                     // the share that a dropout layer drops in training
-    int part = 0;                           // see Network::begin_part
-    std::vector<int> parameters;            // indices into Network::parameters()
-    int statistics = -1;                    // batch norm: which pair of running statistics
+    std::string name;                         // "layer1.0.conv1"; empty for layers without parameters
+    std::vector<int> inputs;                  // layers
+    std::array<std::int64_t, 3> shape{};      // of the output: channels, height, width
+    int kernel = 0, stride = 1, padding = 0;  // adaptive_average_pool: kernel is the side of its result
+    double dropout = 0;                       // the share that a dropout layer drops in training
+    int part = 0;                             // see Network::begin_part
+    std::vector<int> parameters;              // indices into Network::parameters()
+    int statistics = -1;                      // batch norm: which pair of running statistics
 };
 
 class Network {
   public:
-    // Where the layers that follow belong. Parts count along the network from 0: freezing takes the
-    // first so many of them. Groups count from 0, too: each has a learning rate of its own
-    // (discriminative rates).
-    void begin_part(int part, int group);
+    // Begins a part: the layers that follow belong to it. Freezing takes the first so many parts, up
+    // to the one that --freeze names; the last one is the head, and "body" all the others. A network
+    // without a call is one part. Groups count from 0 along the network: each has a learning rate
+    // of its own (discriminative rates).
+    void begin_part(const std::string& name, int group);
+    const std::vector<std::string>& parts() const { return parts_; }
+    // The number of the last part: so many come before it.
+    int head_part() const { return parts_.empty() ? 0 : static_cast<int>(parts_.size()) - 1; }
     int groups() const;
+    // The largest number of convolutions, one after the other, between the pixels and the result.
+    int depth() const;
 
     // The layer functions return the index of the new layer, to be used as `x` of later ones. They
     // throw Error(usage) when shapes do not fit.
     int input(std::int64_t channels, std::int64_t height, std::int64_t width);
-    int conv2d(const std::string& name, int x, std::int64_t out_channels, int kernel, int stride,
-               int padding);
+    int conv2d(const std::string& name, int x, std::int64_t out_channels, int kernel, int stride, int padding,
+               bool bias = false);
     // Of activations or of features.
-    int batch_norm(const std::string& name, int x, bool zero_init = false, bool fastai_init = false);
+    int batch_norm(const std::string& name, int x, Initial initial = Initial::usual);
     int relu(int x);
     int add(int a, int b);
     int max_pool(int x, int kernel, int stride, int padding);
     int global_average_pool(int x);
+    // The means over side x side windows that cover x, as torch.nn.AdaptiveAvgPool2d, flattened to
+    // features in the order channel, row, column. x may be smaller than that: windows then overlap.
+    int adaptive_average_pool(int x, int side);
     int concat_pool(int x);              // each channel's maximum, then each mean
     int dropout(int x, double dropout);  // of features; nothing when evaluated
     int linear(const std::string& name, int x, std::int64_t out_features, bool bias = true,
-               bool fastai_init = false);
+               Initial initial = Initial::usual);
 
     const std::vector<Layer>& layers() const { return layers_; }
     // In the order of torchvision's state_dict.
@@ -87,12 +110,13 @@ class Network {
   private:
     int append(Layer layer);
     int add_parameter(const std::string& name, ParameterRole role, std::vector<std::int64_t> shape,
-                      bool zero_init = false, bool fastai_init = false);
+                      Initial initial = Initial::usual);
 
     std::vector<Layer> layers_;
     std::vector<Parameter> parameters_;
     std::vector<std::string> statistics_;
-    int part_ = 0, group_ = 0;
+    std::vector<std::string> parts_;
+    int group_ = 0;
 };
 
 enum class Stem : std::uint8_t {
@@ -107,24 +131,5 @@ enum class Head : std::uint8_t {
     // no bias.
     fastai,
 };
-
-// The parts of every ResNet here, for freezing: the stem is 0, "layer1" to "layer4" are 1 to 4, the
-// head is 5. Groups of learning rates are those that fastai splits a ResNet into: stem, layer1 and
-// layer2; layer3 and layer4; the head.
-inline constexpr int resnet_head_part = 5;
-
-struct ResnetOptions {
-    std::string arch = "resnet34";  // resnet18, resnet34, resnet50
-    int classes = 1000;
-    int size = 224;  // pixels, square
-    Stem stem = Stem::imagenet;
-    bool zero_init_residual = false;  // the last norm of each block starts at 0, as in torchvision
-    Head head = Head::linear;
-    double dropout = 0.5;  // of fastai's head
-};
-
-// He et al. 2015, as torchvision builds it (ResNet50 with the stride in the 3x3 convolution,
-// "v1.5"). Throws Error(usage) for an unknown arch or a size below 32 (imagenet stem) or 8 (small).
-Network resnet(const ResnetOptions& options);
 
 }  // namespace onecycle

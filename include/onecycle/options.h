@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "onecycle/architecture.h"
 #include "onecycle/augment.h"
 #include "onecycle/dataset.h"
 #include "onecycle/network.h"
@@ -29,6 +30,9 @@ struct TrainOptions {
     std::string data{};           // the folder
     std::string valid{};          // the evaluation side's folder; empty: found in `data`, or split from it
     double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no evaluation
+    // Keys the automatic split; empty: `seed` does. For a program's own data set alone: the command
+    // line has no such option.
+    std::optional<std::uint64_t> split_seed{};
     std::vector<std::string> exclude{};  // globs of what is left out, see DatasetOptions
     std::string labels{}, label_from{};  // labels from a CSV file or from file names; empty: from folders
     BadImages bad_images = BadImages::skip;
@@ -36,17 +40,17 @@ struct TrainOptions {
     std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // an image of more is bad; at most 65535 * 65535
 
     // The network.
-    std::string arch = "resnet34";  // resnet18, resnet34, resnet50
+    std::string arch = default_architecture;  // see architectures(); with one of your own, its name
     Stem stem = Stem::imagenet;
     bool zero_init_residual = false;
     std::string init = "random";  // or a torchvision-named file; a head of another size is replaced
     bool init_ema = false;        // of that file's weights take the moving average beside them
     std::string classes{};        // a file with the names of the classes of a head that has none, one a line
     Head head = Head::linear;     // `finetune`: fastai
-    double dropout = 0.5;         // of fastai's head, whose first layer has half of it; in [0, 1)
+    double dropout = 0.5;         // of fastai's head, whose first layer has half of it, and VGG's; in [0, 1)
 
     // What it sees.
-    int size = 224;  // pixels, square; 32 to 4096, with the small stem from 8
+    int size = 224;  // pixels, square; from Architecture::smallest() to 4096
     // Progressive resizing: the parts of the training, whose epochs sum to `epochs`; `size` is the
     // last part's. One schedule runs over all. A stage before (`freeze_epochs`) sees the first
     // part's size. Empty: all see `size`.
@@ -82,7 +86,7 @@ struct TrainOptions {
     // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at
     // up to `max_lr`, then `epochs` with what `freeze` leaves free, at up to half of it. Groups of
     // layers: see network.h.
-    std::string freeze = "none";     // none, body, or layer1 to layer4: up to there
+    std::string freeze = "none";     // none, body, or a part's name, as layer2: up to there
     bool freeze_bn = false;          // what is frozen keeps its batch norms' weights and statistics, too
     std::int64_t freeze_epochs = 0;  // of a stage before, with the body frozen; `finetune`: 1
     double lr_mult = 1;  // the head's rate over that of the first layers, above 0; `finetune`: 100
@@ -112,9 +116,6 @@ OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; el
 std::string to_string(OptimizerKind kind);
 Head parse_head(const std::string& name);  // linear, fastai; else Error(usage)
 std::string to_string(Head head);
-// How many parts of a ResNet `--freeze` takes: 0 for none, 2 for layer1, 5 for body. Throws
-// Error(usage).
-int parse_freeze(const std::string& name);
 // "64:2,128:3", SIZE:EPOCHS for each part in order. Throws Error(usage).
 std::vector<SizedEpochs> parse_sizes(const std::string& text);
 std::string to_string(const std::vector<SizedEpochs>& sizes);
@@ -124,15 +125,18 @@ std::string to_string(Stem stem);
 // Throws Error(usage) for the first option out of range, Error(device) for a device or precision
 // that this build does not have. Looks at no file.
 void check(const TrainOptions& options);
+void check(const TrainOptions& options, const Architecture& architecture);  // in place of options.arch
 
 // The same training with everything said out loud: defaults filled in, `data`, `valid`, `labels`
 // and `init` as absolute paths. Numbers that the policy does not take stay empty.
 TrainOptions resolved(const TrainOptions& options);
+TrainOptions resolved(const TrainOptions& options, const Architecture& architecture);  // `arch` is its name
 
 // The parts that other headers take.
 DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {}, std::function<int()> stop = {});
+NetworkOptions network_options(const TrainOptions& options, int classes, int size);
 // Of the last stage; the policy "fine-tune" is what fastai's fine_tune() does there.
-PolicyOptions policy_options(const TrainOptions& options, double max_lr, std::int64_t steps_per_epoch);
+PolicyOptions policy_options(const TrainOptions& options);
 OptimizerOptions optimizer_options(const TrainOptions& options);
 // Epochs of all stages.
 std::int64_t all_epochs(const TrainOptions& options);

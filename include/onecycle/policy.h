@@ -37,13 +37,10 @@ struct MomentumRange {
 
 enum class Anneal { cosine, linear };
 
-// Every member left empty takes the policy's own default; one that the policy does not know is
-// refused.
+// The shape of a schedule. Every member left empty takes the policy's own default; one that the
+// policy does not know is refused.
 struct PolicyOptions {
     std::string policy = "onecycle";             // --policy
-    std::int64_t epochs = 6;                     // --epochs, 1 or more
-    std::int64_t steps_per_epoch = 1;            // updates an epoch, 1 or more
-    double max_lr = 0.01;                        // --max-lr, above 0
     std::optional<MomentumRange> momentum = {};  // --momentum; 0.85:0.95 for one-cycle, else 0.9
     std::optional<double> pct_start = {};        // --pct-start, 0 to 1: the share before the descent
     std::optional<double> div = {};              // --div, above 0: first rate = max / div
@@ -52,20 +49,32 @@ struct PolicyOptions {
     bool three_phase = false;                    // --three-phase: onecycle:pytorch
 };
 
+struct ScheduleLength {
+    std::int64_t epochs = 1;           // --epochs, 1 or more
+    std::int64_t steps_per_epoch = 1;  // updates an epoch, 1 or more
+};
+
+// Names all policies, as --help and refusals do: "onecycle, …, restarts:… or knots:EPOCH=VALUE,..".
+std::string policy_names();
+
 // The same with the policy's own numbers where none were given. Those that it does not take stay as
-// they were. Throws Error(usage) for a momentum out of range.
-PolicyOptions with_defaults(const PolicyOptions& options);
+// they were. Throws Error(usage) for an unknown policy or a momentum out of range.
+PolicyOptions with_defaults(const PolicyOptions& policy);
 
-// The schedule that the options describe. Throws Error(usage) naming the option, the value and the
-// allowed form.
-Schedule make_schedule(const PolicyOptions& options);
+// The schedule of this shape and length up to `max_lr`, which is above 0. Throws Error(usage)
+// naming the option, the value and the allowed form.
+Schedule make_schedule(const PolicyOptions& policy, const ScheduleLength& length, double max_lr);
 
-// The momentum given, or the policy's own. Throws Error(usage).
-MomentumRange momentum_range(const PolicyOptions& options);
+// Refuses what make_schedule() refuses for so many epochs, before the steps of one are known.
+// `max_lr` may be empty: not known yet.
+void check_policy(const PolicyOptions& policy, std::int64_t epochs, std::optional<double> max_lr);
+
+// The momentum given, or the policy's own. Throws Error(usage), as with_defaults().
+MomentumRange momentum_range(const PolicyOptions& policy);
 
 // Where the policy's momentum stands while the rate is highest: `low` of one-cycle, `high` of the
-// others. The range test runs at it.
-double momentum_at_peak(const PolicyOptions& options);
+// others. The range test runs at it. Throws as momentum_range().
+double momentum_at_peak(const PolicyOptions& policy);
 
 // "LOW:HIGH" or one number that stays; 0 <= LOW <= HIGH < 1. Throws Error(usage).
 MomentumRange parse_momentum(const std::string& text);

@@ -100,6 +100,7 @@ class RunFolder {
     bool remove_unless_begun();
 
     const std::string& path() const;
+    FileSystem& file_system() const;                       // that it was made or opened with
     std::string file(const std::string& name) const;       // path of a file inside
     std::string checkpoint_file(std::int64_t step) const;  // of the checkpoint after `step` updates
 

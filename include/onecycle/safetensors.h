@@ -20,7 +20,7 @@ class SafetensorsFile final : public TensorFile {
     // metadata comes without the digests. Of a file from elsewhere the weights are chosen as
     // TorchFile chooses them; one of ours knows its names.
     explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system(),
-                             bool average = false);
+                             bool average = false, const KnownNetworks& known = {});
     ~SafetensorsFile() override;
     SafetensorsFile(SafetensorsFile&&) noexcept;
     SafetensorsFile& operator=(SafetensorsFile&&) noexcept;

@@ -29,12 +29,28 @@ struct TensorInfo {
     std::uint64_t bytes = 0;          // of its elements, without gaps
 };
 
+// How a kind of network is told by the names of its tensors, and what else a reader must know to
+// find its weights in a file from elsewhere.
+struct NetworkMarks {
+    std::string first, second;          // the weights of its first two convolutions
+    std::string statistics;             // the running means of its first norm
+    std::string classifier;             // the weights of its last layer
+    std::vector<std::string> children;  // see Architecture::children
+
+    bool operator==(const NetworkMarks&) const = default;
+};
+struct KnownNetworks {
+    std::vector<NetworkMarks> marks{};
+    // Names of published files, with the first digits of their SHA-256: see TorchFile.
+    std::vector<std::string> published{};
+};
+
 // Which of the sets of weights in a file are the network's. The parts of the way to them and the
 // prefix of their names make a label, as "state_dict/module.".
 struct WeightsPlace {
     std::string taken{};                // empty: the whole file, its names as they are
     bool average = false;               // those taken are a moving average
-    std::vector<std::string> others{};  // that fit a ResNet too
+    std::vector<std::string> others{};  // that fit a network too
     std::string problem{};              // why none can be used though some fit; else empty
     std::string fix{};                  // of the problem
 };
@@ -81,7 +97,7 @@ class TensorFile {
                   std::map<std::string, std::string> metadata);
     // What find() knows tensors by, see network_name() in formats/weights_place.h, and where the
     // weights are.
-    void choose(const std::string& prefix, bool children, WeightsPlace place);
+    void choose(const std::string& prefix, const std::vector<std::string>& children, WeightsPlace place);
 
     virtual void read(std::size_t tensor, std::span<std::byte> out) const = 0;
 
@@ -94,9 +110,9 @@ class TensorFile {
 };
 
 // Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say,
-// not its name. Where several sets of weights in it fit a ResNet, `average` says which: see
-// TorchFile. Throws as SafetensorsFile and TorchFile.
+// not its name. Where several sets of weights in it fit one of the known networks, `average` says
+// which: see TorchFile. Throws as SafetensorsFile and TorchFile.
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs = posix_file_system(),
-                                             bool average = false);
+                                             bool average = false, const KnownNetworks& known = {});
 
 }  // namespace onecycle

@@ -13,8 +13,8 @@
 namespace onecycle {
 
 // An open file. Its tensors are those of one dictionary in it, or of a whole module, found by
-// content at most four deep: the one whose names are a ResNet's behind a prefix that all of them
-// share, which names() leave out. Of several the better known key counts (state_dict,
+// content at most four deep: the one whose names are a known network's behind a prefix that all of
+// them share, which names() leave out. Of several the better known key counts (state_dict,
 // model_state_dict, model, net, student, encoder_q and so on); an average (ema, teacher, target,
 // momentum, swa) counts with `average`, or alone. See WeightsPlace for what was taken. float,
 // double, half, bfloat16, int64, int32, uint8 and bool storages (tensors of others are left out);
@@ -24,13 +24,14 @@ class TorchFile final : public TensorFile {
     // Reads and checks everything but the tensors' bytes. Throws Error(model) for what is
     // malformed, for tar files from before version 0.4, for TorchScript and for contents without
     // weights, with the way to convert it where there is one; Error(io) when reading fails.
-    explicit TorchFile(const std::string& path, FileSystem& fs = posix_file_system(), bool average = false);
+    explicit TorchFile(const std::string& path, FileSystem& fs = posix_file_system(), bool average = false,
+                       const KnownNetworks& known = {});
     ~TorchFile() override;
 
     // Compares every record with its CRC-32, where whoever wrote the file computed them.
     void verify() const override;
     // Compares the file with the first digits of its SHA-256 where its name is one under which
-    // torchvision publishes a ResNet (resnet34-b627a593.pth). Reads it all, once.
+    // such a network is published (KnownNetworks::published). Reads it all, once.
     void verify_name() const override;
     using TensorFile::read;
 

@@ -116,8 +116,10 @@ class Doctor : public Verb {
         };
         row("onecycle", machine.version);
         for (const auto& b : machine.backends)
-            row("back end",
-                b.name + ": " + (b.ready ? "ready" : (b.built ? "built, cannot run here: " : "") + b.note));
+            row("back end", b.name + ": " +
+                                (b.ready ? "ready"
+                                         : (b.built ? "built, cannot run here: " + b.note
+                                                    : b.note + "; to have it: " + machine.cuda.fix)));
         for (const std::string& device : machine.devices) row("device", device);
         row("instruction set", machine.instruction_set);
         if (const CudaMachine& cuda = machine.cuda; !cuda.toolkit.empty()) {

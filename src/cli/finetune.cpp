@@ -2,9 +2,6 @@
 // body frozen, then everything at discriminative rates.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "core/shell_quoted.h"
@@ -14,14 +11,6 @@
 namespace onecycle::cli {
 
 namespace {
-
-// What torchvision publishes: names carry the first digits of the files' SHA-256.
-struct Published {
-    const char *arch, *file;
-};
-constexpr std::array published = {Published{"resnet18", "resnet18-f37072fd.pth"},
-                                  Published{"resnet34", "resnet34-b627a593.pth"},
-                                  Published{"resnet50", "resnet50-0676ba61.pth"}};
 
 class FineTune final : public TrainingVerb {
   public:
@@ -63,16 +52,15 @@ class FineTune final : public TrainingVerb {
     }
 
     [[noreturn]] static void ask_for_weights(Console& console, const TrainOptions& o) {
-        const auto found = std::find_if(published.begin(), published.end(),
-                                        [&](const Published& p) { return o.arch == p.arch; });
-        const Published& known = found == published.end() ? published[1] : *found;
-        const std::string file = known.file;
+        const Architecture& asked = architecture(o.arch);
+        const Architecture& known = asked.published.empty() ? architecture(default_architecture) : asked;
+        const std::string file = known.published.front();
         console.warn(fmt::format(
             "finetune starts from trained weights. torchvision publishes those of {} on ImageNet:\n"
             "  https://download.pytorch.org/models/{}\n"
             "The file's SHA-256 begins with {}. With it, type:\n"
             "  onecycle finetune {} --init {}",
-            known.arch, file, file.substr(file.find('-') + 1, 8), shell_quoted(o.data), file));
+            known.name, file, file.substr(file.find('-') + 1, 8), shell_quoted(o.data), file));
         throw Error(ErrorKind::usage, "missing option", "--init", "finetune starts from trained weights",
                     "--init " + file);
     }

@@ -10,7 +10,7 @@
 #include "onecycle/run_folder.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
 
 namespace onecycle::cli {
 
@@ -38,7 +38,7 @@ FileInfo inspect(const std::string& path) {
         }
     }
     info.file = resolve_model(path);
-    const auto file = open_tensor_file(info.file);
+    const auto file = open_tensor_file(info.file, posix_file_system(), false, known_networks());
     file->verify();
     info.tensors = file->tensors();
     if (const auto* ours = dynamic_cast<const SafetensorsFile*>(file.get())) info.digest = ours->digest();

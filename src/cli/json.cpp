@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 
 namespace onecycle::cli {
 
@@ -252,6 +253,43 @@ std::string to_json(const Profile& profile) {
                  {"seconds", number(profile.seconds())},
                  {"whole_step", whole},
                  {"steps", steps}});
+}
+
+std::string to_json(const AccessCounts& counts) {
+    const TrainOptions& train = counts.options.train;
+    const auto figures = [](const LaunchCounts& c, double declared) {
+        return Json{{"kernel", c.kernel},
+                    {"requests", c.requests},
+                    {"sectors", c.sectors},
+                    {"fewest_sectors", c.fewest_sectors},
+                    {"shared_requests", c.shared_requests},
+                    {"bank_conflicts", c.bank_conflicts},
+                    {"bytes", c.bytes},
+                    {"declared_bytes", declared}};
+    };
+    Json kernels = Json::array(), launches = Json::array();
+    for (const CountedKernel& kernel : counts.kernels()) {
+        kernels.push_back(figures(kernel, kernel.declared));
+        kernels.back().update({{"launches", kernel.launches}, {"operations", kernel.operations}});
+    }
+    for (const CountedLaunch& launch : counts.launches) {
+        launches.push_back(figures(launch, launch.declared));
+        launches.back().update({{"step", launch.step},
+                                {"name", launch.name},
+                                {"operation", launch.operation},
+                                {"shape", launch.shape},
+                                {"blocks", launch.blocks},
+                                {"threads", launch.threads}});
+    }
+    return text({{"arch", train.arch},
+                 {"stem", to_string(train.stem)},
+                 {"size", train.size},
+                 {"classes", counts.options.classes},
+                 {"batch_size", train.batch_size},
+                 {"optimizer", to_string(train.optimizer)},
+                 {"precision", counts.precision},
+                 {"kernels", kernels},
+                 {"launches", launches}});
 }
 
 }  // namespace onecycle::cli

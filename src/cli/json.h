@@ -14,6 +14,7 @@
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
 #include "onecycle/safetensors.h"
+#include "train/access_counts.h"
 #include "train/profile.h"
 
 namespace onecycle::cli {
@@ -25,6 +26,7 @@ std::string to_json(const ExportResult& result);
 std::string to_json(const FitResult& result, const std::string& run);
 
 std::string to_json(const Profile& profile);
+std::string to_json(const AccessCounts& counts);
 
 struct FileInfo {
     std::string kind;                 // "run folder", "checkpoint" or "model"

@@ -23,16 +23,15 @@ Mode parse_mode(const std::string& name) {
 class Plan : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        schedule_.steps_per_epoch = 100;
-        declare_schedule_options(a, schedule_);
-        a.whole("--steps-per-epoch", schedule_.steps_per_epoch, "updates an epoch");
-        a.number("--max-lr", schedule_.max_lr, "the highest learning rate");
+        declare_schedule_options(a, policy_, length_.epochs);
+        a.whole("--steps-per-epoch", length_.steps_per_epoch, "updates an epoch");
+        a.number("--max-lr", max_lr_, "the highest learning rate");
 
         a.group("Program");
         a.flag("--program", program_, "list the steps of the compiled program instead of the schedule");
         a.value("--mode", "NAME", "train", "train, evaluate or predict",
                 [this](const std::string& text) { key_.mode = parse_mode(text); });
-        a.text("--arch", "NAME", network_.arch, "resnet18, resnet34 or resnet50");
+        a.text("--arch", "NAME", arch_, architecture_names());
         a.value("--stem", "NAME", "imagenet", "imagenet or small",
                 [this](const std::string& text) { network_.stem = parse_stem(text); });
         a.whole("--size", network_.size, "pixels, square");
@@ -54,7 +53,7 @@ class Plan : public Verb {
 
   private:
     std::string schedule_csv() const {
-        const Schedule schedule = make_schedule(schedule_);
+        const Schedule schedule = make_schedule(policy_, length_, max_lr_);
         constexpr std::int64_t most_rows = 10'000'000;
         if (schedule.steps > most_rows)
             throw Error(ErrorKind::usage, "too many rows", "plan",
@@ -66,7 +65,7 @@ class Plan : public Verb {
     std::string program_listing() const {
         // Takes the same ranges as a training does.
         TrainOptions options;
-        options.arch = network_.arch;
+        options.arch = arch_;
         options.stem = network_.stem;
         options.size = network_.size;
         options.batch_size = key_.batch;
@@ -81,7 +80,7 @@ class Plan : public Verb {
         const Engine engine = without_gpu
                                   ? Engine{.backend = make_emulated_backend(), .compute = choice.compute}
                                   : make_engine(options.device, options.precision, threads_);
-        const Network network = resnet(network_);
+        const Network network = architecture(arch_).make(network_);
         const StateLayout layout(network, *engine.backend, false, engine.compute);
         Program program = compile(network, layout, *engine.backend, key_);
         if (without_gpu) name_libraries(program);
@@ -91,9 +90,12 @@ class Plan : public Verb {
                            listing(program));
     }
 
-    PolicyOptions schedule_;
+    PolicyOptions policy_;
+    ScheduleLength length_{.epochs = TrainOptions{}.epochs, .steps_per_epoch = 100};
+    double max_lr_ = 0.01;
     bool program_ = false;
-    ResnetOptions network_;
+    std::string arch_ = default_architecture;
+    NetworkOptions network_;
     ProgramKey key_;
     std::string device_ = "auto", precision_ = "auto";
     int threads_ = 0;

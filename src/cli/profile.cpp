@@ -5,7 +5,9 @@
 #include "cli/training_options.h"
 #include "cli/verb.h"
 #include "onecycle/error.h"
+#include "report/access_counts_text.h"
 #include "report/profile_text.h"
+#include "train/access_counts.h"
 
 namespace onecycle::cli {
 
@@ -39,7 +41,7 @@ class ProfileVerb : public Verb {
     void declare(Arguments& a, const std::vector<std::string>&) override {
         TrainOptions& train = options_.train;
         a.group("Step");
-        a.text("--arch", "NAME", train.arch, "resnet18, resnet34 or resnet50");
+        a.text("--arch", "NAME", train.arch, architecture_names());
         a.value("--stem", "NAME", to_string(train.stem), "imagenet or small",
                 [&train](const std::string& text) { train.stem = parse_stem(text); });
         a.value("--head", "NAME", to_string(train.head), "linear or fastai",
@@ -64,6 +66,8 @@ class ProfileVerb : public Verb {
                 [this](const std::string& text) { options_.limits = parse_limits(text); });
         a.text("--predict", "GPU", predict_,
                "run nothing: the least times on an h200 or h100, or with other --limits on another GPU");
+        a.flag("--counts", counts_,
+               "with --device emulated: what each kernel asks of memory, in place of times");
 
         a.group("Table");
         a.value("--by", "ROWS", "step", "step, shape (equal ones share a row) or operation (only totals)",
@@ -83,9 +87,16 @@ class ProfileVerb : public Verb {
         if (predict) {
             if (a.given("--device"))
                 refuse("--predict", "it takes no --device: nothing is run", "leave one of them out");
+            if (counts_)
+                refuse("--counts", "it runs the step, and --predict runs nothing", "leave one of them out");
             options_.train.device = "emulated";
         }
         check(options_.train);
+        if (counts_) {
+            const AccessCounts counts = count_accesses(options_);
+            console.result(console.json() ? to_json(counts) : access_counts_text(counts));
+            return 0;
+        }
         const Profile profile = predict ? prediction() : measure_profile(options_);
         console.result(console.json() ? to_json(profile) : profile_text(profile, rows_, slowest_first_));
         return 0;
@@ -103,7 +114,7 @@ class ProfileVerb : public Verb {
     ProfileOptions options_;
     std::string predict_ = "h200";
     ProfileRows rows_ = ProfileRows::step;
-    bool slowest_first_ = false;
+    bool slowest_first_ = false, counts_ = false;
 };
 
 }  // namespace

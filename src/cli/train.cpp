@@ -113,7 +113,7 @@ void TrainingVerb::say_finetune(Console& console, const Dataset& dataset) const 
         return;
     console.say(fmt::format(
         "Fewer than {} images a class to learn from: `onecycle finetune {} --init FILE` makes more "
-        "of so few. FILE holds the weights of a trained ResNet; without --init it says where to get "
+        "of so few. FILE holds the weights of a trained network; without --init it says where to get "
         "one.",
         few_images, shell_quoted(options_.data)));
 }

@@ -38,19 +38,16 @@ void change_policy(O& o, const std::string& policy) {
 
 // TrainOptions and PolicyOptions name these members alike.
 template <class O>
-void declare_schedule(Arguments& a, O& o) {
+void declare_schedule(Arguments& a, O& o, std::int64_t& epochs) {
     a.group("Schedule");
-    a.whole("--epochs", o.epochs,
+    a.whole("--epochs", epochs,
             std::string("passes over the training images") +
                 (std::is_same_v<O, TrainOptions> ? ", after those of --freeze-epochs" : ""));
-    a.value(
-        "--policy", "NAME", o.policy,
-        "onecycle, onecycle:fastai, onecycle:pytorch, onecycle:smith, flat-cos, cosine, linear, constant, "
-        "steps:E,E@FACTOR, restarts:LENGTH,MULTIPLE or knots:EPOCH=FACTOR,..." +
-            std::string(std::is_same_v<O, TrainOptions>
-                            ? "; fine-tune: fastai's fine_tune, by stages (its default)"
-                            : ""),
-        [&o](const std::string& text) { change_policy(o, text); });
+    a.value("--policy", "NAME", o.policy,
+            policy_names() + std::string(std::is_same_v<O, TrainOptions>
+                                             ? "; fine-tune: fastai's fine_tune, by stages (its default)"
+                                             : ""),
+            [&o](const std::string& text) { change_policy(o, text); });
     a.value("--momentum", "LO:HI", shown(o.momentum),
             "momentum, or beta1 of Adam; cycles with one-cycle, one number stays",
             [&o](const std::string& text) { o.momentum = parse_momentum(text); });
@@ -102,7 +99,7 @@ void declare_images(Arguments& a, TrainOptions& o) {
 
 void declare_network(Arguments& a, TrainOptions& o) {
     a.group("Network");
-    a.text("--arch", "NAME", o.arch, "resnet18, resnet34 or resnet50");
+    a.text("--arch", "NAME", o.arch, architecture_names());
     a.value("--stem", "NAME", to_string(o.stem), "imagenet, or small: for images of 32 to 64 pixels",
             [&o](const std::string& text) { o.stem = parse_stem(text); });
     a.flag("--zero-init-residual", o.zero_init_residual, "each residual branch starts at zero");
@@ -115,17 +112,19 @@ void declare_network(Arguments& a, TrainOptions& o) {
             "linear: torchvision's; fastai: maximum and average pooling, norms, dropout and a hidden layer "
             "of 512",
             [&o](const std::string& text) { o.head = parse_head(text); });
-    a.number("--dropout", o.dropout, "of fastai's head; its first layer has half of it");
+    a.number("--dropout", o.dropout, "of fastai's head, whose first layer has half of it, and of VGG's");
 }
 
 void declare_stages(Arguments& a, TrainOptions& o) {
     a.group("Fine-tuning");
     a.text("--freeze", "WHAT", o.freeze,
-           "weights that stay as they are: none, body (all but the head), or layer1 to layer4: up to there");
+           "weights that stay as they are: none, body (all but the head), or up to a part: stem, layer1 to "
+           "layer4 "
+           "of a ResNet, block1 to block5 of a VGG");
     a.flag("--freeze-bn", o.freeze_bn, "the frozen layers' batch norms, too; they learn otherwise");
     a.whole("--freeze-epochs", o.freeze_epochs, "epochs of a stage before, with the body frozen");
     a.number("--lr-mult", o.lr_mult,
-             "the head's rate over that of stem, layer1 and layer2; layer3 and layer4 lie between");
+             "the head's rate over that of the first half of the body; the second half lies between");
 }
 
 void declare_learning(Arguments& a, TrainOptions& o) {
@@ -274,7 +273,7 @@ TrainOptions options_of_run(const std::string& run) {
 }
 
 void declare_training_options(Arguments& arguments, TrainOptions& options) {
-    declare_schedule(arguments, options);
+    declare_schedule(arguments, options, options.epochs);
     declare_learning(arguments, options);
     declare_network(arguments, options);
     declare_stages(arguments, options);
@@ -300,8 +299,8 @@ void merge_sizes(const Arguments& arguments, TrainOptions& o) {
     for (const SizedEpochs& part : o.sizes) o.epochs += part.epochs;
 }
 
-void declare_schedule_options(Arguments& arguments, PolicyOptions& options) {
-    declare_schedule(arguments, options);
+void declare_schedule_options(Arguments& arguments, PolicyOptions& options, std::int64_t& epochs) {
+    declare_schedule(arguments, options, epochs);
 }
 
 void require_data(const std::string& data, const std::string& verb) {

@@ -40,7 +40,7 @@ void declare_training_options(Arguments& arguments, TrainOptions& options);
 void merge_sizes(const Arguments& arguments, TrainOptions& options);
 
 // --epochs, --policy and what belongs to policies, --momentum: for `plan`.
-void declare_schedule_options(Arguments& arguments, PolicyOptions& options);
+void declare_schedule_options(Arguments& arguments, PolicyOptions& options, std::int64_t& epochs);
 
 // --bad-images and --max-bad.
 void declare_weights(Arguments& arguments, std::string& classes, bool& init_ema);

@@ -1,7 +1,8 @@
-// The file seam: everything the project reads or writes passes through `FileSystem`, one virtual
-// function a system call, so that tests can let the n-th call fail or the machine crash between any
-// two. Above it stand the checked forms that the rest of the code uses: they retry interrupted
-// calls, finish short reads and writes, and throw Error.
+// The file seam: what a run writes and reads back passes through `FileSystem`, one virtual function
+// a system call, so that tests can let the n-th call fail or the machine crash between any two.
+// Images and the scan of their folders, which are only read, and what demo-data makes do not.
+// Above it stand the checked forms that the rest of the code uses: they retry interrupted calls,
+// finish short reads and writes, and throw Error.
 #pragma once
 
 #include <cerrno>

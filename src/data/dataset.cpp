@@ -188,6 +188,13 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
         for (const auto& [level, line] : layout.lines) options.log(level, line);
     SideImages sides = read_sides(data, layout, labels, options);
     Dataset dataset;
+    dataset.origin = {.folder = path,
+                      .valid_dir = options.valid_dir,
+                      .valid_fraction = options.valid_fraction,
+                      .seed = options.seed,
+                      .exclude = options.exclude,
+                      .labels = options.labels,
+                      .label_from = options.label_from};
     dataset.classes = std::move(sides.classes);
     dataset.train = std::move(sides.train);
     dataset.valid = std::move(sides.valid);

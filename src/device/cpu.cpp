@@ -56,8 +56,8 @@ std::string processor_name() {
 class CpuDevice final : public Device {
   public:
     explicit CpuDevice(int threads) {
-        if (threads > 0) omp_set_num_threads(threads);
-        name_ = processor_name() + ", " + std::to_string(omp_get_max_threads()) + " threads";
+        name_ = processor_name() + ", " + std::to_string(threads > 0 ? threads : omp_get_max_threads()) +
+                " threads";
     }
 
     DeviceKind kind() const override { return DeviceKind::cpu; }

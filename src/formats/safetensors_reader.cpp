@@ -70,13 +70,14 @@ struct SafetensorsFile::Impl {
     }
 };
 
-SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool average)
+SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool average,
+                                 const KnownNetworks& known)
     : impl_(std::make_unique<Impl>(fs, path)) {
     describe(path, std::move(impl_->header.tensors), std::move(impl_->header.metadata));
     if (!digest().empty() && !average) return;
     NamedTensors all;
     for (const TensorInfo& tensor : tensors()) all.names.push_back(tensor.name);
-    ChosenWeights chosen = choose_weights({all}, average);
+    ChosenWeights chosen = choose_weights({all}, average, known.marks);
     if (!chosen.place.problem.empty())
         chosen.place.fix =
             average && !chosen.place.average

@@ -217,9 +217,10 @@ std::string python_name(std::string global) {
 }
 
 // Weights of another kind than tensors, arrays of numpy for example.
-void refuse_objects(const Pickle& pickle, const std::vector<Found>& found) {
+void refuse_objects(const Pickle& pickle, const std::vector<Found>& found,
+                    const std::vector<NetworkMarks>& marks) {
     for (const Found& place : found)
-        if (choose_weights({{place.keys, names_of(place.objects), {}}}, false).fits)
+        if (choose_weights({{place.keys, names_of(place.objects), {}}}, false, marks).fits)
             throw OtherWeights("its weights are no plain tensors but made by '" +
                                python_name(pickle[place.objects.front().second].string) + "'");
 }
@@ -231,7 +232,7 @@ std::size_t element_size(const std::string& type) {
     return found ? found->bytes : 0;
 }
 
-StateDict find_state_dict(const Pickle& pickle, bool average) {
+StateDict find_state_dict(const Pickle& pickle, bool average, const std::vector<NetworkMarks>& marks) {
     const Search search(pickle);
     std::vector<NamedTensors> dictionaries;
     std::vector<const Found*> places;
@@ -240,8 +241,8 @@ StateDict find_state_dict(const Pickle& pickle, bool average) {
             dictionaries.push_back({found.keys, names_of(found.tensors), contents_of(pickle, found)});
             places.push_back(&found);
         }
-    StateDict result{{}, choose_weights(dictionaries, average), {}, true};
-    if (!result.chosen.fits) refuse_objects(pickle, search.found);
+    StateDict result{{}, choose_weights(dictionaries, average, marks), {}, true};
+    if (!result.chosen.fits) refuse_objects(pickle, search.found, marks);
     if (places.empty()) refuse("it holds no dictionary of tensors");
     const Found& place = *places[result.chosen.dictionary];
     result.tensors = tensors_of(pickle, place);

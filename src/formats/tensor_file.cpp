@@ -14,10 +14,11 @@ void TensorFile::describe(std::string path, std::vector<TensorInfo> tensors,
     path_ = std::move(path);
     tensors_ = std::move(tensors);
     metadata_ = std::move(metadata);
-    choose("", false, {});
+    choose("", {}, {});
 }
 
-void TensorFile::choose(const std::string& prefix, bool children, WeightsPlace place) {
+void TensorFile::choose(const std::string& prefix, const std::vector<std::string>& children,
+                        WeightsPlace place) {
     names_.clear();
     for (std::size_t i = 0; i < tensors_.size(); ++i)
         if (const std::string name = network_name(tensors_[i].name, prefix, children); !name.empty())
@@ -59,9 +60,10 @@ void TensorFile::read_floats(const std::string& name, std::vector<float>& values
     }
 }
 
-std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs, bool average) {
-    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs, average);
-    return std::make_unique<SafetensorsFile>(path, fs, average);
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs, bool average,
+                                             const KnownNetworks& known) {
+    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs, average, known);
+    return std::make_unique<SafetensorsFile>(path, fs, average, known);
 }
 
 }  // namespace onecycle

@@ -78,14 +78,8 @@ std::string sha256(const InputFile& file, std::size_t digits) {
     return text.substr(0, digits);
 }
 
-// The names under which torchvision publishes such networks: the digits are the first of the file's
-// SHA-256. In any other name digits say nothing.
-constexpr std::array published = {"resnet18-5c106cde.pth", "resnet18-f37072fd.pth", "resnet34-333f7ec4.pth",
-                                  "resnet34-b627a593.pth", "resnet50-19c8e357.pth", "resnet50-0676ba61.pth",
-                                  "resnet50-11ad3fa6.pth"};
-
 // Empty in a name of no published file.
-std::string published_hash(const std::string& path) {
+std::string published_hash(const std::string& path, const std::vector<std::string>& published) {
     const std::string name = path.substr(path.rfind('/') + 1);
     if (std::find(published.begin(), published.end(), name) == published.end()) return "";
     return name.substr(name.find('-') + 1, 8);
@@ -101,6 +95,8 @@ struct TorchFile::Impl {
     mutable std::vector<bool> checked;   // records whose CRC was found right
     mutable bool name_checked = false;   // and found to be the file's
     std::string folder;
+    std::vector<std::string> published;
+    std::vector<NetworkMarks> marks;
 
     Impl(FileSystem& fs, const std::string& path) : file(fs, path, ErrorKind::model) {}
 
@@ -189,7 +185,7 @@ struct TorchFile::Impl {
         const std::vector<std::byte> bytes = contents(*pickle, max_pickle_bytes);
         const Pickle made(bytes);
         if (made.size() != bytes.size()) throw Malformed("its pickle has bytes behind its end");
-        dict = find_state_dict(made, average);
+        dict = find_state_dict(made, average, marks);
     }
 
     // Before version 1.6: pickles of a magic number, a version, the machine, the object, and the
@@ -205,7 +201,7 @@ struct TorchFile::Impl {
         };
         const Pickle magic = next();
         if (!is_of_torch()) {
-            find_state_dict(magic, average);  // which says what there is
+            find_state_dict(magic, average, marks);  // which says what there is
             throw OtherWeights("it is a pickle, but none that torch.save wrote");
         }
         const Pickle version = next();
@@ -217,7 +213,7 @@ struct TorchFile::Impl {
         std::uint64_t at = bytes.size() - rest.size();
         for (const std::size_t key : keys[keys.root()].items) at = add_storage(keys[key].string, object, at);
         if (at != file.size()) throw Malformed("it has bytes behind its last storage");
-        dict = find_state_dict(object, average);
+        dict = find_state_dict(object, average, marks);
     }
 
     // Whether the magic number of torch.save stands in its first pickle, after at most a protocol
@@ -287,12 +283,14 @@ struct TorchFile::Impl {
     }
 };
 
-TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average)
+TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average, const KnownNetworks& known)
     : impl_(std::make_unique<Impl>(fs, path)) {
+    impl_->published = known.published;
+    impl_->marks = known.marks;
     const Form form = form_of(impl_->file);
     if (form == Form::tar)
         refuse_model(path, "it is a tar file, as torch.save wrote them before version 0.4",
-                     convert(path, torch_load));
+                     convert(path, torch_load, known.marks));
     if (form == Form::other) refuse_model(path, "it is no file of torch.save");
     try {
         if (form == Form::zip)
@@ -306,9 +304,9 @@ TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average)
     } catch (const OtherWeights& other) {
         const bool torch = form == Form::zip || impl_->is_of_torch();
         refuse_model(path, other.what(),
-                     convert(path, torch ? torch_load : "pickle.load(open(sys.argv[1], 'rb'))"));
+                     convert(path, torch ? torch_load : "pickle.load(open(sys.argv[1], 'rb'))", known.marks));
     } catch (const NotAStateDict& other) {
-        refuse_model(path, other.what(), "give a file with the weights of a ResNet");
+        refuse_model(path, other.what(), "give a file with the weights of a network");
     } catch (const Harmful& harmful) {
         refuse_model(path, harmful.what(), "delete it, and take the weights from where you trust");
     } catch (const Malformed& malformed) {
@@ -333,7 +331,7 @@ void TorchFile::verify() const {
 }
 
 void TorchFile::verify_name() const {
-    const std::string expected = published_hash(path());
+    const std::string expected = published_hash(path(), impl_->published);
     if (expected.empty() || impl_->name_checked) return;
     const std::string found = sha256(impl_->file, expected.size());
     if (found != expected)

@@ -9,16 +9,6 @@
 namespace onecycle {
 namespace {
 
-// What every ResNet has, under torchvision's names, and as the children of a Sequential.
-struct Marks {
-    std::string_view stem, first_block, statistics;
-};
-constexpr Marks by_name{"conv1.weight", "layer1.0.conv1.weight", "bn1.running_mean"},
-    by_number{"0.weight", "4.0.conv1.weight", "1.running_mean"};
-// Whose numbers are their places; relu and the pools have no tensors.
-constexpr std::array children_names = {"conv1",  "bn1",    "relu",   "maxpool", "layer1",
-                                       "layer2", "layer3", "layer4", "avgpool", "fc"};
-
 constexpr std::array known_names = {
     "state_dict",   "model_state_dict", "model_state",       "model",   "net",       "network",
     "student",      "online_network",   "online_encoder",    "online",  "encoder_q", "query_encoder",
@@ -48,15 +38,16 @@ std::size_t place_in(const Names& names, const std::string& name) {
 struct Candidate {
     std::size_t dictionary;
     std::string prefix;
-    std::string label;  // for people: "state_dict/module."
-    bool whole;         // with running statistics
-    bool children;
+    std::string label;                  // for people: "state_dict/module."
+    bool whole;                         // with running statistics
+    std::vector<std::string> children;  // not empty: named by their numbers
     std::string contents{};
     bool average = false;
     std::vector<std::size_t> ranks;  // of the parts of the way, last first; lower is better
 
-    Candidate(std::size_t which, const NamedTensors& within, std::string prefix_, bool whole_, bool children_)
-        : dictionary(which), prefix(std::move(prefix_)), whole(whole_), children(children_) {
+    Candidate(std::size_t which, const NamedTensors& within, std::string prefix_, bool whole_,
+              std::vector<std::string> children_)
+        : dictionary(which), prefix(std::move(prefix_)), whole(whole_), children(std::move(children_)) {
         for (const std::string& key : within.keys) label += key + "/";
         if (!label.empty() && prefix.empty()) label.pop_back();
         label += prefix;
@@ -72,30 +63,55 @@ struct Candidate {
 };
 
 // Of the parts that two trainings do not leave alike.
-std::string contents_of(const NamedTensors& within, const std::string& prefix, const Marks& marks) {
+std::string contents_of(const NamedTensors& within, const std::string& prefix, const NetworkMarks& marks) {
     std::string contents;
     for (std::size_t i = 0; i < within.contents.size(); ++i)
-        for (const std::string_view part :
-             {marks.stem, marks.first_block, marks.statistics, std::string_view("fc.weight")})
-            if (within.names[i] == prefix + std::string(part)) contents += within.contents[i] + ' ';
+        for (const std::string& part : {marks.first, marks.second, marks.statistics, marks.classifier})
+            if (within.names[i] == prefix + part) contents += within.contents[i] + ' ';
     return contents;
 }
 
-std::vector<Candidate> candidates_in(const std::vector<NamedTensors>& dictionaries) {
+// The same with the children's numbers in place of their names; without children there is none.
+std::vector<NetworkMarks> by_number(NetworkMarks marks) {
+    if (marks.children.empty()) return {};
+    for (std::string* name : {&marks.first, &marks.second, &marks.statistics}) {
+        const std::size_t dot = name->find('.'), child = place_in(marks.children, name->substr(0, dot));
+        *name = std::to_string(child) + name->substr(dot);
+    }
+    return {marks};
+}
+
+std::vector<NetworkMarks> all_forms(const std::vector<NetworkMarks>& given) {
+    std::vector<NetworkMarks> forms;
+    for (NetworkMarks marks : given) {
+        const std::vector<NetworkMarks> numbered = by_number(marks);
+        marks.children.clear();
+        forms.push_back(std::move(marks));
+        forms.insert(forms.end(), numbered.begin(), numbered.end());
+    }
+    return forms;
+}
+
+std::vector<Candidate> candidates_in(const std::vector<NamedTensors>& dictionaries,
+                                     const std::vector<NetworkMarks>& known) {
+    const std::vector<NetworkMarks> forms = all_forms(known);
     std::vector<Candidate> found;
     for (std::size_t d = 0; d < dictionaries.size(); ++d) {
         const std::vector<std::string>& names = dictionaries[d].names;
         const std::unordered_set<std::string_view> all(names.begin(), names.end());
-        for (const Marks& marks : {by_name, by_number})
+        for (const NetworkMarks& marks : forms)
             for (const std::string& name : names) {
-                if (!name.ends_with(marks.first_block)) continue;
-                const std::string prefix = name.substr(0, name.size() - marks.first_block.size());
+                if (!name.ends_with(marks.second)) continue;
+                const std::string prefix = name.substr(0, name.size() - marks.second.size());
                 const auto has = [&](std::string_view part) {
                     return all.count(prefix + std::string(part)) != 0;
                 };
-                if ((!prefix.empty() && !prefix.ends_with('.')) || !has(marks.stem)) continue;
-                found.emplace_back(d, dictionaries[d], prefix, has(marks.statistics),
-                                   marks.stem == by_number.stem);
+                if ((!prefix.empty() && !prefix.ends_with('.')) || !has(marks.first)) continue;
+                const auto known_already = [&](const Candidate& c) {  // by the marks of another network
+                    return c.dictionary == d && c.prefix == prefix && c.children == marks.children;
+                };
+                if (std::ranges::any_of(found, known_already)) continue;
+                found.emplace_back(d, dictionaries[d], prefix, has(marks.statistics), marks.children);
                 found.back().contents = contents_of(dictionaries[d], prefix, marks);
             }
     }
@@ -117,7 +133,7 @@ std::string quoted(const std::vector<Candidate>& candidates) {
     return text + (candidates.size() > shown ? " and more" : "");
 }
 
-// What is listed of a file that holds no ResNet.
+// What is listed of a file that holds no known network.
 ChosenWeights largest(const std::vector<NamedTensors>& dictionaries) {
     ChosenWeights chosen;
     for (std::size_t d = 1; d < dictionaries.size(); ++d)
@@ -133,17 +149,20 @@ ChosenWeights largest(const std::vector<NamedTensors>& dictionaries) {
 
 }  // namespace
 
-std::string network_name(const std::string& stored, const std::string& prefix, bool children) {
+std::string network_name(const std::string& stored, const std::string& prefix,
+                         const std::vector<std::string>& children) {
     if (!stored.starts_with(prefix)) return "";
     std::string name = stored.substr(prefix.size());
-    if (!children) return name;
+    if (children.empty()) return name;
     const std::size_t dot = name.find('.');
-    if (dot != 1 || name[0] < '0' || name[0] > '9') return "";
-    return children_names[static_cast<std::size_t>(name[0] - '0')] + name.substr(dot);
+    for (std::size_t child = 0; child < children.size() && dot != std::string::npos; ++child)
+        if (name.compare(0, dot, std::to_string(child)) == 0) return children[child] + name.substr(dot);
+    return "";
 }
 
-ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average) {
-    std::vector<Candidate> candidates = candidates_in(dictionaries);
+ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average,
+                             const std::vector<NetworkMarks>& marks) {
+    std::vector<Candidate> candidates = candidates_in(dictionaries, marks);
     if (candidates.empty()) return largest(dictionaries);
     const std::vector<Candidate> all = candidates;
     prefer(candidates, [](const Candidate& c) { return c.whole; });
@@ -164,7 +183,7 @@ ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool
     if (candidates.size() > 1)
         chosen.place.problem =
             std::to_string(candidates.size()) +
-            " sets of tensors in it fit a ResNet, and no rule says which counts: " + quoted(candidates);
+            " sets of tensors in it fit a network, and no rule says which counts: " + quoted(candidates);
     else if (average && !best.average)
         chosen.place.problem = "it holds no moving average beside the weights";
     return chosen;

@@ -22,14 +22,14 @@ struct NamedTensors {
 struct ChosenWeights {
     std::size_t dictionary = 0;
     std::string prefix{};
-    bool children = false;  // named by their numbers, see network_name()
-    bool fits = false;      // they are a ResNet's
+    std::vector<std::string> children{};  // where they are named by their numbers, see network_name()
+    bool fits = false;                    // they are a network's
     WeightsPlace place{};
 };
 
-// A dictionary fits a ResNet under a prefix, empty or ending in a dot, where prefix +
-// "conv1.weight" and prefix + "layer1.0.conv1.weight" are among its names; one with running
-// statistics goes before one without.
+// A dictionary fits a network under a prefix, empty or ending in a dot, where prefix + the `first`
+// and prefix + the `second` of its marks are among its names; one with running statistics goes
+// before one without.
 //
 // Of several, those whose keys or prefix speak of an average (a word as ema, teacher, target,
 // momentum, swa; encoder_k) are taken only with `average`, or where nothing else fits. Of the rest
@@ -41,12 +41,15 @@ struct ChosenWeights {
 // Where none fits: the dictionary with the most tensors, without a "module." that all of its names
 // begin with.
 //
-// torch.nn.Sequential of a ResNet's children, as fastai makes of a body, names them by numbers:
-// "0.weight" is conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set fits too.
-ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average);
+// torch.nn.Sequential of a network's children, as fastai makes of a body, names them by numbers: of a
+// ResNet "0.weight" is conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set fits
+// too.
+ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average,
+                             const std::vector<NetworkMarks>& marks);
 
 // The network's own name of a tensor: without the prefix, and with the name of a child in place of
-// its number. Empty: it is none of the set.
-std::string network_name(const std::string& stored, const std::string& prefix, bool children);
+// its number where `children` is not empty. Empty: it is none of the set.
+std::string network_name(const std::string& stored, const std::string& prefix,
+                         const std::vector<std::string>& children);
 
 }  // namespace onecycle

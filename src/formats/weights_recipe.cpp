@@ -22,7 +22,6 @@ constexpr const char* walk =
     "hasattr(o, '__dict__') and not torch.is_tensor(o) else []; ";
 // Of those the one that looks most like a network, as tensors.
 constexpr const char* save =
-    "n = lambda m: (any(str(k).endswith('layer1.0.conv1.weight') for k in m), len(m)); "
     "t = lambda v: torch.is_tensor(v) or hasattr(v, '__array__'); "
     "safetensors.torch.save_file({k: torch.as_tensor(v).detach().clone().contiguous() for k, v in "
     "max(w(m), key=n).items() if t(v)}, sys.argv[2])";
@@ -41,9 +40,17 @@ std::string shell_word(const std::string& text) {
     return word + "'";
 }
 
-std::string convert(const std::string& path, const std::string& load) {
+std::string convert(const std::string& path, const std::string& load,
+                    const std::vector<NetworkMarks>& marks) {
+    std::vector<std::string> names;
+    for (const NetworkMarks& known : marks)
+        if (std::ranges::find(names, known.second) == names.end()) names.push_back(known.second);
+    std::string order = "n = lambda m: (any(str(k).endswith((";
+    for (const std::string& name : names) order += "'" + name + "', ";
+    order += ")) for k in m), len(m)); ";
     return "if you trust it, for this runs it: " +
-           command("import sys, pickle, torch, safetensors.torch; m = " + load + "; " + walk + save, path);
+           command("import sys, pickle, torch, safetensors.torch; m = " + load + "; " + walk + order + save,
+                   path);
 }
 
 std::string convert_torchscript(const std::string& path) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "onecycle/tensor_file.h"
+
 namespace onecycle {
 
 // As one word of a POSIX shell, quoted where it must be.
@@ -16,7 +18,7 @@ inline constexpr const char* torch_load = "torch.load(sys.argv[1], map_location=
 
 // For a file that holds a network's weights in a way that Python alone can take apart. `load`: an
 // expression.
-std::string convert(const std::string& path, const std::string& load);
+std::string convert(const std::string& path, const std::string& load, const std::vector<NetworkMarks>& marks);
 std::string convert_torchscript(const std::string& path);
 
 // Keeps the tensors whose names begin with `prefix`, of the dictionary to which `keys` lead in what

@@ -27,6 +27,8 @@ class Backward {
                 return derive_linear(unit);
             case LayerKind::global_average_pool:
                 return derive_global_average_pool(unit);
+            case LayerKind::adaptive_average_pool:
+                return derive_adaptive_average_pool(unit);
             case LayerKind::concat_pool:
                 return derive_concat_pool(unit);
             case LayerKind::dropout:
@@ -98,6 +100,12 @@ class Backward {
         step("avgpool dx", {.kind = OpKind::global_average_pool_backward}, {dy}, {gradient_of(unit.x)});
     }
 
+    void derive_adaptive_average_pool(const ForwardUnit& unit) {
+        const int dy = incoming(unit.y, 1)[0];
+        step("avgpool dx", {.kind = OpKind::adaptive_average_pool_backward, .kernel = unit.layer->kernel},
+             {dy}, {gradient_of(unit.x)});
+    }
+
     void derive_concat_pool(const ForwardUnit& unit) {
         const int dy = incoming(unit.y, 1)[0];
         step("concatpool dx", {.kind = OpKind::concat_pool_backward}, {dy, unit.index},
@@ -119,8 +127,10 @@ class Backward {
         if (builder_.needs_gradient(unit.x)) {
             desc.kind = OpKind::conv2d_backward_data;
             std::vector<int> inputs = {dy, builder_.parameter(l.parameters[0])};
-            // A second reader of x: its gradient joins the one that is there.
-            desc.accumulate = gradients_[unit.x].size() == 1 && fuses(Fusion::accumulated_gradient);
+            // A second reader of x: its gradient joins the one that is there, unless that is the
+            // gradient of something else, too.
+            desc.accumulate = gradients_[unit.x].size() == 1 && !shared_.count(gradients_[unit.x][0]) &&
+                              fuses(Fusion::accumulated_gradient);
             const int dx = desc.accumulate ? gradients_[unit.x][0] : gradient_of(unit.x);
             if (desc.accumulate) inputs.push_back(dx);
             step(l.name + " dx", desc, inputs, {dx});
@@ -129,6 +139,9 @@ class Backward {
         if (builder_.is_frozen(l.parameters[0])) return;
         desc.kind = OpKind::conv2d_backward_weights;
         step(l.name + " dw", desc, {dy, unit.x}, {builder_.gradient(l.parameters[0])}, weight_branch_);
+        if (l.parameters.size() > 1)
+            step(l.name + " db", {.kind = OpKind::channel_bias_gradient}, {dy},
+                 {builder_.gradient(l.parameters[1])}, weight_branch_);
     }
 
     void derive_batch_norm(const ForwardUnit& unit) {
@@ -138,7 +151,6 @@ class Backward {
         if (unit.pool) return derive_batch_norm_max_pool(unit, dy);
         const int gamma = l.parameters[0], beta = l.parameters[1];
         OpDesc desc{.kind = OpKind::batch_norm_backward,
-                    .epsilon = l.epsilon,
                     .relu = unit.relu,
                     .residual = unit.residual >= 0,
                     .second_gradient = dy.size() == 2};
@@ -166,10 +178,7 @@ class Backward {
         if (dy.size() == 2) inputs.push_back(dy[1]);
         const int dx = gradient_of(unit.x), dx2 = gradient_of(unit.x2);
         step(builder_.name(unit.y) + " dx",
-             {.kind = OpKind::batch_norm_pair_backward,
-              .epsilon = unit.layer->epsilon,
-              .relu = true,
-              .second_gradient = dy.size() == 2},
+             {.kind = OpKind::batch_norm_pair_backward, .relu = true, .second_gradient = dy.size() == 2},
              inputs,
              {dx, builder_.gradient(a[0]), builder_.gradient(a[1]), dx2, builder_.gradient(b[0]),
               builder_.gradient(b[1])});
@@ -190,7 +199,6 @@ class Backward {
               .kernel = unit.pool->kernel,
               .stride = unit.pool->stride,
               .padding = unit.pool->padding,
-              .epsilon = unit.layer->epsilon,
               .relu = true,
               .second_gradient = dy.size() == 2},
              inputs, {gradient_of(unit.x), builder_.gradient(p[0]), builder_.gradient(p[1])});
@@ -218,6 +226,7 @@ class Backward {
     void derive_add(const ForwardUnit& unit) {
         // d(a+b) = da + db: both operands share the gradient, nothing is copied.
         const int dy = incoming(unit.y, 1)[0];
+        shared_.insert(dy);
         for (int x : {unit.x, unit.residual})
             if (builder_.needs_gradient(x)) gradients_[x].push_back(dy);
     }
@@ -225,6 +234,7 @@ class Backward {
     ProgramBuilder& builder_;
     int weight_branch_;
     std::map<int, std::vector<int>> gradients_;  // by activation
+    std::set<int> shared_;                       // those that are the gradient of several activations
 };
 
 }  // namespace

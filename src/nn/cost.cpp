@@ -28,6 +28,9 @@ double flops_of(const OpDesc& desc) {
             return 2 * elements(desc.outputs[0]);
         case OpKind::max_pool:
             return window * elements(desc.outputs[0]);
+        case OpKind::add_channel_bias:
+        case OpKind::channel_bias_gradient:
+            return elements(desc.inputs[0]);
         default:
             break;
     }

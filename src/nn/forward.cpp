@@ -78,6 +78,8 @@ class Forward {
                 return lower_max_pool(i);
             case LayerKind::global_average_pool:
                 return lower_global_average_pool(i);
+            case LayerKind::adaptive_average_pool:
+                return lower_adaptive_average_pool(i);
             case LayerKind::concat_pool:
                 return lower_concat_pool(i);
             case LayerKind::dropout:
@@ -97,6 +99,9 @@ class Forward {
         const int x = value(l.inputs[0]), y = builder_.activation(l.name, l);
         OpDesc desc{.kind = OpKind::conv2d, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
         builder_.add_step(l.name, Phase::forward, desc, {x, builder_.parameter(l.parameters[0])}, {y});
+        if (l.parameters.size() > 1)
+            builder_.add_step(l.name + "+bias", Phase::forward, {.kind = OpKind::add_channel_bias},
+                              {y, builder_.parameter(l.parameters[1])}, {y});
         finish(i, y, {.x = x});
     }
 
@@ -155,7 +160,7 @@ class Forward {
         const int y = activation_like(name, a, x);
         const auto first_statistics = batch_statistics(a), second_statistics = batch_statistics(b);
         builder_.add_step(
-            name, Phase::forward, {.kind = OpKind::batch_norm_pair, .epsilon = a.epsilon, .relu = true},
+            name, Phase::forward, {.kind = OpKind::batch_norm_pair, .relu = true},
             {x, builder_.parameter(a.parameters[0]), builder_.parameter(a.parameters[1]), x2,
              builder_.parameter(b.parameters[0]), builder_.parameter(b.parameters[1])},
             {y, first_statistics[0], first_statistics[1], second_statistics[0], second_statistics[1]});
@@ -185,7 +190,6 @@ class Forward {
                            .kernel = p.kernel,
                            .stride = p.stride,
                            .padding = p.padding,
-                           .epsilon = l.epsilon,
                            .relu = true},
                           {x, builder_.parameter(l.parameters[0]), builder_.parameter(l.parameters[1])},
                           {y, places, statistics[0], statistics[1]});
@@ -209,7 +213,7 @@ class Forward {
         const std::string name = l.name + (residual >= 0 ? "+add" : "") + (relu ? "+relu" : "");
         const int y = activation_like(name, l, x);
 
-        OpDesc desc{.epsilon = l.epsilon, .relu = relu, .residual = residual >= 0};
+        OpDesc desc{.relu = relu, .residual = residual >= 0};
         ForwardUnit unit{.layer = &l, .x = x, .residual = residual, .relu = relu};
         std::vector<int> inputs = {x, gamma, beta}, outputs = {y};
         if (builder_.trains(l)) {
@@ -271,6 +275,14 @@ class Forward {
         const int x = value(layer(i).inputs[0]);
         const int y = features("avgpool", layer(i), builder_.layout.compute);
         builder_.add_step("avgpool", Phase::forward, {.kind = OpKind::global_average_pool}, {x}, {y});
+        finish(i, y, {.x = x});
+    }
+
+    void lower_adaptive_average_pool(int i) {
+        const int x = value(layer(i).inputs[0]);
+        const int y = features("avgpool", layer(i), builder_.layout.compute);
+        builder_.add_step("avgpool", Phase::forward,
+                          {.kind = OpKind::adaptive_average_pool, .kernel = layer(i).kernel}, {x}, {y});
         finish(i, y, {.x = x});
     }
 

@@ -21,8 +21,8 @@ std::array<std::int64_t, 3> window_shape(const std::string& name, const Layer& x
 
 }  // namespace
 
-void Network::begin_part(int part, int group) {
-    part_ = part;
+void Network::begin_part(const std::string& name, int group) {
+    parts_.push_back(name);
     group_ = group;
 }
 
@@ -32,15 +32,25 @@ int Network::groups() const {
     return groups;
 }
 
+int Network::depth() const {
+    std::vector<int> depths;
+    for (const Layer& layer : layers_) {
+        int deepest = 0;
+        for (const int x : layer.inputs) deepest = std::max(deepest, depths[static_cast<std::size_t>(x)]);
+        depths.push_back(deepest + (layer.kind == LayerKind::conv2d ? 1 : 0));
+    }
+    return depths.empty() ? 0 : depths.back();
+}
+
 int Network::append(Layer layer) {
-    layer.part = part_;
+    layer.part = head_part();
     layers_.push_back(std::move(layer));
     return static_cast<int>(layers_.size()) - 1;
 }
 
 int Network::add_parameter(const std::string& name, ParameterRole role, std::vector<std::int64_t> shape,
-                           bool zero_init, bool fastai_init) {
-    parameters_.push_back({name, role, std::move(shape), zero_init, fastai_init, part_, group_});
+                           Initial initial) {
+    parameters_.push_back({name, role, std::move(shape), initial, head_part(), group_});
     return static_cast<int>(parameters_.size()) - 1;
 }
 
@@ -49,11 +59,12 @@ int Network::input(std::int64_t channels, std::int64_t height, std::int64_t widt
 }
 
 int Network::conv2d(const std::string& name, int x, std::int64_t out_channels, int kernel, int stride,
-                    int padding) {
+                    int padding, bool bias) {
     const Layer& in = layers_.at(static_cast<std::size_t>(x));
     const auto shape = window_shape(name, in, out_channels, kernel, stride, padding);
-    const int weight = add_parameter(name + ".weight", ParameterRole::conv_weight,
-                                     {out_channels, in.shape[0], kernel, kernel});
+    std::vector<int> parameters = {add_parameter(name + ".weight", ParameterRole::conv_weight,
+                                                 {out_channels, in.shape[0], kernel, kernel})};
+    if (bias) parameters.push_back(add_parameter(name + ".bias", ParameterRole::conv_bias, {out_channels}));
     return append({.kind = LayerKind::conv2d,
                    .name = name,
                    .inputs = {x},
@@ -61,14 +72,14 @@ int Network::conv2d(const std::string& name, int x, std::int64_t out_channels, i
                    .kernel = kernel,
                    .stride = stride,
                    .padding = padding,
-                   .parameters = {weight}});
+                   .parameters = std::move(parameters)});
 }
 
-int Network::batch_norm(const std::string& name, int x, bool zero_init, bool fastai_init) {
+int Network::batch_norm(const std::string& name, int x, Initial initial) {
     const Layer& in = layers_.at(static_cast<std::size_t>(x));
     const auto shape = in.shape;
-    const int weight = add_parameter(name + ".weight", ParameterRole::norm_weight, {shape[0]}, zero_init);
-    const int bias = add_parameter(name + ".bias", ParameterRole::norm_bias, {shape[0]}, false, fastai_init);
+    const int weight = add_parameter(name + ".weight", ParameterRole::norm_weight, {shape[0]}, initial);
+    const int bias = add_parameter(name + ".bias", ParameterRole::norm_bias, {shape[0]}, initial);
     statistics_.push_back(name);
     return append({.kind = LayerKind::batch_norm,
                    .name = name,
@@ -106,6 +117,17 @@ int Network::global_average_pool(int x) {
                    .shape = {layers_.at(static_cast<std::size_t>(x)).shape[0], 1, 1}});
 }
 
+int Network::adaptive_average_pool(int x, int side) {
+    if (side < 1)
+        throw Error(ErrorKind::usage, "cannot build the network", "adaptive_average_pool",
+                    "a side of " + std::to_string(side) + " holds nothing", "give 1 or more");
+    const std::int64_t channels = layers_.at(static_cast<std::size_t>(x)).shape[0];
+    return append({.kind = LayerKind::adaptive_average_pool,
+                   .inputs = {x},
+                   .shape = {channels * side * side, 1, 1},
+                   .kernel = side});
+}
+
 int Network::concat_pool(int x) {
     return append({.kind = LayerKind::concat_pool,
                    .inputs = {x},
@@ -119,14 +141,16 @@ int Network::dropout(int x, double dropout) {
                    .dropout = dropout});
 }
 
-int Network::linear(const std::string& name, int x, std::int64_t out_features, bool bias, bool fastai_init) {
+int Network::linear(const std::string& name, int x, std::int64_t out_features, bool bias, Initial initial) {
     const auto& in = layers_.at(static_cast<std::size_t>(x)).shape;
     if (in[1] != 1 || in[2] != 1)
         throw Error(ErrorKind::usage, "cannot build the network", name, "its input is not a vector",
                     "pool it first");
-    std::vector<int> parameters = {add_parameter(name + ".weight", ParameterRole::linear_weight,
-                                                 {out_features, in[0]}, false, fastai_init)};
-    if (bias) parameters.push_back(add_parameter(name + ".bias", ParameterRole::linear_bias, {out_features}));
+    std::vector<int> parameters = {
+        add_parameter(name + ".weight", ParameterRole::linear_weight, {out_features, in[0]}, initial)};
+    if (bias)
+        parameters.push_back(
+            add_parameter(name + ".bias", ParameterRole::linear_bias, {out_features}, initial));
     return append({.kind = LayerKind::linear,
                    .name = name,
                    .inputs = {x},

@@ -60,11 +60,15 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
             fill_normal(stream, std::sqrt(2.0 / static_cast<double>(desc[0] * desc[2] * desc[3])), values);
             break;
         case ParameterRole::norm_weight:
-            std::fill(values.begin(), values.end(), parameter.zero_init ? 0.0f : 1.0f);
+            std::fill(values.begin(), values.end(), parameter.initial == Initial::zero ? 0.0f : 1.0f);
             break;
         case ParameterRole::linear_weight:
         case ParameterRole::linear_bias: {
-            if (parameter.fastai_init) {
+            if (parameter.initial == Initial::small_normal) {
+                if (desc.rank == 2) fill_normal(stream, 0.01, values);
+                break;
+            }
+            if (parameter.initial == Initial::fastai) {
                 // Kaiming normal, fan-in, for ReLU: variance 2 / K.
                 fill_normal(stream, std::sqrt(2.0 / static_cast<double>(desc[1])), values);
                 break;
@@ -78,7 +82,9 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
             break;
         }
         case ParameterRole::norm_bias:
-            if (parameter.fastai_init) std::fill(values.begin(), values.end(), 1e-3f);
+            if (parameter.initial == Initial::fastai) std::fill(values.begin(), values.end(), 1e-3f);
+            break;
+        case ParameterRole::conv_bias:
             break;
     }
     return values;

@@ -67,7 +67,6 @@ void add_update(ProgramBuilder& builder) {
                 builder.layout.statistics[static_cast<std::size_t>(layer->statistics)];
             segment.samples = program.key.batch * layer->shape[1] * layer->shape[2];
             desc.statistics.push_back(segment);
-            desc.momentum = layer->momentum;
             inputs.insert(inputs.end(), {mean, variance});
         }
         // Micro batches take effect together with the update, at its end.

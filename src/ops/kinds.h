@@ -37,6 +37,10 @@ namespace onecycle {
     BOTH(conv2d_backward_data, replaces)                                                           \
     /* dy, x -> dw */                                                                              \
     BOTH(conv2d_backward_weights, replaces)                                                        \
+    /* x, b -> y (may be x) */                                                                     \
+    BOTH(add_channel_bias, replaces)                                                               \
+    /* dy -> db */                                                                                 \
+    BOTH(channel_bias_gradient, replaces)                                                          \
     /* x, gamma, beta, [residual] -> y, mean, variance                                             \
        Mean and biased variance of the batch. */                                                   \
     BOTH(batch_norm, replaces)                                                                     \
@@ -70,6 +74,11 @@ namespace onecycle {
     BOTH(global_average_pool, replaces)                                                            \
     /* dy [N,C] -> dx */                                                                           \
     BOTH(global_average_pool_backward, replaces)                                                   \
+    /* x -> y [N,C*kernel*kernel]                                                                  \
+       Means over kernel x kernel windows, see adaptive_rules.h. */                                \
+    BOTH(adaptive_average_pool, replaces)                                                          \
+    /* dy -> dx */                                                                                 \
+    BOTH(adaptive_average_pool_backward, replaces)                                                 \
     /* x -> y [N,2C], index i32 [N,C]                                                              \
        Each channel's maximum, then each mean; the first pixel that has the maximum. */            \
     BOTH(concat_pool, replaces)                                                                    \

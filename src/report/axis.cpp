@@ -8,7 +8,7 @@
 #include "onecycle/chart.h"
 #include "report/text.h"
 
-namespace onecycle {
+namespace onecycle::chart {
 
 namespace {
 
@@ -75,4 +75,4 @@ double height_at(const std::vector<double>& xs, const std::vector<double>& ys, d
     return ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1]);
 }
 
-}  // namespace onecycle
+}  // namespace onecycle::chart

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace onecycle {
+namespace onecycle::chart {
 
 struct Tick {
     double at;  // on a logarithmic axis: log10 of the value
@@ -24,4 +24,4 @@ std::vector<double> decades(const std::vector<double>& values);
 // y at `x` on the line through the points, whose x rise; nan outside.
 double height_at(const std::vector<double>& xs, const std::vector<double>& ys, double x);
 
-}  // namespace onecycle
+}  // namespace onecycle::chart

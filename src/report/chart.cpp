@@ -9,7 +9,7 @@
 #include "report/axis.h"
 #include "report/text.h"
 
-namespace onecycle {
+namespace onecycle::chart {
 
 namespace {
 
@@ -290,4 +290,4 @@ std::string SvgPicture::finish() {
            style() + body_ + "</svg>\n";
 }
 
-}  // namespace onecycle
+}  // namespace onecycle::chart

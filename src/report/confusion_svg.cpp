@@ -9,6 +9,8 @@
 
 namespace onecycle {
 
+using namespace chart;
+
 namespace {
 
 constexpr std::size_t most_names = 50;

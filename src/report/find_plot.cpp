@@ -9,6 +9,8 @@
 
 namespace onecycle {
 
+using namespace chart;
+
 namespace {
 
 constexpr int plot_rows = 14;

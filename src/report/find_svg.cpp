@@ -11,6 +11,8 @@
 
 namespace onecycle {
 
+using namespace chart;
+
 namespace {
 
 constexpr int title_columns = 68;  // that fit

@@ -5,7 +5,7 @@
 
 #include "onecycle/find_report.h"
 #include "report/text.h"
-#include "train/rounding.h"
+#include "schedule/rounding.h"
 
 namespace onecycle {
 

@@ -6,7 +6,7 @@
 #include "report/axis.h"
 #include "report/text.h"
 
-namespace onecycle {
+namespace onecycle::chart {
 
 namespace {
 
@@ -148,4 +148,4 @@ std::string TerminalPlot::below(Range span,
     return out;
 }
 
-}  // namespace onecycle
+}  // namespace onecycle::chart

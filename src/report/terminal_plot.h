@@ -8,7 +8,7 @@
 
 #include "onecycle/chart.h"
 
-namespace onecycle {
+namespace onecycle::chart {
 
 class TerminalPlot {
   public:
@@ -46,4 +46,4 @@ class TerminalPlot {
     std::vector<std::string> marks_;  // of each cell, over the dots
 };
 
-}  // namespace onecycle
+}  // namespace onecycle::chart

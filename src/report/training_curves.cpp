@@ -11,6 +11,8 @@
 
 namespace onecycle {
 
+using namespace chart;
+
 namespace {
 
 using Column = std::vector<double>;

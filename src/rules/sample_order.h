@@ -19,9 +19,11 @@ struct SampleOrder {
     std::int32_t batch;
     std::int32_t batches_per_update;
 
+    // 0: an epoch has fewer whole batches than an update takes.
+    ONECYCLE_HD std::int64_t updates_per_epoch() const { return samples / batch / batches_per_update; }
     ONECYCLE_HD std::int64_t batches_per_epoch() const {
+        if (const std::int64_t updates = updates_per_epoch()) return updates * batches_per_update;
         const std::int64_t whole = samples / batch;
-        if (whole >= batches_per_update) return whole - whole % batches_per_update;
         return whole > 0 ? whole : 1;
     }
     ONECYCLE_HD std::uint32_t epoch_of(std::int64_t number) const {

@@ -84,7 +84,7 @@ std::vector<std::string> describe(const LearnerCore& core) {
     if (!o.sizes.empty()) lines.push_back(sizes_line(o));
     if (steps < few_steps) lines.push_back(few_steps_line(core, steps));
     const int smallest = std::ranges::min(sizes_of(o), {}, &SizedEpochs::size).size;
-    if (smallest < 64 && o.stem == Stem::imagenet)
+    if (smallest < 64 && o.stem == Stem::imagenet && core.architecture.smallest_size_small_stem)
         lines.push_back(
             fmt::format("images of {} px lose most detail in the imagenet stem: try --stem small", smallest));
     return lines;

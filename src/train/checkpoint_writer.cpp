@@ -3,6 +3,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "train/model_info.h"
 #include "train/recorded_images.h"
 
 namespace onecycle {
@@ -37,7 +38,7 @@ CheckpointWriter::Written CheckpointWriter::write(const Request& request) {
     Written written{.step = request.step};
     const StepControl& control = copy_.control();
     if (control.stop || control.update != request.step) return written;
-    if (const std::string bad = tensors_.not_finite(); !bad.empty()) throw NotFinite{request.step, bad};
+    if (const std::string bad = tensors_.not_finite(); !bad.empty()) throw NotFinite{request.step - 1, bad};
     std::map<std::string, std::string> metadata = request.metadata;
     if (loss_scale_) {
         metadata["loss_scale"] = to_text(control.loss_scale);

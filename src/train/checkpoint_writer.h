@@ -10,7 +10,7 @@
 
 #include "nn/state_copy.h"
 #include "onecycle/run_folder.h"
-#include "train/model_file.h"
+#include "train/model_tensors.h"
 
 namespace onecycle {
 
@@ -68,7 +68,7 @@ class CheckpointWriter {
 
 // The state holds a value that is not finite, and was not written.
 struct NotFinite {
-    std::int64_t step;
+    std::int64_t update;  // index of the last one that the state saw
     std::string tensor;
 };
 

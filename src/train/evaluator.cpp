@@ -16,7 +16,14 @@ double ratio(std::int64_t part, std::int64_t whole) {
     return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
 
-ProgramKey in_mode(ProgramKey key, Mode mode) {
+void ask(const std::function<int()>& stop) {
+    if (!stop) return;
+    if (const int signal = stop()) throw Interrupted(signal);
+}
+
+}  // namespace
+
+ProgramKey without_learning(ProgramKey key, Mode mode) {
     key.mode = mode;
     key.label_smoothing = 0;
     key.mixup = key.cutmix = 0;
@@ -28,22 +35,21 @@ ProgramKey in_mode(ProgramKey key, Mode mode) {
     return key;
 }
 
-void ask(const std::function<int()>& stop) {
-    if (!stop) return;
-    if (const int signal = stop()) throw Interrupted(signal);
-}
-
-}  // namespace
-
 void check_any(std::int64_t images) {
     if (images == 0)
         throw Error(ErrorKind::data, "cannot evaluate", "its images", "none of them can be read any more",
                     "put them back as they were");
 }
 
+void check_top(int top) {
+    if (top < 1)
+        throw Error(ErrorKind::usage, "option not usable", "--top " + std::to_string(top),
+                    "it must be 1 or more", "5 is the default");
+}
+
 Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key)
-    : program_(compile(network, layout, backend, in_mode(key, Mode::evaluate))) {}
+    : program_(compile(network, layout, backend, without_learning(key, Mode::evaluate))) {}
 
 void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
     state_ = &state;
@@ -94,7 +100,7 @@ Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& c
 
 Predictor::Predictor(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key)
-    : program_(compile(network, layout, backend, in_mode(key, Mode::predict))) {}
+    : program_(compile(network, layout, backend, without_learning(key, Mode::predict))) {}
 
 void Predictor::bind(State& state, DeviceMemory& arena, bool average) {
     state_ = &state;
@@ -104,7 +110,8 @@ void Predictor::bind(State& state, DeviceMemory& arena, bool average) {
 std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files,
                                            const std::vector<std::string>& classes, int top,
                                            const Views& views) {
-    const std::size_t k = classes.size(), kept = std::min(k, static_cast<std::size_t>(std::max(top, 0)));
+    check_top(top);
+    const std::size_t k = classes.size(), kept = std::min(k, static_cast<std::size_t>(top));
     std::vector<Prediction> answers(files.size());
     std::vector<std::uint8_t> pixels;
     std::vector<Prediction*> rows;  // whose pixels these are

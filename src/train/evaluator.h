@@ -20,6 +20,12 @@ void count_classes(Evaluation& evaluation, const std::vector<std::string>& class
 // Throws Error(data) for an evaluation that was left without an image.
 void check_any(std::int64_t images);
 
+// The key of a pass with running statistics: `key` without what only learning needs.
+ProgramKey without_learning(ProgramKey key, Mode mode);
+
+// Throws Error(usage) for fewer than one answer an image.
+void check_top(int top);
+
 // Loss and accuracy over a list of images, the last part batch included. All sums are kept on the
 // device, and the host waits once, at the end.
 class Evaluator {

@@ -5,7 +5,8 @@
 #include "core/file.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 #include "train/onnx_export.h"
 #include "train/options_record.h"
 
@@ -105,13 +106,13 @@ std::uint64_t write_graph(const std::string& to, const Network& network, const W
     return write_onnx(to, model, fs);
 }
 
-}  // namespace
-
-ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options) {
+ExportResult export_of(const std::string& model, const std::string& to, const ExportOptions& options,
+                       const Architecture* own) {
     FileSystem& fs = posix_file_system();
     const Format format = format_of(to, options);
-    const auto file = open_model(model, options.model.init_ema);
-    const ModelInfo info = with_options(require_classifier(describe_model(*file)), options.model);
+    const auto file = open_model(model, options.model.init_ema, own);
+    const ModelInfo info = with_options(
+        require_classifier(require_architecture(describe_model(*file, own), own)), options.model);
     check_target(fs, to, options.force);
     file->verify();
     const Network network = network_of(info, info.size);
@@ -119,6 +120,17 @@ ExportResult export_model(const std::string& model, const std::string& to, const
     if (format == Format::onnx)
         return {to, "onnx", write_graph(to, network, weights, info, options, fs), info};
     return {to, "safetensors", write_weights(to, *file, network, weights, info, fs), info};
+}
+
+}  // namespace
+
+ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options) {
+    return export_of(model, to, options, nullptr);
+}
+
+ExportResult export_model(const std::string& model, const std::string& to, const ExportOptions& options,
+                          const Architecture& architecture) {
+    return export_of(model, to, options, &architecture);
 }
 
 }  // namespace onecycle

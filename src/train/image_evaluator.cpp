@@ -10,14 +10,6 @@ namespace onecycle {
 
 namespace {
 
-ProgramKey predicting(ProgramKey key) {
-    key.mode = Mode::predict;
-    key.label_smoothing = 0;
-    key.class_weights = false;
-    key.optimizer = {};
-    return key;
-}
-
 // The batch's images [count, size, size, 3], left and right exchanged.
 std::vector<std::uint8_t> mirrored(const Batch& batch) {
     const std::size_t size = static_cast<std::size_t>(batch.size), rows = batch.count * size;
@@ -37,7 +29,7 @@ double log_mean(double a, double b) {
 
 ImageEvaluator::ImageEvaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                                ProgramKey key)
-    : program_(compile(network, layout, backend, predicting(key))) {
+    : program_(compile(network, layout, backend, without_learning(key, Mode::predict))) {
     for (const ProgramOp& step : program_.steps)
         if (std::find(step.outputs.begin(), step.outputs.end(), program_.probabilities) != step.outputs.end())
             logits_ = step.inputs.front();

@@ -8,23 +8,40 @@
 #include "onecycle/safetensors.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 
 namespace onecycle {
 
 struct Learner::Impl : LearnerCore {
     using LearnerCore::LearnerCore;
 
-    double momentum() const { return momentum_at_peak(policy_options(options, 1, steps_per_epoch())); }
+    double momentum() const { return momentum_at_peak(policy_options(options)); }
 };
 
+namespace {
+
+Dataset open(const TrainOptions& options, const Observer& observer) {
+    return open_dataset(options.data, dataset_options(options, observer.log, observer.stop));
+}
+
+}  // namespace
+
 Learner::Learner(const Dataset& dataset, const TrainOptions& options, Observer observer)
-    : impl_(std::make_unique<Impl>(dataset, options, std::move(observer))) {}
+    : Learner(dataset, options, std::move(observer), architecture(options.arch)) {}
+Learner::Learner(const Dataset& dataset, const TrainOptions& options, Observer observer,
+                 const Architecture& architecture)
+    : impl_(std::make_unique<Impl>(dataset, options, std::move(observer), architecture)) {}
+Learner::Learner(const TrainOptions& options, Observer observer)
+    : Learner(open(resolved(options), observer), options, observer) {}
 Learner::~Learner() = default;
 Learner::Learner(Learner&&) noexcept = default;
 
 const TrainOptions& Learner::options() const {
     return impl_->options;
+}
+const Dataset& Learner::dataset() const {
+    return impl_->dataset;
 }
 const Network& Learner::network() const {
     return impl_->network;
@@ -83,7 +100,7 @@ std::vector<SweepResult> Learner::sweep(SweepParameter parameter, const std::vec
             if (parameter == SweepParameter::batch_size)
                 batch = static_cast<int>(std::min(value, static_cast<double>(core.dataset.train.size())));
             TrainStep step(core.network, core.state.layout(), *core.engine.backend,
-                           core.with_input(program_key(changed, batch)));
+                           core.with_input(program_key(changed, core.network, batch)));
             step.bind(core.state, core.arena_for(step.arena_bytes()), core.class_weights,
                       core.resident_memory());
             const auto loader = batch == core.step.batch() ? nullptr : core.make_train_loader(batch);
@@ -117,6 +134,7 @@ Evaluation Learner::evaluate() {
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
+    check_top(top);  // before anything is compiled
     return impl_->bound_predictor().predict(
         files, impl_->class_names, top,
         {impl_->size(), impl_->options.crop_pct, worker_threads(impl_->options.threads), impl_->observer.stop,

@@ -7,7 +7,8 @@
 #include "core/free_memory.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
-#include "train/model_file.h"
+#include "rules/sample_order.h"
+#include "train/initial_weights.h"
 
 namespace onecycle {
 
@@ -26,6 +27,21 @@ const Dataset& usable(const Dataset& dataset) {
     return dataset;
 }
 
+// The options with what the data set knows of itself.
+TrainOptions with_origin(TrainOptions options, const Dataset& dataset) {
+    const DatasetOrigin& origin = dataset.origin;
+    if (origin.folder.empty()) return options;
+    options.data = origin.folder;
+    options.valid = origin.valid_dir;
+    options.valid_fraction = origin.valid_fraction;
+    options.split_seed.reset();
+    if (origin.seed != options.seed) options.split_seed = origin.seed;
+    options.exclude = origin.exclude;
+    options.labels = origin.labels;
+    options.label_from = origin.label_from;
+    return options;
+}
+
 // A set smaller than a batch is one batch: batch norm must see no empty rows.
 int train_batch(const Dataset& dataset, int batch_size) {
     return static_cast<int>(
@@ -40,16 +56,6 @@ std::vector<float> balanced_weights(const Dataset& dataset) {
     for (std::int64_t count : counts)
         weights.push_back(static_cast<float>(share / static_cast<double>(std::max<std::int64_t>(count, 1))));
     return weights;
-}
-
-Network network_for(const TrainOptions& options, std::size_t classes, int size) {
-    return resnet({.arch = options.arch,
-                   .classes = static_cast<int>(classes),
-                   .size = size,
-                   .stem = options.stem,
-                   .zero_init_residual = options.zero_init_residual,
-                   .head = options.head,
-                   .dropout = options.dropout});
 }
 
 // The training images as the device would keep them, where the options and the back end allow it.
@@ -76,8 +82,8 @@ std::vector<std::string> printable_names(const std::vector<std::string>& names) 
 
 }  // namespace
 
-ProgramKey program_key(const TrainOptions& options, int batch) {
-    return program_key(options, batch, stages_of(options).front());
+ProgramKey program_key(const TrainOptions& options, const Network& network, int batch) {
+    return program_key(options, batch, stages_of(options, network).front());
 }
 
 ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stage) {
@@ -96,9 +102,11 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
     return key;
 }
 
-LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_)
+LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_,
+                         const Architecture& architecture_)
     : dataset(usable(dataset_)),
-      options(resolved(options_)),
+      architecture(architecture_),
+      options(resolved(with_origin(options_, dataset), architecture)),
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
@@ -106,24 +114,24 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       faults(std::make_shared<ImageFaults>(fault_rules(dataset, options, observer.log))),
       engine(make_engine(options.device, options.precision, options.threads,
                          {.deterministic = options.deterministic, .graph = !options.no_graph})),
-      network(network_for(options, dataset.classes.size(), largest_size(options))),
+      network(network_for(largest_size(options))),
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
             optimizer_options(options)),
       resident(planned_set(dataset, options, faults, *engine.backend, largest_size(options))),
       step(network, state.layout(), *engine.backend,
-           with_input(program_key(options, train_batch(dataset, options.batch_size)))),
+           with_input(program_key(options, network, train_batch(dataset, options.batch_size)))),
       evaluator(network, state.layout(), *engine.backend,
-                program_key(options, train_batch(dataset, options.batch_size))) {
+                program_key(options, network, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
     choose_input();
-    settle_store();
+    choose_image_store();
     bind_programs();
     // Whatever is too large for the device was found out by now.
-    use(stages_of(options).front(), size_of_epoch(options, 0));
+    use(stages_of(options, network).front(), size_of_epoch(options, 0));
     state.initialise(options.seed);
     if (options.init != "random") {
-        load_initial_weights(state, options, class_names, observer.log);
+        load_initial_weights(state, options, architecture, class_names, observer.log);
         if (state.has_average()) state.reset_average();
     }
     if (steps_per_epoch() < 1)
@@ -131,6 +139,10 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                     fmt::format("an epoch has only {} images, fewer than {} batches of {}",
                                 dataset.train.size(), options.accumulate, step.batch()),
                     "use a smaller --accumulate or --batch-size");
+}
+
+Network LearnerCore::network_for(int size) const {
+    return architecture.make(network_options(options, static_cast<int>(dataset.classes.size()), size));
 }
 
 void LearnerCore::bind_programs() {
@@ -164,12 +176,12 @@ void LearnerCore::choose_input() {
             log(LogLevel::info, "the training images stay on the host: " + sizes);
             resident.reset();
             step = TrainStep(network, state.layout(), *engine.backend,
-                             with_input(program_key(options, step.batch())));
+                             with_input(program_key(options, network, step.batch())));
         }
     }
 }
 
-void LearnerCore::settle_store() {
+void LearnerCore::choose_image_store() {
     const StoreNeeds needs = store_needs(options, dataset.train, dataset.valid, resident.has_value());
     store = choose_store(options, needs, free_memory());
     if (!store.line.empty()) log(LogLevel::info, store.line);
@@ -222,7 +234,9 @@ int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64
 }
 
 std::int64_t LearnerCore::steps_per_epoch() const {
-    return static_cast<std::int64_t>(dataset.train.size()) / step.batch() / options.accumulate;
+    return SampleOrder{
+        .samples = std::ssize(dataset.train), .batch = step.batch(), .batches_per_update = options.accumulate}
+        .updates_per_epoch();
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
@@ -267,7 +281,7 @@ Loader& LearnerCore::valid_loader() {
 
 Evaluator& LearnerCore::bound_evaluator() {
     if (!full_evaluator) {
-        ProgramKey key = program_key(options, step.batch());
+        ProgramKey key = program_key(options, network, step.batch());
         key.confusion = true;
         full_evaluator = std::make_unique<Evaluator>(network, state.layout(), *engine.backend, key);
         full_evaluator->bind(state, arena_for(full_evaluator->arena_bytes()), state.has_average());
@@ -278,7 +292,7 @@ Evaluator& LearnerCore::bound_evaluator() {
 Predictor& LearnerCore::bound_predictor() {
     if (!predictor) {
         predictor = std::make_unique<Predictor>(network, state.layout(), *engine.backend,
-                                                program_key(options, step.batch()));
+                                                program_key(options, network, step.batch()));
         predictor->bind(state, arena_for(predictor->arena_bytes()), state.has_average());
     }
     return *predictor;
@@ -290,7 +304,7 @@ void LearnerCore::use(const Stage& stage, int new_size) {
     if (!resized && now.frozen == stage.frozen && now.group_rates == stage.group_rates) return;
     engine.device->synchronize();
     if (resized) {
-        network = network_for(options, dataset.classes.size(), new_size);
+        network = network_for(new_size);
         train.reset();
         valid.reset();
         // Crops are drawn from the images of the largest size; whole views are kept as they are
@@ -308,7 +322,7 @@ void LearnerCore::use(const Stage& stage, int new_size) {
 
 void LearnerCore::make_programs(const ProgramKey& key) {
     step = TrainStep(network, state.layout(), *engine.backend, key);
-    evaluator = Evaluator(network, state.layout(), *engine.backend, program_key(options, key.batch));
+    evaluator = Evaluator(network, state.layout(), *engine.backend, program_key(options, network, key.batch));
     full_evaluator.reset();
     predictor.reset();
 }

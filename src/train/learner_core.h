@@ -19,7 +19,10 @@
 namespace onecycle {
 
 struct LearnerCore {
-    LearnerCore(const Dataset& dataset, const TrainOptions& options, Observer observer);
+    LearnerCore(const Dataset& dataset, const TrainOptions& options, Observer observer,
+                const Architecture& architecture);
+    LearnerCore(const Dataset& from, const TrainOptions& given, Observer watching)
+        : LearnerCore(from, given, std::move(watching), onecycle::architecture(given.arch)) {}
 
     void log(LogLevel level, const std::string& line) const {
         if (observer.log) observer.log(level, line);
@@ -32,12 +35,12 @@ struct LearnerCore {
 
     std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
-    // Adds to a training key where its program finds batches.
+    // Returns the key with where training steps find their batches.
     ProgramKey with_input(ProgramKey key) const;
-    // Memory of the images that stay on the device; null: the host hands batches over.
+    // Returns the images on the device; null where the host hands batches over.
     const DeviceMemory* resident_memory() const { return resident ? &resident->memory() : nullptr; }
     // Makes ready for the batches of these numbers: starts the loader, or sees to it that the
-    // images are on the device. Not 0: was stopped by this signal.
+    // images are on the device. Returns the signal that stopped it, else 0.
     int start_batches(const TrainStep& step, Loader& loader, std::int64_t first, std::int64_t last);
     // Whether there is an evaluation side: --valid-fraction 0 holds nothing out.
     bool evaluates() const { return !dataset.valid.empty() || options.valid_fraction > 0; }
@@ -52,6 +55,7 @@ struct LearnerCore {
     Evaluator& bound_evaluator();  // with confusion counts
     Predictor& bound_predictor();
 
+    Network network_for(int size) const;  // pixels
     // Makes programs and loaders those of this stage and size. The state is not touched: where its
     // tensors lie depends on neither.
     void use(const Stage& stage, int size);
@@ -61,7 +65,7 @@ struct LearnerCore {
     // Keeps the resident set if it fits; else the step is made anew without it.
     void choose_input();
     // Decides where the host keeps images.
-    void settle_store();
+    void choose_image_store();
     // The kept images of the training side at the present size; made when it is first asked for.
     const std::shared_ptr<KeptImages>& training_images();
     void tell_complaints();
@@ -73,6 +77,7 @@ struct LearnerCore {
     DeviceMemory& arena_for(std::size_t bytes);
 
     Dataset dataset;
+    Architecture architecture;
     TrainOptions options;  // resolved
     Observer observer;
     std::vector<std::string> class_names;  // printable
@@ -98,7 +103,7 @@ struct LearnerCore {
 };
 
 // The key of every program of a training; of its first stage, or of another. Without `resident`.
-ProgramKey program_key(const TrainOptions& options, int batch);
+ProgramKey program_key(const TrainOptions& options, const Network& network, int batch);
 ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stage);
 
 // Runs one range test with this step and loader, and puts the state back whatever happens.

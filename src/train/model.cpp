@@ -10,7 +10,8 @@
 #include "train/engine.h"
 #include "train/evaluator.h"
 #include "train/image_evaluator.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 
 namespace onecycle {
 
@@ -62,10 +63,11 @@ std::vector<int> match_classes(const ModelInfo& info, const std::vector<std::str
 }  // namespace
 
 struct Model::Impl {
-    Impl(const std::string& model, const ModelOptions& options_)
+    Impl(const std::string& model, const ModelOptions& options_, const Architecture* own)
         : options(options_),
-          file(open_model(model, options.init_ema)),
-          info(with_options(require_classifier(describe_model(*file)), options)),
+          file(open_model(model, options.init_ema, own)),
+          info(with_options(require_classifier(require_architecture(describe_model(*file, own), own)),
+                            options)),
           engine(make_engine(options.device, options.precision, options.threads,
                              {.deterministic = options.deterministic, .graph = !options.no_graph})),
           network(network_of(info, info.size)),
@@ -112,7 +114,9 @@ struct Model::Impl {
 };
 
 Model::Model(const std::string& model, const ModelOptions& options)
-    : impl_(std::make_unique<Impl>(model, options)) {}
+    : impl_(std::make_unique<Impl>(model, options, nullptr)) {}
+Model::Model(const std::string& model, const ModelOptions& options, const Architecture& architecture)
+    : impl_(std::make_unique<Impl>(model, options, &architecture)) {}
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 
@@ -153,9 +157,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
 }
 
 std::vector<Prediction> Model::predict(const std::vector<std::string>& files, int top) {
-    if (top < 1)
-        throw Error(ErrorKind::usage, "option not usable", fmt::format("--top {}", top),
-                    "it must be 1 or more", "5 is the default");
+    check_top(top);
     if (files.empty()) return {};
     std::vector<Prediction> answers =
         impl_->prepare(impl_->predictor, files.size())

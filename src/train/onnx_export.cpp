@@ -3,6 +3,9 @@
 #include <cmath>
 #include <optional>
 
+#include "ops/ops.h"
+#include "rules/adaptive_rules.h"
+
 namespace onecycle {
 
 namespace {
@@ -53,6 +56,8 @@ class Exporter {
                 return node(i, "MaxPool", "max_pool", window(l));
             case LayerKind::global_average_pool:
                 return node(i, "GlobalAveragePool", "average_pool");
+            case LayerKind::adaptive_average_pool:
+                return adaptive_average_pool(i);
             case LayerKind::concat_pool:
                 return concat_pool(i);
             case LayerKind::dropout:  // nothing, when evaluated
@@ -87,6 +92,7 @@ class Exporter {
         const Layer& l = layer(i);
         const Parameter& parameter = this->parameter(l, 0);
         Vector weight = values_of(parameter.name), bias;
+        if (l.parameters.size() > 1) bias = values_of(this->parameter(l, 1).name);
         const int end = fold_norm_after(i, weight, bias);
         std::vector<std::string> inputs = {value(l.inputs[0]).name,
                                            tensor(parameter.name, parameter.shape, weight)};
@@ -110,7 +116,38 @@ class Exporter {
                    l.name,
                    std::move(inputs),
                    "",
-                   {{"epsilon", static_cast<float>(l.epsilon)}}});
+                   {{"epsilon", static_cast<float>(OpDesc{}.epsilon)}}});
+    }
+
+    // ONNX has no such pooling. As a mean of means it is a product from either side, with a matrix
+    // whose row i has the reciprocal of its number where window i covers; where every window is one
+    // pixel there is only the flattening.
+    void adaptive_average_pool(int i) {
+        const Layer& x = layer(layer(i).inputs[0]);
+        const std::int64_t side = layer(i).kernel, height = x.shape[1], width = x.shape[2];
+        const std::string name = "adaptive_average_pool_" + std::to_string(i);
+        std::string pooled = value(layer(i).inputs[0]).name;
+        if (height != side || width != side) {
+            const auto matrix = [&](std::int64_t pixels, bool transposed) {
+                Vector m(static_cast<std::size_t>(side * pixels));
+                for (std::int64_t w = 0; w < side; ++w) {
+                    const Cover cover =
+                        window_pixels(static_cast<std::int32_t>(w), static_cast<std::int32_t>(pixels),
+                                      static_cast<std::int32_t>(side));
+                    for (std::int64_t p = cover.begin; p < cover.end; ++p)
+                        m[static_cast<std::size_t>(transposed ? p * side + w : w * pixels + p)] =
+                            1.0 / (cover.end - cover.begin);
+                }
+                return m;
+            };
+            const std::string columns = tensor(name + ".columns", {width, side}, matrix(width, true)),
+                              rows = tensor(name + ".rows", {side, height}, matrix(height, false));
+            model_.nodes.push_back({"MatMul", name + ".of_columns", {pooled, columns}, name + ".narrow"});
+            model_.nodes.push_back({"MatMul", name + ".of_rows", {rows, name + ".narrow"}, name + ".pooled"});
+            pooled = name + ".pooled";
+        }
+        emit_node(i, i, {"Flatten", name, {pooled}, "", {{"axis", std::int64_t{1}}}});
+        value(i).flat = true;
     }
 
     // Each channel's maximum, then each mean.
@@ -186,7 +223,7 @@ class Exporter {
                      variance = values_of(names[3]);
         Affine result;
         for (std::size_t c = 0; c < weight.size(); ++c) {
-            result.scale.push_back(weight[c] / std::sqrt(variance[c] + norm.epsilon));
+            result.scale.push_back(weight[c] / std::sqrt(variance[c] + OpDesc{}.epsilon));
             result.shift.push_back(bias[c] - mean[c] * result.scale[c]);
         }
         return result;

@@ -47,19 +47,20 @@ void one_of(const char* option, const std::string& value, std::initializer_list<
     refuse(fmt::format("{} {}", option, value), "there is no such choice", "use " + listed(names));
 }
 
-void check_size(const TrainOptions& o, const std::string& option, int size) {
-    const int least = o.stem == Stem::imagenet ? 32 : 8;
+void check_size(const Architecture& architecture, const TrainOptions& o, const std::string& option,
+                int size) {
+    const int least = architecture.smallest(o.stem);
     if (size < least || size > 4096)
         refuse(option, fmt::format("a size must be between {} and 4096 pixels", least),
                "224 is the default of --size");
 }
 
-void check_sizes(const TrainOptions& o) {
+void check_sizes(const TrainOptions& o, const Architecture& architecture) {
     if (o.sizes.empty()) return;
     const std::string option = "--sizes " + to_string(o.sizes);
     std::int64_t epochs = 0;
     for (const SizedEpochs& part : o.sizes) {
-        check_size(o, option, part.size);
+        check_size(architecture, o, option, part.size);
         if (part.epochs < 1 || part.epochs > 1'000'000)
             refuse(option, "each size needs a number of epochs, from 1", "for example 64:2,128:3");
         epochs += part.epochs;
@@ -72,15 +73,15 @@ void check_sizes(const TrainOptions& o) {
                "leave --size out");
 }
 
-void check_images(const TrainOptions& o) {
+void check_images(const TrainOptions& o, const Architecture& architecture) {
     require(o.valid_fraction >= 0 && o.valid_fraction < 1, "--valid-fraction", o.valid_fraction,
             "it must be at least 0 and below 1", "0.2 is the default; 0 holds nothing out");
     require(o.max_bad >= 0 && o.max_bad <= 1, "--max-bad", o.max_bad, "it must be between 0 and 1",
             "0.05 is the default");
     require(o.max_pixels >= 1 && o.max_pixels <= 65535ll * 65535, "--max-pixels", o.max_pixels,
             "it must be between 1 and 4294836225", "178956970 is the default");
-    one_of("--arch", o.arch, {"resnet18", "resnet34", "resnet50"});
-    if (o.sizes.empty()) check_size(o, fmt::format("--size {}", o.size), o.size);
+    architecture.require(o.head);
+    if (o.sizes.empty()) check_size(architecture, o, fmt::format("--size {}", o.size), o.size);
     require(o.crop_pct >= least_crop_pct && o.crop_pct <= 1, "--crop-pct", o.crop_pct,
             "it must be between 0.1 and 1", "0.875 is the default");
     for (double mean : o.mean)
@@ -98,8 +99,10 @@ void check_images(const TrainOptions& o) {
             "0.5 is the default");
 }
 
-void check_stages(const TrainOptions& o) {
-    parse_freeze(o.freeze);
+void check_stages(const TrainOptions& o, const Architecture& architecture) {
+    const Network network = architecture.make(network_options(o, 2, o.size));
+    for (const std::string& frozen : {o.freeze, std::string(o.freeze_epochs > 0 ? "body" : "none")})
+        frozen_parts(network, frozen);
     require(o.freeze_epochs >= 0 && o.freeze_epochs <= 1'000'000, "--freeze-epochs", o.freeze_epochs,
             "it must be 0 (no such stage) or a number of epochs", "1 is the default for finetune");
     require(o.lr_mult > 0 && std::isfinite(o.lr_mult), "--lr-mult", o.lr_mult, "it must be above 0",
@@ -133,10 +136,8 @@ void check_learning(const TrainOptions& o) {
     one_of("--input", o.input, {"auto", "resident", "stream"});
     require(o.checkpoint_every >= 0, "--checkpoint-every", o.checkpoint_every,
             "it must be 0 (each epoch) or a number of steps", "leave it out to save each epoch");
-    // The schedule checks epochs, rate, policy and momentum; the steps of an epoch are not known
-    // yet.
-    const PolicyOptions policy = policy_options(o, o.max_lr.value_or(0.01), 100);
-    make_schedule(policy);
+    const PolicyOptions policy = policy_options(o);
+    check_policy(policy, o.epochs, o.max_lr);
     if (o.nesterov) {
         require(o.optimizer == OptimizerKind::sgd, "--nesterov with --optimizer", to_string(o.optimizer),
                 "only sgd has it", "leave one of them out");
@@ -183,12 +184,6 @@ std::string to_string(Head head) {
     return head == Head::fastai ? "fastai" : "linear";
 }
 
-int parse_freeze(const std::string& name) {
-    one_of("--freeze", name, {"none", "layer1", "layer2", "layer3", "layer4", "body"});
-    if (name == "none") return 0;
-    return name == "body" ? resnet_head_part : name.back() - '0' + 1;
-}
-
 std::int64_t all_epochs(const TrainOptions& options) {
     return options.freeze_epochs + options.epochs;
 }
@@ -230,24 +225,33 @@ std::string to_string(Stem stem) {
 }
 
 void check(const TrainOptions& options) {
-    check_images(options);
-    check_sizes(options);
+    check(options, architecture(options.arch));
+}
+
+void check(const TrainOptions& options, const Architecture& architecture) {
+    check_images(options, architecture);
+    check_sizes(options, architecture);
     check_learning(options);
     check_batch_pixels(options);
-    check_stages(options);
+    check_stages(options, architecture);
     choose_device(options.device, options.precision);
 }
 
 TrainOptions resolved(const TrainOptions& options) {
-    check(options);
+    return resolved(options, architecture(options.arch));
+}
+
+TrainOptions resolved(const TrainOptions& options, const Architecture& architecture) {
+    check(options, architecture);
     TrainOptions o = options;
+    o.arch = architecture.name;
     o.data = absolute(o.data);
     o.valid = absolute(o.valid);
     o.labels = absolute(o.labels);
     if (o.init != "random") o.init = absolute(o.init);
     o.classes = absolute(o.classes);
     if (o.cache != "off") o.cache = absolute(o.cache);
-    const PolicyOptions policy = with_defaults(policy_options(o, o.max_lr.value_or(0.01), 100));
+    const PolicyOptions policy = with_defaults(policy_options(o));
     o.pct_start = policy.pct_start;
     o.div = policy.div;
     o.final_div = policy.final_div;
@@ -267,7 +271,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
         checked_before = [cache](Sample& sample) { return cache->checked_before(sample); };
     return {.valid_dir = o.valid,
             .valid_fraction = o.valid_fraction,
-            .seed = o.seed,
+            .seed = o.split_seed.value_or(o.seed),
             .exclude = o.exclude,
             .labels = o.labels,
             .label_from = o.label_from,
@@ -280,12 +284,18 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .log = std::move(log)};
 }
 
-PolicyOptions policy_options(const TrainOptions& o, double max_lr, std::int64_t steps_per_epoch) {
+NetworkOptions network_options(const TrainOptions& o, int classes, int size) {
+    return {.classes = classes,
+            .size = size,
+            .stem = o.stem,
+            .zero_init_residual = o.zero_init_residual,
+            .head = o.head,
+            .dropout = o.dropout};
+}
+
+PolicyOptions policy_options(const TrainOptions& o) {
     const bool fine_tune = o.policy == fine_tune_policy;
     return {.policy = fine_tune ? "onecycle:fastai" : o.policy,
-            .epochs = o.epochs,
-            .steps_per_epoch = steps_per_epoch,
-            .max_lr = max_lr,
             .momentum = o.momentum,
             .pct_start = fine_tune ? o.pct_start.value_or(0.3) : o.pct_start,
             .div = fine_tune ? o.div.value_or(5) : o.div,

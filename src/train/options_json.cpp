@@ -21,6 +21,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("data", o.data);
     visit("valid", o.valid);
     visit("valid_fraction", o.valid_fraction);
+    visit("split_seed", o.split_seed);
     visit("exclude", o.exclude);
     visit("labels", o.labels);
     visit("label_from", o.label_from);
@@ -80,6 +81,7 @@ void each_option(Options& o, Visit&& visit) {
 }
 
 constexpr std::string_view class_weights = "class_weights", max_lr = "max_lr";
+constexpr const char* split_seed = "split_seed";
 
 // Each type's text form, for the option `name`.
 struct Writer {
@@ -99,6 +101,7 @@ struct Writer {
         if (value) return *value;
         return name == max_lr ? Json("auto") : Json();
     }
+    Json operator()(const std::optional<std::uint64_t>& value) const { return value ? Json(*value) : Json(); }
     Json operator()(const std::optional<MomentumRange>& value) const {
         if (!value) return {};
         if (value->low == value->high) return value->low;
@@ -177,6 +180,10 @@ struct Reader {
         value.emplace();
         (*this)(*value);
     }
+    void operator()(std::optional<std::uint64_t>& value) const {
+        value.reset();
+        if (!json.is_null()) (*this)(value.emplace());
+    }
     void operator()(std::optional<MomentumRange>& value) const {
         value.reset();
         if (json.is_null()) return;
@@ -225,6 +232,7 @@ struct Reader {
 Json as_json(const TrainOptions& options) {
     Json json = Json::object();
     each_option(options, [&](const char* name, const auto& member) { json[name] = Writer{name}(member); });
+    if (!options.split_seed) json.erase(split_seed);  // of a program's own data set alone
     return json;
 }
 
@@ -283,9 +291,9 @@ Json without(Json json, std::initializer_list<const char*> names) {
 
 // What cannot change the result, or is guarded by the digest of the list of images.
 Json result_options(const TrainOptions& options) {
-    return without(as_json(options),
-                   {"data", "valid", "exclude", "labels", "label_from", "bad_images", "max_bad", "max_pixels",
-                    "threads", "input", "cache", "checkpoint_every", "deterministic", "no_graph"});
+    return without(as_json(options), {"data", "valid", split_seed, "exclude", "labels", "label_from",
+                                      "bad_images", "max_bad", "max_pixels", "threads", "input", "cache",
+                                      "checkpoint_every", "deterministic", "no_graph"});
 }
 
 }  // namespace

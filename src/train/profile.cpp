@@ -9,6 +9,8 @@
 #include "nn/program.h"
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
+#include "train/access_counts.h"
+#include "train/stages.h"
 #include "train/train_step.h"
 
 namespace onecycle {
@@ -46,6 +48,9 @@ std::string shape_of(const OpDesc& desc) {
             return from_to(desc.inputs[0], desc.outputs[0]) + window() + (desc.accumulate ? ", added" : "");
         case OpKind::conv2d_backward_weights:
             return from_to(desc.inputs[1], desc.inputs[0]) + window();
+        case OpKind::add_channel_bias:
+        case OpKind::channel_bias_gradient:
+            return image_shape(desc.inputs[0]);
         case OpKind::batch_norm_max_pool:
             return from_to(desc.inputs[0], desc.outputs[0]);
         case OpKind::batch_norm_backward:
@@ -78,16 +83,13 @@ Program compile_step(const ProfileOptions& options, const Network& network, cons
     key.label_smoothing = static_cast<float>(options.train.label_smoothing);
     key.mixup = options.train.mixup;
     key.cutmix = options.train.cutmix;
-    key.frozen = {parse_freeze(options.train.freeze), options.train.freeze_bn};
+    key.frozen = {frozen_parts(network, options.train.freeze), options.train.freeze_bn};
     return compile(network, layout, backend, key);
 }
 
-ResnetOptions network_of(const ProfileOptions& options) {
-    return {.arch = options.train.arch,
-            .classes = options.classes,
-            .size = options.train.size,
-            .stem = options.train.stem,
-            .head = options.train.head};
+Network network_of(const ProfileOptions& options) {
+    return architecture(options.train.arch)
+        .make(network_options(options.train, options.classes, options.train.size));
 }
 
 void describe(Profile& profile, const Program& program) {
@@ -297,7 +299,7 @@ Profile predict_profile(const ProfileOptions& options, const Limits& limits) {
     // The program is the GPU's: which library computes a product changes nothing of it.
     const DeviceChoice choice = choose_device("emulated", options.train.precision);
     const auto backend = make_emulated_backend();
-    const Network network = resnet(network_of(options));
+    const Network network = network_of(options);
     const StateLayout layout(network, *backend, options.train.decay_norm_and_bias, choice.compute);
     Profile profile{.options = options, .device = "none", .precision = choice.precision, .limits = limits};
     Program program = compile_step(options, network, layout, *backend);
@@ -324,7 +326,7 @@ Profile measure_profile(const ProfileOptions& options) {
     const auto limits_began = Clock::now();
     const std::optional<Limits> limits_before = measured ? std::optional(limits_now()) : std::nullopt;
     const double limits_took = seconds_since(limits_began);
-    const Network network = resnet(network_of(options));
+    const Network network = network_of(options);
     const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
     State state(device, network, layout, optimizer_options(train));
     state.initialise(0);
@@ -365,6 +367,42 @@ Profile measure_profile(const ProfileOptions& options) {
     describe(profile, program);
     for (std::size_t i = 0; i < times.size(); ++i) profile.steps[i].seconds = median(times[i]);
     return profile;
+}
+
+AccessCounts count_accesses(const ProfileOptions& options) {
+    if (!LaunchCounter::possible())
+        throw Error(ErrorKind::usage, "option not usable", "--counts",
+                    "this build does not look at the accesses of kernels",
+                    "in the source folder, cmake --preset shadow && cmake --build --preset shadow --target "
+                    "onecycle_cli && build-shadow/onecycle profile --device emulated --counts");
+    const TrainOptions& train = options.train;
+    if (train.device != "emulated")
+        throw Error(ErrorKind::usage, "option not usable", "--counts",
+                    "kernels are counted on the emulated device alone", "add --device emulated");
+    const DeviceChoice choice = choose_device(train.device, train.precision);
+    const Engine engine = make_engine(train.device, train.precision, train.threads,
+                                      {.deterministic = train.deterministic, .graph = false});
+    Device& device = *engine.device;
+    const Network network = resnet(network_of(options));
+    const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
+    State state(device, network, layout, optimizer_options(train));
+    state.initialise(0);
+    Program program = compile_step(options, network, layout, *engine.backend);
+    DeviceMemory arena(device, program.arena_bytes);
+    Runnable runnable(program, state, arena);
+    begin_training(state);
+    synthetic_batch(runnable, options);
+    device.synchronize();
+
+    AccessCounts counts{.options = options, .precision = choice.precision};
+    LaunchCounter counter;
+    runnable.run_eagerly([&](int i, double) {
+        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
+        for (LaunchCounts& launch : counter.take())
+            counts.launches.push_back(
+                {std::move(launch), i, step.name, name_of(step.desc.kind), shape_of(step.desc), step.bytes});
+    });
+    return counts;
 }
 
 }  // namespace onecycle

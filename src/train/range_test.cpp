@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cmath>
 
 #include "onecycle/error.h"
-#include "train/advice.h"
+#include "schedule/rounding.h"
 #include "train/learner_core.h"
 #include "train/restore.h"
-#include "train/rounding.h"
+#include "train/step_reporter.h"
 #include "train/usual_rate.h"
 
 namespace onecycle {
@@ -25,45 +24,27 @@ constexpr std::uint32_t first_epoch = std::uint32_t{1} << 31;
 class CurveReader {
   public:
     CurveReader(LearnerCore& core, RangeTestResult& result, std::int64_t images_per_step)
-        : core_(core), result_(result), images_per_step_(images_per_step) {}
+        : core_(core),
+          result_(result),
+          reporter_(core, {.activity = StepReport::Activity::find,
+                           .steps = result.planned_steps,
+                           .images_per_step = images_per_step,
+                           .find_steps = result.planned_steps}) {}
 
-    bool take(const RingEntry& entry) {
+    bool on_entry(const RingEntry& entry) {
         if (result_.signal) return false;  // an update launched before the end was known
         result_.lr.push_back(twelve_digits(entry.learning_rate));
         result_.loss.push_back(entry.loss);
-        pace_.step_done();
-        give_time_estimate(core_, pace_, result_.planned_steps);
-        report(entry);
+        reporter_.on_entry(entry);
         result_.signal = core_.stop_signal();
         if (result_.signal) result_.stopped = RangeTestStop::signal;
         return result_.signal == 0;
     }
 
   private:
-    void report(const RingEntry& entry) {
-        constexpr double beta = 0.98;
-        const double count = static_cast<double>(result_.loss.size());
-        smoothed_ = beta * smoothed_ + (1 - beta) * entry.loss;
-        if (!core_.observer.on_step) return;
-        const double seconds = pace_.seconds_per_step();
-        core_.observer.on_step(
-            {.activity = StepReport::Activity::find,
-             .step = entry.update,
-             .steps = result_.planned_steps,
-             .loss = entry.loss,
-             .smoothed_loss = smoothed_ / (1 - std::pow(beta, count)),
-             .lr = entry.learning_rate,
-             .momentum = entry.momentum,
-             .images_per_second = seconds > 0 ? static_cast<double>(images_per_step_) / seconds : 0,
-             .seconds_left = seconds * static_cast<double>(result_.planned_steps - entry.update - 1),
-             .size = core_.options.sizes.empty() ? 0 : core_.size()});
-    }
-
     LearnerCore& core_;
     RangeTestResult& result_;
-    std::int64_t images_per_step_;
-    Pace pace_;
-    double smoothed_ = 0;
+    StepReporter reporter_;
 };
 
 }  // namespace
@@ -131,17 +112,17 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
         LoopEnd end;
         if (!result.signal)
             end = run_updates(core.state, step, loader, options.steps,
-                              [&](const RingEntry& entry) { return reader.take(entry); });
+                              [&](const RingEntry& entry) { return reader.on_entry(entry); });
         if (end.stop && result.stopped == RangeTestStop::end)
             result.stopped = end.stop == stop_blow_up ? RangeTestStop::blow_up : RangeTestStop::not_finite;
     }
     result.digest_after = core.state.digest();
     result.passes = passes_of(static_cast<std::int64_t>(result.loss.size()));
-    result.analysis =
-        analyse_range_test(result.lr, result.loss,
-                           {.planned_steps = options.steps,
-                            .usual_lr = usual_max_lr(core.options, images_per_step, core.class_names.size()),
-                            .usual_alone = outlasts_training(core)});
+    result.analysis = analyse_range_test(
+        result.lr, result.loss,
+        {.planned_steps = options.steps,
+         .usual_lr = usual_max_lr(core.options, core.network, images_per_step, core.class_names.size()),
+         .usual_alone = outlasts_training(core)});
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
 }

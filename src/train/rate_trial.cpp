@@ -27,20 +27,16 @@ std::int64_t updates_of(const LearnerCore& core, const TrialOptions& options) {
 
 // The options' own one-cycle where they have one. Other policies take all their epochs to come
 // down.
-Schedule cycle(const TrainOptions& options, double lr, std::int64_t updates) {
-    PolicyOptions policy = stages_of(options).front().policy;
-    if (!policy.policy.starts_with("onecycle") && policy.policy != fine_tune_policy)
-        policy = {.momentum = policy.momentum};
-    policy.epochs = 1;
-    policy.steps_per_epoch = updates;
-    policy.max_lr = lr;
-    return make_schedule(policy);
+Schedule cycle(const TrainOptions& options, const Network& network, double lr, std::int64_t updates) {
+    PolicyOptions policy = stages_of(options, network).front().policy;
+    if (!policy.policy.starts_with("onecycle")) policy = {.momentum = policy.momentum};
+    return make_schedule(policy, {.epochs = 1, .steps_per_epoch = updates}, lr);
 }
 
 RateTrial run_trial(LearnerCore& core, double lr, std::int64_t updates) {
     RateTrial trial{.lr = lr, .updates = updates};
     clear_moments(core.state);
-    begin_updates(core.state, cycle(core.options, lr, updates), 0, updates);
+    begin_updates(core.state, cycle(core.options, core.network, lr, updates), 0, updates);
     if (const int signal =
             core.start_batches(core.step, core.train_loader(), 0, updates * core.step.micro_batches()))
         throw Interrupted(signal);

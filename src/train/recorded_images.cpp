@@ -6,6 +6,7 @@
 #include "data/folder.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
+#include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 #include "train/fault_record.h"
 
@@ -79,10 +80,14 @@ Dataset reopen_dataset(const std::string& run, const TrainOptions& options, cons
                        const std::function<int()>& stop) {
     if (!is_folder(options.data))
         refuse(options.data, "its images are not there: no such folder", moved + shell_quoted(run));
-    const DatasetOptions opening = dataset_options(options, log, stop);
+    DatasetOptions opening = dataset_options(options, log, stop);
     const auto newest = newest_valid_checkpoint(run);
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);
+    if (const auto split = recorded_split({.metadata = file.metadata()})) {
+        opening.seed = split->seed;
+        opening.valid_fraction = split->valid_fraction;
+    }
     const std::optional<ImageList> list = recorded_images(file);
     if (!list) return open_dataset(options.data, opening);
     const Dataset found = open_dataset(options.data, opening);

@@ -3,30 +3,56 @@
 #include <algorithm>
 #include <cmath>
 
+#include "onecycle/error.h"
+
 namespace onecycle {
 
 namespace {
 
-constexpr int groups = 3;  // of every ResNet, see Network
-
 // 1/ratio, …, 1 in equal ratios.
-std::vector<double> even_rates(double ratio) {
-    if (ratio == 1) return {};
+std::vector<double> even_rates(double ratio, int groups) {
+    if (ratio == 1 || groups == 1) return {};
     std::vector<double> rates;
     for (int g = 0; g < groups; ++g)
         rates.push_back(std::pow(ratio, static_cast<double>(g + 1 - groups) / (groups - 1)));
     return rates;
 }
 
+// A tenth for all but the head.
+std::vector<double> head_rates(int groups) {
+    if (groups == 1) return {};
+    std::vector<double> rates(static_cast<std::size_t>(groups), 0.1);
+    rates.back() = 1;
+    return rates;
+}
+
 }  // namespace
 
-std::vector<Stage> stages_of(const TrainOptions& o) {
+int frozen_parts(const Network& network, const std::string& freeze) {
+    if (freeze == "none") return 0;
+    const auto refuse = [&](const std::string& why, const std::string& fix) {
+        throw Error(ErrorKind::usage, "option not usable", "--freeze " + freeze, why, fix);
+    };
+    if (network.head_part() == 0)
+        refuse("the network is one part, without a head of its own", "leave it out");
+    if (freeze == "body") return network.head_part();
+    std::string names = "none";
+    for (int part = 0; part < network.head_part(); ++part) {
+        const std::string& name = network.parts()[static_cast<std::size_t>(part)];
+        if (freeze == name) return part + 1;
+        names += ", " + name;
+    }
+    refuse("there is no such choice", "use " + names + " or body");
+    return 0;
+}
+
+std::vector<Stage> stages_of(const TrainOptions& o, const Network& network) {
     std::vector<Stage> stages;
     if (o.freeze_epochs > 0) {
         Stage head{.epochs = o.freeze_epochs,
-                   .frozen = {resnet_head_part, o.freeze_bn},
-                   .group_rates = {0.1, 0.1, 1},
-                   .policy = policy_options(o, 1, 1)};
+                   .frozen = {network.head_part(), o.freeze_bn},
+                   .group_rates = head_rates(network.groups()),
+                   .policy = policy_options(o)};
         if (o.policy == fine_tune_policy) {
             head.policy.pct_start = 0.99;
             head.policy.div = 25;
@@ -35,12 +61,11 @@ std::vector<Stage> stages_of(const TrainOptions& o) {
     }
     stages.push_back({.first_epoch = o.freeze_epochs,
                       .epochs = o.epochs,
-                      .frozen = {parse_freeze(o.freeze), o.freeze_bn},
-                      .group_rates = even_rates(o.lr_mult),
+                      .frozen = {frozen_parts(network, o.freeze), o.freeze_bn},
+                      .group_rates = even_rates(o.lr_mult, network.groups()),
                       .rate = o.freeze_epochs > 0 ? 0.5 : 1.0,
-                      .policy = policy_options(o, 1, 1)});
+                      .policy = policy_options(o)});
     for (Stage& stage : stages) {
-        stage.policy.epochs = stage.epochs;
         if (stage.frozen.parts == 0) stage.frozen.norms = false;
     }
     return stages;

@@ -4,7 +4,7 @@
 // discriminative rates.
 //
 //              epochs         frozen   rates of the groups           highest rate       pct_start, div of "fine-tune"
-//   stage 1    freeze_epochs  body     1/10, 1/10, 1                 max_lr             0.99, 25
+//   stage 1    freeze_epochs  body     1/10, ..., 1/10, 1            max_lr             0.99, 25
 //   stage 2    epochs         freeze   from 1/lr_mult to 1, evenly   max_lr / 2         0.3, 5
 //
 // evenly: in equal ratios. A training of one stage is stage 2 at max_lr itself.
@@ -27,12 +27,15 @@ struct Stage {
     Frozen frozen;
     std::vector<double> group_rates;  // factor of each group's rate, the head's last and 1; empty: all 1
     double rate = 1;                  // its highest rate over the run's max_lr
-    // Its schedule, without rate and steps.
     PolicyOptions policy;
 };
 
 // In their order: one or two.
-std::vector<Stage> stages_of(const TrainOptions& options);
+std::vector<Stage> stages_of(const TrainOptions& options, const Network& network);
+
+// How many parts of the network `--freeze` takes: 0 for none, all but the head for body, else those
+// up to the one of this name. Throws Error(usage).
+int frozen_parts(const Network& network, const std::string& freeze);
 
 // The sizes of all epochs, those of the first stage included: one part, or those of `sizes`.
 std::vector<SizedEpochs> sizes_of(const TrainOptions& options);

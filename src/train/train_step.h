@@ -31,8 +31,8 @@ class TrainStep {
     int micro_batches() const { return programs_.front().key.optimizer.accumulate; }
     const std::vector<Program>& programs() const { return programs_; }
 
-    // How many updates' batches fit in the slots. Batches of update u may be put once update u -
-    // updates_held() has finished.
+    // How many updates' batches fit in the slots. Batches of update u may be put once update
+    // u - updates_held() has finished.
     int updates_held() const { return updates_held_; }
 
     // Whether the host feeds it: else it finds its batches on the device, and nothing is put.
@@ -64,7 +64,7 @@ void begin_updates(State& state, const Schedule& schedule, std::int64_t update, 
 void clear_moments(State& state);
 
 struct LoopEnd {
-    std::int64_t update = 0;     // updates done
+    std::int64_t update = 0;     // updates done, and so the index of one that failed
     std::int32_t stop = 0;       // StepControl::stop: why the device stopped
     std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
 };

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "train/rounding.h"
+#include "schedule/rounding.h"
 
 namespace onecycle {
 
@@ -13,11 +13,13 @@ constexpr double from_scratch_sgd = 1e-2, from_scratch_adam = 1e-3,
                  fine_tuned_adam = 1e-2;  // at `reference_batch`
 constexpr double reference_batch = 32;
 constexpr double few_classes = 10;
-constexpr double deeper_than_resnet18 = 0.7;
+constexpr int shallow = 17;  // convolutions, one after the other
+constexpr double deep = 0.7;
 
 }  // namespace
 
-double usual_max_lr(const TrainOptions& options, std::int64_t images, std::size_t classes) {
+double usual_max_lr(const TrainOptions& options, const Network& network, std::int64_t images,
+                    std::size_t classes) {
     const double batch = static_cast<double>(images) / reference_batch;
     const bool scratch = options.init == "random", sgd = options.optimizer == OptimizerKind::sgd;
     double rate = sgd ? from_scratch_sgd : scratch ? from_scratch_adam : fine_tuned_adam;
@@ -27,7 +29,7 @@ double usual_max_lr(const TrainOptions& options, std::int64_t images, std::size_
     // A softmax over many classes begins with a probability, and so a curvature, of one over their
     // number.
     rate *= std::sqrt(std::max(1.0, static_cast<double>(classes) / few_classes));
-    if (scratch && options.arch != "resnet18") rate *= deeper_than_resnet18;
+    if (scratch && network.depth() > shallow) rate *= deep;
     return two_digits(rate);
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "onecycle/network.h"
 #include "onecycle/options.h"
 
 namespace onecycle {
@@ -15,7 +16,8 @@ namespace onecycle {
 //     at 32 images, 10 classes or fewer      SGD 0.01, Adam and AdamW 0.001; from someone's weights SGD 0.01, Adam 0.01
 //     images                                 times their number over 32 for SGD below 32, else times its root
 //     more than 10 classes                   times the root of their number over 10
-//     a network deeper than ResNet18         times 0.7, from scratch
-double usual_max_lr(const TrainOptions& options, std::int64_t images, std::size_t classes);
+//     more than 17 convolutions in a row     times 0.7, from scratch (ResNet18 has 17, ResNet34 33)
+double usual_max_lr(const TrainOptions& options, const Network& network, std::int64_t images,
+                    std::size_t classes);
 
 }  // namespace onecycle

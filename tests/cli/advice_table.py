@@ -34,8 +34,8 @@ EXCUSED = {
     ("cli/main.cpp", " lists them all"): "of an argument too many: see plan more",
     ("cli/main.cpp", "onecycle --help"): "as above",
     ("report/find_trials.cpp", ""): "tests/report/test_find_report.cpp has each outcome",
-    ("train/range_test_analysis.cpp", "the loss left at once"): "tests/train/test_range_test_analysis.cpp",
-    ("train/model.cpp", "5 is the default"): "of the library alone: predict checks --top before",
+    ("schedule/range_test_analysis.cpp", "the loss left at once"): "tests/schedule/test_range_test_analysis.cpp",
+    ("train/evaluator.cpp", "5 is the default"): "of the library alone: predict checks --top before",
     ("cli/eval.cpp", "give other images, or use --all"): "tests/cli/test_eval_predict.cpp",
     ("cli/train.cpp", "put it back as it was and continue with"): "a file fails in mid-training in tests/train",
     ("cli/train.cpp", ", or without it"): "as above",
@@ -43,7 +43,7 @@ EXCUSED = {
     ("train/evaluator.cpp", "put them back as they were"): "every file fails in mid-evaluation in tests/train",
     ("train/fault_record.cpp", "start a new run"): "of checkpoints whose digest is right but which were never written",
     ("train/recorded_images.cpp", "use another checkpoint"): "as above",
-    ("train/fit.cpp", "put them back as they were"): "of checkpoints of an older version, without a list of images",
+    ("train/training_progress.cpp", "put them back as they were"): "of checkpoints of an older version, without a list of images",
     ("formats/torch_reader.cpp", ""): "converting needs PyTorch: tests/formats/test_torch_file.cpp",
     ("report/profile_text.cpp", "cannot be trusted"): "tests/cli/test_profile.cpp makes the load",
     ("cli/main.cpp", "--help shows the form"): "there is no known way: what CLI11 refuses has its own message",
@@ -66,23 +66,32 @@ EXCUSED = {
     ("report/evaluation_text.cpp", "--svg FILE draws it"): "a narrow terminal is needed",
     ("train/advice.cpp", "no evaluation (--valid-fraction 0)"): "names an option, advises nothing",
     ("train/image_store.cpp", ""): "images that fill half of the memory, or take seconds to decode, are needed",
-    ("train/model_file.cpp", "--init-ema"): "of files of PyTorch: tests/formats/test_torch_file.cpp",
+    ("train/model_info.cpp", "--init-ema"): "of files of PyTorch: tests/formats/test_torch_file.cpp",
     ("formats/weights_recipe.h", ""): "of files of PyTorch, as above",
     ("nn/network.cpp", ""): "of the library alone: --size and --stem are checked before",
-    ("nn/resnet.cpp", "use resnet18"): "of the library alone: --arch is checked before",
+    ("nn/architecture.cpp", "give Architecture::build one"): "of the library alone",
+    ("nn/architecture.cpp", "give 1 or more"): "of the library alone: --classes is checked before",
+    ("nn/architecture.cpp", "use --head linear"): "of the library alone: those that are built in have both",
+    ("nn/architecture.cpp", "use a larger --size"): "of the library alone: --size is checked before",
+    ("nn/architecture.cpp", "begin with input"): "of the library alone",
+    ("nn/architecture.cpp", "end with linear()"): "of the library alone",
+    ("train/stages.cpp", "leave it out"): "of the library alone: networks that are built in have parts",
+    ("train/model_info.cpp", "give a model of that network"): "of the library alone",
     ("nn/state.cpp", ""): "of the library alone: model files are checked before",
     ("train/advice.cpp", "--size {} would bring it"): "tests/train/test_learner.cpp: a slow machine is needed",
     ("train/fit.cpp", "what --freeze "): "names an option, advises nothing",
     ("train/learner_core.cpp", "use --input stream"): "needs a GPU",
     ("train/learner_core.cpp", "add images"): "of the library alone: open_dataset() refuses before",
-    ("train/model_file.cpp", "give a complete file"): "of checkpoints that this program does not write",
-    ("train/model_file.cpp", "give a file of the same architecture"): "as above",
+    ("train/model_tensors.cpp", "give a complete file"): "of checkpoints that this program does not write",
+    ("train/model_tensors.cpp", "give a file of the same architecture"): "as above",
     ("train/options.cpp", "give three, as 0.485"): "of the library alone: text that is no number is refused before",
-    ("train/policy.cpp", "for example 0.85:0.95 or 0.9"): "of the library alone: parse_momentum() refuses before",
-    ("train/range_test_analysis.cpp", "give one loss for each rate"): "of the library: read_curve_csv() refuses before",
+    ("schedule/policy.cpp", "for example 0.85:0.95 or 0.9"): "of the library alone: parse_momentum() refuses before",
+    ("schedule/range_test_analysis.cpp", "give one loss for each rate"): "of the library: read_curve_csv() refuses before",
+    ("train/profile.cpp", "cmake --preset shadow"): "advises a build of its own, which scripts/check_kernels makes",
+    ("train/profile.cpp", "add --device emulated"): "in that build alone: tests/cli/test_profile_counts.cpp",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
-    ("train/run_folder.cpp", "free some space"): "a full disk is simulated in tests/train/test_run_folder.cpp",
-    ("train/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
+    ("store/run_folder.cpp", "free some space"): "a full disk is simulated in tests/store/test_run_folder.cpp",
+    ("store/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
 }
 
 SMALL = "--arch resnet18 --size 32 --batch-size 4"
@@ -167,6 +176,7 @@ def option_rows():
             ("--pct-start 0.6 --policy onecycle:smith", "as it goes up",
              "--pct-start 0.5 --policy onecycle:smith"),
             ("--threads -1", "all cores", ""),
+            ("--arch resnet9 --stem small", "one stem only", "--arch resnet9"),
             ("--nesterov --optimizer adam", "only sgd", "--nesterov"),
             ("--nesterov --optimizer adam", "only sgd", "--optimizer adam"),
             ("--nesterov --momentum 0", "above 0", "--nesterov"),
@@ -274,6 +284,10 @@ def renamed_tensor(header, data):
 
 def flattened_stem(header, data):
     header["conv1.weight"]["shape"] = [64 * 3, 49]
+
+
+def flattened_classifier(header, data):
+    header["fc.weight"]["shape"] = [2 * 512]
 
 
 def find(folder, more=""):
@@ -428,8 +442,11 @@ def model_rows():
     yield Row("eval", 2, "DATA", ("eval photos/ --model runs/photos",))
     yield Row(good, 0, "--all: all of them", (good + " --all",), free=True)
     use = "eval data --model edited.safetensors"
-    faults = [(emptied, "not those of a torchvision ResNet"),
-              (renamed_tensor, "looks like resnet18 but lacks"), (flattened_stem, "shape that no ResNet has"),
+    faults = [(emptied, "of no network that is built in"),
+              (renamed_tensor, "looks like resnet18 but lacks"), (flattened_stem, "has other shapes: conv1.weight"),
+              (flattened_classifier, "no classifier has that shape"),
+              (described(arch="own", stem="imagenet", head="linear"), "its network 'own' is not built in"),
+              (described(arch="resnet9", stem="small", head="linear"), "one that resnet9 does not have"),
               (values_of("fc.weight", float("nan")), "not finite"), (values_of("fc.weight", 3e38), "not finite"),
               (values_of("bn1.running_var", -1.0), "negative variance"),
               (described(size="0"), "its size is out of range"),
@@ -603,6 +620,7 @@ def other_rows():
     yield Row(predict + " --classes 0", 2, "between 1", (predict + " --classes 10",))
     yield Row(small + " --predict h200", 2, "takes no --device",
               (small, small.replace("--device cpu", "--predict h200")))
+    yield Row(predict + " --counts", 2, "runs nothing", (predict,), free=True)
     yield Row(predict + " --precision fp32", 2, "only 16-bit", (predict + " --precision fp32 --limits 4300,60",),
               free=True)
     yield Row("profile --predict a100", 2, "not known",

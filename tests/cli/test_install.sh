@@ -25,6 +25,12 @@ for train in "$place/build/01_train/train" "$place/train"; do
 done
 image=$(find "$place/shapes" -name '*.jpg' | sort | sed -n 1p)
 "$place/build/04_predict/predict" "$place/model.safetensors" "$image" | grep ' %)'
+"$place/build/06_own_network/own_network" "$place/shapes" "$place/own.safetensors" "$place/own.onnx" "$image" |
+    tee "$place/said"
+grep ' %)' "$place/said"
+grep 'own.onnx: ' "$place/said"
+if "$place/usr/bin/onecycle" predict "$image" --model "$place/own.safetensors" 2> "$place/said"; then exit 1; fi
+grep "nine-layers' is not built in" "$place/said"
 "$place/build/02_schedule/schedule" | grep '  0.100000'
 "$place/usr/bin/onecycle" info "$place/model.safetensors" | grep resnet18
 

@@ -2,6 +2,7 @@
 #include <exception>
 
 #include "core/simulated_file_system.h"
+#include "formats/known.h"
 #include "onecycle/error.h"
 #include "onecycle/tensor_file.h"
 
@@ -12,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto bytes = std::as_bytes(std::span(data, size));
     fs.contents("file").assign(bytes.begin(), bytes.end());
     try {
-        const auto file = open_tensor_file("file", fs);
+        const auto file = test::open_known("file", fs);
         file->verify();
         for (const TensorInfo& tensor : file->tensors())
             if (file->read_floats(tensor.name).size() != tensor.bytes / size_of(tensor.type))

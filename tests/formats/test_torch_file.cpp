@@ -9,7 +9,9 @@
 
 #include "core/file.h"
 #include "core/simulated_file_system.h"
+#include "formats/known.h"
 #include "formats/torch_builder.h"
+#include "formats/weights_place.h"
 #include "onecycle/error.h"
 #include "onecycle/safetensors.h"
 #include "onecycle/torch_file.h"
@@ -38,7 +40,7 @@ std::string refusal(const std::string& bytes, const std::string& path = "file.pt
     SimulatedFileSystem fs;
     write(fs, path, bytes);
     try {
-        const auto file = open_tensor_file(path, fs);
+        const auto file = open_known(path, fs);
         file->verify();
         for (const TensorInfo& tensor : file->tensors()) file->read_floats(tensor.name);
         return "";
@@ -58,7 +60,7 @@ void expect_same_values(const TensorFile& file, const std::string& a, const std:
 
 TEST(TorchFile, reads_every_kind_of_tensor_as_torch_converts_it) {
     for (const char* name : {"types.pth", "types-no-crc.pth"}) {
-        const auto file = open_tensor_file(data(name));
+        const auto file = open_known(data(name));
         file->verify();
         EXPECT_EQ(file->tensors().size(), 26u);
         for (const char* tensor : {"f64", "f32", "f16", "bf16", "i64", "scalar", "empty", "parameter",
@@ -74,10 +76,10 @@ TEST(TorchFile, reads_every_kind_of_tensor_as_torch_converts_it) {
 }
 
 TEST(TorchFile, finds_the_state_dict_where_training_scripts_put_it) {
-    const auto plain = open_tensor_file(data("network.pth"));
+    const auto plain = open_known(data("network.pth"));
     ASSERT_EQ(plain->tensors().size(), 7u);
     for (const char* name : {"in-model.pth", "in-state-dict.pth", "module.pth", "legacy.pth"}) {
-        const auto wrapped = open_tensor_file(data(name));
+        const auto wrapped = open_known(data(name));
         ASSERT_EQ(wrapped->tensors().size(), plain->tensors().size()) << name;
         for (const TensorInfo& tensor : plain->tensors()) {
             ASSERT_NE(wrapped->find(tensor.name), nullptr) << name << ' ' << tensor.name;
@@ -101,13 +103,13 @@ std::vector<std::string> checkpoints(const char* beginning = "") {
 }
 
 TEST(Checkpoints, whatever_a_training_script_saved_reads_as_the_plain_state_dict) {
-    const auto plain = open_tensor_file(data("checkpoints/plain.pth"));
+    const auto plain = open_known(data("checkpoints/plain.pth"));
     ASSERT_EQ(plain->names().size(), 9u);
     int read = 0;
     for (const std::string& name : checkpoints()) {
         if (name.starts_with("refused")) continue;
         SCOPED_TRACE(name);
-        const auto file = open_tensor_file(data("checkpoints/" + name));
+        const auto file = open_known(data("checkpoints/" + name));
         file->verify();
         EXPECT_EQ(file->weights().problem, "");
         for (const auto& [tensor, index] : plain->names()) {
@@ -120,7 +122,7 @@ TEST(Checkpoints, whatever_a_training_script_saved_reads_as_the_plain_state_dict
         ++read;
     }
     EXPECT_GE(read, 36);
-    const auto repeated = open_tensor_file(data("checkpoints/repeated.pth"));
+    const auto repeated = open_known(data("checkpoints/repeated.pth"));
     EXPECT_EQ(repeated->read_floats("bn1.weight"), (std::vector<float>{1, 1}));
 }
 
@@ -129,8 +131,7 @@ TEST(Checkpoints, an_average_is_taken_only_when_it_is_asked_for) {
                              "average_first.pth", "average.safetensors"}) {
         SCOPED_TRACE(name);
         const std::string path = data(std::string("checkpoints/") + name);
-        const auto proper = open_tensor_file(path),
-                   average = open_tensor_file(path, posix_file_system(), true);
+        const auto proper = open_known(path), average = open_known(path, posix_file_system(), true);
         EXPECT_LT(first_weight(*proper), 100);
         EXPECT_GE(first_weight(*average), 100);
         EXPECT_EQ(proper->weights().others.size(), 1u);
@@ -138,7 +139,7 @@ TEST(Checkpoints, an_average_is_taken_only_when_it_is_asked_for) {
         EXPECT_TRUE(average->weights().average);
         EXPECT_EQ(average->weights().problem, "");
     }
-    const auto none = open_tensor_file(data("checkpoints/net.pth"), posix_file_system(), true);
+    const auto none = open_known(data("checkpoints/net.pth"), posix_file_system(), true);
     EXPECT_NE(none->weights().problem.find("no moving average"), std::string::npos);
     EXPECT_NE(none->weights().fix.find("leave --init-ema out"), std::string::npos);
 }
@@ -147,7 +148,7 @@ TEST(Checkpoints, two_that_fit_alike_are_named_with_a_way_to_keep_one) {
     for (const auto& [name, parts] : std::map<std::string, std::vector<std::string>>{
              {"refused-two.pth", {"'netA', 'netB'", "['netA']"}},
              {"refused-two.safetensors", {"'a.', 'b.'", "k.startswith('a.')"}}}) {
-        const WeightsPlace place = open_tensor_file(data("checkpoints/" + name))->weights();
+        const WeightsPlace place = open_known(data("checkpoints/" + name))->weights();
         EXPECT_NE(place.problem.find(parts[0]), std::string::npos) << place.problem;
         EXPECT_NE(place.fix.find(parts[1]), std::string::npos) << place.fix;
     }
@@ -170,6 +171,22 @@ TEST(Checkpoints, what_is_no_file_of_tensors_is_refused_with_a_way_that_fits_it)
     std::string tar(512, '\0');
     tar.replace(257, 5, "ustar");
     EXPECT_NE(refusal(tar).find("tar file"), std::string::npos);
+}
+
+// Two networks whose convolutions stand at other places of one Sequential: where one has its second,
+// the other has a norm.
+TEST(TorchFile, a_set_that_fits_two_networks_is_one_set) {
+    const std::vector<NetworkMarks> marks = {
+        {"features.0.weight", "features.4.weight", "features.1.running_mean", "classifier.6.weight", {}},
+        {"features.0.weight", "features.3.weight", "features.1.running_mean", "classifier.6.weight", {}}};
+    const ChosenWeights chosen = choose_weights({{{"model"},
+                                                  {"net.features.0.weight", "net.features.1.running_mean",
+                                                   "net.features.3.weight", "net.features.4.weight"}}},
+                                                false, marks);
+    EXPECT_TRUE(chosen.fits);
+    EXPECT_EQ(chosen.prefix, "net.");
+    EXPECT_EQ(chosen.place.problem, "");
+    EXPECT_TRUE(chosen.place.others.empty());
 }
 
 // No other name promises anything, whatever numbers it has.
@@ -197,7 +214,7 @@ TEST(TorchFile, refuses_every_cut_of_a_file) {
 // A flipped bit is found, or lies where nothing is kept: padding, times, versions, names of notes.
 TEST(TorchFile, a_flipped_bit_changes_no_value) {
     const std::string bytes = bytes_of(data("network.pth"));
-    const auto plain = open_tensor_file(data("network.pth"));
+    const auto plain = open_known(data("network.pth"));
     int refused = 0;
     for (std::size_t at = 0; at < bytes.size(); ++at) {
         std::string damaged = bytes;
@@ -205,7 +222,7 @@ TEST(TorchFile, a_flipped_bit_changes_no_value) {
         SimulatedFileSystem fs;
         write(fs, "file.pth", damaged);
         try {
-            const auto file = open_tensor_file("file.pth", fs);
+            const auto file = open_known("file.pth", fs);
             file->verify();
             for (const TensorInfo& tensor : plain->tensors())
                 EXPECT_EQ(file->read_floats(tensor.name), plain->read_floats(tensor.name)) << at;

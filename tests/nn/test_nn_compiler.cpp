@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "nn/dependencies.h"
+#include "nn/network_of.h"
 #include "nn/program.h"
 
 namespace onecycle {
@@ -39,7 +40,7 @@ class PaperBackend final : public Backend {
 Program compile_for(const std::string& arch, bool fuses, bool branch, ProgramKey key = {},
                     Head head = Head::linear) {
     const PaperBackend backend(fuses, branch);
-    const Network network = resnet({.arch = arch, .classes = 10, .size = 64, .head = head});
+    const Network network = network_of({.arch = arch, .classes = 10, .size = 64, .head = head});
     key.batch = 4;
     return compile(network, StateLayout(network, backend, false), backend, key);
 }
@@ -150,7 +151,7 @@ TEST(Compiler, batch_norm_takes_relu_residual_second_norm_and_pool_where_the_bac
 
 TEST(Compiler, flops_are_those_of_the_architecture) {
     const PaperBackend backend;
-    const Network network = resnet({.arch = "resnet34", .classes = 1000, .size = 224});
+    const Network network = network_of({.arch = "resnet34", .classes = 1000, .size = 224});
     ProgramKey key;
     key.mode = Mode::predict;
     key.batch = 1;
@@ -229,7 +230,7 @@ TEST(Compiler, the_parameter_table_carries_the_frozen_set_and_the_groups_rates) 
     ProgramKey key = frozen(3, false);
     key.group_rates = {0.01, 0.1, 1};
     const Program program = compile_for("resnet18", true, true, key, Head::fastai);
-    const Network network = resnet({.arch = "resnet18", .classes = 10, .size = 64, .head = Head::fastai});
+    const Network network = network_of({.arch = "resnet18", .classes = 10, .size = 64, .head = Head::fastai});
     for (const ProgramOp& step : program.steps) {
         if (step.desc.kind != OpKind::update_parameters && step.desc.kind != OpKind::check_gradients)
             continue;

@@ -1,6 +1,7 @@
 // Bytes and operations of a step, counted by hand: the profile and its predictions rest on them.
 #include <gtest/gtest.h>
 
+#include "nn/network_of.h"
 #include "nn/program.h"
 
 namespace onecycle {
@@ -10,7 +11,7 @@ namespace {
 const Program& program() {
     static const Program compiled = [] {
         const auto backend = make_emulated_backend();
-        const Network network = resnet({.arch = "resnet34", .classes = 1000, .size = 224});
+        const Network network = network_of({.arch = "resnet34", .classes = 1000, .size = 224});
         ProgramKey key;
         key.batch = 256;
         return compile(network, StateLayout(network, *backend, false, DType::bf16), *backend, key);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "nn/network_of.h"
 #include "nn/state_copy.h"
 #include "nn/training.h"
 #include "onecycle/error.h"
@@ -19,7 +20,7 @@ using testing::Machine;
 using testing::Session;
 using testing::training_key;
 
-const ResnetOptions tiny{.arch = "resnet18", .classes = 10, .size = 32};
+const NamedNetwork tiny{.arch = "resnet18", .classes = 10, .size = 32};
 constexpr DType types[] = {DType::f32, DType::bf16, DType::f16};
 
 void prepare(Session& session) {

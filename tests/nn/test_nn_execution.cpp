@@ -5,6 +5,7 @@
 #include <random>
 
 #include "count_allocations.h"
+#include "nn/network_of.h"
 #include "nn/training.h"
 
 namespace onecycle {
@@ -14,7 +15,7 @@ using testing::cpu_machine;
 using testing::Session;
 using testing::training_key;
 
-constexpr ResnetOptions tiny{.arch = "resnet18", .classes = 10, .size = 32};
+const NamedNetwork tiny{.arch = "resnet18", .classes = 10, .size = 32};
 
 std::string digest_after(Session& session, int steps) {
     for (int i = 0; i < steps; ++i) session.runnable.launch();

@@ -1,6 +1,7 @@
 // What freezing and dropout promise of whole training steps, on the CPU and on emulated CUDA.
 #include <gtest/gtest.h>
 
+#include "nn/network_of.h"
 #include "nn/training.h"
 
 namespace onecycle {
@@ -11,8 +12,8 @@ using testing::emulated_machine;
 using testing::Session;
 using testing::training_key;
 
-constexpr ResnetOptions tiny{.arch = "resnet18", .classes = 10, .size = 32, .head = Head::fastai};
-constexpr int body = resnet_head_part;
+const NamedNetwork tiny{.arch = "resnet18", .classes = 10, .size = 32, .head = Head::fastai};
+constexpr int body = 5;
 
 // Everything that could move a weight is on: momentum, weight decay, Adam, an average.
 ProgramKey key_of(int parts, bool norms, OptimizerKind kind = OptimizerKind::adamw) {
@@ -85,7 +86,7 @@ TEST_P(Freezing, changes_no_gradient_of_what_still_learns) {
 TEST_P(Freezing, with_its_norms_normalises_by_the_running_statistics) {
     // The program that evaluates sees the same features: with the head as it was, its loss is that
     // of the step.
-    ResnetOptions options = tiny;
+    NamedNetwork options = tiny;
     options.dropout = 0;
     options.head = Head::linear;  // without batch statistics
     ProgramKey key = key_of(body, true);
@@ -140,7 +141,7 @@ TEST_P(Freezing, discriminative_rates_move_each_group_by_its_factor) {
 
 // A new stage: cleared moments, a schedule that begins anew, and a counter that goes on.
 TEST_P(Freezing, a_stage_counts_its_schedule_and_bias_correction_from_its_own_start) {
-    ResnetOptions options = tiny;
+    NamedNetwork options = tiny;
     options.dropout = 0;  // its masks follow the counter
     Session first(options, key_of(0, false), machine_of(GetParam()));
     Session later(options, key_of(0, false), machine_of(GetParam()));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "device_under_test.h"
+#include "nn/network_of.h"
 #include "nn/program.h"
 #include "reference/formula.h"
 
@@ -42,12 +43,14 @@ inline Machine emulated_machine(DType compute = DType::f32) {
 
 // Owns everything that one program needs to run.
 struct Session {
-    Session(const ResnetOptions& options, const ProgramKey& key, Machine machine = cpu_machine())
-        : size(options.size),
-          classes(options.classes),
+    Session(const NamedNetwork& options, const ProgramKey& key, Machine machine = cpu_machine())
+        : Session(network_of(options), key, std::move(machine)) {}
+    Session(Network network_, const ProgramKey& key, Machine machine = cpu_machine())
+        : size(static_cast<int>(network_.layers().front().shape[1])),
+          classes(static_cast<int>(network_.classes())),
           device(std::move(machine.device)),
           backend(std::move(machine.backend)),
-          network(resnet(options)),
+          network(std::move(network_)),
           layout(network, *backend, false, machine.compute),
           state(*device, network, layout, key.optimizer),
           program(compile(network, layout, *backend, key)),

@@ -139,6 +139,19 @@ void add_pools(std::vector<Case>& cases) {
             cases.push_back({label(d, x), d, exact});
             d = {.kind = OpKind::global_average_pool_backward, .inputs = {y}, .outputs = {x}};
             cases.push_back({label(d, x), d, exact});
+            for (const int side : {1, 3, 7, 8}) {  // windows that overlap, too, and more of them than pixels
+                const TensorDesc features{shape[0], shape[1] * side * side};
+                d = {.kind = OpKind::adaptive_average_pool,
+                     .inputs = {x},
+                     .outputs = {features},
+                     .kernel = side};
+                cases.push_back({label(d, x, "_to_" + std::to_string(side)), d, false});
+                d = {.kind = OpKind::adaptive_average_pool_backward,
+                     .inputs = {features},
+                     .outputs = {x},
+                     .kernel = side};
+                cases.push_back({label(d, x, "_to_" + std::to_string(side)), d, false});
+            }
         }
 }
 
@@ -188,7 +201,11 @@ void add_elementwise(std::vector<Case>& cases) {
     const TensorDesc shape{3, 16, 5, 7};
     for (Layout layout : activation_layouts(16)) {
         const TensorDesc x = with(shape, layout), any = with(shape, Layout::any);
-        OpDesc d{.kind = OpKind::relu, .inputs = {x}, .outputs = {any}};
+        OpDesc d{.kind = OpKind::add_channel_bias, .inputs = {x, {x[1]}}, .outputs = {x}};
+        cases.push_back({label(d, x), d});
+        d = {.kind = OpKind::channel_bias_gradient, .inputs = {x}, .outputs = {{x[1]}}};
+        cases.push_back({label(d, x), d});
+        d = {.kind = OpKind::relu, .inputs = {x}, .outputs = {any}};
         cases.push_back({label(d, x), d});
         d = {.kind = OpKind::relu_backward, .inputs = {x, x}, .outputs = {any}};
         cases.push_back({label(d, x), d});

@@ -297,6 +297,31 @@ std::vector<Values> matrix_product(const OpDesc& desc, const std::vector<Values>
 }
 
 // NaN is above everything; of equal values the first counts.
+// Window by window, as PyTorch's documentation describes them; backward the same sums the other way.
+Values adaptive_average_pool(const OpDesc& desc, const Values& in) {
+    const bool backward = desc.kind == OpKind::adaptive_average_pool_backward;
+    const TensorDesc& x = backward ? desc.outputs[0] : desc.inputs[0];
+    const std::int64_t planes = x[0] * x[1], height = x[2], width = x[3], side = desc.kernel;
+    Values out(static_cast<std::size_t>(planes * (backward ? height * width : side * side)), 0.0);
+    for (std::int64_t plane = 0; plane < planes; ++plane)
+        for (std::int64_t i = 0; i < side; ++i)
+            for (std::int64_t j = 0; j < side; ++j) {
+                const std::int64_t top = i * height / side, bottom = ((i + 1) * height + side - 1) / side,
+                                   left = j * width / side, right = ((j + 1) * width + side - 1) / side;
+                const double area = static_cast<double>((bottom - top) * (right - left));
+                const auto y = static_cast<std::size_t>((plane * side + i) * side + j);
+                for (std::int64_t h = top; h < bottom; ++h)
+                    for (std::int64_t w = left; w < right; ++w) {
+                        const auto p = static_cast<std::size_t>((plane * height + h) * width + w);
+                        if (backward)
+                            out[p] += in[y] / area;
+                        else
+                            out[y] += in[p] / area;
+                    }
+            }
+    return out;
+}
+
 std::vector<Values> concat_pool(const OpDesc& desc, const std::vector<Values>& in) {
     const TensorDesc& x = desc.inputs[0];
     const auto images = static_cast<std::size_t>(x[0]), channels = static_cast<std::size_t>(x[1]),
@@ -400,6 +425,19 @@ std::vector<Values> reference(const OpDesc& desc, const std::vector<Values>& in)
             const std::size_t pixels = out.size() / in[0].size();
             for (std::size_t k = 0; k < out.size(); ++k)
                 out[k] = in[0][k / pixels] / static_cast<double>(pixels);
+            return {out};
+        }
+        case OpKind::adaptive_average_pool:
+        case OpKind::adaptive_average_pool_backward:
+            return {adaptive_average_pool(desc, in[0])};
+        case OpKind::add_channel_bias: {
+            const auto pixels = static_cast<std::size_t>(desc.inputs[0][2] * desc.inputs[0][3]);
+            for (std::size_t k = 0; k < out.size(); ++k) out[k] = in[0][k] + in[1][k / pixels % in[1].size()];
+            return {out};
+        }
+        case OpKind::channel_bias_gradient: {
+            const auto pixels = static_cast<std::size_t>(desc.inputs[0][2] * desc.inputs[0][3]);
+            for (std::size_t k = 0; k < in[0].size(); ++k) out[k / pixels % out.size()] += in[0][k];
             return {out};
         }
         case OpKind::concat_pool:

@@ -1,4 +1,4 @@
-"""fastai's learning-rate suggestions, run for real, for tests/train/test_range_test_analysis.cpp.
+"""fastai's learning-rate suggestions, run for real, for tests/schedule/test_range_test_analysis.cpp.
 
 Run: python tests/reference/generate_fastai_rules.py
 Versions used: torch 2.11.0, fastai 2.8.7 with fastcore 1.8.18 and fastprogress 1.0.3 (see

@@ -1,4 +1,4 @@
-"""Schedules of PyTorch and fastai, run for real, for tests/train/test_schedule.cpp.
+"""Schedules of PyTorch and fastai, run for real, for tests/schedule/test_schedule.cpp.
 
 Run: python tests/reference/generate_schedules.py
 Versions used: torch 2.11.0, fastai 2.8.7 with fastcore 1.8.18 and fastprogress 1.0.3 (fastcore 2 dropped

@@ -45,7 +45,8 @@ TEST_P(Average, follows_weights_and_statistics_for_ten_updates_and_evaluations_r
     options.ema = decay;
     LearnerCore core(tiny_dataset(), options, {});
     auto expected = in_double(core.state.weights());
-    begin_updates(core.state, make_schedule(policy_options(core.options, 0.02, 5)), 0, 10);
+    begin_updates(core.state, make_schedule(policy_options(core.options), {core.options.epochs, 5}, 0.02), 0,
+                  10);
     ASSERT_EQ(core.start_batches(core.step, core.train_loader(), 0, 10), 0);
     for (std::int64_t update = 1; update <= 10; ++update) {
         run_updates(core.state, core.step, core.train_loader(), update,

@@ -1,4 +1,5 @@
 // An evaluation is launches and one wait, on every device that is not the host itself.
+#include "nn/network_of.h"
 #include "train/evaluator.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +32,7 @@ struct Machine {
     Evaluation evaluate() { return evaluator.evaluate(loader, tiny_dataset().classes, {}); }
 
     Engine engine;
-    Network network = resnet({.arch = "resnet18", .classes = 3, .size = size});
+    Network network = network_of({.arch = "resnet18", .classes = 3, .size = size});
     StateLayout layout{network, *engine.backend, false};
     State state{*engine.device, network, layout, {}};
     Evaluator evaluator{network, layout, *engine.backend, key()};

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/expect_change.h"
+#include "nn/network_of.h"
 #include "nn/training.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
@@ -39,6 +40,10 @@ TrainOptions fine_tuned(TrainOptions options) {
     return options;
 }
 
+std::vector<Stage> stages_for(const TrainOptions& options) {
+    return stages_of(options, architecture(options.arch).make(network_options(options, 2, options.size)));
+}
+
 TrainOptions options_of(const json& reference) {
     TrainOptions options = fine_tuned({.arch = "resnet18"});
     options.freeze_epochs = reference.at("freeze_epochs");
@@ -50,17 +55,14 @@ TrainOptions options_of(const json& reference) {
 }
 
 Schedule schedule_of(const Stage& stage, double max_lr, std::int64_t steps_per_epoch) {
-    PolicyOptions policy = stage.policy;
-    policy.steps_per_epoch = steps_per_epoch;
-    policy.max_lr = max_lr * stage.rate;
-    return make_schedule(policy);
+    return make_schedule(stage.policy, {stage.epochs, steps_per_epoch}, max_lr * stage.rate);
 }
 
 TEST(FineTune, rates_and_momenta_of_every_group_at_every_step_are_fastais) {
     for (const json& reference : cases()) {
         const TrainOptions options = options_of(reference);
         std::size_t row = 0;
-        for (const Stage& stage : stages_of(options)) {
+        for (const Stage& stage : stages_for(options)) {
             const std::int64_t steps_per_epoch = reference.at("steps_per_epoch");
             const Schedule schedule = schedule_of(stage, *options.max_lr, steps_per_epoch);
             for (std::int64_t k = 0; k < stage.epochs * steps_per_epoch; ++k, ++row) {
@@ -83,8 +85,8 @@ void expect_fastais_training(const json& reference, testing::Machine machine) {
     const TrainOptions options = options_of(reference);
     const std::int64_t steps_per_epoch = reference.at("steps_per_epoch");
     const int batch = reference.at("batch"), size = reference.at("size"), classes = reference.at("classes");
-    const Network network =
-        resnet({.arch = "resnet18", .classes = classes, .size = size, .head = Head::fastai, .dropout = 0});
+    const Network network = network_of(
+        {.arch = "resnet18", .classes = classes, .size = size, .head = Head::fastai, .dropout = 0});
     const StateLayout layout(network, *machine.backend, false);
     State state(*machine.device, network, layout, optimizer_options(options));
     state.initialise(0);
@@ -95,7 +97,7 @@ void expect_fastais_training(const json& reference, testing::Machine machine) {
 
     std::int64_t step = 0;
     std::size_t stage_number = 0;
-    for (const Stage& stage : stages_of(options)) {
+    for (const Stage& stage : stages_for(options)) {
         ProgramKey key = testing::training_key(batch, optimizer_options(options));
         key.mean = reference::mean;
         key.stddev = reference::stddev;
@@ -135,7 +137,7 @@ TEST(FineTune, losses_and_what_moves_in_each_stage_are_fastais) {
 
 TEST(FineTune, stages_follow_the_options) {
     TrainOptions options = resolved(fine_tuned({}));
-    std::vector<Stage> stages = stages_of(options);
+    std::vector<Stage> stages = stages_for(options);
     ASSERT_EQ(stages.size(), 2u);
     EXPECT_EQ(stages[0].frozen, (Frozen{5, false}));
     EXPECT_EQ(stages[0].epochs, 1);
@@ -158,14 +160,14 @@ TEST(FineTune, stages_follow_the_options) {
     options.freeze = "layer2";
     options.freeze_bn = true;
     options.policy = "onecycle";
-    stages = stages_of(resolved(options));
+    stages = stages_for(resolved(options));
     EXPECT_EQ(stages[0].frozen, (Frozen{5, true}));
     EXPECT_EQ(stages[1].frozen, (Frozen{3, true}));
     for (const Stage& stage : stages)
         EXPECT_EQ(stage.policy.pct_start, 0.25) << "a policy that was asked for";
 
-    EXPECT_EQ(stages_of(resolved({})).size(), 1u) << "train";
-    EXPECT_TRUE(stages_of(resolved({})).front().group_rates.empty());
+    EXPECT_EQ(stages_for(resolved({})).size(), 1u) << "train";
+    EXPECT_TRUE(stages_for(resolved({})).front().group_rates.empty());
 }
 
 TEST(FineTune, refuses_what_cannot_be_frozen) {
@@ -225,7 +227,7 @@ TEST(FineTuneRun, writes_each_groups_rate_and_counts_its_steps_on) {
     const auto rows = rows_of(read_text(folder / "run/steps.csv"), header);
     EXPECT_EQ(header, "step,lr,momentum,loss,lr_0,lr_1,lr_2");
     ASSERT_EQ(rows.size(), 6u);
-    const std::vector<Stage> stages = stages_of(learner.options());
+    const std::vector<Stage> stages = stages_for(learner.options());
     for (std::size_t k = 0; k < 6; ++k) {
         const Stage& stage = stages[k / 3];
         const ScheduleValue now = evaluate(schedule_of(stage, 2e-3, 3), static_cast<std::int64_t>(k % 3));

@@ -2,7 +2,9 @@
 #include "onecycle/learner.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -16,7 +18,20 @@ namespace {
 using testing::read_text;
 using testing::TemporaryFolder;
 using testing::tiny_dataset;
+using testing::tiny_images;
 using testing::tiny_options;
+
+// What a program says that only knows the folder.
+TrainOptions options_opening(const std::string& data) {
+    return {.data = data};
+}
+
+std::string first_folder(const std::string& path) {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(path))
+        if (entry.is_directory()) names.push_back(entry.path().filename());
+    return *std::min_element(names.begin(), names.end());
+}
 
 FitResult fit_into(const std::string& out, const TrainOptions& options, Observer observer = {}) {
     Learner learner(tiny_dataset(), options, std::move(observer));
@@ -53,7 +68,7 @@ TEST(Learner, a_run_folder_tells_the_whole_story) {
                                        .on_epoch = [&](const EpochReport& r) { epochs.push_back(r); }});
     ASSERT_EQ(steps.size(), 6u);
     ASSERT_EQ(epochs.size(), 2u);
-    const Schedule schedule = make_schedule(policy_options(tiny_options(), 0.02, 3));
+    const Schedule schedule = make_schedule(policy_options(tiny_options()), {2, 3}, 0.02);
     double sum = 0;
     for (std::size_t k = 0; k < 6; ++k) {
         EXPECT_EQ(steps[k].step, static_cast<std::int64_t>(k));
@@ -85,6 +100,61 @@ TEST(Learner, a_run_folder_tells_the_whole_story) {
     EXPECT_EQ(batches, 6);
     for (const auto& [key, value] : file.metadata())
         EXPECT_EQ(value.find('/'), std::string::npos) << "no path in a checkpoint: " << key;
+}
+
+// Who reads only what a run wrote gets the sides that it was trained with, whatever options said.
+TEST(Learner, a_checkpoint_and_config_record_the_split_that_the_data_set_was_opened_with) {
+    const TemporaryFolder folder;
+    const Dataset dataset = open_dataset(tiny_images(), {.valid_fraction = 0.34, .seed = 7});
+    ASSERT_NE(digest(dataset), digest(tiny_dataset()));
+    TrainOptions options = tiny_options();  // seed 0, a fifth of each class
+    options.epochs = 1;
+    options.data = "elsewhere";
+    const std::string path = folder / "run";
+    FitResult result;
+    {
+        Learner learner(dataset, options);
+        EXPECT_EQ(learner.options().data, tiny_images());
+        RunFolder run = RunFolder::create(path);
+        result = learner.fit({.run = &run});
+    }
+    const ModelInfo info = read_model_info(result.checkpoint);
+    const RecordedSplit split = recorded_split(info).value();
+    EXPECT_EQ(split.seed, 7u);
+    EXPECT_EQ(split.valid_fraction, 0.34);
+    EXPECT_TRUE(trained_on(
+        info, open_dataset(tiny_images(), {.valid_fraction = split.valid_fraction, .seed = split.seed})));
+
+    const TrainOptions written = train_options_from_json(read_text(path + "/config.json"), "config.json");
+    EXPECT_EQ(written.seed, 0u) << "of all else that is random";
+    EXPECT_EQ(digest(open_dataset(written.data, dataset_options(written))), digest(dataset));
+    EXPECT_EQ(digest(reopen_dataset(path, written)), digest(dataset));
+    // A list that changed since then is split by the checkpoint's word, and recorded so again.
+    Learner again(reopen_dataset(path, options_opening(tiny_images())), written);
+    EXPECT_EQ(dataset_options(again.options()).seed, 7u);
+    EXPECT_EQ(again.options().valid_fraction, 0.34);
+    RunFolder run = RunFolder::open(path);
+    EXPECT_TRUE(again.fit({.run = &run}).finished());
+}
+
+TEST(Learner, opens_a_folder_as_the_command_line_does) {
+    const TemporaryFolder folder;
+    const std::string images = folder / "images";
+    make_demo_data(images, {.classes = 2, .images_per_class = 6, .size = 40});
+    std::ofstream(images + "/" + first_folder(images) + "/torn.png") << "no image";
+    TrainOptions options = tiny_options();
+    options.data = images;
+    options.valid_fraction = 0.34;
+    options.max_bad = 0.2;
+    options.seed = 5;
+    std::string said;
+    const Learner learner(options, {.log = [&](LogLevel, const std::string& line) { said += line; }});
+    EXPECT_NE(said.find("torn.png"), std::string::npos) << said;
+    EXPECT_EQ(learner.dataset().bad.size(), 1u);
+    EXPECT_EQ(digest(learner.dataset()), digest(open_dataset(images, dataset_options(options))));
+    EXPECT_EQ(to_json(learner.options()).find("split_seed"), std::string::npos) << "the seed says it";
+    options.data = folder / "nowhere";
+    EXPECT_THROW(Learner{options}, Error);
 }
 
 // Loss and accuracy of a saved model, from its probabilities for each image alone.
@@ -142,6 +212,19 @@ TEST(Learner, evaluation_is_exact_on_part_batches_and_agrees_with_the_saved_mode
     const auto theirs = model.predict(files, 2);
     for (std::size_t i = 0; i < files.size(); ++i)
         EXPECT_EQ(ours[i].top.front().probability, theirs[i].top.front().probability);
+    EXPECT_THROW(learner.predict(files, 0), Error);
+    EXPECT_THROW(model.predict(files, 0), Error);
+}
+
+TEST(Learner, keeps_no_global_state_in_openmp) {
+    const int before = omp_get_max_threads();
+    TrainOptions options = tiny_options();
+    options.threads = before + 1;
+    options.epochs = 1;
+    Learner learner(tiny_dataset(), options);
+    EXPECT_EQ(omp_get_max_threads(), before);
+    learner.fit();
+    EXPECT_EQ(omp_get_max_threads(), before);
 }
 
 TEST(Learner, a_file_with_other_metadata_is_understood_or_refused) {

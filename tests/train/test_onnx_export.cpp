@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "nn/network_of.h"
 #include "reference/formula.h"
 #include "train/onnx_export.h"
 #include "train/tiny.h"
@@ -86,7 +88,7 @@ TEST(OnnxExport, folds_a_batch_norm_wherever_one_neighbour_alone_reads_it_or_is_
 }
 
 TEST(OnnxExport, a_resnet_is_its_convolutions_and_little_else) {
-    const Network network = resnet({.arch = "resnet50", .classes = 7, .size = 96});
+    const Network network = network_of({.arch = "resnet50", .classes = 7, .size = 96});
     const auto weights = formula_weights(network);
     const OnnxModel folded = onnx_model(network, weights, {}),
                     kept = onnx_model(network, weights, {.keep_bn = true});
@@ -108,6 +110,49 @@ TEST(OnnxExport, a_resnet_is_its_convolutions_and_little_else) {
             EXPECT_TRUE(std::count(known.begin(), known.end(), input)) << input;
         EXPECT_FALSE(std::count(known.begin(), known.end(), node.output)) << node.output;
         known.push_back(node.output);
+    }
+}
+
+// Convolutions with a bias, which a norm behind them changes; adaptive pooling.
+TEST(OnnxExport, a_bias_is_folded_and_adaptive_pooling_is_two_products) {
+    const auto network_of_size = [](int size) {
+        Network net;
+        const int x = net.batch_norm("norm", net.conv2d("conv", net.input(3, size, size), 4, 3, 1, 1, true));
+        net.linear("fc", net.adaptive_average_pool(net.conv2d("last", x, 4, 1, 1, 0, true), 7), 5);
+        return net;
+    };
+    const Network network = network_of_size(10);
+    const auto weights = formula_weights(network);
+    const OnnxModel model = onnx_model(network, weights, {});
+    EXPECT_EQ(operations(model),
+              (std::vector<std::string>{"Conv", "Conv", "MatMul", "MatMul", "Flatten", "Gemm"}));
+    EXPECT_EQ(operations(onnx_model(network_of_size(7), weights, {})),
+              (std::vector<std::string>{"Conv", "Conv", "Flatten", "Gemm"}));
+    const auto tensor = [&](const std::string& name) {
+        for (const OnnxTensor& t : model.tensors)
+            if (t.name == name) return t;
+        throw std::runtime_error("no tensor " + name);
+    };
+    for (std::size_t c = 0; c < 4; ++c) {
+        const auto value = [&](const std::string& name) {
+            return static_cast<double>(weights.at(name).values[c]);
+        };
+        const double scale = value("norm.weight") / std::sqrt(value("norm.running_var") + 1e-5);
+        EXPECT_NEAR(tensor("conv.bias").values[c],
+                    scale * (value("conv.bias") - value("norm.running_mean")) + value("norm.bias"), 1e-6);
+        EXPECT_EQ(tensor("last.bias").values[c], weights.at("last.bias").values[c]);
+    }
+    // Window i of 7 over 10 pixels is a mean of those from 10 i / 7, rounded down, to 10 (i + 1) / 7,
+    // rounded up.
+    for (const OnnxTensor& matrix : model.tensors) {
+        if (!matrix.name.ends_with(".rows")) continue;
+        ASSERT_EQ(matrix.shape, (std::vector<std::int64_t>{7, 10}));
+        for (int i = 0; i < 7; ++i)
+            for (int p = 0; p < 10; ++p) {
+                const int begin = 10 * i / 7, end = (10 * (i + 1) + 6) / 7;
+                EXPECT_FLOAT_EQ(matrix.values[static_cast<std::size_t>(10 * i + p)],
+                                p >= begin && p < end ? 1.0f / static_cast<float>(end - begin) : 0.0f);
+            }
     }
 }
 

@@ -118,7 +118,7 @@ TEST(Options, what_is_out_of_range_is_refused_by_name) {
     };
     EXPECT_NO_THROW(check({}));
     refused({.valid_fraction = 1}, "--valid-fraction");
-    refused({.arch = "resnet101"}, "--arch");
+    refused({.arch = "resnet17"}, "--arch");
     refused({.size = 31}, "--size");
     refused({.crop_pct = 0}, "--crop-pct");
     refused({.stddev = {1, 0, 1}}, "--std");

@@ -92,7 +92,7 @@ TEST(ResidentTraining, a_step_is_one_graph_launch_and_copies_nothing) {
     LearnerCore core(tiny_dataset(), options, {});
     ASSERT_FALSE(core.step.takes_batches());
     EXPECT_EQ(core.start_batches(core.step, core.train_loader(), 0, 3), 0);
-    begin_updates(core.state, make_schedule(policy_options(options, 0.02, 3)), 0, 3);
+    begin_updates(core.state, make_schedule(policy_options(options), {options.epochs, 3}, 0.02), 0, 3);
     core.engine.device->synchronize();
     const RuntimeCalls before = core.engine.device->runtime_calls();
     for (int k = 0; k < 3; ++k) core.step.launch(0);

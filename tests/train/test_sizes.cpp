@@ -7,7 +7,8 @@
 #include "onecycle/model.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
-#include "train/model_file.h"
+#include "train/model_info.h"
+#include "train/model_tensors.h"
 #include "train/tiny.h"
 
 namespace onecycle {
@@ -44,8 +45,10 @@ TrainOptions of_one_size(TrainOptions options, int size) {
 
 // Trains a learner that has one size from step `first` to `last` of the whole training's schedule.
 void train_by_hand(LearnerCore& core, std::int64_t first, std::int64_t last) {
-    begin_updates(core.state, make_schedule(policy_options(core.options, *core.options.max_lr, border)),
-                  first, 2 * border);
+    begin_updates(
+        core.state,
+        make_schedule(policy_options(core.options), {core.options.epochs, border}, *core.options.max_lr),
+        first, 2 * border);
     ASSERT_EQ(core.start_batches(core.step, core.train_loader(), first, last), 0);
     run_updates(core.state, core.step, core.train_loader(), last, [](const RingEntry&) { return true; });
 }
@@ -157,7 +160,7 @@ TEST(Sizes, leave_no_memory_of_the_first_behind_emulated) {
         expected = emulated::device_memory_in_use();
     }
     LearnerCore core(tiny_dataset(), options, {});
-    core.use(stages_of(core.options).back(), second_size);
+    core.use(stages_of(core.options, core.network).back(), second_size);
     EXPECT_EQ(emulated::device_memory_in_use(), expected);
 }
 
@@ -178,7 +181,7 @@ TEST(Sizes, are_told_and_counted_in_what_remains) {
     LearnerCore core(tiny_dataset(), progressive("cpu"), {});
     EXPECT_EQ(epochs_left(core, 0), 3.25);
     EXPECT_EQ(epochs_left(core, 1), 2.25);
-    core.use(stages_of(core.options).back(), second_size);
+    core.use(stages_of(core.options, core.network).back(), second_size);
     EXPECT_EQ(epochs_left(core, 1), 1);
     EXPECT_EQ(epochs_left(core, 2), 0);
 }

@@ -11,7 +11,7 @@ namespace onecycle {
 namespace {
 
 double usual(std::int64_t images, TrainOptions options = {.arch = "resnet18"}, std::size_t classes = 10) {
-    return usual_max_lr(options, images, classes);
+    return usual_max_lr(options, architecture(options.arch).make({}), images, classes);
 }
 
 TEST(UsualRate, goes_with_the_batch_below_32_images_and_with_its_root_above) {

@@ -8,7 +8,7 @@ namespace onecycle {
 CudaMachine examine_cuda() {
     CudaMachine machine;
     machine.missing = "this build has no CUDA: " ONECYCLE_CUDA_MISSING;
-    machine.fix = "build where nvcc 12 or newer and the headers of cuDNN 9 are";
+    machine.fix = ONECYCLE_CUDA_FIX;
     return machine;
 }
 

@@ -205,6 +205,7 @@ class Runner {
         });
         for_named([&](Thread& u) { u.taken = kind == Exchange::shuffle ? lanes[u.source].bits : votes; });
         warp.waiting &= ~named;
+        checker::lanes_met(*lanes, named);
         if (kind == Exchange::sync) {
             checker::warp_synchronized(*lanes, named);
             for_named([](Thread& u) { u.event = 0; });
@@ -403,7 +404,7 @@ void run_grid(const Grid& grid, const std::function<void()>& body) {
             ErrorKind::device, "cannot launch", grid.name,
             fmt::format("{} blocks of {} threads with {} bytes of shared memory{}", blocks, threads,
                         grid.dynamic_shared, launch == Launch::bad_shape ? "" : " do not all fit at once"));
-    checker::grid_begins();
+    checker::grid_begins(grid);
     const std::uint64_t seed = next_schedule_seed();
     const auto shuffled = [&](std::size_t i) {
         return seed ? permuted_index(i, blocks, seed, RandomPurpose::shuffle, 0) : i;

@@ -16,6 +16,7 @@
 
 namespace onecycle::emulated {
 
+struct Grid;
 struct ThreadState;
 
 struct Bytes {
@@ -69,9 +70,11 @@ void filled(const void* to, std::size_t bytes);
 void shared_array_added(const void* begin, std::size_t bytes);
 
 // --- threads ---
-void grid_begins();
+void grid_begins(const Grid& grid);
 void blocks_begin();
-// The lanes of the mask have met in __syncwarp(); the thread is one of their warp.
+// The lanes of the mask have met in an exchange; the thread is the first of their warp.
+void lanes_met(const ThreadState& thread, unsigned mask);
+// They met in __syncwarp().
 void warp_synchronized(const ThreadState& thread, unsigned mask);
 
 }  // namespace checker

@@ -90,6 +90,49 @@ T atomicMin(T* address, std::type_identity_t<T> value) {
     return old;
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define ONECYCLE_WATCHED
+// kernels/cuda.h has these for all other builds. What counts accesses shall see one, as a GPU makes
+// it: the compiler would take it apart into those of the members.
+template <std::size_t bytes>
+struct Bits;
+template <>
+struct Bits<1> {
+    typedef std::uint8_t __attribute__((may_alias)) type;
+};
+template <>
+struct Bits<2> {
+    typedef std::uint16_t __attribute__((may_alias)) type;
+};
+template <>
+struct Bits<4> {
+    typedef std::uint32_t __attribute__((may_alias)) type;
+};
+template <>
+struct Bits<8> {
+    typedef std::uint64_t __attribute__((may_alias)) type;
+};
+template <>
+struct Bits<16> {
+    typedef std::uint32_t __attribute__((vector_size(16), may_alias)) type;
+};
+template <typename Aggregate>
+Aggregate load_whole(const void* from) {
+    auto bits = *static_cast<const typename Bits<sizeof(Aggregate)>::type*>(from);
+    asm("" : "+m"(bits));
+    Aggregate value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+template <typename Aggregate>
+void store_whole(void* to, const Aggregate& value) {
+    typename Bits<sizeof(Aggregate)>::type bits;
+    std::memcpy(&bits, &value, sizeof value);
+    asm("" : "+m"(bits));
+    *static_cast<typename Bits<sizeof(Aggregate)>::type*>(to) = bits;
+}
+#endif
+
 using ::expf;
 using ::fmaf;
 using ::fmaxf;

@@ -1,5 +1,6 @@
-// Nothing watches.
+// Nothing watches, and nothing is counted.
 #include "device/emulated/checker.h"
+#include "device/kernel_counts.h"
 
 namespace onecycle::emulated {
 
@@ -39,10 +40,24 @@ void copied(const void*, const void*, std::size_t) {}
 void filled(const void*, std::size_t) {}
 void shared_array_added(const void*, std::size_t) {}
 
-void grid_begins() {}
+void grid_begins(const Grid&) {}
 void blocks_begin() {}
+void lanes_met(const ThreadState&, unsigned) {}
 void warp_synchronized(const ThreadState&, unsigned) {}
 
 }  // namespace checker
 
 }  // namespace onecycle::emulated
+
+namespace onecycle {
+
+bool LaunchCounter::possible() {
+    return false;
+}
+LaunchCounter::LaunchCounter() = default;
+LaunchCounter::~LaunchCounter() = default;
+std::vector<LaunchCounts> LaunchCounter::take() {
+    return {};
+}
+
+}  // namespace onecycle

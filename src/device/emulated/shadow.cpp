@@ -23,6 +23,7 @@
 
 #include "device/emulated/block.h"
 #include "device/emulated/memory.h"
+#include "device/emulated/shadow_counts.h"
 #include "onecycle/error.h"
 
 namespace onecycle::emulated {
@@ -297,8 +298,11 @@ void access(const void* begin, std::size_t bytes, Access how, const void* from) 
                      how == Access::read    ? to_read
                      : how == Access::write ? to_write
                                             : to_read | to_write);
-    check_order(attempt, bytes, *flags_of(begin) & shared);
+    const bool in_shared = *flags_of(begin) & shared;
+    check_order(attempt, bytes, in_shared);
     if (how == Access::write) set_flags(begin, bytes, initialised);
+    if (counts::on)
+        counts::access(*self, reinterpret_cast<std::uintptr_t>(begin), bytes, how, in_shared, from);
 }
 
 }  // namespace shadow
@@ -352,7 +356,8 @@ void shared_array_added(const void* begin, std::size_t bytes) {
     set_flags(begin, bytes, live | shared | own | readable | writable);
 }
 
-void grid_begins() {
+void grid_begins(const Grid& grid) {
+    if (counts::on) counts::launch_begins(grid);
     Tables& s = tables();
     s.first_event += static_cast<EventId>(s.events.size());
     s.events.clear();
@@ -365,7 +370,15 @@ void grid_begins() {
 }
 
 void blocks_begin() {
+    if (counts::on) counts::blocks_ended();
     warp_clocks.clear();
+}
+
+void lanes_met(const ThreadState& thread, unsigned mask) {
+    if (!counts::on) return;
+    const dim3& dim = thread.block->block_dim;
+    const unsigned from_here = dim.x * dim.y * dim.z - static_cast<unsigned>(thread.warp) * 32;
+    if (mask == (from_here < 32 ? (1u << from_here) - 1 : ~0u)) counts::warp_met(thread);
 }
 
 void warp_synchronized(const ThreadState& thread, unsigned mask) {

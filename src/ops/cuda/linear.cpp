@@ -70,14 +70,17 @@ BuiltOp make_linear(const OpDesc& given, const Context& context) {
     if (bias) require_plain(desc, desc.inputs[2], {o}, "b");
     const DType output_type = desc.outputs[0].type;
     require_matrix(desc, desc.outputs[0], {n, o}, output_type, "y");
-    require(output_type == DType::f32 || (output_type == type && !bias), desc,
-            "y is not f32, or of the type of x without a bias");
+    require(output_type == DType::f32 || output_type == type, desc, "y has neither the type of x nor f32");
     const PlannedProduct y = plan_matrix_product(product(Pass::forward, type, output_type, n, k, o), context);
-    return made_with(desc, y, y.workspace,
-                     [=](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
-                         y.run(in[0], in[1], out[0], workspace, stream);
-                         if (bias) add_bias(output<float>(out, 0), input<float>(in, 2), n, o, stream);
-                     });
+    return with_float_type(desc, output_type, [&]<typename T>() {
+        return made_with(desc, y, y.workspace,
+                         [=](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                             y.run(in[0], in[1], out[0], workspace, stream);
+                             if (bias)
+                                 add_bias(output<T>(out, 0), output<T>(out, 0), input<float>(in, 2), n, o,
+                                          stream);
+                         });
+    });
 }
 
 BuiltOp make_linear_backward_data(const OpDesc& given, const Context& context) {

@@ -9,8 +9,8 @@
 #include <span>
 
 #include "onecycle/error.h"
-#include "train/descent_fit.h"
-#include "train/rounding.h"
+#include "schedule/descent_fit.h"
+#include "schedule/rounding.h"
 
 namespace onecycle {
 

@@ -1,4 +1,4 @@
-#include "train/schedule_presets.h"
+#include "schedule/presets.h"
 
 #include <fmt/format.h>
 

@@ -18,14 +18,20 @@ namespace {
 static_assert(std::is_trivially_copyable_v<Schedule>);
 static_assert(sizeof(Schedule) <= 4096, "a CUDA kernel takes 4 KiB of arguments");
 
-PolicyOptions options(const std::string& policy, std::int64_t epochs, std::int64_t steps_per_epoch,
-                      double max_lr) {
-    PolicyOptions o;
+// All that a schedule follows from.
+struct Planned : PolicyOptions {
+    ScheduleLength length;
+    double max_lr = 0;
+};
+
+Planned options(const std::string& policy, std::int64_t epochs, std::int64_t steps_per_epoch, double max_lr) {
+    Planned o{{}, {epochs, steps_per_epoch}, max_lr};
     o.policy = policy;
-    o.epochs = epochs;
-    o.steps_per_epoch = steps_per_epoch;
-    o.max_lr = max_lr;
     return o;
+}
+
+Schedule make_schedule(const Planned& o) {
+    return onecycle::make_schedule(o, o.length, o.max_lr);
 }
 
 std::vector<double> rates(const Schedule& schedule) {
@@ -40,7 +46,7 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& want
         EXPECT_NEAR(got[i], want[i], relative * std::abs(want[i]) + 1e-300) << "at step " << i;
 }
 
-std::string usage_message(const PolicyOptions& o) {
+std::string usage_message(const Planned& o) {
     try {
         make_schedule(o);
     } catch (const Error& error) {
@@ -58,7 +64,7 @@ TEST(Schedule, equals_pytorch_and_fastai_run_for_real) {
     for (const auto& c : cases) {
         SCOPED_TRACE(c.at("policy").dump() + c.at("options").dump());
         const auto& given = c.at("options");
-        PolicyOptions o =
+        Planned o =
             options(c.at("policy"), given.at("epochs"), given.at("steps_per_epoch"), given.at("max_lr"));
         if (given.contains("pct_start")) o.pct_start = given["pct_start"];
         if (given.contains("div")) o.div = given["div"];
@@ -108,7 +114,7 @@ TEST(Schedule, our_cycle_is_a_cosine_of_k_over_n_minus_1_with_momentum_mirrored)
 TEST(Schedule, smiths_cycle_gives_the_rates_of_his_logs) {
     // hyperParam1: wide-resnet, base .1, max 1, stepsize 2246; ImageNet's momentum with stepsize
     // 95000.
-    PolicyOptions o = options("onecycle:smith", 1, 5000, 1.0);
+    Planned o = options("onecycle:smith", 1, 5000, 1.0);
     o.pct_start = 2246.0 / 5000;
     Schedule s = make_schedule(o);
     EXPECT_NEAR(evaluate(s, 1200).lr, .580855, 5e-7);
@@ -186,7 +192,7 @@ TEST(Schedule, degenerate_cycles_stay_finite_and_between_floor_and_maximum) {
          {"onecycle", "onecycle:fastai", "onecycle:pytorch", "onecycle:smith", "flat-cos"})
         for (const std::int64_t steps : {1, 2, 3, 4, 10})
             for (const double pct : {0.0, 0.25, 0.5, 1.0}) {
-                PolicyOptions o = options(policy, 1, steps, 0.1);
+                Planned o = options(policy, 1, steps, 0.1);
                 o.pct_start = pct;
                 if (o.policy == "onecycle:smith" && pct > 0.5) continue;
                 for (const double lr : rates(make_schedule(o))) {
@@ -195,7 +201,7 @@ TEST(Schedule, degenerate_cycles_stay_finite_and_between_floor_and_maximum) {
                 }
             }
     EXPECT_EQ(evaluate(make_schedule(options("onecycle", 1, 1, 0.1)), 0).lr, 0.1 / 25);
-    PolicyOptions o = options("onecycle", 1, 10, 0.1);
+    Planned o = options("onecycle", 1, 10, 0.1);
     o.pct_start = 0;
     EXPECT_EQ(evaluate(make_schedule(o), 0).lr, 0.1) << "no warm-up: the first update is at the peak";
     o.pct_start = 1;
@@ -206,7 +212,7 @@ TEST(Schedule, degenerate_cycles_stay_finite_and_between_floor_and_maximum) {
 }
 
 TEST(Schedule, momentum_is_low_at_the_peak_of_a_cycle_and_held_high_elsewhere) {
-    PolicyOptions o = options("cosine", 1, 10, 0.1);
+    Planned o = options("cosine", 1, 10, 0.1);
     EXPECT_EQ(evaluate(make_schedule(o), 5).momentum, 0.9);
     o.momentum = parse_momentum("0.8:0.97");
     EXPECT_EQ(evaluate(make_schedule(o), 5).momentum, 0.97);
@@ -252,7 +258,7 @@ TEST(Schedule, wrong_options_are_refused_by_name_with_the_allowed_form) {
     EXPECT_NE(usage_message(options("onecycle", INT64_MAX, 5, 0.1)).find("--epochs"), std::string::npos);
     for (const double lr : {0.0, -1.0, double(INFINITY), double(NAN)})
         EXPECT_NE(usage_message(options("onecycle", 1, 5, lr)).find("--max-lr"), std::string::npos);
-    PolicyOptions o = options("cosine", 1, 5, 0.1);
+    Planned o = options("cosine", 1, 5, 0.1);
     o.pct_start = 0.3;
     EXPECT_NE(usage_message(o).find("--pct-start"), std::string::npos);
     o.policy = "onecycle";

@@ -1,5 +1,5 @@
 // The fit of one descent and one rise, on curves that are just that, and against a finer search.
-#include "train/descent_fit.h"
+#include "schedule/descent_fit.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/descent_fit.h"
+#include "schedule/descent_fit.h"
 
 #include <algorithm>
 #include <array>

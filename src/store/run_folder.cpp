@@ -333,6 +333,10 @@ bool RunFolder::remove_unless_begun() {
     return true;
 }
 
+FileSystem& RunFolder::file_system() const {
+    return impl_->fs;
+}
+
 const std::string& RunFolder::path() const {
     return impl_->path;
 }

@@ -1,0 +1,2 @@
+// The same kernels, compiled by g++ for the emulator.
+#include "bench/ladder/gradients.cu"

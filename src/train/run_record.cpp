@@ -1,0 +1,122 @@
+#include "train/run_record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "onecycle/error.h"
+#include "train/fault_record.h"
+#include "train/log_rows.h"
+
+namespace onecycle {
+
+namespace {
+
+// Groups of layers whose rates are told: of a training from someone's weights, and where they
+// differ; else 0.
+int told_groups(const LearnerCore& core) {
+    const std::vector<Stage> stages = stages_of(core.options, core.network);
+    const bool any = core.options.init != "random" ||
+                     std::ranges::any_of(stages, [](const Stage& s) { return !s.group_rates.empty(); });
+    return any ? core.network.groups() : 0;
+}
+
+}  // namespace
+
+RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
+    : core_(core), run_(run), rate_groups_(told_groups(core)) {
+    if (run_) writer_.emplace(core.state, *run_, core.observer.log, core.packed_images);
+}
+
+std::optional<CheckpointFile> RunRecord::newest(const LogSink& log) const {
+    if (!run_) return {};
+    return newest_valid_checkpoint(run_->path(), log, run_->file_system());
+}
+
+SafetensorsFile RunRecord::open(const CheckpointFile& checkpoint) const {
+    return SafetensorsFile(checkpoint.path, run_->file_system());
+}
+
+void RunRecord::continue_from(const CheckpointFile& checkpoint, const std::string& digest) {
+    saved_step_ = checkpoint.step;
+    checkpoint_ = checkpoint.path;
+    digest_ = digest;
+}
+
+void RunRecord::write_config(std::optional<double> max_lr) {
+    if (!run_) return;
+    TrainOptions options = core_.options;
+    options.max_lr = max_lr;
+    run_->write("config.json", to_json(options));
+}
+
+void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
+    if (!run_) return;
+    run_->steps_log(steps_header(rate_groups_)).keep_below(step);
+    run_->metrics_log(metrics_header).keep_below(epoch);
+}
+
+std::vector<EpochReport> RunRecord::epochs() const {
+    return parse_metrics(run_->read("metrics.csv"));
+}
+
+void RunRecord::add(const RingEntry& entry, const std::vector<double>& group_rates) {
+    if (run_) run_->steps_log(steps_header(rate_groups_)).append(steps_row(entry, rate_groups_, group_rates));
+}
+
+void RunRecord::add(const EpochReport& row) {
+    if (run_) run_->metrics_log(metrics_header).append(metrics_row(row));
+}
+
+void RunRecord::restore_faults(const std::string& record, const std::string& checkpoint) {
+    if (!record.empty()) faults_ = faults_from_record(record, core_.dataset, checkpoint);
+    core_.faults->restore(faults_);
+    if (core_.resident) core_.resident->forget();
+    if (faults_.empty()) return;
+    write_bad_images();
+    core_.log(LogLevel::info,
+              fmt::format("images that are left out since they failed in this run: {}", faults_.size()));
+}
+
+// With those that were bad when the list was made.
+void RunRecord::write_bad_images() {
+    std::vector<BadImage> bad = core_.dataset.bad;
+    for (const ImageFault& fault : faults_) bad.push_back({fault.path, fault.reason});
+    run_->write_bad_images(bad);
+}
+
+void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) {
+    if (!writer_) return;
+    Metadata metadata = checkpoint_metadata(core_, progress);
+    if (const std::vector<ImageFault> faults = core_.faults->before(next_batch); !faults.empty()) {
+        metadata["bad_images"] = fault_record(faults);
+        const bool fresh = faults != faults_;
+        faults_ = faults;
+        if (fresh) write_bad_images();
+    }
+    const std::int64_t best_step = progress.best ? (progress.best->epoch + 1) * core_.steps_per_epoch() : -1;
+    writer_->save({progress.step, progress.step * core_.options.accumulate, best_step, std::move(metadata)});
+    saved_step_ = progress.step;
+}
+
+void RunRecord::check() {
+    if (writer_) writer_->check();
+}
+
+void RunRecord::wait() {
+    if (!writer_) return;
+    writer_->finish();
+    if (!writer_->step()) return;  // none since this fit began
+    checkpoint_ = run_->checkpoint_file(writer_->step());
+    digest_ = writer_->digest();
+}
+
+std::string RunRecord::kept() const {
+    try {
+        if (const auto file = newest()) return file->path + " is kept";
+    } catch (const Error&) {  // what cannot be read is not promised
+    }
+    return "nothing was saved yet";
+}
+
+}  // namespace onecycle
