@@ -21,8 +21,8 @@ CHEAP = ("plan", "demo-data", "doctor")  # run as they stand; of the others the 
 
 
 def blocks(text):
-    """Of each block of code: the words behind its fence, its lines, and the words of the block right behind it."""
-    found = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE)
+    """Of each block of code: the words behind its fence, and its lines. A line that ends with \\ goes on."""
+    found = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text.replace("\\\n", " "), re.MULTILINE)
     return [(words, lines.splitlines()) for words, lines in found]
 
 
@@ -94,7 +94,8 @@ class Tour(unittest.TestCase):
         self.assertLess(abs(lines - lines_of_all), lines_of_all / 10, f"all: {lines_of_all} lines")
 
     def test_exercises_are_listed_and_can_be_planted(self):
-        listed = subprocess.run([sys.executable, "-B", TREE / "scripts/exercise"], check=True, capture_output=True, text=True)
+        script = [sys.executable, "-B", TREE / "scripts/exercise"]
+        listed = subprocess.run(script, check=True, capture_output=True, text=True)
         numbers = {int(line.split()[0]) for line in listed.stdout.splitlines()}
         named = {int(number) for part in stations() for number in re.findall(r"\*\*Exercise (\d+)\*\*", part)}
         self.assertEqual(len(named), 11)
