@@ -40,7 +40,7 @@ part("reduced_decoding", "the smallest of a half, a quarter and an eighth that k
 """))
 
 part("way_around", "a convolution of 1x1 and its norm where the shape changes",
-     [("test_nn_networks", "*")],
+     [("test_nn_networks", "*of_pytorch:*names_shapes*")],
      ("src/nn/architectures/residual_blocks.cpp", """\
     if (stride != 1 || net.layers()[static_cast<std::size_t>(x)].shape[0] != out_channels) {
         identity = net.conv2d(name + ".downsample.0", x, out_channels, 1, stride, 0);
