@@ -67,7 +67,7 @@ class Workshop:
         found = list((self.binaries(build) / "tests").glob(f"*/{test}"))
         environment = dict(os.environ, OMP_WAIT_POLICY="passive", ASAN_OPTIONS="detect_leaks=0")
         try:
-            return self.command(["timeout", "300", found[0], f"--gtest_filter={pattern}"], env=environment)
+            return self.command(["timeout", "900", found[0], f"--gtest_filter={pattern}"], env=environment)
         except IndexError:
             sys.exit(f"error: no such test: {test}")
 

@@ -306,7 +306,7 @@ void shipped(const ladder::Gradients& t, cudaStream_t stream) {
         shape.epsilon = ladder::Gradients::epsilon;
         const auto pass =
             backward_pass<T, V, Plain<T>, 1>({static_cast<const T*>(t.dy)}, {norm}, shape, t.workspace);
-        run_reduction({"gradients_reduce", "gradients_finish", ""}, pass, false, stream);
+        run_reduction({"gradients_reduce", "gradients_finish", ""}, pass, stream);
     });
 }
 

@@ -281,7 +281,7 @@ void shipped(const ladder::Statistics& t, cudaStream_t stream) {
         pass.mean[0] = t.mean;
         pass.variance[0] = t.variance;
         pass.slots = static_cast<float*>(t.workspace);
-        run_reduction({"batch_norm_statistics", "batch_norm_finish", ""}, pass, false, stream);
+        run_reduction({"batch_norm_statistics", "batch_norm_finish", ""}, pass, stream);
     });
 }
 

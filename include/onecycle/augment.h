@@ -25,7 +25,7 @@ std::string describe(AugmentPolicy policy);
 // True for the policies whose source is the whole image, of which they cut a random part.
 bool crops_at_random(AugmentPolicy policy);
 
-// Far below, the long side of a thin image would be beyond any int.
+// Much smaller values would overflow int for very elongated images.
 inline constexpr double least_crop_pct = 0.1;
 
 // What evaluation sees (size x size): the short side resized to round(size / crop_pct), the long
@@ -42,9 +42,5 @@ struct ViewKey {
     std::uint64_t sample = 0;
 };
 Image training_view(const Image& image, AugmentPolicy policy, int size, double crop_pct, const ViewKey& key);
-
-// A random crop as torchvision's RandomResizedCrop draws it: area uniform in [min_area, 1] of the
-// image, ratio log-uniform in [3/4, 4/3], ten tries, then the centre crop of the nearest ratio.
-Box random_resized_crop(int width, int height, double min_area, const ViewKey& key);
 
 }  // namespace onecycle

@@ -22,7 +22,7 @@ struct FindOptions {
 
 enum class RangeTestStop {
     end,         // all steps taken
-    blow_up,     // the loss left for good
+    blow_up,     // the loss has diverged
     not_finite,  // the loss or a gradient was no longer a number
     signal,      // the caller asked; the curve is what there is
 };

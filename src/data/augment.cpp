@@ -105,11 +105,6 @@ ViewRule view_rule(AugmentPolicy policy) {
             .min_area = policy == AugmentPolicy::strong ? 0.2 : 0.35};
 }
 
-Box random_resized_crop(int width, int height, double min_area, const ViewKey& key) {
-    RandomStream random = stream_of(key);
-    return box_of(draw_crop(width, height, min_area, random));
-}
-
 Image training_view(const Image& image, AugmentPolicy policy, int size, double crop_pct, const ViewKey& key) {
     const ViewRule rule = view_rule(policy);
     const ViewDraw draw = draw_view(rule, image.width, image.height, size, stream_of(key));

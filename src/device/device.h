@@ -70,15 +70,15 @@ class Stream {
     Device* device_;
 };
 
-// One piece of a step as the device sees it: a branch (branch 0 is the main one; work of one branch
-// runs in list order) and the earlier pieces of other branches it waits for.
+// An op of a program as the device sees it: its branch (branch 0 is the main one; ops of one branch
+// run in list order) and the earlier ops of other branches that it waits for.
 struct ProgramPiece {
     std::function<void(Stream&)> run;
     int branch = 0;
     std::vector<int> waits;
 };
 
-// A whole step, ready to be launched again and again: on the CPU a list that is run in order, on
+// A whole program, ready to be launched again and again: on the CPU a list that is run in order, on
 // CUDA a captured graph (one call a launch).
 class Launchable {
   public:
@@ -137,15 +137,15 @@ class Device {
     virtual void copy_out(void* to_host, const std::byte* from, std::size_t bytes) = 0;
     virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
 
-    // From shared memory, beside the steps that are under way: those launched from now on wait for
-    // it. The caller knows that no step under way touches `to`, and leaves `from_shared` alone
-    // until a later step is done.
+    // Asynchronous host-to-device copy on its own stream. Steps launched later wait for it.
+    // Precondition: no running step uses `to`; do not modify `from_shared` until a later step has
+    // finished.
     virtual void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) = 0;
 
     // Memory for it is taken now. The device must outlive it.
     virtual std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) = 0;
 
-    // The list must be in an order that respects branches and waits.
+    // The ops must be in an order that respects branches and waits.
     virtual std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> program) = 0;
 
     // The stream of launches and copies, for work that runs outside of a step.

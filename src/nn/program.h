@@ -142,10 +142,11 @@ class Runnable {
 
     void launch() { launchable_->launch(); }
 
-    // One step after the other, `observe(step, seconds)` after each: the same bits as launch().
-    void run_eagerly(const std::function<void(int step, double seconds)>& observe);
+    // Runs one op after the other and calls `observe(op, seconds)` after each: the same bits as
+    // launch(). For tests and fault-finding, which look at buffers between ops.
+    void run_eagerly(const std::function<void(int op, double seconds)>& observe);
 
-    // Runs them all like that; how long each took, by the device's own clock.
+    // Runs every op once. Returns the seconds that each took, by the device's own clock.
     std::vector<double> step_seconds();
 
     BatchResult read_result() const;

@@ -161,7 +161,7 @@ struct BuiltOp {
     std::size_t workspace = 0;        // bytes, 64-byte aligned
     std::string implementation;       // for listings: "jit:avx512_core", "own"
     int reorders = 0;                 // copies between layouts inside this op (weights not counted)
-    bool second_pass_cached = false;  // what passes after the first read again is in the cache by then
+    bool second_pass_cached = false;  // data that later passes re-read is still in L2
 };
 
 class Backend {
@@ -199,12 +199,13 @@ class PlanBook;
 
 // How a GPU computes.
 struct CudaMath {
+    int device = 0;                     // which GPU, by its index
     bool tf32 = false;                  // products of f32 may round their inputs to TF32
     bool deterministic = true;          // only convolutions that give equal bits in equal runs
     std::shared_ptr<PlanBook> plans{};  // of convolutions: preferred, and written down; null: neither
 };
 
-// The CUDA back end for the current GPU. Throws Error(device), also in a build without CUDA.
+// The CUDA back end for one GPU. Throws Error(device), also in a build without CUDA.
 std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math);
 
 // The same on the emulator, with loops on the host for the libraries.

@@ -64,9 +64,9 @@ struct StepControl {
     float loss_scale;           // 1 without fp16
     std::int32_t good_steps;    // taken since the loss scale last changed
     std::int64_t launches;      // of commit_step
-    std::int32_t micro;         // micro batches of the update that is due that have run
-    // A range test: a loss that has left for good stops the run (stop_blow_up), its own step being
-    // the last.
+    std::int32_t micro;         // micro batches already run for the current update
+    // A range test: a loss that has diverged (BlowUpDetector) stops the run (stop_blow_up), its own
+    // step being the last.
     std::int32_t watch_blow_up;
     BlowUpDetector blow_up;
     ResultSums sums;  // since they were last cleared

@@ -78,9 +78,12 @@ Engine make_engine(const std::string& device, const std::string& precision, int 
     const StepMode steps = mode.graph ? StepMode::graph : StepMode::eager;
     Engine engine{.compute = choice.compute};
     if (choice.device == "cuda") {
-        engine.device = make_cuda_device(0, steps);  // then it is the current one
-        engine.backend = make_cuda_backend(
-            {.tf32 = choice.precision == "tf32", .deterministic = mode.deterministic, .plans = engine.plans});
+        constexpr int gpu = 0;  // CUDA_VISIBLE_DEVICES says which
+        engine.device = make_cuda_device(gpu, steps);
+        engine.backend = make_cuda_backend({.device = gpu,
+                                            .tf32 = choice.precision == "tf32",
+                                            .deterministic = mode.deterministic,
+                                            .plans = engine.plans});
     } else if (choice.device == "emulated") {
         engine.device = make_emulated_device(steps);
         engine.backend = make_emulated_backend();

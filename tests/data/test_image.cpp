@@ -9,6 +9,7 @@
 #include "data/files.h"
 #include "onecycle/augment.h"
 #include "onecycle/image.h"
+#include "rules/view.h"
 
 using namespace onecycle;
 using namespace onecycle::test;
@@ -168,24 +169,28 @@ TEST(Resize, evaluation_view_is_torchvisions) {
 }
 
 TEST(Augment, crops_follow_their_limits_and_fall_back_to_the_centre) {
+    const auto crop = [](int width, int height, std::uint64_t sample) {
+        RandomStream random(7, RandomPurpose::augment, 0, sample);
+        return draw_crop(width, height, 0.35, random);
+    };
     double smallest = 1, largest = 0;
     for (std::uint64_t sample = 0; sample < 2000; ++sample) {
-        const Box box = random_resized_crop(200, 150, 0.35, {7, 0, sample});
-        ASSERT_GE(box.x0, 0);
-        ASSERT_GE(box.y0, 0);
-        ASSERT_LE(box.x1, 200);
-        ASSERT_LE(box.y1, 150);
-        const double area = (box.x1 - box.x0) * (box.y1 - box.y0) / (200.0 * 150);
-        const double ratio = (box.x1 - box.x0) / (box.y1 - box.y0);
+        const Rectangle box = crop(200, 150, sample);
+        ASSERT_GE(box.x, 0);
+        ASSERT_GE(box.y, 0);
+        ASSERT_LE(box.x + box.width, 200);
+        ASSERT_LE(box.y + box.height, 150);
+        const double area = box.width * box.height / (200.0 * 150);
+        const double ratio = static_cast<double>(box.width) / box.height;
         ASSERT_GT(ratio, 0.74);
         ASSERT_LT(ratio, 1.35);
         smallest = std::min(smallest, area), largest = std::max(largest, area);
     }
     EXPECT_NEAR(smallest, 0.35, 0.01);
     EXPECT_GT(largest, 0.95);
-    const Box thin = random_resized_crop(1000, 10, 0.35, {7, 0, 0});
-    EXPECT_EQ(thin.x0, 493);  // 10 * 4 / 3 = 13 columns in the middle
-    EXPECT_EQ(thin.x1, 506);
+    const Rectangle thin = crop(1000, 10, 0);
+    EXPECT_EQ(thin.x, 493);  // 10 * 4 / 3 = 13 columns in the middle
+    EXPECT_EQ(thin.width, 13);
 }
 
 TEST(Augment, flip_is_the_evaluation_view_mirrored_half_of_the_time) {

@@ -240,11 +240,11 @@ class Stages(InAFolder):
         self.assertIn("only 2 of 3 steps", str(self.fails(steps.step("64:64"), self.machine())))
 
     def test_a_switch_that_breaks_a_step_is_tried_once_and_the_others_are_measured(self):
-        self.script("onecycle", f'echo "$ONECYCLE_BRANCH" >> {self.out}/tried',
-                    f"[ $ONECYCLE_BRANCH = 1 ] && echo '{PROFILE}' && exit", 'echo "error: branch" >&2; exit 7')
+        self.script("onecycle", f'side=$ONECYCLE_BRANCH$ONECYCLE_ONE_GRID; echo $side >> {self.out}/tried',
+                    f"[ $side != 01 ] && echo '{PROFILE}' && exit", 'echo "error: branch" >&2; exit 7')
         failure = self.fails(steps.switches("64:64"), self.machine())
         self.assertEqual(str(failure), "ONECYCLE_BRANCH=0 ONECYCLE_ONE_GRID=1: error: branch")
-        self.assertEqual((self.out / "tried").read_text().count("0"), 1)
+        self.assertEqual((self.out / "tried").read_text().split().count("01"), 1)
         self.assertEqual(len(failure.data["rounds"]), 3)
 
     def test_lines_of_PyTorch_are_kept_when_it_hangs_and_known_ones_are_not_asked_for_again(self):

@@ -69,11 +69,10 @@ std::unique_ptr<Backend> make_emulated_backend() {
 #else
 std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
     using namespace cuda;
-    int device = 0, multiprocessors = 0, cache = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+    int multiprocessors = 0, cache = 0;
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, math.device),
           "cudaDeviceGetAttribute");
-    check(cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, math.device), "cudaDeviceGetAttribute");
     return make_backend(switched({.multiprocessors = multiprocessors,
                                   .deterministic = math.deterministic,
                                   .one_grid_bytes = static_cast<std::size_t>(cache) / 2,
