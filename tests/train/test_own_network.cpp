@@ -146,7 +146,8 @@ TEST(OwnNetwork, options_are_checked_against_it) {
 TEST(OwnNetwork, one_part_has_no_body_to_freeze) {
     const Architecture flat{.name = "flat", .build = [](const NetworkOptions& o) {
                                 Network net;
-                                const int x = net.conv2d("only", net.input(3, o.size, o.size), 4, 3, 2, 1);
+                                const int x = net.batch_norm(
+                                    "norm", net.conv2d("only", net.input(3, o.size, o.size), 4, 3, 2, 1));
                                 net.linear("out", net.global_average_pool(net.relu(x)), o.classes);
                                 return net;
                             }};
