@@ -37,7 +37,7 @@ struct Architecture {
     std::string name{};         // stands in files: "arch"
     std::string description{};  // one line, without a full stop
 
-    // Builds the network: an input of 3 channels, any layers with a batch norm among them, at last a linear one with
+    // Builds the network: an input of 3 channels, any layers, at last a linear one with
     // options.classes outputs. Equal options must give equal networks, and names, shapes and order
     // of the parameters must not depend on options.size: sizes change during a training.
     std::function<Network(const NetworkOptions&)> build{};
