@@ -75,7 +75,7 @@ bug("schedule_loaded", "kernels/schedule.h", SCHEDULE, "race", "a barrier remove
     "    __syncthreads();\n    if (threadIdx.x == 0) {\n        const ScheduleValue now",
     "    if (threadIdx.x == 0) {\n        const ScheduleValue now")
 bug("optimizer_scalars", "kernels/optimizer.cu", OPTIMIZER, "race", "a barrier removed between writing and reading",
-    "    __syncthreads();\n    const StepScalars s = step_scalars[0];", "    const StepScalars s = step_scalars[0];")
+    "    __syncthreads();\n    const UpdateScalars s = shared_scalars[0];", "    const StepScalars s = step_scalars[0];")
 bug("augment_drawn", "kernels/augment.cu", AUGMENT, "race", "a barrier removed between writing and reading",
     "    __syncthreads();\n    const ResidentImage image = shared_image[0];", "    const ResidentImage image = shared_image[0];")
 bug("augment_filter", "kernels/augment.cu", AUGMENT, "race", "a barrier removed between writing and reading",

@@ -288,7 +288,7 @@ namespace {
 // OpenMP's threads wait for each other by spinning for milliseconds. That is fine on an idle
 // machine, but where the loader's threads or other programs need a core, a step takes up to ten
 // times as long. libgomp reads how long to spin only when it is loaded, so the program sets it and
-// starts itself once more.
+// starts itself once more; not where somebody has set it (docs/emulated.md tells who debugs).
 void spin_briefly(char** argv) {
     if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
     if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0) execv("/proc/self/exe", argv);
