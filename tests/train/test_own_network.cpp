@@ -125,7 +125,7 @@ TEST(OwnNetwork, without_a_batch_norm_it_learns_is_averaged_and_loaded_on_each_d
         const std::string before = learner.state_digest();
         EXPECT_TRUE(learner.fit().finished());
         EXPECT_NE(learner.state_digest(), before);
-        const std::string path = folder / std::string(device) + ".safetensors";
+        const std::string path = folder / (std::string(device) + ".safetensors");
         learner.save(path);
         EXPECT_EQ(Model(path, {.device = device}, plain)
                       .evaluate(tiny_dataset().valid, tiny_dataset().classes)
