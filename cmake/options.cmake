@@ -12,6 +12,7 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_OPTIMIZE_DEPENDENCIES ON)  # a layer can be compiled before those that it uses
 
 find_program(CCACHE ccache)
 if(CCACHE)
@@ -47,6 +48,10 @@ if(ONECYCLE_SHADOW_MEMORY)
     endif()
     set(ONECYCLE_WATCHED_CODE -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -Wno-tsan)
 endif()
+
+# Code that computes no pixel and no weight is optimised a little only: it compiles in less time, and
+# nobody would notice the difference. No bit of a result changes.
+set(ONECYCLE_COLD_CODE $<$<CONFIG:Release>:-O1>)
 
 # onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static
 # library. USES names layers to the left of it, LIBRARIES the packages that only its sources see.

@@ -79,7 +79,8 @@ int Network::batch_norm(const std::string& name, int x, Initial initial) {
     const Layer& in = layers_.at(static_cast<std::size_t>(x));
     const auto shape = in.shape;
     const int weight = add_parameter(name + ".weight", ParameterRole::norm_weight, {shape[0]}, initial);
-    const int bias = add_parameter(name + ".bias", ParameterRole::norm_bias, {shape[0]}, initial);
+    const int bias = add_parameter(name + ".bias", ParameterRole::norm_bias, {shape[0]},
+                                   initial == Initial::zero ? Initial::usual : initial);
     statistics_.push_back(name);
     return append({.kind = LayerKind::batch_norm,
                    .name = name,

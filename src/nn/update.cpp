@@ -16,8 +16,6 @@ void add_update(ProgramBuilder& builder) {
     const int parameters = builder.add_buffer("parameters", flat, Space::parameters);
     const int control = builder.control();
     const int check = builder.add_buffer("check", bytes(sizeof(GradientCheck)));
-    const int statistics =
-        builder.add_buffer("statistics", {builder.layout.statistics_elements}, Space::statistics);
 
     OpDesc desc;
     desc.loss_scale = builder.layout.compute == DType::f16;
@@ -60,7 +58,9 @@ void add_update(ProgramBuilder& builder) {
         if (averaged && half) outputs.push_back(half_buffer("half_average", Space::half_average));
         step(OpKind::update_parameters, with_gradients({check, control}), outputs);
     }
-    {
+    if (!builder.layout.statistics.empty()) {
+        const int statistics =
+            builder.add_buffer("statistics", {builder.layout.statistics_elements}, Space::statistics);
         std::vector<int> inputs = {check};
         for (const auto& [layer, mean, variance] : builder.statistics) {
             StatisticsSegment segment =

@@ -69,8 +69,9 @@ EXCUSED = {
     ("train/model_info.cpp", "--init-ema"): "of files of PyTorch: tests/formats/test_torch_file.cpp",
     ("formats/weights_recipe.h", ""): "of files of PyTorch, as above",
     ("nn/network.cpp", ""): "of the library alone: --size and --stem are checked before",
+    ("device/emulated/missing.cpp", ""): "of the program without the emulated device: scripts/build --quick",
+    ("ops/cuda/no_emulated.cpp", ""): "as above",
     ("nn/architecture.cpp", "give Architecture::build one"): "of the library alone",
-    ("nn/architecture.cpp", "give 1 or more"): "of the library alone: --classes is checked before",
     ("nn/architecture.cpp", "use --head linear"): "of the library alone: those that are built in have both",
     ("nn/architecture.cpp", "use a larger --size"): "of the library alone: --size is checked before",
     ("nn/architecture.cpp", "begin with input"): "of the library alone",
@@ -133,7 +134,7 @@ def option_rows():
     """Options out of range: the advice replaces the value. A curve is analysed, which takes no time."""
     for option, wrong, advised, says in [
             ("--valid-fraction", "2", "0.2", "below 1"), ("--max-bad", "2", "0.05", "between 0 and 1"),
-            ("--arch", "vgg", "resnet50", "no such choice"), ("--size", "20", "224", "between 32 and 4096"),
+            ("--arch", "vgg16", "resnet50", "no such choice"), ("--size", "20", "224", "between 32 and 4096"),
             ("--max-pixels", "0", "178956970", "between 1 and"),
             ("--crop-pct", "2", "0.875", "between 0.1 and 1"), ("--std", "1,0,1", "0.229,0.224,0.225", "above 0"),
             ("--std", "1,1", "0.5,0.5,0.5", "not of the right form"), ("--mean", "1", "0.5,0.5,0.5", "right form"),

@@ -96,7 +96,7 @@ class BadInput : public ::testing::Test {
 
 TEST_F(BadInput, every_option_of_train_out_of_range_is_refused_by_name) {
     const std::vector<std::pair<std::string, Words>> wrong = {
-        {"--arch", {"resnet101", "vgg16", ""}},
+        {"--arch", {"resnet1000", "vgg16", ""}},
         {"--size", {"0", "-5", "31", "100000", "abc", "64.5", "99999999999999", ""}},
         {"--sizes",
          {"", "64", "64:", ":2", "64:2,", "64:0", "64:-1", "31:2", "64:2,5000:1", "64:1.5", "a:b", "64:2:3"}},

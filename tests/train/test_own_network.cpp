@@ -105,6 +105,35 @@ TEST(OwnNetwork, what_it_learnt_is_saved_loaded_and_exported) {
     EXPECT_EQ(second.evaluate().confusion, expected.confusion);
 }
 
+TEST(OwnNetwork, without_a_batch_norm_it_learns_is_averaged_and_loaded_on_each_device) {
+    const Architecture plain{
+        .name = "plain", .description = "of a test", .build = [](const NetworkOptions& o) {
+            Network net;
+            net.begin_part("eye", 0);
+            const int x = net.relu(net.conv2d("eye", net.input(3, o.size, o.size), 8, 3, 2, 1, true));
+            net.begin_part("head", 1);
+            net.linear("out", net.global_average_pool(x), o.classes);
+            return net;
+        }};
+    const TemporaryFolder folder;
+    for (const char* device : {"cpu", "emulated"}) {
+        TrainOptions o = options();
+        o.device = device;
+        o.ema = 0.5;
+        o.accumulate = 2;
+        Learner learner(tiny_dataset(), o, {}, plain);
+        const std::string before = learner.state_digest();
+        EXPECT_TRUE(learner.fit().finished());
+        EXPECT_NE(learner.state_digest(), before);
+        const std::string path = folder / (std::string(device) + ".safetensors");
+        learner.save(path);
+        EXPECT_EQ(Model(path, {.device = device}, plain)
+                      .evaluate(tiny_dataset().valid, tiny_dataset().classes)
+                      .confusion,
+                  learner.evaluate().confusion);
+    }
+}
+
 TEST(OwnNetwork, files_of_it_are_no_models_of_another_network) {
     const TemporaryFolder folder;
     const std::string path = folder / "own.safetensors", built_in = folder / "built_in.safetensors";
@@ -146,7 +175,8 @@ TEST(OwnNetwork, options_are_checked_against_it) {
 TEST(OwnNetwork, one_part_has_no_body_to_freeze) {
     const Architecture flat{.name = "flat", .build = [](const NetworkOptions& o) {
                                 Network net;
-                                const int x = net.conv2d("only", net.input(3, o.size, o.size), 4, 3, 2, 1);
+                                const int x = net.batch_norm(
+                                    "norm", net.conv2d("only", net.input(3, o.size, o.size), 4, 3, 2, 1));
                                 net.linear("out", net.global_average_pool(net.relu(x)), o.classes);
                                 return net;
                             }};

@@ -9,6 +9,7 @@ namespace {
 
 using testing::read_text;
 using testing::TemporaryFolder;
+using testing::tiny_dataset;
 using testing::tiny_options;
 
 // OpenMP's own waits are not seen by the sanitizer: one thread has none.
@@ -20,7 +21,7 @@ TrainOptions one_thread() {
 }
 
 std::string fit_into(const std::string& path, const TrainOptions& options, int stop_after = -1) {
-    Learner learner(options, {.stop = [&] { return stop_after-- == 0 ? 2 : 0; }});
+    Learner learner(tiny_dataset(), options, {.stop = [&] { return stop_after-- == 0 ? 2 : 0; }});
     RunFolder run = std::filesystem::exists(path) ? RunFolder::open(path) : RunFolder::create(path);
     return learner.fit({.run = &run}).digest;
 }

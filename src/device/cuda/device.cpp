@@ -182,6 +182,7 @@ class CudaDevice : public Device {
         staging_->copy_out(to_host, from, bytes);
     }
     void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+        if (bytes == 0) return;  // no memory was taken for it either
         ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from, bytes, cudaMemcpyDeviceToDevice, main_.get());
     }
 
