@@ -15,6 +15,7 @@
 #include <vector>
 
 using namespace onecycle;
+using namespace onecycle::chart;
 
 namespace {
 

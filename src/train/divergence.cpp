@@ -17,7 +17,7 @@ Error diverged(std::int64_t update, const std::string& tensor, double lr, const 
 
 Error evaluation_diverged(const EpochReport& row, const std::string& kept, double max_lr) {
     return Error(
-        ErrorKind::diverged, "training diverged", fmt::format("epoch {}", row.epoch + 1),
+        ErrorKind::diverged, "training diverged", fmt::format("epoch {}", row.epoch),
         fmt::format("the evaluation's loss is not finite at the learning rate {:.3g}; {}", row.lr, kept),
         fmt::format("train anew with a --max-lr below {:.3g}", max_lr));
 }
@@ -31,7 +31,7 @@ std::string high_loss(const EpochReport& row, std::size_t classes, double max_lr
     return fmt::format(
         "epoch {}: the {} loss is {}, guessing has {:.2f}: the rate, up to {:.3g}, is too high; "
         "stop and train anew with --max-lr {:.1g}",
-        row.epoch + 1, of_training ? "training" : "evaluation",
+        row.epoch, of_training ? "training" : "evaluation",
         std::isfinite(loss) ? fmt::format("{:.3g}", loss) : "not finite", guess, max_lr, max_lr / 10);
 }
 
