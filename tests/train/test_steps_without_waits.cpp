@@ -13,6 +13,7 @@ namespace {
 
 using testing::read_text;
 using testing::TemporaryFolder;
+using testing::tiny_architecture;
 using testing::tiny_dataset;
 using testing::tiny_options;
 
@@ -30,7 +31,7 @@ Schedule rising_rates(std::int64_t steps, double lr) {
 
 // A learner's parts, and updates from its loader without what stands around them.
 struct Bare {
-    explicit Bare(const TrainOptions& options) : core(tiny_dataset(), options, {}) {}
+    explicit Bare(const TrainOptions& options) : core(tiny_dataset(), options, {}, tiny_architecture()) {}
 
     void begin(std::int64_t steps, float loss_scale = 0, double lr = 1e-3) {
         begin_updates(core.state, rising_rates(steps, lr), 0, steps);
@@ -147,7 +148,7 @@ TEST(StepsWithoutWaits, an_overflow_repeats_its_batch_at_a_lower_scale_and_takes
 TEST(StepsWithoutWaits, runs_are_equal_in_every_order_of_the_device) {
     std::string expected;
     for (int run = 0; run < 2; ++run) {  // each launch in a new random order
-        Learner learner(tiny_dataset(), emulated("bf16"));
+        Learner learner(tiny_dataset(), emulated("bf16"), {}, tiny_architecture());
         learner.fit();
         if (expected.empty()) expected = learner.state_digest();
         EXPECT_EQ(learner.state_digest(), expected);
@@ -173,14 +174,18 @@ TEST(StepsWithoutWaits, a_resumed_run_ends_with_the_same_bytes) {
     options.checkpoint_every = 2;
     const std::string whole = folder / "whole", killed = folder / "killed";
     {
-        Learner learner(tiny_dataset(), options, {.on_step = [&](const StepReport& report) {
-                            if (report.step != 2) return;  // in mid-epoch, after the first checkpoint
-                            std::filesystem::copy(whole, killed, std::filesystem::copy_options::recursive);
-                        }});
+        Learner learner(tiny_dataset(), options,
+                        {.on_step =
+                             [&](const StepReport& report) {
+                                 if (report.step != 2) return;  // in mid-epoch, after the first checkpoint
+                                 std::filesystem::copy(whole, killed,
+                                                       std::filesystem::copy_options::recursive);
+                             }},
+                        tiny_architecture());
         RunFolder run = RunFolder::create(whole);
         EXPECT_TRUE(learner.fit({.run = &run}).finished());
     }
-    Learner learner(tiny_dataset(), options);
+    Learner learner(tiny_dataset(), options, {}, tiny_architecture());
     RunFolder run = RunFolder::open(killed);
     EXPECT_TRUE(learner.fit({.run = &run}).finished());
     for (const char* file : {"/steps.csv", "/checkpoints/step-000006.safetensors"})
@@ -190,7 +195,7 @@ TEST(StepsWithoutWaits, a_resumed_run_ends_with_the_same_bytes) {
 // --- the range test ---
 
 TEST(RangeTestWithoutWaits, leaves_no_trace_and_waits_as_often_for_many_steps_as_for_few) {
-    Learner learner(tiny_dataset(), emulated("fp32"));
+    Learner learner(tiny_dataset(), emulated("fp32"), {}, tiny_architecture());
     Bare counter(emulated("fp32"));  // the calls of this process
     const std::string before = learner.state_digest();
     std::uint64_t waits = 0;
@@ -218,7 +223,7 @@ TEST(RangeTestWithoutWaits, the_device_stops_at_the_loss_that_has_left_and_no_up
     for (const char* device : {"cpu", "emulated"}) {
         TrainOptions options = emulated("fp32");
         options.device = device;
-        Learner learner(tiny_dataset(), options);
+        Learner learner(tiny_dataset(), options, {}, tiny_architecture());
         const std::string before = learner.state_digest();
         const RangeTestResult test = learner.find({.start_lr = 1e-3, .end_lr = 1e4, .steps = 40});
         ASSERT_EQ(test.stopped, RangeTestStop::blow_up) << device;

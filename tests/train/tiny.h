@@ -42,6 +42,22 @@ inline Dataset tiny_dataset() {
     return dataset;
 }
 
+// Two convolutions beside each other: where a test is of the loop around the network, and the device
+// is the slow emulated one.
+inline Architecture tiny_architecture() {
+    return {.name = "tiny", .description = "of tests", .build = [](const NetworkOptions& options) {
+                Network net;
+                net.begin_part("eye", 0);
+                int x = net.input(3, options.size, options.size);
+                x = net.relu(net.batch_norm("bn1", net.conv2d("conv1", x, 16, 3, 2, 1)));
+                const int y = net.batch_norm("bn2", net.conv2d("conv2", x, 16, 3, 1, 1));
+                x = net.relu(net.add(y, x));
+                net.begin_part("head", 1);
+                net.linear("fc", net.global_average_pool(x), options.classes);
+                return net;
+            }};
+}
+
 inline std::string read_text(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
