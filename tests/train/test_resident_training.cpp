@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::read_text;
 using testing::TemporaryFolder;
+using testing::tiny_architecture;
 using testing::tiny_dataset;
 using testing::tiny_options;
 
@@ -35,7 +36,7 @@ TEST(ResidentTraining, equals_training_that_the_host_feeds_bit_for_bit) {
             options.augment = augment;
             options.mixup = 0.4;
             options.cutmix = augment == AugmentPolicy::strong ? 1 : 0;
-            LearnerCore core(tiny_dataset(), resolved(options), {});
+            LearnerCore core(tiny_dataset(), resolved(options), {}, tiny_architecture());
             EXPECT_EQ(core.resident.has_value(), options.input == "resident");
             run_fit(core, {});
             if (expected.empty()) expected = core.state.digest();
@@ -54,7 +55,7 @@ TEST(ResidentTraining, the_range_test_too_over_epochs_that_end_with_a_part_updat
         options.accumulate = 4;
         options.mixup = 0.4;
         options.cutmix = 1;
-        Learner learner(tiny_dataset(), options);
+        Learner learner(tiny_dataset(), options, {}, tiny_architecture());
         const RangeTestResult test = learner.find({.start_lr = 1e-3, .end_lr = 1e-2, .steps = 3});
         EXPECT_EQ(test.digest_before, test.digest_after);
         ASSERT_EQ(test.loss.size(), 3u);
@@ -75,11 +76,11 @@ TEST(ResidentTraining, resumed_in_mid_epoch_ends_with_the_same_bytes) {
         if (report.step == 2) fs::copy(whole, killed, fs::copy_options::recursive);
     };
     {
-        Learner learner(tiny_dataset(), options, {.on_step = copy_at});
+        Learner learner(tiny_dataset(), options, {.on_step = copy_at}, tiny_architecture());
         RunFolder run = RunFolder::create(whole);
         EXPECT_TRUE(learner.fit({.run = &run}).finished());
     }
-    Learner learner(tiny_dataset(), options);
+    Learner learner(tiny_dataset(), options, {}, tiny_architecture());
     RunFolder run = RunFolder::open(killed);
     EXPECT_TRUE(learner.fit({.run = &run}).finished());
     EXPECT_EQ(read_text(killed + "/steps.csv"), read_text(whole + "/steps.csv"));
@@ -89,7 +90,7 @@ TEST(ResidentTraining, resumed_in_mid_epoch_ends_with_the_same_bytes) {
 
 TEST(ResidentTraining, a_step_is_one_graph_launch_and_copies_nothing) {
     const TrainOptions options = resolved(emulated_options("resident"));
-    LearnerCore core(tiny_dataset(), options, {});
+    LearnerCore core(tiny_dataset(), options, {}, tiny_architecture());
     ASSERT_FALSE(core.step.takes_batches());
     EXPECT_EQ(core.start_batches(core.step, core.train_loader(), 0, 3), 0);
     begin_updates(core.state, make_schedule(policy_options(options), {options.epochs, 3}, 0.02), 0, 3);
