@@ -39,7 +39,8 @@ int main(int argc, char** argv) try {
     learner.save(argv[2]);
 
     Model model(argv[2], {}, own);
-    for (const Prediction::Entry& entry : model.predict({argv[4]}, 1).front().top)
+    const Prediction seen = model.predict({argv[4]}, 1).front();
+    for (const Prediction::Entry& entry : seen.top)
         std::printf("%s (%.0f %%)\n", entry.label.c_str(), 100 * entry.probability);
     const ExportResult exported = export_model(argv[2], argv[3], {.force = true}, own);
     std::printf("%s: %d bytes\n", exported.file.c_str(), static_cast<int>(exported.bytes));
