@@ -33,6 +33,7 @@ add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
 if(ONECYCLE_SANITIZE)
     add_compile_options(-fsanitize=${ONECYCLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${ONECYCLE_SANITIZE})
+    add_compile_options(-g1)  # the lines that a report names; variables would take longer
     if(ONECYCLE_SANITIZE MATCHES address)
         add_compile_options(-O1)  # the checks of both sanitizers in templates would compile for minutes
     endif()
@@ -51,7 +52,7 @@ endif()
 
 # Code that computes no pixel and no weight is optimised a little only: it compiles in less time, and
 # nobody would notice the difference. No bit of a result changes.
-set(ONECYCLE_COLD_CODE $<$<CONFIG:Release>:-O1>)
+set(ONECYCLE_COLD_CODE $<$<NOT:$<CONFIG:Debug>>:-O1>)
 
 # onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static
 # library. USES names layers to the left of it, LIBRARIES the packages that only its sources see.
