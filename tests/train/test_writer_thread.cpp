@@ -9,6 +9,7 @@ namespace {
 
 using testing::read_text;
 using testing::TemporaryFolder;
+using testing::tiny_architecture;
 using testing::tiny_dataset;
 using testing::tiny_options;
 
@@ -21,7 +22,8 @@ TrainOptions one_thread() {
 }
 
 std::string fit_into(const std::string& path, const TrainOptions& options, int stop_after = -1) {
-    Learner learner(tiny_dataset(), options, {.stop = [&] { return stop_after-- == 0 ? 2 : 0; }});
+    Learner learner(tiny_dataset(), options, {.stop = [&] { return stop_after-- == 0 ? 2 : 0; }},
+                    tiny_architecture());
     RunFolder run = std::filesystem::exists(path) ? RunFolder::open(path) : RunFolder::create(path);
     return learner.fit({.run = &run}).digest;
 }
