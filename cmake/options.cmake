@@ -50,8 +50,8 @@ if(ONECYCLE_SHADOW_MEMORY)
     set(ONECYCLE_WATCHED_CODE -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -Wno-tsan)
 endif()
 
-# Code that computes no pixel and no weight is optimised a little only: it compiles in less time, and
-# nobody would notice the difference. No bit of a result changes.
+# Code that runs once, or once a step on the host, is optimised a little only: it compiles in less
+# time, and nobody would notice the difference. No bit of a result changes.
 set(ONECYCLE_COLD_CODE $<$<NOT:$<CONFIG:Debug>>:-O1>)
 
 # onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static

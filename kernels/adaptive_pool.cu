@@ -12,10 +12,10 @@ __device__ inline std::int32_t extent(const Cover& cover) {
     return cover.end - cover.begin;
 }
 
-// for n, c, i, j: y[n][c][i][j] = mean of x[n][h][w][c] over window (i, j). Bytes moved: x once where
-// the windows do not overlap, y once. A thread computes one element; neighbours take neighbouring
-// channels, so x is read in whole sectors and y written with a stride: it is the smaller one but at
-// the size where nothing is pooled.
+// for n, c, i, j: y[n][c][i][j] = mean of x[n][h][w][c] over window (i, j). Bytes moved: x once
+// where the windows do not overlap, y once. A thread computes one element; neighbours take
+// neighbouring channels, so x is read in whole sectors and y written with a stride: it is the
+// smaller one but at the size where nothing is pooled.
 template <typename T>
 __global__ void __launch_bounds__(threads)
     adaptive_average_pool_kernel(T* __restrict__ y,        // [N,C,S,S]
@@ -38,8 +38,8 @@ __global__ void __launch_bounds__(threads)
     }
 }
 
-// for n, h, w, c: dx[n][h][w][c] = sum over the windows (i, j) that cover (h, w) of dy[n][c][i][j] /
-// their pixels. Bytes moved: dx once, dy once (again from the cache).
+// for n, h, w, c: dx[n][h][w][c] = sum over the windows (i, j) that cover (h, w) of dy[n][c][i][j]
+// / their pixels. Bytes moved: dx once, dy once (again from the cache).
 template <typename T>
 __global__ void __launch_bounds__(threads)
     adaptive_average_pool_backward_kernel(T* __restrict__ dx,        // [N,H,W,C]

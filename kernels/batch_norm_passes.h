@@ -9,10 +9,10 @@
 namespace onecycle::ONECYCLE_CUDA {
 
 // A batch norm is a reduction over rows by tiles (each writes its slot), the finish of each channel
-// by a warp, and a second pass by tiles that applies the result. A `Pass` has `reduce`,
-// `finish` and `apply`; `First` is the base with the first two. They run either as three kernels,
-// or, where what both passes read fits in L2, as one cooperative grid with two grid barriers: two
-// launches less, the same bits. Such a grid must fit at once. The GPU is asked how many blocks do: tools and
+// by a warp, and a second pass by tiles that applies the result. A `Pass` has `reduce`, `finish`
+// and `apply`; `First` is the base with the first two. They run either as three kernels, or, where
+// what both passes read fits in L2, as one cooperative grid with two grid barriers: two launches
+// less, the same bits. Such a grid must fit at once. The GPU is asked how many blocks do: tools and
 // modes that keep registers, shared memory or multiprocessors for themselves leave less room than
 // __launch_bounds__ promise. `reduce_blocks`, `apply_blocks`: how many shall fit in the kernels of
 // one pass, 4 or 2, so that the 528 tiles of a large tensor are one or two whole waves.
@@ -88,8 +88,9 @@ void run_passes(const PassNames& names, const Pass& pass, const BatchNormShape& 
     launch(names.one_grid, one_grid_kernel<Pass>, shape, stream, pass);
 }
 
-// What is stored as bn(x) = x scale + shift (norm_rules.h), rounded once (fma), before the ReLU: it is the stored number that counts as positive or not,
-// and that is compared in a pool, so that fused and separate kernels agree.
+// What is stored as bn(x) = x scale + shift (norm_rules.h), rounded once (fma), before the ReLU: it
+// is the stored number that counts as positive or not, and that is compared in a pool, so that
+// fused and separate kernels agree.
 template <typename T>
 __device__ __forceinline__ float normalized(T x, float scale, float shift) {
     return to_float(from_float<T>(fmaf(to_float(x), scale, shift)));

@@ -3,8 +3,8 @@
 // sources for the emulator (ONECYCLE_EMULATED), in namespace onecycle::emulated.
 //
 // The rules that make this work: kernels are launched by launch(), shared memory comes from
-// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are rules/half.h's, there are no float
-// atomics, and no inline assembly outside files of its own.
+// ONECYCLE_SHARED and ONECYCLE_DYNAMIC_SHARED, 16-bit numbers are rules/half.h's, there are no
+// float atomics, and no inline assembly outside files of its own.
 #pragma once
 
 #include <cstddef>

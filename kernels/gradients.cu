@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(threads) squares_kernel(double* __restrict__ s
 }
 
 // check = judge_gradients(sum of the pieces, the first parameter with one that is not finite, ...),
-// see rules/step_rules.h. One block adds the pieces up in a fixed order; the minimum of integers has
-// no order. Bytes moved: 8 a piece.
+// see rules/step_rules.h. One block adds the pieces up in a fixed order; the minimum of integers
+// has no order. Bytes moved: 8 a piece.
 __global__ void __launch_bounds__(last_threads)
     judge_gradients_kernel(GradientCheck* __restrict__ check, const double* __restrict__ sums,  // [pieces]
                            const BatchResult* __restrict__ result, const StepControl* __restrict__ control,

@@ -6,8 +6,9 @@ namespace {
 
 constexpr int threads = 256;
 
-// for n, o: y[n][o] = x[n][o] + b[o]. Bytes moved: x and y, b once (again from the cache). Elements are walked
-// one a thread: logits are a few hundred KB at most, and convolutions with a bias are few.
+// for n, o: y[n][o] = x[n][o] + b[o]. Bytes moved: x and y, b once (again from the cache). Elements
+// are walked one a thread: logits are a few hundred KB at most, and convolutions with a bias are
+// few.
 template <typename T>
 __global__ void __launch_bounds__(threads) add_bias_kernel(T* y,                         // [n,o], may be x
                                                            const T* x,                   // [n,o]

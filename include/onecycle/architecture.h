@@ -1,5 +1,5 @@
-// An architecture: how a network is built, and what must be known of it to train it, to freeze parts
-// of it and to read its weights. The built-in ones have names (`--arch`), a file each in
+// An architecture: how a network is built, and what must be known of it to train it, to freeze
+// parts of it and to read its weights. The built-in ones have names (`--arch`), a file each in
 // src/nn/architectures. A learner takes one of yours just as well:
 //
 //     const onecycle::Architecture own{.name = "two-layers", .build = [](const onecycle::NetworkOptions& o) {

@@ -66,10 +66,10 @@ struct Layer {
 
 class Network {
   public:
-    // Begins a part: the layers that follow belong to it. Freezing takes the first so many parts, up
-    // to the one that --freeze names; the last one is the head, and "body" all the others. A network
-    // without a call is one part. Groups count from 0 along the network: each has a learning rate
-    // of its own (discriminative rates).
+    // Begins a part: the layers that follow belong to it. Freezing takes the first so many parts,
+    // up to the one that --freeze names; the last one is the head, and "body" all the others. A
+    // network without a call is one part. Groups count from 0 along the network: each has a
+    // learning rate of its own (discriminative rates).
     void begin_part(const std::string& name, int group);
     const std::vector<std::string>& parts() const { return parts_; }
     // The number of the last part: so many come before it.

@@ -41,9 +41,9 @@ struct ChosenWeights {
 // Where none fits: the dictionary with the most tensors, without a "module." that all of its names
 // begin with.
 //
-// torch.nn.Sequential of a network's children, as fastai makes of a body, names them by numbers: of a
-// ResNet "0.weight" is conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set fits
-// too.
+// torch.nn.Sequential of a network's children, as fastai makes of a body, names them by numbers: of
+// a ResNet "0.weight" is conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set
+// fits too.
 ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average,
                              const std::vector<NetworkMarks>& marks);
 

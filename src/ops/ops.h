@@ -3,8 +3,8 @@
 // kinds.h lists the kinds and the operands of each; here stands what its lines cannot say.
 //
 // Batch norm (the plain kinds), ReLU and dropout also take features [N,C] in plain order, of the
-// program's type. So are linear's operands; only the classifier's y, the logits, is f32. The bias of
-// a convolution is a pass of its own, since convolutions with one are few.
+// program's type. So are linear's operands; only the classifier's y, the logits, is f32. The bias
+// of a convolution is a pass of its own, since convolutions with one are few.
 //
 // dropout keeps element i of x where the i-th number of RandomStream(seed, dropout, control.update,
 // dropout_layer + control.micro 2^32) is at least `dropout`, and divides it by 1 - dropout; the
@@ -147,8 +147,8 @@ enum class Fusion : std::uint8_t {
     accumulated_gradient,  // conv2d_backward_data adds to the gradient that is there
 };
 
-// An operation ready to run. Pointers come in the order of the contract in kinds.h. `run` puts the work
-// on the stream and does not wait for it; the CPU's stream has done it when `run` returns.
+// An operation ready to run. Pointers come in the order of the contract in kinds.h. `run` puts the
+// work on the stream and does not wait for it; the CPU's stream has done it when `run` returns.
 class Op {
   public:
     virtual ~Op() = default;

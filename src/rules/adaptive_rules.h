@@ -1,6 +1,6 @@
 // Which pixels the windows of an adaptive average pooling cover, as torch.nn.AdaptiveAvgPool2d
-// places them: window i of `side` covers [floor(i n / side), ceil((i + 1) n / side)) of n pixels, so
-// that all pixels are covered; neighbours share some where n is no multiple of side.
+// places them: window i of `side` covers [floor(i n / side), ceil((i + 1) n / side)) of n pixels,
+// so that all pixels are covered; neighbours share some where n is no multiple of side.
 #pragma once
 
 #include <cstdint>

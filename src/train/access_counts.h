@@ -1,5 +1,5 @@
-// What the kernels of a training step ask of memory, beside what they would have to ask for: counted
-// on the emulated device, so that coalescing and bank conflicts show without a GPU.
+// What the kernels of a training step ask of memory, beside what they would have to ask for:
+// counted on the emulated device, so that coalescing and bank conflicts show without a GPU.
 #pragma once
 
 #include <set>

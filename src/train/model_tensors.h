@@ -1,9 +1,9 @@
 // The tensors of model files, read into a network and written from a state.
 //
-// A file of ours holds, under the network's own names, the weights that count: what was evaluated and
-// what predict uses. That is the moving average where one is kept; the weights that training goes
-// on with then stand under "training." + name. Moments stand under "momentum." or "first_moment."
-// and "second_moment.".
+// A file of ours holds, under the network's own names, the weights that count: what was evaluated
+// and what predict uses. That is the moving average where one is kept; the weights that training
+// goes on with then stand under "training." + name. Moments stand under "momentum." or
+// "first_moment." and "second_moment.".
 #pragma once
 
 #include <map>

@@ -1,5 +1,5 @@
-// What `onecycle profile --counts` promises, by the real binary: of a build with shadow memory that it
-// counts, of any other that it says how to get one.
+// What `onecycle profile --counts` promises, by the real binary: of a build with shadow memory that
+// it counts, of any other that it says how to get one.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -49,7 +49,8 @@ TEST(ProfileCounts, every_kernel_of_a_step_has_a_row_that_is_the_sum_of_its_laun
         EXPECT_LE(wastes, wasted) << name << ": the widest waste comes first";
         wasted = wastes;
     }
-    // Those of the input, of the network's layers in both directions, of the loss and of the update.
+    // Those of the input, of the network's layers in both directions, of the loss and of the
+    // update.
     for (const char* kernel :
          {"normalize_images", "batch_norm", "batch_norm_pair", "batch_norm_max_pool_apply",
           "global_average_pool", "add_bias", "softmax_cross_entropy", "batch_norm_backward",

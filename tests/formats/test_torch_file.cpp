@@ -173,8 +173,8 @@ TEST(Checkpoints, what_is_no_file_of_tensors_is_refused_with_a_way_that_fits_it)
     EXPECT_NE(refusal(tar).find("tar file"), std::string::npos);
 }
 
-// Two networks whose convolutions stand at other places of one Sequential: where one has its second,
-// the other has a norm.
+// Two networks whose convolutions stand at other places of one Sequential: where one has its
+// second, the other has a norm.
 TEST(TorchFile, a_set_that_fits_two_networks_is_one_set) {
     const std::vector<NetworkMarks> marks = {
         {"features.0.weight", "features.4.weight", "features.1.running_mean", "classifier.6.weight", {}},

@@ -297,7 +297,8 @@ std::vector<Values> matrix_product(const OpDesc& desc, const std::vector<Values>
 }
 
 // NaN is above everything; of equal values the first counts.
-// Window by window, as PyTorch's documentation describes them; backward the same sums the other way.
+// Window by window, as PyTorch's documentation describes them; backward the same sums the other
+// way.
 Values adaptive_average_pool(const OpDesc& desc, const Values& in) {
     const bool backward = desc.kind == OpKind::adaptive_average_pool_backward;
     const TensorDesc& x = backward ? desc.outputs[0] : desc.inputs[0];

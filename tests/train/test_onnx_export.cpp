@@ -142,8 +142,8 @@ TEST(OnnxExport, a_bias_is_folded_and_adaptive_pooling_is_two_products) {
                     scale * (value("conv.bias") - value("norm.running_mean")) + value("norm.bias"), 1e-6);
         EXPECT_EQ(tensor("last.bias").values[c], weights.at("last.bias").values[c]);
     }
-    // Window i of 7 over 10 pixels is a mean of those from 10 i / 7, rounded down, to 10 (i + 1) / 7,
-    // rounded up.
+    // Window i of 7 over 10 pixels is a mean of those from 10 i / 7, rounded down, to 10 (i + 1) /
+    // 7, rounded up.
     for (const OnnxTensor& matrix : model.tensors) {
         if (!matrix.name.ends_with(".rows")) continue;
         ASSERT_EQ(matrix.shape, (std::vector<std::int64_t>{7, 10}));

@@ -42,8 +42,8 @@ inline Dataset tiny_dataset() {
     return dataset;
 }
 
-// Two convolutions beside each other: where a test is of the loop around the network, and the device
-// is the slow emulated one.
+// Two convolutions beside each other: where a test is of the loop around the network, and the
+// device is the slow emulated one.
 inline Architecture tiny_architecture() {
     return {.name = "tiny", .description = "of tests", .build = [](const NetworkOptions& options) {
                 Network net;

@@ -1,7 +1,6 @@
 // Stands in for the emulated device in a program that is built without it: its kernels take long to
 // compile.
 #include "device/device.h"
-#include "device/kernel_counts.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -9,15 +8,6 @@ namespace onecycle {
 std::unique_ptr<Device> make_emulated_device(StepMode) {
     throw Error(ErrorKind::device, "no such device", "emulated", "this program is built without it",
                 "run scripts/build, or use --device cpu");
-}
-
-bool LaunchCounter::possible() {
-    return false;
-}
-LaunchCounter::LaunchCounter() = default;
-LaunchCounter::~LaunchCounter() = default;
-std::vector<LaunchCounts> LaunchCounter::take() {
-    return {};
 }
 
 }  // namespace onecycle

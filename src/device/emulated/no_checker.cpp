@@ -1,6 +1,5 @@
-// Nothing watches, and nothing is counted.
+// Nothing watches.
 #include "device/emulated/checker.h"
-#include "device/kernel_counts.h"
 
 namespace onecycle::emulated {
 
@@ -48,16 +47,3 @@ void warp_synchronized(const ThreadState&, unsigned) {}
 }  // namespace checker
 
 }  // namespace onecycle::emulated
-
-namespace onecycle {
-
-bool LaunchCounter::possible() {
-    return false;
-}
-LaunchCounter::LaunchCounter() = default;
-LaunchCounter::~LaunchCounter() = default;
-std::vector<LaunchCounts> LaunchCounter::take() {
-    return {};
-}
-
-}  // namespace onecycle

@@ -1,6 +1,6 @@
-// What VGG networks with batch norm are made of (Simonyan and Zisserman 2014), as torchvision builds
-// them: convolutions with a bias, a norm and a ReLU, in five blocks with a maximum pooling behind
-// each, then two hidden linear layers with dropout. Names and order are torchvision's.
+// What VGG networks with batch norm are made of (Simonyan and Zisserman 2014), as torchvision
+// builds them: convolutions with a bias, a norm and a ReLU, in five blocks with a maximum pooling
+// behind each, then two hidden linear layers with dropout. Names and order are torchvision's.
 #pragma once
 
 #include <array>

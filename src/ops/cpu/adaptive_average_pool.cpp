@@ -1,6 +1,6 @@
-// y[n][c][i][j] = mean of x[n][c] over window (i, j), see adaptive_rules.h; y is plain features. The
-// gradient of a pixel is the sum over the windows that cover it of dy / their pixels, in the order
-// of the windows.
+// y[n][c][i][j] = mean of x[n][c] over window (i, j), see adaptive_rules.h; y is plain features.
+// The gradient of a pixel is the sum over the windows that cover it of dy / their pixels, in the
+// order of the windows.
 #include "core/tensor.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"

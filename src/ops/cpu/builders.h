@@ -1,4 +1,5 @@
-// What every operation of the CPU back end shares: one builder a kind, checks of operands, workspace.
+// What every operation of the CPU back end shares: one builder a kind, checks of operands,
+// workspace.
 #pragma once
 
 #include <cstddef>

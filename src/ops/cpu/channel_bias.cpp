@@ -1,6 +1,6 @@
-// The bias of a convolution: y[n][c][p] = x[n][c][p] + b[c]; db[c] = sum of dy[n][c][p] over images and pixels.
-// Equal bits for any number of threads: the sum of a group of channels is one thread's, in the order
-// of images and rows.
+// The bias of a convolution: y[n][c][p] = x[n][c][p] + b[c]; db[c] = sum of dy[n][c][p] over images
+// and pixels. Equal bits for any number of threads: the sum of a group of channels is one thread's,
+// in the order of images and rows.
 #include "ops/cpu/builders.h"
 #include "ops/cpu/channel_view.h"
 

@@ -1,5 +1,5 @@
-// The update of the weights: one pass over the flat buffers, with the schedule evaluated inside. The
-// formulas are those of optimizer_rules.h.
+// The update of the weights: one pass over the flat buffers, with the schedule evaluated inside.
+// The formulas are those of optimizer_rules.h.
 #include <cmath>
 
 #include "ops/cpu/builders.h"
