@@ -47,7 +47,7 @@ void examine_gpus(MachineInfo& machine) {
                             library.package));
     }
     const auto& [why, fix] = missing_for_cuda();
-    machine.backends.push_back({"cuda", !cuda.toolkit.empty(), why.empty(), why});
+    machine.backends.push_back({"cuda", !cuda.toolkit.empty(), why.empty(), why, machine.cuda.fix});
     if (here && !cuda.why_not(0).empty())
         machine.advice.push_back(fmt::format("the GPU is not used: {}; {}", why, fix));
 }
@@ -78,8 +78,12 @@ MachineInfo examine() {
     machine.libraries.emplace_back("tiff", tiff_decoder());
     machine.libraries.emplace_back("heif", heif_decoder());
     examine_gpus(machine);
-    machine.backends.push_back({"emulated", true, true, ""});
-    machine.devices.push_back(make_engine("emulated", "auto", 0).device->name());
+    try {
+        machine.devices.push_back(make_engine("emulated", "auto", 0).device->name());
+        machine.backends.push_back({"emulated", true, true, ""});
+    } catch (const Error&) {  // scripts/build --quick leaves it out
+        machine.backends.push_back({"emulated", false, false, "left out", "scripts/build"});
+    }
 
     if (jpeg_decoder().find("turbo") == std::string::npos)
         machine.advice.push_back(
@@ -119,7 +123,7 @@ class Doctor : public Verb {
             row("back end", b.name + ": " +
                                 (b.ready ? "ready"
                                          : (b.built ? "built, cannot run here: " + b.note
-                                                    : b.note + "; to have it: " + machine.cuda.fix)));
+                                                    : b.note + "; to have it: " + b.fix)));
         for (const std::string& device : machine.devices) row("device", device);
         row("instruction set", machine.instruction_set);
         if (const CudaMachine& cuda = machine.cuda; !cuda.toolkit.empty()) {

@@ -47,7 +47,8 @@ struct MachineInfo {
     struct Backend {
         std::string name;
         bool built, ready;
-        std::string note;  // instruction set, or why it is not ready
+        std::string note;   // instruction set, or why it is not ready
+        std::string fix{};  // how to have it, where it is not built
     };
     std::vector<Backend> backends;
     std::vector<std::string> devices;
