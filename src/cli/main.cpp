@@ -66,8 +66,8 @@ class HelpFormatter : public CLI::Formatter {
     }
 };
 
-[[noreturn]] void refuse(const std::string& what, const std::string& where, const std::string& why,
-                         const std::string& fix) {
+[[noreturn]] void refuse_words(const std::string& what, const std::string& where, const std::string& why,
+                               const std::string& fix) {
     throw Error(ErrorKind::usage, what, where, why, fix);
 }
 
@@ -112,10 +112,12 @@ std::string advice(const std::string& meant, const std::string& otherwise) {
     const std::string help = verb ? "onecycle " + verb->get_name() + " --help" : "onecycle --help";
     const std::string fix = advice(close, help + " lists them all");
     if (option)
-        refuse("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known", fix);
-    if (!verb) refuse("unknown verb", word.empty() ? "''" : word, "not known", fix);
-    refuse("unexpected argument", word.empty() ? "''" : word, verb->get_name() + " takes no further argument",
-           close.empty() ? "leave it out; " + help + " shows the form" : fix);
+        refuse_words("unknown option", name, verb ? verb->get_name() + " has no such option" : "not known",
+                     fix);
+    if (!verb) refuse_words("unknown verb", word.empty() ? "''" : word, "not known", fix);
+    refuse_words("unexpected argument", word.empty() ? "''" : word,
+                 verb->get_name() + " takes no further argument",
+                 close.empty() ? "leave it out; " + help + " shows the form" : fix);
 }
 
 // Options as other programs write them, as in size=64, would be taken for folders.
@@ -127,7 +129,8 @@ void refuse_named_values(const CLI::App& verb, const std::vector<std::string>& w
             word.find('/') < equals || std::filesystem::exists(word))
             continue;
         const std::string close = meant(&verb, word, words);
-        if (!close.empty()) refuse("unexpected argument", word, "options begin with --", advice(close, ""));
+        if (!close.empty())
+            refuse_words("unexpected argument", word, "options begin with --", advice(close, ""));
     }
 }
 
@@ -214,7 +217,7 @@ int run_without_verb(const std::vector<std::string>& words) {
         return 0;
     }
     const auto no_verb = [](const std::string& where) {
-        refuse("no verb", where, "nothing was asked for", "onecycle --help lists the verbs");
+        refuse_words("no verb", where, "nothing was asked for", "onecycle --help lists the verbs");
     };
     if (words.empty()) no_verb("onecycle");
     const Declared known(verbs[0], {});  // it has the options that all verbs share
@@ -253,7 +256,7 @@ int run(const std::vector<std::string>& words) {
         std::string right = std::string("onecycle ") + command.verb->name;
         for (const std::string& word : command.words)
             if (!word.empty()) right += " " + shell_quoted(word);
-        refuse("unexpected argument", command.stray, "it stands before the verb", right);
+        refuse_words("unexpected argument", command.stray, "it stands before the verb", right);
     }
     Declared chosen(*command.verb, command.words);
     const CLI::App& app = chosen.app;
@@ -268,10 +271,10 @@ int run(const std::vector<std::string>& words) {
         refuse_word(app.remaining().front(), &app, command.words);
     } catch (const CLI::ArgumentMismatch& mismatch) {
         const std::string text = mismatch.what();
-        refuse("bad option", text.substr(0, text.find(':')), "it needs exactly one value",
-               "give one after it");
+        refuse_words("bad option", text.substr(0, text.find(':')), "it needs exactly one value",
+                     "give one after it");
     } catch (const CLI::Error& error) {
-        refuse("bad command line", app.get_name(), error.what(), "--help shows the form");
+        refuse_words("bad command line", app.get_name(), error.what(), "--help shows the form");
     }
     Console console(chosen.verb->console_options());
     const int code = chosen.verb->run(chosen.arguments, console);

@@ -19,7 +19,8 @@ std::string shown(const std::optional<MomentumRange>& momentum) {
                                            : fmt::format("{}:{}", momentum->low, momentum->high);
 }
 
-[[noreturn]] void refuse(const std::string& option, const std::string& text, const std::string& fix) {
+[[noreturn]] void not_of_its_form(const std::string& option, const std::string& text,
+                                  const std::string& fix) {
     throw Error(ErrorKind::usage, "bad option", option + " " + text, "not of the right form", fix);
 }
 
@@ -150,7 +151,7 @@ void declare_learning(Arguments& a, TrainOptions& o) {
     a.value("--class-weights", "NAME", o.balanced_class_weights ? "balanced" : "none",
             "none, or balanced: rare classes weigh more", [&o](const std::string& text) {
                 if (text != "none" && text != "balanced")
-                    refuse("--class-weights", text, "use none or balanced");
+                    not_of_its_form("--class-weights", text, "use none or balanced");
                 o.balanced_class_weights = text == "balanced";
             });
     a.number("--clip-norm", o.clip_norm, "longest gradient, as one vector; 0: no limit");
@@ -226,7 +227,8 @@ std::array<double, 3> parse_triple(const std::string& option, const std::string&
     std::size_t from = 0;
     for (std::size_t i = 0; i < 3; ++i) {
         const std::size_t to = text.find(',', from);
-        if ((to == std::string::npos) != (i == 2)) refuse(option, text, "give three numbers, as 0.5,0.5,0.5");
+        if ((to == std::string::npos) != (i == 2))
+            not_of_its_form(option, text, "give three numbers, as 0.5,0.5,0.5");
         values[i] = parse_number(option, text.substr(from, to - from));
         from = to + 1;
     }

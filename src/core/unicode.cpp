@@ -31,6 +31,12 @@ std::string mapped(const std::string& text, int options) {
 
 }  // namespace
 
+std::string lower_case(std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+}
+
 std::string nfc(const std::string& text) {
     return is_ascii(text) ? text : mapped(text, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 }

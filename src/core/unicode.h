@@ -14,6 +14,9 @@ std::string nfc(const std::string& text);
 // letter, invisible characters. Not for showing.
 std::string lookalike_key(const std::string& text);
 
+// The text with A to Z as a to z; every other byte stays as it is.
+std::string lower_case(std::string text);
+
 // Every character beyond ASCII, and blanks at both ends, as its code point: "cafe<U+0301>".
 std::string spelled_out(const std::string& text);
 

@@ -52,20 +52,14 @@ constexpr std::array<std::string_view, 22> leftovers = {"@eadir",
                                                         "temporary items",
                                                         "thevolumesettingsfolder"};
 
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
-}
-
 std::string ending_of(const std::string& name) {
     const std::size_t dot = name.rfind('.');
-    return dot == std::string::npos ? "" : lower(name.substr(dot + 1));
+    return dot == std::string::npos ? "" : lower_case(name.substr(dot + 1));
 }
 
 bool is_leftover(const std::string& name) {
     if (name.starts_with(":2e")) return true;  // netatalk's spelling of a hidden name
-    return std::find(leftovers.begin(), leftovers.end(), lower(name)) != leftovers.end();
+    return std::find(leftovers.begin(), leftovers.end(), lower_case(name)) != leftovers.end();
 }
 
 // Whether the first bytes are those of an image.

@@ -5,6 +5,7 @@
 
 #include "core/csv_rows.h"
 #include "core/file.h"
+#include "core/unicode.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -16,12 +17,6 @@ constexpr std::size_t nowhere = std::string::npos;
 [[noreturn]] void refuse(const LabelTable& table, std::size_t line, const std::string& why,
                          const std::string& fix) {
     throw Error(ErrorKind::data, "cannot use labels", table.path + " line " + std::to_string(line), why, fix);
-}
-
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
 }
 
 // The one that the header row has most of.
@@ -36,7 +31,7 @@ char separator_of(std::string_view text) {
 
 std::size_t column_of(const CsvRow& header, const char* name) {
     const auto found = std::find_if(header.cells.begin(), header.cells.end(),
-                                    [&](const std::string& cell) { return lower(cell) == name; });
+                                    [&](const std::string& cell) { return lower_case(cell) == name; });
     return found == header.cells.end() ? nowhere : static_cast<std::size_t>(found - header.cells.begin());
 }
 

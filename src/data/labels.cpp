@@ -30,9 +30,9 @@ std::string without_ending(const std::string& path) {
 }
 
 // The images of a tree by what a table may call them.
-class ImageIndex {
+class NamedImages {
   public:
-    explicit ImageIndex(const std::vector<FoundImage>& images) : images_(images) {
+    explicit NamedImages(const std::vector<FoundImage>& images) : images_(images) {
         for (std::size_t k = 0; k < images.size(); ++k) {
             const std::string path = nfc(images[k].below);
             for (const std::string& key : {path, without_ending(path)}) by_path_[key].push_back(k);
@@ -169,7 +169,7 @@ void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
     std::unordered_map<std::string, const LabelRow*> rows_of;  // by path
     std::vector<FoundImage> added;
     {
-        const ImageIndex index(images);
+        const NamedImages index(images);
         for (const LabelRow& row : table_->rows) {
             std::string file = below_data(row.file, top);
             std::vector<std::size_t> found = index.find(file);

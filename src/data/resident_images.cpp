@@ -11,7 +11,7 @@ namespace onecycle {
 
 namespace {
 
-constexpr std::size_t alignment = 16;
+constexpr std::size_t image_alignment = 16;
 
 // Of a file whose size nobody has looked at yet.
 void measure(const Sample& sample, ImageFaults* faults, std::int64_t& width, std::int64_t& height) try {
@@ -41,7 +41,7 @@ ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const Kept
                               .height = static_cast<std::int32_t>(kept.height),
                               .label = sample.label,
                               .unused = 0});
-        plan.bytes += (kept.bytes() + alignment - 1) / alignment * alignment;
+        plan.bytes += (kept.bytes() + image_alignment - 1) / image_alignment * image_alignment;
     }
     if (!crops) plan.largest_crop = rule.size;
     return plan;

@@ -13,6 +13,10 @@ struct Malformed : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+[[noreturn]] inline void refuse(const std::string& why) {
+    throw Malformed(why);
+}
+
 // Throws the Error(model) for a file that is not as it should be.
 [[noreturn]] inline void refuse_model(const std::string& path, const std::string& why,
                                       const std::string& fix = "use another copy of the file") {

@@ -13,10 +13,6 @@ namespace {
 // A state dict of a ResNet50 takes 12,000 instructions, a checkpoint with Adam's moments 60,000.
 constexpr std::size_t max_instructions = 4'000'000, max_stack = 100'000, max_name = 512;
 
-[[noreturn]] void refuse(const std::string& why) {
-    throw NotAStateDict(why);
-}
-
 // What no file of weights needs, and what runs programs, opens files or makes code.
 bool is_harmful(std::string_view module, std::string_view name) {
     const std::string_view package = module.substr(0, module.find('.'));
@@ -49,14 +45,14 @@ class Code {
     std::string_view line() {
         const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
         const std::size_t end = rest.substr(0, max_name).find('\n');
-        if (end == std::string_view::npos) refuse("its pickle has a name without end");
+        if (end == std::string_view::npos) not_tensors("its pickle has a name without end");
         return text(end + 1).substr(0, end);
     }
     std::size_t left() const { return bytes_.size(); }
 
   private:
     std::span<const std::byte> take(std::uint64_t n) {
-        if (n > bytes_.size()) refuse("its pickle is cut short");
+        if (n > bytes_.size()) not_tensors("its pickle is cut short");
         const auto taken = bytes_.first(n);
         bytes_ = bytes_.subspan(n);
         return taken;
@@ -75,15 +71,15 @@ class PickleMachine {
         for (std::size_t n = 0; n < max_instructions; ++n) {
             const auto instruction = code_.next<std::uint8_t>();
             if (instruction == '.') {
-                if (stack_.size() != 1 || !marks_.empty()) refuse("its pickle is malformed");
+                if (stack_.size() != 1 || !marks_.empty()) not_tensors("its pickle is malformed");
                 made_.root_ = stack_.back();
                 made_.size_ = bytes.size() - code_.left();
                 return;
             }
             execute(instruction);
-            if (stack_.size() > max_stack) refuse("its pickle is too large");
+            if (stack_.size() > max_stack) not_tensors("its pickle is too large");
         }
-        refuse("its pickle is too large");
+        not_tensors("its pickle is too large");
     }
 
   private:
@@ -92,7 +88,7 @@ class PickleMachine {
     void execute(std::uint8_t instruction) {
         switch (instruction) {
             case 0x80:  // PROTO
-                if (code_.next<std::uint8_t>() > 5) refuse("its pickle is of a protocol above 5");
+                if (code_.next<std::uint8_t>() > 5) not_tensors("its pickle is of a protocol above 5");
                 return;
             case 0x95:  // FRAME; what it holds follows
                 code_.next<std::uint64_t>();
@@ -198,7 +194,7 @@ class PickleMachine {
             case 0x93: {  // STACK_GLOBAL
                 const auto names = pop(2);
                 if (value(names[0]).kind != Kind::text || value(names[1]).kind != Kind::text)
-                    refuse("its pickle has a name that is no text");
+                    not_tensors("its pickle has a name that is no text");
                 return push_global(value(names[0]).string, value(names[1]).string);
             }
             case 'Q':  // BINPERSID
@@ -214,13 +210,14 @@ class PickleMachine {
             }
             case 'o': {  // OBJ
                 const auto operands = pop_to_mark();
-                if (operands.empty()) refuse("its pickle takes more than there is");
+                if (operands.empty()) not_tensors("its pickle takes more than there is");
                 return push_object(operands[0]);
             }
             case 'b':
                 return build();
             default:
-                refuse("its pickle has the instruction " + hex(instruction) + ", which no state dict needs");
+                not_tensors("its pickle has the instruction " + hex(instruction) +
+                            ", which no state dict needs");
         }
     }
 
@@ -242,20 +239,20 @@ class PickleMachine {
 
     PickleValue& top() {
         if (stack_.empty() || (!marks_.empty() && marks_.back() == stack_.size()))
-            refuse("its pickle takes more than there is");
+            not_tensors("its pickle takes more than there is");
         return value(stack_.back());
     }
 
     // The last n, which a mark must not divide.
     std::vector<std::size_t> pop(std::size_t n) {
         const std::size_t low = marks_.empty() ? 0 : marks_.back();
-        if (stack_.size() - low < n) refuse("its pickle takes more than there is");
+        if (stack_.size() - low < n) not_tensors("its pickle takes more than there is");
         std::vector<std::size_t> items(stack_.end() - static_cast<std::ptrdiff_t>(n), stack_.end());
         stack_.resize(stack_.size() - n);
         return items;
     }
     std::vector<std::size_t> pop_to_mark() {
-        if (marks_.empty()) refuse("its pickle takes more than there is");
+        if (marks_.empty()) not_tensors("its pickle takes more than there is");
         std::vector<std::size_t> items = pop(stack_.size() - marks_.back());
         marks_.pop_back();
         return items;
@@ -267,7 +264,7 @@ class PickleMachine {
     }
     void get(std::uint32_t place) {
         const auto found = memo_.find(place);
-        if (found == memo_.end()) refuse("its pickle recalls what was never stored");
+        if (found == memo_.end()) not_tensors("its pickle recalls what was never stored");
         stack_.push_back(found->second);
     }
 
@@ -296,14 +293,14 @@ class PickleMachine {
     void append(const std::vector<std::size_t>& items) {
         PickleValue& list = top();
         if (list.kind == Kind::object) return;  // of a class that is a list
-        if (list.kind != Kind::list) refuse("its pickle appends to what is no list");
+        if (list.kind != Kind::list) not_tensors("its pickle appends to what is no list");
         list.items.insert(list.items.end(), items.begin(), items.end());
     }
 
     void set_items(const std::vector<std::size_t>& items) {
         PickleValue& dictionary = top();
         if ((dictionary.kind != Kind::dictionary && dictionary.kind != Kind::object) || items.size() % 2 != 0)
-            refuse("its pickle sets entries of what is no dictionary");
+            not_tensors("its pickle sets entries of what is no dictionary");
         dictionary.items.insert(dictionary.items.end(), items.begin(), items.end());
     }
 
@@ -318,7 +315,7 @@ class PickleMachine {
 
     void push_object(std::size_t of, std::size_t arguments = PickleValue::nothing) {
         if (value(of).kind != Kind::global && value(of).kind != Kind::object)
-            refuse("its pickle makes an object of no class");
+            not_tensors("its pickle makes an object of no class");
         push({.kind = Kind::object, .string = value(of).string, .op_from = arguments});
     }
 
@@ -326,7 +323,7 @@ class PickleMachine {
         if (value(function).kind == Kind::object)
             return push_object(function, arguments);  // what a placeholder returns
         if (value(function).kind != Kind::global || value(arguments).kind != Kind::tuple)
-            refuse("its pickle calls what is no function");
+            not_tensors("its pickle calls what is no function");
         const std::string& name = value(function).string;
         const PickleValue& given = value(arguments);
         if (name == "collections OrderedDict" || name == "collections defaultdict")
@@ -335,7 +332,7 @@ class PickleMachine {
             return push_tensor(given);
         if (name == "torch._utils _rebuild_parameter" ||
             name == "torch._utils _rebuild_parameter_with_state") {
-            if (given.items.empty()) refuse("its pickle has a malformed parameter");
+            if (given.items.empty()) not_tensors("its pickle has a malformed parameter");
             return stack_.push_back(given.items[0]);  // the tensor that it was made of
         }
         // The tensor of a subclass: function, class, arguments, attributes.
@@ -366,22 +363,22 @@ class PickleMachine {
                            item(tuple, 0).kind == Kind::text && item(tuple, 0).string == "storage" &&
                            item(tuple, 1).kind == Kind::global && item(tuple, 2).kind == Kind::text &&
                            item(tuple, 4).kind == Kind::integer && item(tuple, 4).number >= 0;
-        if (!right) refuse("its pickle has a malformed storage");
+        if (!right) not_tensors("its pickle has a malformed storage");
         const std::string& key = item(tuple, 2).string;
         if (key.empty() || key.size() > 20 || key.find_first_not_of("0123456789") != std::string::npos)
-            refuse("its pickle has a storage without a number");
-        if (n == 6 && item(tuple, 5).kind != Kind::none) refuse("its pickle has a part of a storage");
+            not_tensors("its pickle has a storage without a number");
+        if (n == 6 && item(tuple, 5).kind != Kind::none) not_tensors("its pickle has a part of a storage");
         push({.kind = Kind::storage, .number = item(tuple, 4).number, .string = key, .of = tuple.items[1]});
         made_.storages_.push_back(stack_.back());
     }
 
     std::vector<std::int64_t> numbers(const PickleValue& tuple) {
         if (tuple.kind != Kind::tuple || tuple.items.size() > max_rank)
-            refuse("its pickle has a malformed tensor");
+            not_tensors("its pickle has a malformed tensor");
         std::vector<std::int64_t> values;
         for (std::size_t i = 0; i < tuple.items.size(); ++i) {
             if (item(tuple, i).kind != Kind::integer || item(tuple, i).number < 0)
-                refuse("its pickle has a malformed tensor");
+                not_tensors("its pickle has a malformed tensor");
             values.push_back(item(tuple, i).number);
         }
         return values;
@@ -394,10 +391,10 @@ class PickleMachine {
             return push({.kind = Kind::object, .string = item(arguments, 0).string});
         if (n < 4 || n > 7 || item(arguments, 0).kind != Kind::storage ||
             item(arguments, 1).kind != Kind::integer || item(arguments, 1).number < 0)
-            refuse("its pickle has a malformed tensor");
+            not_tensors("its pickle has a malformed tensor");
         Pickle::View view{arguments.items[0], item(arguments, 1).number, numbers(item(arguments, 2)),
                           numbers(item(arguments, 3))};
-        if (view.shape.size() != view.strides.size()) refuse("its pickle has a malformed tensor");
+        if (view.shape.size() != view.strides.size()) not_tensors("its pickle has a malformed tensor");
         made_.views_.push_back(std::move(view));
         push({.kind = Kind::tensor, .of = made_.views_.size() - 1});
     }

@@ -23,6 +23,9 @@ namespace onecycle {
 struct NotAStateDict : Malformed {
     using Malformed::Malformed;
 };
+[[noreturn]] inline void not_tensors(const std::string& why) {
+    throw NotAStateDict(why);
+}
 
 // Weights, but no tensors.
 struct OtherWeights : Malformed {

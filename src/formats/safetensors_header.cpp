@@ -6,15 +6,12 @@
 #include <tuple>
 
 #include "core/digest.h"
+#include "formats/malformed.h"
 
 namespace onecycle {
 namespace {
 
 using nlohmann::json;
-
-[[noreturn]] void refuse(const std::string& why) {
-    throw Malformed(why);
-}
 
 std::string quoted(const std::string& name) {
     return "'" + name + "'";

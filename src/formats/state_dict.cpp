@@ -15,10 +15,6 @@ constexpr int deepest = 4, deepest_module = 16;
 constexpr std::size_t most_places = 20'000;                      // looked at
 constexpr std::uint64_t most_repeated = std::uint64_t{1} << 24;  // elements of a view that repeats some
 
-[[noreturn]] void refuse(const std::string& why) {
-    throw NotAStateDict(why);
-}
-
 struct StorageType {
     const char* name;
     std::size_t bytes;
@@ -132,7 +128,7 @@ class Search {
     // it.
     void flatten(const PickleValue& module, const std::string& prefix, int depth,
                  std::vector<std::pair<std::string, std::size_t>>& tensors) {
-        if (depth > deepest_module || ++modules_ > 5'000) refuse("its module is nested too deeply");
+        if (depth > deepest_module || ++modules_ > 5'000) not_tensors("its module is nested too deeply");
         for (const char* part : {"_parameters", "_buffers"}) {
             const PickleValue* named = entry(module, part);
             if (!named || named->kind != Kind::dictionary) continue;
@@ -160,7 +156,7 @@ class Search {
 
 // Within the storage. A view that repeats elements could claim any size.
 void check_view(const PickledTensor& tensor) {
-    const auto wrong = [&](const char* what) { refuse("its tensor '" + tensor.name + "' " + what); };
+    const auto wrong = [&](const char* what) { not_tensors("its tensor '" + tensor.name + "' " + what); };
     std::uint64_t elements = 1, last = tensor.offset;
     bool outside = false, empty = false;
     for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
@@ -182,11 +178,11 @@ std::vector<PickledTensor> tensors_of(const Pickle& pickle, const Found& found) 
     std::vector<PickledTensor> tensors;
     std::set<std::string> names;
     for (const auto& [name, value] : found.tensors) {
-        if (!names.insert(name).second) refuse("it has the name '" + name + "' twice");
+        if (!names.insert(name).second) not_tensors("it has the name '" + name + "' twice");
         const Pickle::View& view = pickle.view(pickle[value]);
         const PickleValue& storage = pickle[view.storage];
         const StorageType* type = storage_type(pickle[storage.of].string);
-        if (!type) refuse("the storage of its tensor '" + name + "' is of no type");
+        if (!type) not_tensors("the storage of its tensor '" + name + "' is of no type");
         if (!type->type) continue;
         tensors.push_back({name, *type->type, storage.string, static_cast<std::uint64_t>(storage.number),
                            static_cast<std::uint64_t>(view.offset), view.shape, view.strides});
@@ -243,7 +239,7 @@ StateDict find_state_dict(const Pickle& pickle, bool average, const std::vector<
         }
     StateDict result{{}, choose_weights(dictionaries, average, marks), {}, true};
     if (!result.chosen.fits) refuse_objects(pickle, search.found, marks);
-    if (places.empty()) refuse("it holds no dictionary of tensors");
+    if (places.empty()) not_tensors("it holds no dictionary of tensors");
     const Found& place = *places[result.chosen.dictionary];
     result.tensors = tensors_of(pickle, place);
     result.keys = place.keys;

@@ -15,10 +15,6 @@ constexpr std::uint64_t directory_bytes = 46, local_bytes = 30;
 constexpr std::uint32_t in_extra = 0xFFFFFFFF;  // the number is in the zip64 field of the extra part
 constexpr std::uint16_t encrypted = 1, descriptor_follows = 8, utf8_names = 0x800;
 
-[[noreturn]] void refuse(const std::string& why) {
-    throw Malformed(why);
-}
-
 // Little-endian numbers, one after the other.
 class Numbers {
   public:

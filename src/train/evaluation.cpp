@@ -8,14 +8,6 @@
 
 namespace onecycle {
 
-namespace {
-
-double ratio(std::int64_t part, std::int64_t whole) {
-    return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
-}
-
-}  // namespace
-
 Interval wilson_interval(std::int64_t correct, std::int64_t n, double z) {
     if (n == 0) return {0, 1};
     const double count = static_cast<double>(n), p = ratio(correct, n), z2 = z * z;

@@ -12,10 +12,6 @@ namespace onecycle {
 
 namespace {
 
-double ratio(std::int64_t part, std::int64_t whole) {
-    return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
-}
-
 void ask(const std::function<int()>& stop) {
     if (!stop) return;
     if (const int signal = stop()) throw Interrupted(signal);

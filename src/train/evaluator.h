@@ -1,6 +1,7 @@
 // Forward passes with running statistics: what a network knows, not how it learns.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -16,6 +17,11 @@ namespace onecycle {
 
 // Fills per_class and balanced_accuracy from the confusion counts.
 void count_classes(Evaluation& evaluation, const std::vector<std::string>& classes);
+
+// The part that counts, of 0 to 1; 0 of nothing.
+inline double ratio(std::int64_t part, std::int64_t whole) {
+    return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
 
 // Throws Error(data) for an evaluation that was left without an image.
 void check_any(std::int64_t images);

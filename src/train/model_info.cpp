@@ -23,10 +23,6 @@ namespace {
 
 constexpr const char* cannot_use = "cannot use model";
 
-[[noreturn]] void refuse(const TensorFile& file, const std::string& why, const std::string& fix) {
-    throw Error(ErrorKind::model, cannot_use, file.path(), why, fix);
-}
-
 // Its tensors are those of any other size.
 Network any_size(const Architecture& architecture, NetworkOptions options) {
     options.size = std::max(options.size, architecture.smallest(options.stem));
@@ -66,9 +62,10 @@ int rows_of(const TensorFile& file, const std::string& classifier) {
     const TensorInfo* const tensor = file.find(classifier);
     if (!tensor) return 0;
     if (tensor->shape.size() != 2 || tensor->shape[0] < 1 || tensor->shape[0] > 1'000'000)
-        refuse(file,
-               fmt::format("{} is {}: no classifier has that shape", classifier, shape_text(tensor->shape)),
-               "give another file");
+        refuse_file(
+            file,
+            fmt::format("{} is {}: no classifier has that shape", classifier, shape_text(tensor->shape)),
+            "give another file");
     return static_cast<int>(tensor->shape[0]);
 }
 
@@ -110,7 +107,7 @@ void recognise(const TensorFile& file, const Architecture* own, ModelInfo& info)
     if (why.empty())
         why = "its tensors are those of no network that is built in: it has " +
               (names.empty() ? "none" : first_names(names));
-    refuse(file, why, "give a model of " + architecture_names());
+    refuse_file(file, why, "give a model of " + architecture_names());
 }
 
 // What a file of ours says. False: it is from elsewhere.
@@ -124,14 +121,14 @@ bool read_architecture(const TensorFile& file, const Architecture* own, ModelInf
     for (const Architecture* const candidate : all_architectures(own))
         if (candidate->name == name && !info.architecture.build) info.architecture = *candidate;
     if (!info.architecture.build)
-        refuse(file, fmt::format("its network '{}' is not built in", printable(name)),
-               "use the program that trained it, which gives the network to onecycle::Model");
+        refuse_file(file, fmt::format("its network '{}' is not built in", printable(name)),
+                    "use the program that trained it, which gives the network to onecycle::Model");
     info.stem = said("stem") == to_string(Stem::small) ? Stem::small : Stem::imagenet;
     info.head = said("head") == to_string(Head::fastai) ? Head::fastai : Head::linear;
     if ((info.stem == Stem::small && !info.architecture.smallest_size_small_stem) ||
         (info.head == Head::fastai && !info.architecture.fastai_head))
-        refuse(file, "its stem or its head is one that " + name + " does not have",
-               "give a file that was not changed");
+        refuse_file(file, "its stem or its head is one that " + name + " does not have",
+                    "give a file that was not changed");
     return true;
 }
 
@@ -166,7 +163,7 @@ void check_tensors(const TensorFile& file, const ModelInfo& info) {
     if (!other_shape.empty()) faults.push_back("has other shapes: " + first_names(other_shape));
     if (!extra.empty()) faults.push_back("also holds " + first_names(extra));
     if (!faults.empty())
-        refuse(file, fmt::format("it looks like {} but {}", info.arch, fmt::join(faults, "; it ")), fix);
+        refuse_file(file, fmt::format("it looks like {} but {}", info.arch, fmt::join(faults, "; it ")), fix);
 }
 
 std::array<double, 3> triple_from(const std::map<std::string, std::string>& metadata, const std::string& key,
@@ -188,8 +185,9 @@ std::array<double, 3> triple_from(const std::map<std::string, std::string>& meta
 void read_conventions(const TensorFile& file, ModelInfo& info) {
     const auto require = [&](bool good, const char* key) {
         if (!good)
-            refuse(file, fmt::format("its {} is out of range: {}", key, printable(info.metadata.at(key))),
-                   "give a file that was not changed");
+            refuse_file(file,
+                        fmt::format("its {} is out of range: {}", key, printable(info.metadata.at(key))),
+                        "give a file that was not changed");
     };
     const double size = number_from(info.metadata, "size", info.size);
     require(size >= 1 && size <= 4096, "size");
@@ -239,7 +237,7 @@ double number_from(const std::map<std::string, std::string>& metadata, const std
 
 ModelInfo describe_model(const TensorFile& file, const Architecture* own) {
     ModelInfo info{.path = file.path(), .weights = file.weights(), .metadata = file.metadata()};
-    if (!info.weights.problem.empty()) refuse(file, info.weights.problem, info.weights.fix);
+    if (!info.weights.problem.empty()) refuse_file(file, info.weights.problem, info.weights.fix);
     if (!read_architecture(file, own, info)) recognise(file, own, info);
     info.arch = info.architecture.name;
     info.class_count = rows_of(file, classifier_of(network_of(info)));
@@ -248,19 +246,20 @@ ModelInfo describe_model(const TensorFile& file, const Architecture* own) {
 
     if (const auto format = info.metadata.find(format_key);
         format != info.metadata.end() && format->second != format_version)
-        refuse(file, "it was written by another version (format " + printable(format->second) + ")",
-               "use that version, or a newer one");
+        refuse_file(file, "it was written by another version (format " + printable(format->second) + ")",
+                    "use that version, or a newer one");
     if (const auto classes = info.metadata.find("classes"); classes != info.metadata.end())
         info.classes = from_json_list(classes->second);
     if (info.trained_here() && info.classes.empty())
-        refuse(file, "its list of classes is not readable", "give a file that was not changed");
+        refuse_file(file, "its list of classes is not readable", "give a file that was not changed");
     if (!info.classes.empty() && info.classes.size() != static_cast<std::size_t>(info.class_count))
-        refuse(file,
-               fmt::format("it names {} classes but its head has {}", info.classes.size(), info.class_count),
-               "give a file that was not changed");
+        refuse_file(
+            file,
+            fmt::format("it names {} classes but its head has {}", info.classes.size(), info.class_count),
+            "give a file that was not changed");
     const std::set<std::string> different(info.classes.begin(), info.classes.end());
     if (different.size() != info.classes.size())
-        refuse(file, "it names a class twice", "give a file that was not changed");
+        refuse_file(file, "it names a class twice", "give a file that was not changed");
     info.named = !info.classes.empty();
     if (!info.named)
         for (int i = 0; i < info.class_count; ++i) info.classes.push_back(std::to_string(i));

@@ -12,13 +12,9 @@
 
 namespace onecycle {
 
-namespace {
-
-[[noreturn]] void refuse(const TensorFile& file, const std::string& why, const std::string& fix) {
+[[noreturn]] void refuse_file(const TensorFile& file, const std::string& why, const std::string& fix) {
     throw Error(ErrorKind::model, "cannot use model", file.path(), why, fix);
 }
-
-}  // namespace
 
 bool is_training_state(const std::string& name) {
     if (name == images_tensor) return true;
@@ -57,17 +53,17 @@ std::vector<std::string> head_names(const Network& network) {
 void read_checked(const TensorFile& file, const std::string& name, const std::vector<std::int64_t>& shape,
                   std::vector<float>& values) {
     const TensorInfo* tensor = file.find(name);
-    if (!tensor) refuse(file, "it lacks " + name, "give a complete file");
+    if (!tensor) refuse_file(file, "it lacks " + name, "give a complete file");
     if (tensor->shape != shape)
-        refuse(file, fmt::format("{} is {}, not {}", name, shape_text(tensor->shape), shape_text(shape)),
-               "give a file of the same architecture");
+        refuse_file(file, fmt::format("{} is {}, not {}", name, shape_text(tensor->shape), shape_text(shape)),
+                    "give a file of the same architecture");
     file.read_floats(name, values);
     for (float value : values)
         if (!std::isfinite(value))
-            refuse(file, name + " holds a value that is not finite",
-                   "give another checkpoint: the training that wrote it diverged");
+            refuse_file(file, name + " holds a value that is not finite",
+                        "give another checkpoint: the training that wrote it diverged");
     if (name.ends_with(".running_var") && std::ranges::any_of(values, [](float v) { return v < 0; }))
-        refuse(file, name + " holds a negative variance", "use another copy of the file");
+        refuse_file(file, name + " holds a negative variance", "use another copy of the file");
 }
 
 HostTensor read_tensor(const TensorFile& file, const std::string& name,

@@ -16,6 +16,9 @@
 
 namespace onecycle {
 
+// Throws Error(model) that names the file.
+[[noreturn]] void refuse_file(const TensorFile& file, const std::string& why, const std::string& fix);
+
 inline constexpr const char* training_prefix = "training.";
 
 // Whether a tensor of a file of ours is there only for the training to go on.

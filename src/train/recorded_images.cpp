@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* moved = "name the folder that holds them: onecycle train NEW --resume ";
 
-[[noreturn]] void refuse(const std::string& data, const std::string& why, const std::string& fix) {
+[[noreturn]] void cannot_go_on_with(const std::string& data, const std::string& why, const std::string& fix) {
     throw Error(ErrorKind::data, "cannot resume", printable(data), why, fix);
 }
 
@@ -41,14 +41,15 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
                                shell_quoted(run), option);
         };
         const std::string put_back = "put them back as they were; or " + (moved + shell_quoted(run));
-        if (difference.known == 0) refuse(options.data, "none of its images is here", put_back);
+        if (difference.known == 0) cannot_go_on_with(options.data, "none of its images is here", put_back);
         const bool too_many = static_cast<double>(fresh + counted.size() + bad) >
                               options.max_bad * static_cast<double>(images + bad);
         // Both options, for the run's own --bad-images may be another than this command's.
         if (too_many)
-            refuse(options.data, text + ", too many", put_back + go_on("--bad-images skip --max-bad 1"));
+            cannot_go_on_with(options.data, text + ", too many",
+                              put_back + go_on("--bad-images skip --max-bad 1"));
         if (options.bad_images == BadImages::fail)
-            refuse(options.data, text, put_back + go_on("--bad-images skip"));
+            cannot_go_on_with(options.data, text, put_back + go_on("--bad-images skip"));
     }
     if (!log || (difference.gone.empty() && difference.added == 0)) return;
     add(difference.added, "new (not used)");
@@ -79,7 +80,8 @@ std::optional<ImageList> recorded_images(const TensorFile& file) {
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log,
                        const std::function<int()>& stop) {
     if (!is_folder(options.data))
-        refuse(options.data, "its images are not there: no such folder", moved + shell_quoted(run));
+        cannot_go_on_with(options.data, "its images are not there: no such folder",
+                          moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
     const auto newest = newest_valid_checkpoint(run);
     if (!newest) return open_dataset(options.data, opening);
@@ -92,10 +94,10 @@ Dataset reopen_dataset(const std::string& run, const TrainOptions& options, cons
     if (!list) return open_dataset(options.data, opening);
     const Dataset found = open_dataset(options.data, opening);
     if (found.automatic_split != list->automatic_split)
-        refuse(options.data,
-               list->automatic_split ? "the run split it, and now it has an evaluation side"
-                                     : "the run began with an evaluation side, which it lacks now",
-               "put it back as it was, or start a new run");
+        cannot_go_on_with(options.data,
+                          list->automatic_split ? "the run split it, and now it has an evaluation side"
+                                                : "the run began with an evaluation side, which it lacks now",
+                          "put it back as it was, or start a new run");
     ListDifference difference;
     Dataset dataset = listed_dataset(*list, found, difference);
 

@@ -44,9 +44,9 @@ class GraphStep final : public Launchable {
 };
 
 // Puts the pieces of a step on one stream a branch; events are the edges between branches.
-class Capture {
+class StepRecording {
   public:
-    Capture(Device& device, cudaStream_t main, int side_priority, const std::vector<ProgramPiece>& step)
+    StepRecording(Device& device, cudaStream_t main, int side_priority, const std::vector<ProgramPiece>& step)
         : main_(main), step_(step) {
         int branches = 1;
         for (const ProgramPiece& work : step) branches = std::max(branches, work.branch + 1);
@@ -200,7 +200,7 @@ class CudaDevice : public Device {
     std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> step) override {
         if (mode_ == StepMode::eager) return std::make_unique<EagerStep>(*stream_, std::move(step));
         ONECYCLE_CALL_CUDA(cudaSetDevice, index_);
-        return std::make_unique<GraphStep>(Capture(*this, main_.get(), side_priority_, step).run(),
+        return std::make_unique<GraphStep>(StepRecording(*this, main_.get(), side_priority_, step).run(),
                                            main_.get());
     }
 
