@@ -11,6 +11,7 @@
 #include "cli/verb.h"
 #include "core/file.h"
 #include "core/signals.h"
+#include "onecycle/chart.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
 #include "onecycle/evaluation_report.h"
@@ -37,6 +38,7 @@ class Eval : public Verb {
         a.flag("--tta", options_.tta,
                "test-time augmentation: the mean over each image and its mirror image");
         a.text("--svg", "FILE", svg_, "the confusion matrix as a picture");
+        a.flag("--force", force_, "replace the file of --svg also where onecycle did not draw it");
         a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
         declare_max_pixels(a, model_options_.max_pixels);
@@ -59,7 +61,9 @@ class Eval : public Verb {
             images += model_options_.batch_size;
             return stop_signal();
         };
-        if (!svg_.empty()) check_writable(svg_);
+        // What cannot be written is better known before the work than after it.
+        const OutputRule replaced{.force = force_, .own_mark = chart::svg_mark};
+        if (!svg_.empty()) check_output(posix_file_system(), svg_, replaced);
         Model model(model_, model_options_);
         read_as_in_training(console);
         const Dataset dataset = open(model.info(), console);
@@ -72,7 +76,7 @@ class Eval : public Verb {
             console.result(to_json(evaluation, split));
         else
             console.say(report(evaluation, console.report_columns()));
-        if (!svg_.empty()) write_file_atomically(posix_file_system(), svg_, confusion_svg(evaluation));
+        if (!svg_.empty()) write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
         return 0;
     }
 
@@ -178,16 +182,9 @@ class Eval : public Verb {
         return options_.tta ? "Each image together with its mirror image.\n" + text : text;
     }
 
-    // A place that cannot be written to is better known before the work than after it.
-    static void check_writable(const std::string& file) {
-        const std::string folder = parent_directory(file);
-        if (const int failed = posix_file_system().writable(folder))
-            throw file_error("cannot write", folder, -failed);
-    }
-
     std::string data_, valid_, model_, svg_, labels_, label_from_;
     std::vector<std::string> exclude_;
-    bool all_ = false;
+    bool all_ = false, force_ = false;
     BadImages bad_images_ = DatasetOptions{}.bad_images;
     double max_bad_ = DatasetOptions{}.max_bad;
     ModelOptions model_options_;

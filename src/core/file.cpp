@@ -1,5 +1,6 @@
 #include "core/file.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <system_error>
@@ -172,6 +173,36 @@ void write_file_atomically(FileSystem& fs, const std::string& path, std::string_
     AtomicFile file(fs, path);
     file.write_at(std::as_bytes(std::span(text)), 0);
     file.commit();
+}
+
+void check_output(FileSystem& fs, const std::string& path, const OutputRule& rule) {
+    const auto refuse = [&](const char* why, const char* fix) {
+        throw Error(ErrorKind::io, cannot_write, path, why, fix);
+    };
+    const std::string folder = parent_directory(path);
+    if (const int failed = retried([&] { return fs.writable(folder); }))
+        throw file_error(cannot_write, path, -failed);
+    FileStatus there;
+    const int result = retried([&] { return fs.entry(path, there); });
+    if (result == -ENOENT) return;
+    if (result < 0) throw file_error(cannot_write, path, -result);
+    if (there.type == FileStatus::Type::directory) refuse("it is a folder", "give the path of a file");
+    if (there.type == FileStatus::Type::link) refuse("it is a link", "give the path that it leads to");
+    if (there.type != FileStatus::Type::regular) refuse("it is no regular file", "give another name");
+    if (rule.force) return;
+    if (!rule.own_mark.empty()) {
+        const InputFile file(fs, path);
+        std::string begin(std::min<std::uint64_t>(file.size(), 1000), '\0');
+        file.read_at(std::as_writable_bytes(std::span(begin)), 0);
+        if (begin.find(rule.own_mark) != std::string::npos) return;
+    }
+    refuse(rule.own_mark.empty() ? "the file exists" : "the file exists, and onecycle did not make it",
+           "give another name, or --force to replace it");
+}
+
+void write_output(FileSystem& fs, const std::string& path, std::string_view text, const OutputRule& rule) {
+    check_output(fs, path, rule);
+    write_file_atomically(fs, path, text);
 }
 
 void make_directories(FileSystem& fs, const std::string& path) {

@@ -18,7 +18,7 @@
 namespace onecycle {
 
 struct FileStatus {
-    enum class Type { regular, directory, other } type = Type::other;
+    enum class Type { regular, directory, link, other } type = Type::other;
     std::uint64_t size = 0;  // bytes
 };
 
@@ -40,6 +40,7 @@ class FileSystem {
     virtual int status(int file, FileStatus& out) = 0;
 
     virtual int status(const std::string& path, FileStatus& out) = 0;  // follows links
+    virtual int entry(const std::string& path, FileStatus& out) = 0;   // as status(), of a link itself
     virtual int rename(const std::string& from, const std::string& to) = 0;
     virtual int unlink(const std::string& path) = 0;
     virtual int mkdir(const std::string& path) = 0;
@@ -111,6 +112,18 @@ std::string read_file(FileSystem& fs, const std::string& path, ErrorKind kind = 
                       std::uint64_t limit = 64 << 20);
 
 void write_file_atomically(FileSystem& fs, const std::string& path, std::string_view text);
+
+// What may be replaced where a user names the file to write.
+struct OutputRule {
+    bool force = false;           // any regular file
+    std::string_view own_mark{};  // a regular file that has this among its first 1000 bytes
+};
+
+// Whether `path` may be written: nothing is there, or what `rule` lets go; and the folder takes new
+// files. Throws Error(io) otherwise; folders, devices, pipes and links are never replaced.
+void check_output(FileSystem& fs, const std::string& path, const OutputRule& rule);
+// write_file_atomically() after check_output().
+void write_output(FileSystem& fs, const std::string& path, std::string_view text, const OutputRule& rule);
 
 // Makes a directory and its parents, durably; one that is there is fine. Throws Error(io).
 void make_directories(FileSystem& fs, const std::string& path);

@@ -23,6 +23,7 @@ FileStatus to_status(const struct stat& from) {
     FileStatus status;
     status.size = static_cast<std::uint64_t>(from.st_size);
     if (S_ISREG(from.st_mode)) status.type = FileStatus::Type::regular;
+    if (S_ISLNK(from.st_mode)) status.type = FileStatus::Type::link;
     if (S_ISDIR(from.st_mode)) status.type = FileStatus::Type::directory;
     return status;
 }
@@ -60,6 +61,12 @@ class PosixFileSystem final : public FileSystem {
     int status(const std::string& path, FileStatus& out) override {
         struct stat result;
         if (::stat(path.c_str(), &result) != 0) return -errno;
+        out = to_status(result);
+        return 0;
+    }
+    int entry(const std::string& path, FileStatus& out) override {
+        struct stat result;
+        if (::lstat(path.c_str(), &result) != 0) return -errno;
         out = to_status(result);
         return 0;
     }

@@ -285,8 +285,8 @@ void SvgPicture::text(double x, double y, const std::string& text, Anchor anchor
 std::string SvgPicture::finish() {
     return fmt::format(
                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
-               "height=\"{1}\" role=\"img\">\n",
-               at(width), at(height_)) +
+               "height=\"{1}\" role=\"img\">\n{2}\n",
+               at(width), at(height_), svg_mark) +
            style() + body_ + "</svg>\n";
 }
 

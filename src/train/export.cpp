@@ -29,19 +29,6 @@ Format format_of(const std::string& to, const ExportOptions& options) {
     return Format::safetensors;
 }
 
-void check_target(FileSystem& fs, const std::string& to, bool force) {
-    FileStatus status;
-    if (fs.status(to, status) == 0) {
-        if (status.type != FileStatus::Type::regular)
-            throw Error(ErrorKind::io, cannot_export, to, "this is no regular file", "give another name");
-        if (!force)
-            throw Error(ErrorKind::io, cannot_export, to, "the file exists",
-                        "give another name, or --force to replace it");
-    }
-    if (const int failed = fs.status(parent_directory(to), status))
-        throw file_error(cannot_export, parent_directory(to), -failed);
-}
-
 // What a model says of itself; of its training only what tells which images it has seen.
 std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
     const auto triple = [](const std::array<double, 3>& v) { return fmt::format("{}", fmt::join(v, ",")); };
@@ -113,10 +100,12 @@ ExportResult export_of(const std::string& model, const std::string& to, const Ex
     const auto file = open_model(model, options.model.init_ema, own);
     const ModelInfo info = with_options(
         require_classifier(require_architecture(describe_model(*file, own), own)), options.model);
-    check_target(fs, to, options.force);
+    const OutputRule replaced{.force = options.force};
+    check_output(fs, to, replaced);
     file->verify();
     const Network network = network_of(info, info.size);
     const Weights weights = read_weights(*file, network);
+    check_output(fs, to, replaced);  // that took a while
     if (format == Format::onnx)
         return {to, "onnx", write_graph(to, network, weights, info, options, fs), info};
     return {to, "safetensors", write_weights(to, *file, network, weights, info, fs), info};

@@ -239,6 +239,13 @@ def written(name, text):
     return write
 
 
+def linked(name, target):
+    def link(folder):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target)
+    return link
+
+
 def one_by_one(*steps):
     def do(folder):
         for step in steps:
@@ -488,8 +495,14 @@ def model_rows():
     yield Row("export runs/photos --to model.safetensors", 5, "file exists",
               ("export runs/photos --to out.safetensors", "export runs/photos --to model.safetensors --force"),
               free=True, before=clean)
-    yield Row("export runs/photos --to x.onnx", 5, "no regular file", ("export runs/photos --to FILE.onnx",), free=True,
+    yield Row("export runs/photos --to x.onnx", 5, "it is a folder", ("export runs/photos --to FILE.onnx",), free=True,
               before=one_by_one(clean, written("x.onnx/y", "")))
+    drawn = "eval data --model runs/photos --svg"
+    yield Row(f"{drawn} names.txt", 5, "onecycle did not make it",
+              (f"{drawn} other.svg", f"{drawn} names.txt --force"), free=True, before=written("names.txt", "of mine"))
+    yield Row(f"{drawn} /dev/null", 5, "no regular file", (f"{drawn} other.svg",), free=True)
+    yield Row(f"{drawn} link.svg", 5, "it is a link", (f"{drawn} other.svg",), free=True,
+              before=linked("link.svg", "other.svg"))
 
 
 def curve_rows():

@@ -1,5 +1,6 @@
 // eval and predict as a user meets them.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <functional>
@@ -177,6 +178,35 @@ TEST_F(EvalPredict, an_evaluation_tells_of_classes_pairs_and_the_worst_images) {
         EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
     EXPECT_EQ(run({"eval", "data", "--svg", "nowhere/confusion.svg"}).code, 5);
     EXPECT_EQ(run({"eval", "data", "--top-losses", "-1"}).code, 2);
+}
+
+TEST_F(EvalPredict, the_picture_replaces_nothing_but_a_picture_of_ours_or_what_it_is_told_to) {
+    namespace fs = std::filesystem;
+    const auto code = [&](std::vector<std::string> extra) {
+        std::vector<std::string> words = {"eval", "data", "--all", "--svg"};
+        words.insert(words.end(), extra.begin(), extra.end());
+        const Outcome outcome = run(words);
+        EXPECT_TRUE(outcome.code == 0 || outcome.err.find("fix: ") != std::string::npos) << outcome.err;
+        return outcome.code;
+    };
+    EXPECT_EQ(code({"again.svg"}), 0);
+    EXPECT_EQ(code({"again.svg"}), 0) << "drawn again";
+
+    place_->write("notes.txt", "of mine");
+    fs::create_symlink("notes.txt", *place_ / "link");
+    fs::create_symlink("nowhere", *place_ / "dangling");
+    fs::create_directory(*place_ / "folder");
+    ASSERT_EQ(::mkfifo((*place_ / "pipe").c_str(), 0600), 0);
+    for (const char* bad : {"link", "dangling", "folder", "pipe", "/dev/null", "/dev/full"}) {
+        EXPECT_EQ(code({bad}), 5) << bad;
+        EXPECT_EQ(code({bad, "--force"}), 5) << bad;
+    }
+    EXPECT_EQ(code({"notes.txt"}), 5);
+    EXPECT_EQ(place_->read("notes.txt"), "of mine");
+    EXPECT_TRUE(fs::is_symlink(*place_ / "link") && fs::is_fifo(*place_ / "pipe"));
+    EXPECT_FALSE(fs::exists(*place_ / "nowhere"));
+    EXPECT_EQ(code({"notes.txt", "--force"}), 0);
+    EXPECT_TRUE(place_->read("notes.txt").starts_with("<svg"));
 }
 
 TEST_F(EvalPredict, other_classes_are_refused_with_their_names) {

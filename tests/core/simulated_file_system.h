@@ -146,6 +146,7 @@ class SimulatedFileSystem final : public FileSystem {
         out = describe(*now_[clean(path)]);
         return 0;
     }
+    int entry(const std::string& path, FileStatus& out) override { return status(path, out); }  // no links
     int rename(const std::string& from, const std::string& to) override {
         if (const int code = enter(true)) return code;
         if (!has(from)) return -ENOENT;

@@ -44,6 +44,7 @@ class WatchedFileSystem final : public FileSystem {
     int close(int file) override { return real_.close(file); }
     int status(int file, FileStatus& out) override { return real_.status(file, out); }
     int status(const std::string& path, FileStatus& out) override { return real_.status(path, out); }
+    int entry(const std::string& path, FileStatus& out) override { return real_.entry(path, out); }
     int rename(const std::string& from, const std::string& to) override {
         return change("rename", to, [&] { return real_.rename(from, to); });
     }
