@@ -40,6 +40,21 @@ if(ONECYCLE_SANITIZE)
     endif()
 endif()
 
+# The guards that distributions build with: a fault in a parser ends the program before it can be
+# used. The sanitizers bring stricter ones, and without optimisation FORTIFY does nothing.
+option(ONECYCLE_HARDENING "Stack protector, FORTIFY, control-flow protection, RELRO, BIND_NOW" ON)
+if(ONECYCLE_HARDENING AND NOT ONECYCLE_SANITIZE)
+    set(guards -fstack-protector-strong -fstack-clash-protection)
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+        list(APPEND guards -fcf-protection=full)
+    endif()
+    set(fortify $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=3>)
+    add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${guards};${fortify}>")
+    add_link_options(LINKER:-z,relro,-z,now,-z,noexecstack)
+endif()
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)
+
 # Code whose accesses to memory the emulator's shadow memory checks: the sanitizer's calls, but not
 # its library.
 option(ONECYCLE_SHADOW_MEMORY "Check every access of emulated kernels to memory (slow)" OFF)
