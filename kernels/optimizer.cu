@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
                              float* __restrict__ moment1,              // [flat]
                              float* __restrict__ moment2,              // [flat], Adam only
                              Half* __restrict__ half_parameters,       // [flat]
-                             float* __restrict__ average,              // [flat], or null
-                             Half* __restrict__ half_average,          // [flat]
+                             float* __restrict__ ema,                  // [flat], or null
+                             Half* __restrict__ half_ema,              // [flat]
                              const float* __restrict__ gradients,      // [flat]
                              const Half* __restrict__ half_gradients,  // [flat]
                              const GradientCheck* __restrict__ check, const StepControl* __restrict__ control,
@@ -76,29 +76,29 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
         store_quad(moment1 + quad.at, m, quad.valid);
         if constexpr (rule == UpdateRule::adam) store_quad(moment2 + quad.at, v, quad.valid);
         Quad<float> a{};
-        if (average) {
-            a = load_quad(average + quad.at);
+        if (ema) {
+            a = load_quad(ema + quad.at);
 #pragma unroll
-            for (int k = 0; k < 4; ++k) a.v[k] = averaged(a.v[k], w.v[k], s.average_rest);
-            store_quad(average + quad.at, a, quad.valid);
+            for (int k = 0; k < 4; ++k) a.v[k] = moved_ema(a.v[k], w.v[k], s.ema_rest);
+            store_quad(ema + quad.at, a, quad.valid);
         }
         if (!segment.half) continue;
         Quad<Half> copy;
 #pragma unroll
         for (int k = 0; k < 4; ++k) copy.v[k] = from_float<Half>(w.v[k]);
         store_quad(half_parameters + quad.at, copy, quad.valid);
-        if (!average) continue;
+        if (!ema) continue;
 #pragma unroll
         for (int k = 0; k < 4; ++k) copy.v[k] = from_float<Half>(a.v[k]);
-        store_quad(half_average + quad.at, copy, quad.valid);
+        store_quad(half_ema + quad.at, copy, quad.valid);
     }
 }
 
 }  // namespace
 
 template <typename Half>
-void update_parameters(float* parameters, float* moment1, float* moment2, Half* half_parameters,
-                       float* average, Half* half_average, const float* gradients, const Half* half_gradients,
+void update_parameters(float* parameters, float* moment1, float* moment2, Half* half_parameters, float* ema,
+                       Half* half_ema, const float* gradients, const Half* half_gradients,
                        const GradientCheck* check, const StepControl* control,
                        const OptimizerOptions& options, const FlatTable& table, int multiprocessors,
                        cudaStream_t stream) {
@@ -110,8 +110,8 @@ void update_parameters(float* parameters, float* moment1, float* moment2, Half* 
     const int resident = multiprocessors * blocks_per_multiprocessor;
     launch("update_parameters", kernel,
            {static_cast<unsigned>(table.pieces < resident ? table.pieces : resident), threads}, stream,
-           parameters, moment1, moment2, half_parameters, average, half_average, gradients, half_gradients,
-           check, control, options, table);
+           parameters, moment1, moment2, half_parameters, ema, half_ema, gradients, half_gradients, check,
+           control, options, table);
 }
 
 #define ONECYCLE_INSTANTIATE(Half)                                                                    \

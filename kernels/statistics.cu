@@ -9,13 +9,13 @@ constexpr int threads = 256;
 // Plain-loop equivalent, for channel c of each norm, as torch.nn.BatchNorm2d keeps them:
 //   mean[c]     = (1 - momentum) before.mean[c]     + momentum batch.mean[c]
 //   variance[c] = (1 - momentum) before.variance[c] + momentum unbiased batch.variance[c]
-//   average    += average_rest (new - average)                                              (of both)
+//   ema    += ema_rest (new - ema)                                              (of both)
 // Bytes moved: each number once, 24 a channel, 40 with an average. A few hundred kB at most: that
 // it is one launch, a block a norm, is what matters.
 __global__ void __launch_bounds__(threads)
     update_statistics_kernel(float* statistics, const float* before,  // [flat], may be the same
-                             float* __restrict__ average,             // [flat], or null
-                             const GradientCheck* __restrict__ check, float momentum, float average_rest,
+                             float* __restrict__ ema,                 // [flat], or null
+                             const GradientCheck* __restrict__ check, float momentum, float ema_rest,
                              const __grid_constant__ RunningStatisticsTable table) {
     if (!check->apply) return;
     const RunningStatistics& norm = table.norm[blockIdx.x];
@@ -26,20 +26,20 @@ __global__ void __launch_bounds__(threads)
             (1 - momentum) * before[variance] + momentum * (norm.variance[c] * norm.unbiased);
         statistics[mean] = new_mean;
         statistics[variance] = new_variance;
-        if (!average) continue;
-        average[mean] += average_rest * (new_mean - average[mean]);
-        average[variance] += average_rest * (new_variance - average[variance]);
+        if (!ema) continue;
+        ema[mean] += ema_rest * (new_mean - ema[mean]);
+        ema[variance] += ema_rest * (new_variance - ema[variance]);
     }
 }
 
 }  // namespace
 
-void update_statistics(float* statistics, const float* before, float* average,
+void update_statistics(float* statistics, const float* before, float* ema,
                        const RunningStatisticsTable& table, int norms, const GradientCheck* check,
-                       float momentum, float average_rest, cudaStream_t stream) {
+                       float momentum, float ema_rest, cudaStream_t stream) {
     if (norms == 0) return;
     launch("update_statistics", update_statistics_kernel, {static_cast<unsigned>(norms), threads}, stream,
-           statistics, before, average, check, momentum, average_rest, table);
+           statistics, before, ema, check, momentum, ema_rest, table);
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA

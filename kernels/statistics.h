@@ -21,9 +21,9 @@ struct RunningStatisticsTable {
 };
 
 // statistics = (1 - momentum) before + momentum batch, for the first `norms` of the table. `before`
-// may be `statistics`. average += average_rest (statistics - average), unless it is null.
-void update_statistics(float* statistics, const float* before, float* average,
+// may be `statistics`. ema += ema_rest (statistics - ema), unless it is null.
+void update_statistics(float* statistics, const float* before, float* ema,
                        const RunningStatisticsTable& table, int norms, const GradientCheck* check,
-                       float momentum, float average_rest, cudaStream_t stream);
+                       float momentum, float ema_rest, cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -28,7 +28,8 @@ struct NetworkOptions {
     int classes = 1000;
     int size = 224;  // pixels, square
     Stem stem = Stem::imagenet;
-    bool zero_init_residual = false;  // the last norm of each residual block starts at 0, as in torchvision
+    // The last norm of each residual block starts at 0, as in torchvision.
+    bool zero_init_residual = false;
     Head head = Head::linear;
     double dropout = 0.5;  // of a head that has dropout
 };

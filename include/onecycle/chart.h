@@ -27,7 +27,8 @@ struct Ink {
     static constexpr std::string_view fair = "fair";  // worth a look
     static constexpr std::string_view bad = "bad";    // to be avoided
     static std::string series(std::size_t i);         // one of several curves of equal rank
-    static std::string dashed_series(std::size_t i);  // the same, told apart where they lie on each other
+    // The same, told apart where they lie on each other.
+    static std::string dashed_series(std::size_t i);
 };
 
 enum class Shape { line, dots, disc, triangle, star, dash, band };
@@ -86,7 +87,8 @@ class SvgPicture {
     enum class Anchor { start, middle, end };
     void box(const Box& box, std::string_view ink, double opacity, const std::string& tooltip);
     void frame(const Box& box);
-    void text(double x, double y, const std::string& text, Anchor anchor, double degrees = 0);  // clockwise
+    // `degrees` turn clockwise.
+    void text(double x, double y, const std::string& text, Anchor anchor, double degrees = 0);
     std::string finish();
 
     static constexpr double width = 800, left = 80, right = 24;  // of the plotting area: margins

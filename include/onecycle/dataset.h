@@ -21,14 +21,16 @@
 namespace onecycle {
 
 struct Sample {
-    std::string path;           // can be opened
-    std::string name;           // relative to its side's folder: "<class>/..."; with a table, to DATA
+    std::string path;  // can be opened
+    // Relative to its side's folder: "<class>/..."; with a table, to DATA.
+    std::string name;
     int label = 0;              // index in Dataset::classes
     std::uint64_t bytes = 0;    // size of the file when the list was made
     int width = 0, height = 0;  // in pixels, upright; 0 where nobody has looked
-    std::uint64_t content =
-        0;                     // content_hash() of the file when the list was made; 0 where nobody has looked
-    std::int64_t changed = 0;  // when the file was last changed, in nanoseconds since 1970; 0 likewise
+    // content_hash() of the file when the list was made; 0 where nobody has looked.
+    std::uint64_t content = 0;
+    // When the file was last changed, in nanoseconds since 1970; 0 likewise.
+    std::int64_t changed = 0;
 };
 
 struct BadImage {
@@ -46,10 +48,13 @@ BadImages parse_bad_images(const std::string& name);  // "skip" or "fail", else 
 enum class DatasetUse { training, evaluation, everything };
 
 struct DatasetOptions {
-    std::string valid_dir;        // the evaluation side's folder; empty: val, else valid, else test in DATA
-    double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no split
-    std::uint64_t seed = 0;       // keys the automatic split
-    std::vector<std::string> exclude{};  // globs, against paths below DATA: what they match is not seen
+    // The evaluation side's folder; empty: val, else valid, else test in DATA.
+    std::string valid_dir;
+    // Of each class, when the split is automatic; in [0, 1); 0: no split.
+    double valid_fraction = 0.2;
+    std::uint64_t seed = 0;  // keys the automatic split
+    // Globs, against paths below DATA: what they match is not seen.
+    std::vector<std::string> exclude{};
     // Labels from elsewhere than class folders, one of: a CSV file with the columns file, label and
     // perhaps split; a regular expression (ECMAScript) whose first group in the file's name is the
     // label.
@@ -82,9 +87,10 @@ struct Dataset {
     std::vector<Sample> train;         // sorted by label, then name; the index is the sample's id
     std::vector<Sample> valid;         // likewise
     bool automatic_split = false;      // both sides were drawn from one set of class folders
-    std::string train_dir;             // folder of the training side's class folders (empty: there is none)
-    std::string valid_dir;             // folder of the evaluation side's
-    std::vector<BadImage> bad;         // what was left out, sorted by path
+    // Folder of the training side's class folders (empty: there is none).
+    std::string train_dir;
+    std::string valid_dir;      // folder of the evaluation side's
+    std::vector<BadImage> bad;  // what was left out, sorted by path
     DatasetOrigin origin;
 };
 

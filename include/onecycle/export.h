@@ -18,7 +18,8 @@
 namespace onecycle {
 
 struct ExportOptions {
-    bool keep_bn = false;  // .onnx: batch norms stay nodes; else folded into their neighbours' weights
+    // .onnx: batch norms stay nodes; else folded into their neighbours' weights.
+    bool keep_bn = false;
     bool with_preprocessing = false;  // .onnx: the normalisation is part of the graph
     bool force = false;               // replaces a file that is there
     ModelOptions model{};             // size, crop_pct, mean and stddev, where not the file's own

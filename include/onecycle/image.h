@@ -20,7 +20,8 @@ struct Image {
     int width = 0;
     int height = 0;
     std::vector<std::uint8_t> rgb;  // [height, width, 3]
-    bool damaged = false;  // decoded as far as its data go: a part may be grey or show another picture
+    // Decoded as far as its data go: a part may be grey or show another picture.
+    bool damaged = false;
 };
 
 // What is refused by its header alone, before anything is allocated.
@@ -40,13 +41,15 @@ enum class ImageFormat { jpeg, png, bmp, gif, pnm, webp, tiff, heif };  // heif:
 // What the walk over a file's headers found.
 struct ImageProbe {
     ImageFormat format = ImageFormat::jpeg;
-    int width = 0;        // as stored, before orientation
-    int height = 0;       // as stored, before orientation
-    int channels = 0;     // as stored: 1 grey or palette, 2 grey + alpha, 3, 4 (RGBA, or CMYK in a JPEG)
+    int width = 0;   // as stored, before orientation
+    int height = 0;  // as stored, before orientation
+    // As stored: 1 grey or palette, 2 grey + alpha, 3, 4 (RGBA, or CMYK in a JPEG).
+    int channels = 0;
     int bit_depth = 8;    // of one channel (of a palette index)
     int orientation = 1;  // EXIF, 1..8; missing or invalid values count as 1
     bool progressive = false;
-    bool damaged = false;  // damage was seen, and yet it can be decoded; most damage shows only in decoding
+    // Damage was seen, and yet it can be decoded; most damage shows only in decoding.
+    bool damaged = false;
 };
 
 // An image that cannot be used: Error(data) whose reason can be listed ("truncated", "empty file",

@@ -45,13 +45,15 @@ struct StepReport {
 struct EpochReport {
     std::int64_t epoch = 0;  // counted from 0
     double train_loss = 0;   // mean of the epoch's batch losses
-    bool evaluated = true;   // false: TrainOptions::valid_fraction of 0, the two figures below say nothing
+    // False: TrainOptions::valid_fraction of 0, the two figures below say nothing.
+    bool evaluated = true;
     double valid_loss = 0, accuracy = 0;
-    double lr = 0;                       // of the epoch's last update
-    double images_per_second = 0;        // of training, evaluation aside
-    double seconds = 0;                  // of training and evaluation
-    std::optional<Interval> interval{};  // of the accuracy, when fewer than 1000 images were evaluated
-    bool best = false;                   // the best so far
+    double lr = 0;                 // of the epoch's last update
+    double images_per_second = 0;  // of training, evaluation aside
+    double seconds = 0;            // of training and evaluation
+    // Of the accuracy, when fewer than 1000 images were evaluated.
+    std::optional<Interval> interval{};
+    bool best = false;  // the best so far
 };
 
 // All are optional and are called on the thread that calls the learner. An exception thrown by one
@@ -60,13 +62,15 @@ struct Observer {
     std::function<void(const StepReport&)> on_step{};
     std::function<void(const EpochReport&)> on_epoch{};
     std::function<void(const RangeTestResult&)> on_range_test{};  // each that fit() runs for itself
-    std::function<int()> stop{};  // asked after each step: not 0 (the signal's number) ends the work in order
+    // Asked after each step: not 0 (the signal's number) ends the work in order.
+    std::function<int()> stop{};
     LogSink log{};
 };
 
 struct FitOptions {
-    std::optional<double> max_lr{};  // empty: TrainOptions::max_lr; empty too: found by a range test
-    RunFolder* run = nullptr;        // null: nothing is written
+    // Empty: TrainOptions::max_lr; empty too: found by a range test.
+    std::optional<double> max_lr{};
+    RunFolder* run = nullptr;  // null: nothing is written
 };
 
 struct FitResult {
@@ -74,7 +78,8 @@ struct FitResult {
     double max_lr = 0;
     std::int64_t step = 0, steps = 0;  // updates done, planned
     std::optional<std::int64_t> best_epoch{};
-    std::string checkpoint{}, digest{};         // path and digest of the last one; empty without a run folder
+    // Path and digest of the last one; empty without a run folder.
+    std::string checkpoint{}, digest{};
     double seconds = 0, images_per_second = 0;  // of this call
     std::int64_t bad_images = 0;                // left out: when the list was made, or since
     int signal = 0;                             // not 0: stopped by `stop`, after saving

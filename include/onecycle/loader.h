@@ -36,7 +36,8 @@ struct LoaderOptions {
     int threads = 1;                                   // workers; 0: next() does the work itself
     std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
     std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images in memory; 0: none
-    std::shared_ptr<KeptImages> kept{};                // what views are cut from; null: the loader's own
+    // What views are cut from; null: the loader's own.
+    std::shared_ptr<KeptImages> kept{};
     // Takes note of images that can no longer be used and says whether to go on without them; null:
     // that is an error.
     std::shared_ptr<ImageFaults> faults{};
@@ -45,8 +46,9 @@ struct LoaderOptions {
 struct Batch {
     std::int64_t step = 0;
     std::uint32_t epoch = 0;
-    int count = 0;  // images; below batch_size only in a last part batch, or where images were left out
-    int size = 0;   // pixels, square
+    // Images; below batch_size only in a last part batch, or where images were left out.
+    int count = 0;
+    int size = 0;                          // pixels, square
     std::vector<std::uint8_t> pixels;      // [count, size, size, 3]; may be longer than count needs
     std::vector<std::int32_t> labels;      // [count], likewise
     std::vector<std::int64_t> sample_ids;  // [count], likewise: indices in the sample list

@@ -30,8 +30,9 @@ struct ModelInfo {
     Head head = Head::linear;
     int class_count = 0;                 // 0: a backbone, without a classifier
     std::vector<std::string> classes{};  // names; the indices as text where the file has none
-    bool named = false;                  // the names are the file's, or given with ModelOptions::classes
-    WeightsPlace weights{};              // which of the file's tensors these are
+    // The names are the file's, or given with ModelOptions::classes.
+    bool named = false;
+    WeightsPlace weights{};  // which of the file's tensors these are
     // Conventions: the file's own, else 224, 0.875, ImageNet's.
     int size = 224;
     double crop_pct = 0.875;
@@ -70,15 +71,19 @@ struct ModelOptions {
     std::optional<int> size{};
     std::optional<double> crop_pct{};
     std::optional<std::array<double, 3>> mean{}, stddev{};
-    std::string classes{};  // a file with the names of a model's classes, one a line; empty: the model's own
-    bool init_ema = false;  // take a moving average where a file from elsewhere holds one beside the weights
+    // A file with the names of a model's classes, one a line; empty: the model's own.
+    std::string classes{};
+    // Take a moving average where a file from elsewhere holds one beside the weights.
+    bool init_ema = false;
     int batch_size = 64;
     int threads = 0;  // 0: all cores
     std::string device = "auto", precision = "auto";
     bool deterministic = false, no_graph = false;  // as in TrainOptions
-    BadImages bad_images = BadImages::skip;        // of evaluate(): images that can no longer be read
+    // Of evaluate(): images that can no longer be read.
+    BadImages bad_images = BadImages::skip;
     double max_bad = DatasetOptions{}.max_bad;
-    std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // of predict(): an image of more gets no answer
+    // Of predict(): an image of more gets no answer.
+    std::int64_t max_pixels = DatasetOptions{}.max_pixels;
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
 };

@@ -54,14 +54,16 @@ struct Parameter {
 
 struct Layer {
     LayerKind kind{};
-    std::string name;                         // "layer1.0.conv1"; empty for layers without parameters
-    std::vector<int> inputs;                  // layers
-    std::array<std::int64_t, 3> shape{};      // of the output: channels, height, width
-    int kernel = 0, stride = 1, padding = 0;  // adaptive_average_pool: kernel is the side of its result
-    double dropout = 0;                       // the share that a dropout layer drops in training
-    int part = 0;                             // see Network::begin_part
-    std::vector<int> parameters;              // indices into Network::parameters()
-    int statistics = -1;                      // batch norm: which pair of running statistics
+    // "layer1.0.conv1"; empty for layers without parameters.
+    std::string name;
+    std::vector<int> inputs;              // layers
+    std::array<std::int64_t, 3> shape{};  // of the output: channels, height, width
+    // Of adaptive_average_pool, kernel is the side of its result.
+    int kernel = 0, stride = 1, padding = 0;
+    double dropout = 0;           // the share that a dropout layer drops in training
+    int part = 0;                 // see Network::begin_part
+    std::vector<int> parameters;  // indices into Network::parameters()
+    int statistics = -1;          // batch norm: which pair of running statistics
 };
 
 class Network {

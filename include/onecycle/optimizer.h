@@ -21,9 +21,10 @@ struct OptimizerOptions {
     double epsilon = 1e-5;       // above 0
     double weight_decay = 1e-4;  // 0 or more
     // Wrappers, each off by default.
-    double clip_norm = 0;      // > 0: gradients are scaled so that their global norm is at most this
-    int accumulate = 1;        // micro batches per update; the gradient is their mean
-    double average_decay = 0;  // in [0, 1); above 0 a moving average of the weights is kept and evaluated
+    double clip_norm = 0;  // > 0: gradients are scaled so that their global norm is at most this
+    int accumulate = 1;    // micro batches per update; the gradient is their mean
+    // In [0, 1); above 0 a moving average of the weights is kept and evaluated.
+    double ema_decay = 0;
 };
 
 }  // namespace onecycle

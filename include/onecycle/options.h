@@ -27,17 +27,21 @@ struct SizedEpochs {
 // in. check() refuses values out of the ranges that stand here.
 struct TrainOptions {
     // The images.
-    std::string data{};           // the folder
-    std::string valid{};          // the evaluation side's folder; empty: found in `data`, or split from it
-    double valid_fraction = 0.2;  // of each class, when the split is automatic; in [0, 1); 0: no evaluation
+    std::string data{};  // the folder
+    // The evaluation side's folder; empty: found in `data`, or split from it.
+    std::string valid{};
+    // Of each class, when the split is automatic; in [0, 1); 0: no evaluation.
+    double valid_fraction = 0.2;
     // Keys the automatic split; empty: `seed` does. For a program's own data set alone: the command
     // line has no such option.
     std::optional<std::uint64_t> split_seed{};
     std::vector<std::string> exclude{};  // globs of what is left out, see DatasetOptions
-    std::string labels{}, label_from{};  // labels from a CSV file or from file names; empty: from folders
+    // Labels from a CSV file or from file names; empty: from folders.
+    std::string labels{}, label_from{};
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;  // a larger fraction of bad files is an error; in [0, 1]
-    std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // an image of more is bad; at most 65535 * 65535
+    // An image of more is bad; at most 65535 * 65535.
+    std::int64_t max_pixels = DatasetOptions{}.max_pixels;
 
     // The network.
     std::string arch = default_architecture;  // see architectures(); with one of your own, its name
@@ -45,9 +49,11 @@ struct TrainOptions {
     bool zero_init_residual = false;
     std::string init = "random";  // or a torchvision-named file; a head of another size is replaced
     bool init_ema = false;        // of that file's weights take the moving average beside them
-    std::string classes{};        // a file with the names of the classes of a head that has none, one a line
-    Head head = Head::linear;     // `finetune`: fastai
-    double dropout = 0.5;         // of fastai's head, whose first layer has half of it, and VGG's; in [0, 1)
+    // A file with the names of the classes of a head that has none, one a line.
+    std::string classes{};
+    Head head = Head::linear;  // `finetune`: fastai
+    // Of fastai's head, whose first layer has half of it, and VGG's; in [0, 1).
+    double dropout = 0.5;
 
     // What it sees.
     int size = 224;  // pixels, square; from Architecture::smallest() to 4096
@@ -56,7 +62,8 @@ struct TrainOptions {
     // part's size. Empty: all see `size`.
     std::vector<SizedEpochs> sizes{};
     AugmentPolicy augment = AugmentPolicy::standard;
-    double crop_pct = 0.875;                            // see evaluation_view(); in [least_crop_pct, 1]
+    // See evaluation_view(); in [least_crop_pct, 1].
+    double crop_pct = 0.875;
     std::array<double, 3> mean{0.485, 0.456, 0.406};    // of red, green, blue in 0..1
     std::array<double, 3> stddev{0.229, 0.224, 0.225};  // above 0
 
@@ -68,7 +75,8 @@ struct TrainOptions {
     std::optional<double> pct_start{}, div{}, final_div{};  // empty: the policy's own
     std::optional<Anneal> anneal{};
     bool three_phase = false;
-    std::optional<MomentumRange> momentum{};  // beta1 for Adam; empty: 0.85:0.95 with one-cycle, else 0.9
+    // Beta1 for Adam; empty: 0.85:0.95 with one-cycle, else 0.9.
+    std::optional<MomentumRange> momentum{};
     OptimizerKind optimizer = OptimizerKind::sgd;
     bool nesterov = false;                 // sgd only, with a momentum above 0
     double beta2 = 0.99;                   // in [0, 1)
@@ -86,8 +94,9 @@ struct TrainOptions {
     // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at
     // up to `max_lr`, then `epochs` with what `freeze` leaves free, at up to half of it. Groups of
     // layers: see network.h.
-    std::string freeze = "none";     // none, body, or a part's name, as layer2: up to there
-    bool freeze_bn = false;          // what is frozen keeps its batch norms' weights and statistics, too
+    std::string freeze = "none";  // none, body, or a part's name, as layer2: up to there
+    // What is frozen keeps its batch norms' weights and statistics, too.
+    bool freeze_bn = false;
     std::int64_t freeze_epochs = 0;  // of a stage before, with the body frozen; `finetune`: 1
     double lr_mult = 1;  // the head's rate over that of the first layers, above 0; `finetune`: 100
     // A range test before the last stage may lower its rate. resolved() says so where `max_lr` is
@@ -104,8 +113,9 @@ struct TrainOptions {
     // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not
     // fit in memory. Changes no result.
     std::string cache{};
-    bool deterministic = false;         // the CPU and the emulated device always are
-    bool no_graph = false;              // on CUDA a step's pieces are launched one by one: the same bits
+    bool deterministic = false;  // the CPU and the emulated device always are
+    // On CUDA a step's pieces are launched one by one: the same bits.
+    bool no_graph = false;
     std::int64_t checkpoint_every = 0;  // updates between checkpoints; 0: one epoch
 };
 
@@ -125,12 +135,14 @@ std::string to_string(Stem stem);
 // Throws Error(usage) for the first option out of range, Error(device) for a device or precision
 // that this build does not have. Looks at no file.
 void check(const TrainOptions& options);
-void check(const TrainOptions& options, const Architecture& architecture);  // in place of options.arch
+// The architecture stands in place of options.arch.
+void check(const TrainOptions& options, const Architecture& architecture);
 
 // The same training with everything said out loud: defaults filled in, `data`, `valid`, `labels`
 // and `init` as absolute paths. Numbers that the policy does not take stay empty.
 TrainOptions resolved(const TrainOptions& options);
-TrainOptions resolved(const TrainOptions& options, const Architecture& architecture);  // `arch` is its name
+// `arch` becomes the architecture's name.
+TrainOptions resolved(const TrainOptions& options, const Architecture& architecture);
 
 // The parts that other headers take.
 DatasetOptions dataset_options(const TrainOptions& options, LogSink log = {}, std::function<int()> stop = {});

@@ -42,11 +42,13 @@ enum class Anneal { cosine, linear };
 struct PolicyOptions {
     std::string policy = "onecycle";             // --policy
     std::optional<MomentumRange> momentum = {};  // --momentum; 0.85:0.95 for one-cycle, else 0.9
-    std::optional<double> pct_start = {};        // --pct-start, 0 to 1: the share before the descent
-    std::optional<double> div = {};              // --div, above 0: first rate = max / div
-    std::optional<double> final_div = {};        // --final-div, above 0: relative to what, the table says
-    std::optional<Anneal> anneal = {};           // --anneal: onecycle and onecycle:pytorch
-    bool three_phase = false;                    // --three-phase: onecycle:pytorch
+    // --pct-start, 0 to 1: the share before the descent.
+    std::optional<double> pct_start = {};
+    std::optional<double> div = {};  // --div, above 0: first rate = max / div
+    // --final-div, above 0: relative to what, the table says.
+    std::optional<double> final_div = {};
+    std::optional<Anneal> anneal = {};  // --anneal: onecycle and onecycle:pytorch
+    bool three_phase = false;           // --three-phase: onecycle:pytorch
 };
 
 struct ScheduleLength {

@@ -45,7 +45,8 @@ struct RangeTestResult {
 
 // The range test again and again from the same start, one option changed.
 enum class SweepParameter { weight_decay, momentum, batch_size };
-SweepParameter parse_sweep_parameter(const std::string& name);  // weight-decay, ...; else Error(usage)
+// "weight-decay", ...; else Error(usage).
+SweepParameter parse_sweep_parameter(const std::string& name);
 std::string to_string(SweepParameter parameter);
 
 struct SweepResult {

@@ -37,13 +37,15 @@ struct FastaiRules {
 };
 
 struct RangeTestAnalysis {
-    std::vector<double> lr, loss, smoothed;  // equal lengths; `loss` as given, `smoothed` always finite
-    std::optional<Suggestion> suggestion;    // the steepest descent left of the lowest point
-    std::string reason;                      // why there is no suggestion; else empty
+    // Equal lengths; `loss` as given, `smoothed` always finite.
+    std::vector<double> lr, loss, smoothed;
+    std::optional<Suggestion> suggestion;  // the steepest descent left of the lowest point
+    std::string reason;                    // why there is no suggestion; else empty
     // The maximum for one cycle, with two digits; there exactly when the suggestion is. In decades
     // it lies between what the curve says and what is usual, nearer to the one that is surer.
     std::optional<double> auto_lr;
-    std::optional<double> curve_lr;  // what the curve says alone; there exactly when the suggestion is
+    // What the curve says alone; there exactly when the suggestion is.
+    std::optional<double> curve_lr;
     std::optional<double> usual_lr;  // as given
     double curve_weight = 0;         // of curve_lr in auto_lr, 0 to 1
     std::optional<double> lowest;    // the rate at the minimum of the smoothed curve

@@ -16,9 +16,10 @@ struct TrialOptions {
 struct RateTrial {
     double lr = 0;  // the maximum of its cycle
     std::int64_t updates = 0;
-    std::optional<double> valid_loss{}, accuracy{};  // on the evaluation side, after the last update
-    Interval interval{0, 1};                         // of the accuracy, Wilson, 95 %
-    std::int64_t n = 0;                              // evaluated images; 0: diverged
+    // On the evaluation side, after the last update.
+    std::optional<double> valid_loss{}, accuracy{};
+    Interval interval{0, 1};  // of the accuracy, Wilson, 95 %
+    std::int64_t n = 0;       // evaluated images; 0: diverged
 };
 
 }  // namespace onecycle

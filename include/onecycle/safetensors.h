@@ -19,13 +19,14 @@ class SafetensorsFile final : public TensorFile {
     // digest differs), Error(io) when reading fails. Tensors are in the order of their bytes;
     // metadata comes without the digests. Of a file from elsewhere the weights are chosen as
     // TorchFile chooses them; one of ours knows its names.
-    explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system(),
-                             bool average = false, const KnownNetworks& known = {});
+    explicit SafetensorsFile(const std::string& path, FileSystem& fs = posix_file_system(), bool ema = false,
+                             const KnownNetworks& known = {});
     ~SafetensorsFile() override;
     SafetensorsFile(SafetensorsFile&&) noexcept;
     SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
 
-    const std::string& digest() const;  // of all contents, 32 hex digits; empty when the file carries none
+    // Of all contents, 32 hex digits; empty when the file carries none.
+    const std::string& digest() const;
 
     void verify() const override;
     using TensorFile::read;

@@ -49,7 +49,7 @@ struct KnownNetworks {
 // prefix of their names make a label, as "state_dict/module.".
 struct WeightsPlace {
     std::string taken{};                // empty: the whole file, its names as they are
-    bool average = false;               // those taken are a moving average
+    bool ema = false;                   // those taken are a moving average
     std::vector<std::string> others{};  // that fit a network too
     std::string problem{};              // why none can be used though some fit; else empty
     std::string fix{};                  // of the problem
@@ -77,7 +77,8 @@ class TensorFile {
     // name or when the bytes do not match their checksum, Error(io) when reading fails.
     void read(const std::string& name, std::span<std::byte> out) const;
     std::vector<float> read_floats(const std::string& name) const;
-    void read_floats(const std::string& name, std::vector<float>& out) const;  // memory that is used again
+    // Memory that is used again.
+    void read_floats(const std::string& name, std::vector<float>& out) const;
 
     // Checks every checksum, that in the file's name too, reading what they cover once. Throws as
     // read().
@@ -110,9 +111,9 @@ class TensorFile {
 };
 
 // Opens a safetensors file or a state dict that torch.save wrote: what it is, its first bytes say,
-// not its name. Where several sets of weights in it fit one of the known networks, `average` says
+// not its name. Where several sets of weights in it fit one of the known networks, `ema` says
 // which: see TorchFile. Throws as SafetensorsFile and TorchFile.
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs = posix_file_system(),
-                                             bool average = false, const KnownNetworks& known = {});
+                                             bool ema = false, const KnownNetworks& known = {});
 
 }  // namespace onecycle

@@ -16,7 +16,7 @@ namespace onecycle {
 // content at most four deep: the one whose names are a known network's behind a prefix that all of
 // them share, which names() leave out. Of several the better known key counts (state_dict,
 // model_state_dict, model, net, student, encoder_q and so on); an average (ema, teacher, target,
-// momentum, swa) counts with `average`, or alone. See WeightsPlace for what was taken. float,
+// momentum, swa) counts with `ema`, or alone. See WeightsPlace for what was taken. float,
 // double, half, bfloat16, int64, int32, uint8 and bool storages (tensors of others are left out);
 // Parameters; shared storages; any strides. Without metadata.
 class TorchFile final : public TensorFile {
@@ -24,7 +24,7 @@ class TorchFile final : public TensorFile {
     // Reads and checks everything but the tensors' bytes. Throws Error(model) for what is
     // malformed, for tar files from before version 0.4, for TorchScript and for contents without
     // weights, with the way to convert it where there is one; Error(io) when reading fails.
-    explicit TorchFile(const std::string& path, FileSystem& fs = posix_file_system(), bool average = false,
+    explicit TorchFile(const std::string& path, FileSystem& fs = posix_file_system(), bool ema = false,
                        const KnownNetworks& known = {});
     ~TorchFile() override;
 

@@ -70,18 +70,18 @@ struct SafetensorsFile::Impl {
     }
 };
 
-SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool average,
+SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool ema,
                                  const KnownNetworks& known)
     : impl_(std::make_unique<Impl>(fs, path)) {
     describe(path, std::move(impl_->header.tensors), std::move(impl_->header.metadata));
-    if (!digest().empty() && !average) return;
+    if (!digest().empty() && !ema) return;
     NamedTensors all;
     for (const TensorInfo& tensor : tensors()) all.names.push_back(tensor.name);
-    ChosenWeights chosen = choose_weights({all}, average, known.marks);
+    ChosenWeights chosen = choose_weights({all}, ema, known.marks);
     if (!chosen.place.problem.empty())
         chosen.place.fix =
-            average && !chosen.place.average
-                ? leave_out_average
+            ema && !chosen.place.ema
+                ? leave_out_ema
                 : keep_one(path, "safetensors.torch.load_file(sys.argv[1])", {}, chosen.prefix);
     choose(chosen.prefix, chosen.children, std::move(chosen.place));
 }

@@ -228,7 +228,7 @@ std::size_t element_size(const std::string& type) {
     return found ? found->bytes : 0;
 }
 
-StateDict find_state_dict(const Pickle& pickle, bool average, const std::vector<NetworkMarks>& marks) {
+StateDict find_state_dict(const Pickle& pickle, bool ema, const std::vector<NetworkMarks>& marks) {
     const Search search(pickle);
     std::vector<NamedTensors> dictionaries;
     std::vector<const Found*> places;
@@ -237,7 +237,7 @@ StateDict find_state_dict(const Pickle& pickle, bool average, const std::vector<
             dictionaries.push_back({found.keys, names_of(found.tensors), contents_of(pickle, found)});
             places.push_back(&found);
         }
-    StateDict result{{}, choose_weights(dictionaries, average, marks), {}, true};
+    StateDict result{{}, choose_weights(dictionaries, ema, marks), {}, true};
     if (!result.chosen.fits) refuse_objects(pickle, search.found, marks);
     if (places.empty()) not_tensors("it holds no dictionary of tensors");
     const Found& place = *places[result.chosen.dictionary];

@@ -34,6 +34,6 @@ std::size_t element_size(const std::string& storage_type);
 // at most four deep. Every view lies within its storage, and has no more elements than it unless
 // that is a small number. Entries that are no tensors are left out. Throws NotAStateDict where
 // there are no tensors, or what fits is no plain tensor.
-StateDict find_state_dict(const Pickle& pickle, bool average, const std::vector<NetworkMarks>& marks);
+StateDict find_state_dict(const Pickle& pickle, bool ema, const std::vector<NetworkMarks>& marks);
 
 }  // namespace onecycle

@@ -60,10 +60,10 @@ void TensorFile::read_floats(const std::string& name, std::vector<float>& values
     }
 }
 
-std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs, bool average,
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem& fs, bool ema,
                                              const KnownNetworks& known) {
-    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs, average, known);
-    return std::make_unique<SafetensorsFile>(path, fs, average, known);
+    if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs, ema, known);
+    return std::make_unique<SafetensorsFile>(path, fs, ema, known);
 }
 
 }  // namespace onecycle

@@ -172,7 +172,7 @@ struct TorchFile::Impl {
     }
 
     // A zip file: one pickle, and a record for each storage.
-    void load_zip(bool average) {
+    void load_zip(bool ema) {
         records = read_zip_directory(file);
         find_folder();
         const ZipRecord* pickle = find("data.pkl");
@@ -185,12 +185,12 @@ struct TorchFile::Impl {
         const std::vector<std::byte> bytes = contents(*pickle, max_pickle_bytes);
         const Pickle made(bytes);
         if (made.size() != bytes.size()) throw Malformed("its pickle has bytes behind its end");
-        dict = find_state_dict(made, average, marks);
+        dict = find_state_dict(made, ema, marks);
     }
 
     // Before version 1.6: pickles of a magic number, a version, the machine, the object, and the
     // list of the storages' keys; then for each the number of its elements and their bytes.
-    void load_bare(bool average) {
+    void load_bare(bool ema) {
         std::vector<std::byte> bytes(std::min(file.size(), is_of_torch() ? window_bytes : max_pickle_bytes));
         file.read_at(bytes, 0);
         std::span<const std::byte> rest(bytes);
@@ -201,7 +201,7 @@ struct TorchFile::Impl {
         };
         const Pickle magic = next();
         if (!is_of_torch()) {
-            find_state_dict(magic, average, marks);  // which says what there is
+            find_state_dict(magic, ema, marks);  // which says what there is
             throw OtherWeights("it is a pickle, but none that torch.save wrote");
         }
         const Pickle version = next();
@@ -213,7 +213,7 @@ struct TorchFile::Impl {
         std::uint64_t at = bytes.size() - rest.size();
         for (const std::size_t key : keys[keys.root()].items) at = add_storage(keys[key].string, object, at);
         if (at != file.size()) throw Malformed("it has bytes behind its last storage");
-        dict = find_state_dict(object, average, marks);
+        dict = find_state_dict(object, ema, marks);
     }
 
     // Whether the magic number of torch.save stands in its first pickle, after at most a protocol
@@ -283,7 +283,7 @@ struct TorchFile::Impl {
     }
 };
 
-TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average, const KnownNetworks& known)
+TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool ema, const KnownNetworks& known)
     : impl_(std::make_unique<Impl>(fs, path)) {
     impl_->published = known.published;
     impl_->marks = known.marks;
@@ -294,9 +294,9 @@ TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average, cons
     if (form == Form::other) refuse_model(path, "it is no file of torch.save");
     try {
         if (form == Form::zip)
-            impl_->load_zip(average);
+            impl_->load_zip(ema);
         else
-            impl_->load_bare(average);
+            impl_->load_bare(ema);
         impl_->place_tensors();
         describe(path, impl_->infos(), {});
     } catch (const TorchScript& program) {
@@ -314,7 +314,7 @@ TorchFile::TorchFile(const std::string& path, FileSystem& fs, bool average, cons
     }
     ChosenWeights& chosen = impl_->dict.chosen;
     if (!chosen.place.problem.empty())
-        chosen.place.fix = average && !chosen.place.average ? leave_out_average
+        chosen.place.fix = ema && !chosen.place.ema ? leave_out_ema
                            : impl_->dict.indexed ? keep_one(path, torch_load, impl_->dict.keys, chosen.prefix)
                                                  : "give a file with one of them alone";
     choose(chosen.prefix, chosen.children, chosen.place);

@@ -14,9 +14,9 @@ constexpr std::array known_names = {
     "student",      "online_network",   "online_encoder",    "online",  "encoder_q", "query_encoder",
     "base_encoder", "backbone",         "encoder",           "body",    "trunk",     "resnet",
     "base",         "base_model",       "feature_extractor", "features"};
-constexpr std::array average_words = {"ema",      "teacher", "target", "momentum", "swa",
-                                      "averaged", "average", "avg",    "polyak",   "shadow"};
-constexpr std::array average_names = {"encoder_k", "key_encoder", "encoder_m", "model_t"};
+constexpr std::array ema_words = {"ema",      "teacher", "target", "momentum", "swa",
+                                  "averaged", "average", "avg",    "polyak",   "shadow"};
+constexpr std::array ema_names = {"encoder_k", "key_encoder", "encoder_m", "model_t"};
 
 std::vector<std::string> split(std::string_view text, auto&& is_separator) {
     std::vector<std::string> parts(1);
@@ -42,7 +42,7 @@ struct Candidate {
     bool whole;                         // with running statistics
     std::vector<std::string> children;  // not empty: named by their numbers
     std::string contents{};
-    bool average = false;
+    bool ema = false;
     std::vector<std::size_t> ranks;  // of the parts of the way, last first; lower is better
 
     Candidate(std::size_t which, const NamedTensors& within, std::string prefix_, bool whole_,
@@ -53,10 +53,10 @@ struct Candidate {
         label += prefix;
         const auto ends_word = [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); };
         for (const std::string& word : split(label, ends_word))
-            average |= place_in(average_words, word) < average_words.size();
+            ema |= place_in(ema_words, word) < ema_words.size();
         for (const std::string& part : split(label, [](char c) { return c == '.' || c == '/'; })) {
             if (part == "module" || part == "_orig_mod") continue;
-            average |= place_in(average_names, part) < average_names.size();
+            ema |= place_in(ema_names, part) < ema_names.size();
             ranks.insert(ranks.begin(), place_in(known_names, part));
         }
     }
@@ -160,18 +160,18 @@ std::string network_name(const std::string& stored, const std::string& prefix,
     return "";
 }
 
-ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average,
+ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool ema,
                              const std::vector<NetworkMarks>& marks) {
     std::vector<Candidate> candidates = candidates_in(dictionaries, marks);
     if (candidates.empty()) return largest(dictionaries);
     const std::vector<Candidate> all = candidates;
     prefer(candidates, [](const Candidate& c) { return c.whole; });
-    prefer(candidates, [&](const Candidate& c) { return c.average == average; });
+    prefer(candidates, [&](const Candidate& c) { return c.ema == ema; });
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.ranks < b.ranks; });
     const Candidate best = candidates.front();
     ChosenWeights chosen{
-        best.dictionary, best.prefix, best.children, true, {.taken = best.label, .average = best.average}};
+        best.dictionary, best.prefix, best.children, true, {.taken = best.label, .ema = best.ema}};
     const auto is_same = [&](const Candidate& c) {
         return c.label == best.label || (!c.contents.empty() && c.contents == best.contents);
     };
@@ -184,7 +184,7 @@ ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool
         chosen.place.problem =
             std::to_string(candidates.size()) +
             " sets of tensors in it fit a network, and no rule says which counts: " + quoted(candidates);
-    else if (average && !best.average)
+    else if (ema && !best.ema)
         chosen.place.problem = "it holds no moving average beside the weights";
     return chosen;
 }

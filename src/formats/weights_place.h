@@ -32,7 +32,7 @@ struct ChosenWeights {
 // before one without.
 //
 // Of several, those whose keys or prefix speak of an average (a word as ema, teacher, target,
-// momentum, swa; encoder_k) are taken only with `average`, or where nothing else fits. Of the rest
+// momentum, swa; encoder_k) are taken only with `ema`, or where nothing else fits. Of the rest
 // the one with the better known name is taken: none at all (module and _orig_mod do not count),
 // then state_dict, model_state_dict, model_state, model, net, network, student, online, encoder_q
 // and so on, the last part of the way first. Where that does not decide, `problem` says so and the
@@ -44,7 +44,7 @@ struct ChosenWeights {
 // torch.nn.Sequential of a network's children, as fastai makes of a body, names them by numbers: of
 // a ResNet "0.weight" is conv1.weight then, "4.0.conv1.weight" layer1.0.conv1.weight. Such a set
 // fits too.
-ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool average,
+ChosenWeights choose_weights(const std::vector<NamedTensors>& dictionaries, bool ema,
                              const std::vector<NetworkMarks>& marks);
 
 // The network's own name of a tensor: without the prefix, and with the name of a child in place of

@@ -12,7 +12,7 @@ namespace onecycle {
 // As one word of a POSIX shell, quoted where it must be.
 std::string shell_word(const std::string& text);
 
-inline constexpr const char* leave_out_average = "leave --init-ema out";
+inline constexpr const char* leave_out_ema = "leave --init-ema out";
 
 inline constexpr const char* torch_load = "torch.load(sys.argv[1], map_location='cpu', weights_only=False)";
 

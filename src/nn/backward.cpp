@@ -64,8 +64,8 @@ class Backward {
         while (list.size() > limit) {
             const int sum =
                 builder_.add_buffer("sum of grad " + builder_.name(buffer), builder_.desc(buffer));
-            builder_.add_step("add grad " + builder_.name(buffer), Phase::backward, {.kind = OpKind::add},
-                              {list[0], list[1]}, {sum});
+            builder_.add_op("add grad " + builder_.name(buffer), Phase::backward, {.kind = OpKind::add},
+                            {list[0], list[1]}, {sum});
             list.erase(list.begin());
             list[0] = sum;
         }
@@ -78,7 +78,7 @@ class Backward {
 
     void step(const std::string& name, const OpDesc& desc, const std::vector<int>& inputs,
               const std::vector<int>& outputs, int branch = 0) {
-        builder_.add_step(name, Phase::backward, desc, inputs, outputs, branch);
+        builder_.add_op(name, Phase::backward, desc, inputs, outputs, branch);
     }
 
     void derive_linear(const ForwardUnit& unit) {
@@ -114,7 +114,7 @@ class Backward {
 
     void derive_dropout(const ForwardUnit& unit) {
         const int dy = incoming(unit.y, 1)[0];
-        OpDesc desc = builder_.program.steps[static_cast<std::size_t>(unit.step)].desc;
+        OpDesc desc = builder_.program.ops[static_cast<std::size_t>(unit.op)].desc;
         desc.inputs.clear();
         desc.outputs.clear();
         step(builder_.name(unit.y) + " dx", desc, {dy, builder_.control()}, {gradient_of(unit.x)});

@@ -77,8 +77,8 @@ int ProgramBuilder::vector(const std::string& name, std::int64_t channels) {
     return add_buffer(name, {channels});
 }
 
-void ProgramBuilder::add_step(const std::string& name, Phase phase, OpDesc desc, std::vector<int> inputs,
-                              std::vector<int> outputs, int branch) {
+void ProgramBuilder::add_op(const std::string& name, Phase phase, OpDesc desc, std::vector<int> inputs,
+                            std::vector<int> outputs, int branch) {
     const auto buffer = [&](int b) -> Buffer& { return program.buffers[static_cast<std::size_t>(b)]; };
     for (int b : inputs) desc.inputs.push_back(buffer(b).desc);
     for (int b : outputs) desc.outputs.push_back(buffer(b).desc);
@@ -87,31 +87,31 @@ void ProgramBuilder::add_step(const std::string& name, Phase phase, OpDesc desc,
         buffer(outputs[i]).desc.layout = made.desc.outputs[i].layout;
         buffer(outputs[i]).bytes = buffer(outputs[i]).desc.bytes();
     }
-    ProgramOp step;
-    step.name = name;
-    step.phase = phase;
-    step.branch = branch;
-    step.inputs = std::move(inputs);
-    step.outputs = std::move(outputs);
-    step.desc = std::move(made.desc);
-    step.implementation = made.implementation;
-    step.reorders = made.reorders;
-    step.workspace = made.workspace;
-    step.flops = flops_of(step.desc);
-    step.bytes = bytes_of(step.desc, made.second_pass_cached);
-    program.steps.push_back(std::move(step));
-    program.ops.push_back(std::move(made.op));
+    ProgramOp op;
+    op.name = name;
+    op.phase = phase;
+    op.branch = branch;
+    op.inputs = std::move(inputs);
+    op.outputs = std::move(outputs);
+    op.desc = std::move(made.desc);
+    op.implementation = made.implementation;
+    op.reorders = made.reorders;
+    op.workspace = made.workspace;
+    op.flops = flops_of(op.desc);
+    op.bytes = bytes_of(op.desc, made.second_pass_cached);
+    program.ops.push_back(std::move(op));
+    program.implementations.push_back(std::move(made.op));
 }
 
 double Program::flops() const {
     double sum = 0;
-    for (const ProgramOp& step : steps) sum += step.flops;
+    for (const ProgramOp& op : ops) sum += op.flops;
     return sum;
 }
 
 double Program::bytes() const {
     double sum = 0;
-    for (const ProgramOp& step : steps) sum += step.bytes;
+    for (const ProgramOp& op : ops) sum += op.bytes;
     return sum;
 }
 
@@ -128,7 +128,7 @@ Program compile(const Network& network, const StateLayout& layout, const Backend
         add_update(builder);
     }
     Program& program = builder.program;
-    add_waits(program.buffers, program.steps);
+    add_waits(program.buffers, program.ops);
     std::vector<int> kept;
     for (int b : {program.result, program.probabilities})
         if (b >= 0) kept.push_back(b);

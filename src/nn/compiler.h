@@ -1,4 +1,4 @@
-// The compiler's parts: each adds its steps to one builder. `compile` in program.h runs them in
+// The compiler's parts: each adds its ops to one builder. `compile` in program.h runs them in
 // turn.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace onecycle {
 
-// A forward step that a gradient flows back through, in the order of the forward pass.
+// A forward op that a gradient flows back through, in the order of the forward pass.
 struct ForwardUnit {
     LayerKind kind{};
     const Layer* layer = nullptr;
@@ -24,7 +24,7 @@ struct ForwardUnit {
     const Layer* second = nullptr;
     int x2 = -1, mean2 = -1, variance2 = -1;
     const Layer* pool = nullptr;  // a max pool that a batch norm took along
-    int step = -1;                // dropout: its step
+    int op = -1;                  // dropout: its op
 };
 
 // The batch statistics of a batch norm layer, for its running ones.
@@ -38,9 +38,9 @@ class ProgramBuilder {
     ProgramBuilder(const Network& network, const StateLayout& layout, const Backend& backend,
                    const ProgramKey& key);
 
-    // Adds a step and makes its operation. Outputs that are new get their layout from it.
-    void add_step(const std::string& name, Phase phase, OpDesc desc, std::vector<int> inputs,
-                  std::vector<int> outputs, int branch = 0);
+    // Adds an op and makes its implementation. Outputs that are new get their layout from it.
+    void add_op(const std::string& name, Phase phase, OpDesc desc, std::vector<int> inputs,
+                std::vector<int> outputs, int branch = 0);
 
     int add_buffer(const std::string& name, const TensorDesc& desc, Space space = Space::arena,
                    std::size_t offset = 0);

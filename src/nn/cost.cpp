@@ -123,9 +123,8 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
         case OpKind::update_parameters: {
             const FlatWork work = flat_work(desc, desc.inputs.size() == 4);
             const double moments = desc.optimizer.kind == OptimizerKind::sgd ? 1 : 2;
-            const double averages = desc.optimizer.average_decay > 0 ? 1 : 0;
-            return work.gradients + 8 * (1 + moments + averages) * work.trained +
-                   2 * (1 + averages) * work.copied;
+            const double emas = desc.optimizer.ema_decay > 0 ? 1 : 0;
+            return work.gradients + 8 * (1 + moments + emas) * work.trained + 2 * (1 + emas) * work.copied;
         }
         case OpKind::update_statistics:
             if (desc.inputs.size() % 2 != 0) once += out(0);  // even: from another buffer

@@ -28,7 +28,7 @@ bool conflict(const std::vector<Buffer>& buffers, const ProgramOp& first, const 
 
 }  // namespace
 
-void StepOrder::append(int branch) {
+void OpOrder::append(int branch) {
     const auto b = static_cast<std::size_t>(branch);
     if (b >= last_of_branch_.size()) last_of_branch_.resize(b + 1, -1);
     done_before_.emplace_back(words_, 0);
@@ -36,34 +36,34 @@ void StepOrder::append(int branch) {
     last_of_branch_[b] = static_cast<int>(done_before_.size()) - 1;
 }
 
-void StepOrder::last_waits_for(int earlier_step) {
-    const auto e = static_cast<std::size_t>(earlier_step);
+void OpOrder::last_waits_for(int earlier_op) {
+    const auto e = static_cast<std::size_t>(earlier_op);
     auto& bits = done_before_.back();
     for (std::size_t w = 0; w < words_; ++w) bits[w] |= done_before_[e][w];
     bits[e / 64] |= std::uint64_t{1} << (e % 64);
 }
 
-StepOrder::StepOrder(const std::vector<ProgramOp>& steps) : StepOrder(steps.size()) {
-    for (const ProgramOp& step : steps) {
-        append(step.branch);
-        for (int wait : step.waits) last_waits_for(wait);
+OpOrder::OpOrder(const std::vector<ProgramOp>& ops) : OpOrder(ops.size()) {
+    for (const ProgramOp& op : ops) {
+        append(op.branch);
+        for (int wait : op.waits) last_waits_for(wait);
     }
 }
 
-void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& steps) {
-    StepOrder order(steps.size());
-    for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-        ProgramOp& step = steps[static_cast<std::size_t>(i)];
-        order.append(step.branch);
+void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& ops) {
+    OpOrder order(ops.size());
+    for (int i = 0; i < static_cast<int>(ops.size()); ++i) {
+        ProgramOp& op = ops[static_cast<std::size_t>(i)];
+        order.append(op.branch);
         // Latest first: what a wait brings along needs no wait of its own.
         for (int j = i - 1; j >= 0; --j) {
-            const ProgramOp& earlier = steps[static_cast<std::size_t>(j)];
-            if (earlier.branch == step.branch || order.before(j, i) || !conflict(buffers, earlier, step))
+            const ProgramOp& earlier = ops[static_cast<std::size_t>(j)];
+            if (earlier.branch == op.branch || order.before(j, i) || !conflict(buffers, earlier, op))
                 continue;
-            step.waits.push_back(j);
+            op.waits.push_back(j);
             order.last_waits_for(j);
         }
-        std::sort(step.waits.begin(), step.waits.end());
+        std::sort(op.waits.begin(), op.waits.end());
     }
 }
 

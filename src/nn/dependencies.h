@@ -1,4 +1,4 @@
-// The graph of steps: which step must be done before which. Within a branch steps run in list
+// The graph of ops: which op must be done before which. Within a branch ops run in list
 // order; between branches only explicit waits hold. Everything that may run or reuse memory out of
 // order asks here.
 #pragma once
@@ -10,31 +10,31 @@
 
 namespace onecycle {
 
-class StepOrder {
+class OpOrder {
   public:
     // The order of a finished list: reads branches and waits.
-    explicit StepOrder(const std::vector<ProgramOp>& steps);
+    explicit OpOrder(const std::vector<ProgramOp>& ops);
 
-    // Whether step `a` is done before step `b` starts, whatever order the device takes.
+    // Whether op `a` is done before op `b` starts, whatever order the device takes.
     bool before(int a, int b) const {
         return (done_before_[static_cast<std::size_t>(b)][static_cast<std::size_t>(a) / 64] >> (a % 64)) & 1;
     }
 
   private:
-    friend void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& steps);
+    friend void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& ops);
 
-    explicit StepOrder(std::size_t steps) : words_(steps / 64 + 1) {}
-    void append(int branch);                // the next step of this branch
-    void last_waits_for(int earlier_step);  // an edge to the step just appended
+    explicit OpOrder(std::size_t ops) : words_(ops / 64 + 1) {}
+    void append(int branch);              // the next op of this branch
+    void last_waits_for(int earlier_op);  // an edge to the op just appended
 
     std::size_t words_;
-    std::vector<std::vector<std::uint64_t>> done_before_;  // by step: a bit for each earlier step
+    std::vector<std::vector<std::uint64_t>> done_before_;  // by op: a bit for each earlier op
     std::vector<int> last_of_branch_;
 };
 
-// Fills `waits` of every step: a step waits for the steps of other branches that wrote what it
+// Fills `waits` of every op: a op waits for the ops of other branches that wrote what it
 // reads, and for those that read or wrote what it overwrites. Waits that follow from others are
 // left out.
-void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& steps);
+void add_waits(const std::vector<Buffer>& buffers, std::vector<ProgramOp>& ops);
 
 }  // namespace onecycle

@@ -98,10 +98,10 @@ class Forward {
         const Layer& l = layer(i);
         const int x = value(l.inputs[0]), y = builder_.activation(l.name, l);
         OpDesc desc{.kind = OpKind::conv2d, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
-        builder_.add_step(l.name, Phase::forward, desc, {x, builder_.parameter(l.parameters[0])}, {y});
+        builder_.add_op(l.name, Phase::forward, desc, {x, builder_.parameter(l.parameters[0])}, {y});
         if (l.parameters.size() > 1)
-            builder_.add_step(l.name + "+bias", Phase::forward, {.kind = OpKind::add_channel_bias},
-                              {y, builder_.parameter(l.parameters[1])}, {y});
+            builder_.add_op(l.name + "+bias", Phase::forward, {.kind = OpKind::add_channel_bias},
+                            {y, builder_.parameter(l.parameters[1])}, {y});
         finish(i, y, {.x = x});
     }
 
@@ -159,7 +159,7 @@ class Forward {
         const std::string name = a.name + "+" + b.name + "+relu";
         const int y = activation_like(name, a, x);
         const auto first_statistics = batch_statistics(a), second_statistics = batch_statistics(b);
-        builder_.add_step(
+        builder_.add_op(
             name, Phase::forward, {.kind = OpKind::batch_norm_pair, .relu = true},
             {x, builder_.parameter(a.parameters[0]), builder_.parameter(a.parameters[1]), x2,
              builder_.parameter(b.parameters[0]), builder_.parameter(b.parameters[1])},
@@ -185,14 +185,14 @@ class Forward {
         index.type = DType::u8;
         const int places = builder_.add_buffer(name + ".index", index);
         const auto statistics = batch_statistics(l);
-        builder_.add_step(name, Phase::forward,
-                          {.kind = OpKind::batch_norm_max_pool,
-                           .kernel = p.kernel,
-                           .stride = p.stride,
-                           .padding = p.padding,
-                           .relu = true},
-                          {x, builder_.parameter(l.parameters[0]), builder_.parameter(l.parameters[1])},
-                          {y, places, statistics[0], statistics[1]});
+        builder_.add_op(name, Phase::forward,
+                        {.kind = OpKind::batch_norm_max_pool,
+                         .kernel = p.kernel,
+                         .stride = p.stride,
+                         .padding = p.padding,
+                         .relu = true},
+                        {x, builder_.parameter(l.parameters[0]), builder_.parameter(l.parameters[1])},
+                        {y, places, statistics[0], statistics[1]});
         finish(pool, y,
                {.layer = &l,
                 .x = x,
@@ -233,7 +233,7 @@ class Forward {
                 builder_.add_buffer(l.name + ".running_var", channels, Space::statistics, offset + bytes));
         }
         if (residual >= 0) inputs.push_back(residual);
-        builder_.add_step(name, Phase::forward, desc, inputs, outputs);
+        builder_.add_op(name, Phase::forward, desc, inputs, outputs);
         finish(last, y, unit);
         values_[static_cast<std::size_t>(i)] = y;
         done_[static_cast<std::size_t>(i)] = true;
@@ -248,14 +248,14 @@ class Forward {
         }
         const int x = value(layer(i).inputs[0]);
         const int y = activation_like("relu of " + builder_.name(x), layer(i), x);
-        builder_.add_step(builder_.name(y), Phase::forward, {.kind = OpKind::relu}, {x}, {y});
+        builder_.add_op(builder_.name(y), Phase::forward, {.kind = OpKind::relu}, {x}, {y});
         finish(i, y, {.x = x});
     }
 
     void lower_add(int i) {
         const int a = value(layer(i).inputs[0]), b = value(layer(i).inputs[1]);
         const int y = activation_like(builder_.name(a) + "+add", layer(i), a);
-        builder_.add_step(builder_.name(y), Phase::forward, {.kind = OpKind::add}, {a, b}, {y});
+        builder_.add_op(builder_.name(y), Phase::forward, {.kind = OpKind::add}, {a, b}, {y});
         finish(i, y, {.x = a, .residual = b});
     }
 
@@ -267,22 +267,22 @@ class Forward {
         index.type = DType::u8;
         const int places = builder_.add_buffer("maxpool.index", index);
         OpDesc desc{.kind = OpKind::max_pool, .kernel = l.kernel, .stride = l.stride, .padding = l.padding};
-        builder_.add_step("maxpool", Phase::forward, desc, {x}, {y, places});
+        builder_.add_op("maxpool", Phase::forward, desc, {x}, {y, places});
         finish(i, y, {.x = x, .index = places});
     }
 
     void lower_global_average_pool(int i) {
         const int x = value(layer(i).inputs[0]);
         const int y = features("avgpool", layer(i), builder_.layout.compute);
-        builder_.add_step("avgpool", Phase::forward, {.kind = OpKind::global_average_pool}, {x}, {y});
+        builder_.add_op("avgpool", Phase::forward, {.kind = OpKind::global_average_pool}, {x}, {y});
         finish(i, y, {.x = x});
     }
 
     void lower_adaptive_average_pool(int i) {
         const int x = value(layer(i).inputs[0]);
         const int y = features("avgpool", layer(i), builder_.layout.compute);
-        builder_.add_step("avgpool", Phase::forward,
-                          {.kind = OpKind::adaptive_average_pool, .kernel = layer(i).kernel}, {x}, {y});
+        builder_.add_op("avgpool", Phase::forward,
+                        {.kind = OpKind::adaptive_average_pool, .kernel = layer(i).kernel}, {x}, {y});
         finish(i, y, {.x = x});
     }
 
@@ -292,7 +292,7 @@ class Forward {
         const int index = builder_.add_buffer(
             "concatpool.index",
             TensorDesc({builder_.program.key.batch, layer(i).shape[0] / 2}, Layout::plain, DType::i32));
-        builder_.add_step("concatpool", Phase::forward, {.kind = OpKind::concat_pool}, {x}, {y, index});
+        builder_.add_op("concatpool", Phase::forward, {.kind = OpKind::concat_pool}, {x}, {y, index});
         finish(i, y, {.x = x, .index = index});
     }
 
@@ -314,8 +314,8 @@ class Forward {
         desc.dropout = l.dropout;
         desc.seed = builder_.program.key.seed;
         desc.dropout_layer = number;
-        builder_.add_step(name, Phase::forward, desc, {x, builder_.control()}, {y});
-        finish(i, y, {.x = x, .step = static_cast<int>(builder_.program.steps.size()) - 1});
+        builder_.add_op(name, Phase::forward, desc, {x, builder_.control()}, {y});
+        finish(i, y, {.x = x, .op = static_cast<int>(builder_.program.ops.size()) - 1});
     }
 
     void lower_linear(int i) {
@@ -327,7 +327,7 @@ class Forward {
         desc.bias = l.parameters.size() == 2;
         std::vector<int> inputs = {x, builder_.parameter(l.parameters[0])};
         if (desc.bias) inputs.push_back(builder_.parameter(l.parameters[1]));
-        builder_.add_step(l.name, Phase::forward, desc, inputs, {y});
+        builder_.add_op(l.name, Phase::forward, desc, inputs, {y});
         finish(i, y, {.x = x});
         builder_.logits = y;
     }

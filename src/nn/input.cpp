@@ -29,8 +29,8 @@ class Input {
         const int x = builder_.activation("input", layer_);
         program_.images = builder_.add_buffer("images", images_, Space::input);
         program_.input_bytes = images_.bytes();
-        builder_.add_step("normalize", Phase::forward, described(OpKind::normalize_images), {program_.images},
-                          {x});
+        builder_.add_op("normalize", Phase::forward, described(OpKind::normalize_images), {program_.images},
+                        {x});
         if (key_.mode != Mode::predict) {
             program_.labels = behind_images("labels", key_.batch);
             program_.count = behind_images("count", 1);
@@ -48,8 +48,8 @@ class Input {
         add_labels_and_count();
         OpDesc desc = described(OpKind::take_batch);
         desc.accumulation = key_.optimizer.accumulate;
-        builder_.add_step("take batch", Phase::forward, desc, {slots, builder_.control()},
-                          {x, program_.labels, program_.count});
+        builder_.add_op("take batch", Phase::forward, desc, {slots, builder_.control()},
+                        {x, program_.labels, program_.count});
         return x;
     }
 
@@ -72,8 +72,8 @@ class Input {
         desc.view = resident.view;
         desc.largest_crop = resident.largest_crop;
         const int x = builder_.activation("input", layer_);
-        builder_.add_step("augment", Phase::forward, desc, {table, pixels, builder_.control()},
-                          {x, program_.labels, program_.count});
+        builder_.add_op("augment", Phase::forward, desc, {table, pixels, builder_.control()},
+                        {x, program_.labels, program_.count});
         return x;
     }
 
@@ -84,9 +84,8 @@ class Input {
         desc.mixup = key_.mixup;
         desc.cutmix = key_.cutmix;
         desc.seed = key_.seed;
-        builder_.add_step("mix", Phase::forward, desc,
-                          {x, program_.labels, program_.count, builder_.control()},
-                          {x, builder_.labels2, builder_.label_weight});
+        builder_.add_op("mix", Phase::forward, desc, {x, program_.labels, program_.count, builder_.control()},
+                        {x, builder_.labels2, builder_.label_weight});
     }
 
     OpDesc described(OpKind kind) const {

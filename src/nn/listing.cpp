@@ -20,23 +20,22 @@ std::string listing(const Program& program) {
         "# step  phase  branch  name | operation [implementation] | GFLOP  MB | waits for steps of other "
         "branches\n"
         "#   reads <- and writes -> : buffer [shape] type layout @space+offset in bytes\n",
-        modes[static_cast<std::size_t>(program.key.mode)], program.key.batch, program.steps.size(),
+        modes[static_cast<std::size_t>(program.key.mode)], program.key.batch, program.ops.size(),
         program.flops() / 1e9, program.bytes() / 1e6, static_cast<double>(program.arena_bytes) / 1e6);
     Phase phase = Phase::forward;
-    for (std::size_t i = 0; i < program.steps.size(); ++i) {
-        const ProgramOp& step = program.steps[i];
-        if (i == 0 || step.phase != phase) text += fmt::format("\n== {}\n", name_of(step.phase));
-        phase = step.phase;
+    for (std::size_t i = 0; i < program.ops.size(); ++i) {
+        const ProgramOp& op = program.ops[i];
+        if (i == 0 || op.phase != phase) text += fmt::format("\n== {}\n", name_of(op.phase));
+        phase = op.phase;
         std::string waits;
-        for (int wait : step.waits) waits += fmt::format(" {}", wait);
-        text += fmt::format("{:4}  {:8}  {}  {} | {} [{}] | {:.3f}  {:.2f}{}{}\n", i, name_of(step.phase),
-                            step.branch, step.name, name_of(step.desc.kind), step.implementation,
-                            step.flops / 1e9, step.bytes / 1e6, waits.empty() ? "" : " | waits", waits);
-        for (int b : step.inputs) text += "        <- " + place(program, b) + "\n";
-        for (int b : step.outputs) text += "        -> " + place(program, b) + "\n";
-        if (step.workspace)
-            text +=
-                fmt::format("        workspace {} bytes @arena+{}\n", step.workspace, step.workspace_offset);
+        for (int wait : op.waits) waits += fmt::format(" {}", wait);
+        text += fmt::format("{:4}  {:8}  {}  {} | {} [{}] | {:.3f}  {:.2f}{}{}\n", i, name_of(op.phase),
+                            op.branch, op.name, name_of(op.desc.kind), op.implementation, op.flops / 1e9,
+                            op.bytes / 1e6, waits.empty() ? "" : " | waits", waits);
+        for (int b : op.inputs) text += "        <- " + place(program, b) + "\n";
+        for (int b : op.outputs) text += "        -> " + place(program, b) + "\n";
+        if (op.workspace)
+            text += fmt::format("        workspace {} bytes @arena+{}\n", op.workspace, op.workspace_offset);
     }
     return text;
 }

@@ -9,8 +9,8 @@ void add_loss(ProgramBuilder& builder) {
     const std::int64_t batch = program.key.batch, classes = builder.network.classes();
     if (program.key.mode == Mode::predict) {
         program.probabilities = builder.add_buffer("probabilities", {batch, classes});
-        builder.add_step("softmax", Phase::loss, {.kind = OpKind::softmax}, {builder.logits},
-                         {program.probabilities});
+        builder.add_op("softmax", Phase::loss, {.kind = OpKind::softmax}, {builder.logits},
+                       {program.probabilities});
         return;
     }
     program.result =
@@ -34,15 +34,15 @@ void add_loss(ProgramBuilder& builder) {
                                TensorDesc({batch, classes}, Layout::plain, builder.layout.compute));
         outputs.push_back(builder.logits_gradient);
     }
-    builder.add_step("cross_entropy", Phase::loss, desc, inputs, outputs);
+    builder.add_op("cross_entropy", Phase::loss, desc, inputs, outputs);
     if (program.key.mode == Mode::evaluate) {
-        builder.add_step("add_metrics", Phase::loss, {.kind = OpKind::add_metrics}, {program.result},
-                         {builder.control()});
+        builder.add_op("add_metrics", Phase::loss, {.kind = OpKind::add_metrics}, {program.result},
+                       {builder.control()});
         if (!program.key.confusion) return;
         program.counts = builder.add_buffer(
             "counts", TensorDesc({classes, classes}, Layout::plain, DType::i32), Space::counts);
-        builder.add_step("confusion", Phase::loss, {.kind = OpKind::confusion},
-                         {builder.logits, program.labels, program.count}, {program.counts});
+        builder.add_op("confusion", Phase::loss, {.kind = OpKind::confusion},
+                       {builder.logits, program.labels, program.count}, {program.counts});
     }
 }
 

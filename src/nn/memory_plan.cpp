@@ -13,38 +13,38 @@ constexpr std::size_t alignment = 256;  // bytes: whole cache lines, and what CU
 struct Block {
     std::size_t bytes;
     std::size_t* offset;
-    int writer = -1;           // the first step that touches it
-    std::vector<int> touched;  // all steps that read or write it
+    int writer = -1;           // the first op that touches it
+    std::vector<int> touched;  // all ops that read or write it
     bool kept = false;
 };
 
-bool may_follow(const Block& first, const Block& second, const StepOrder& order) {
+bool may_follow(const Block& first, const Block& second, const OpOrder& order) {
     return !first.kept && std::all_of(first.touched.begin(), first.touched.end(),
-                                      [&](int step) { return order.before(step, second.writer); });
+                                      [&](int op) { return order.before(op, second.writer); });
 }
 
 }  // namespace
 
 void plan_memory(Program& program, const std::vector<int>& kept) {
-    const StepOrder order(program.steps);
+    const OpOrder order(program.ops);
     std::vector<Block> blocks(program.buffers.size());
     for (std::size_t b = 0; b < program.buffers.size(); ++b) {
         Buffer& buffer = program.buffers[b];
         blocks[b] = {.bytes = buffer.space == Space::arena ? buffer.bytes : 0, .offset = &buffer.offset};
     }
     for (int b : kept) blocks[static_cast<std::size_t>(b)].kept = true;
-    for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-        ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
-        for (const auto* list : {&step.outputs, &step.inputs}) {
+    for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+        ProgramOp& op = program.ops[static_cast<std::size_t>(i)];
+        for (const auto* list : {&op.outputs, &op.inputs}) {
             for (int b : *list) {
                 Block& block = blocks[static_cast<std::size_t>(b)];
                 if (block.writer < 0) block.writer = i;
                 block.touched.push_back(i);
             }
         }
-        if (step.workspace)
+        if (op.workspace)
             blocks.push_back(
-                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = i, .touched = {i}});
+                {.bytes = op.workspace, .offset = &op.workspace_offset, .writer = i, .touched = {i}});
     }
     std::erase_if(blocks, [](const Block& block) { return block.bytes == 0 || block.writer < 0; });
     std::stable_sort(blocks.begin(), blocks.end(),

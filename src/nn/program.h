@@ -1,5 +1,5 @@
-// The program is data: a flat list of steps (forward, loss, backward, update), compiled from a
-// network. Each step names what it reads and writes, its branch, the steps it waits for, its FLOPs
+// The program is data: a flat list of ops (forward, loss, backward, update), compiled from a
+// network. Each op names what it reads and writes, its branch, the ops it waits for, its FLOPs
 // and bytes. From this one list come the memory plan, the runnable step, the listing and the
 // profile.
 #pragma once
@@ -89,7 +89,7 @@ struct ProgramOp {
     Phase phase{};
     int branch = 0;
     std::vector<int> inputs, outputs;  // buffers, in the order of the operation's contract
-    std::vector<int> waits;            // steps of other branches that must be done before
+    std::vector<int> waits;            // ops of other branches that must be done before
     OpDesc desc;
     std::string implementation;
     int reorders = 0;
@@ -102,9 +102,9 @@ struct ProgramOp {
 struct Program {
     ProgramKey key;
     std::vector<Buffer> buffers;
-    std::vector<ProgramOp> steps;
-    std::vector<std::unique_ptr<Op>> ops;  // one a step
-    std::size_t arena_bytes = 0;           // the planned peak: activations and workspaces
+    std::vector<ProgramOp> ops;
+    std::vector<std::unique_ptr<Op>> implementations;  // one an op
+    std::size_t arena_bytes = 0;                       // the planned peak: activations and workspaces
     // Buffers the host deals with. -1 where the mode has none. With input_slots and `resident`
     // there are no images, and labels and count are the program's own.
     int images = -1, labels = -1, count = -1, class_weights = -1, result = -1, probabilities = -1,
@@ -124,11 +124,11 @@ std::string listing(const Program& program);
 // A program bound to a state and an arena. Which weights it sees is decided here.
 class Runnable {
   public:
-    // `arena` must hold at least program.arena_bytes, `average` binds the moving average in place
+    // `arena` must hold at least program.arena_bytes, `ema` binds the moving average in place
     // of the weights and statistics (evaluation only). All three must outlive the runnable.
     // `input`: memory for Space::input that programs share (InputSlots, the resident images); null:
     // the runnable's own.
-    Runnable(Program& program, State& state, DeviceMemory& arena, bool average = false,
+    Runnable(Program& program, State& state, DeviceMemory& arena, bool ema = false,
              const DeviceMemory* input = nullptr);
 
     // Copies a batch into the input slot: images u8 [n,H,W,3] with n <= batch, labels i32 [n] (may
@@ -160,10 +160,10 @@ class Runnable {
     Program* program_;
     State* state_;
     DeviceMemory* arena_;
-    bool average_;
+    bool ema_;
     DeviceMemory own_input_, constant_, counts_;
     std::byte* input_;
-    std::vector<std::vector<void*>> inputs_, outputs_;  // by step
+    std::vector<std::vector<void*>> inputs_, outputs_;  // by op
     std::unique_ptr<Launchable> launchable_;
 };
 

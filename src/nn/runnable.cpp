@@ -7,12 +7,11 @@
 
 namespace onecycle {
 
-Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool average,
-                   const DeviceMemory* input)
+Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool ema, const DeviceMemory* input)
     : program_(&program),
       state_(&state),
       arena_(&arena),
-      average_(average),
+      ema_(ema),
       own_input_(state.device(), input ? 0 : program.input_bytes),
       constant_(state.device(), program.class_weights >= 0
                                     ? program.buffers[static_cast<std::size_t>(program.class_weights)].bytes
@@ -25,25 +24,26 @@ Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool ave
                     std::to_string(arena.size()) + " bytes are there, " +
                         std::to_string(program.arena_bytes) + " are needed");
     std::vector<ProgramPiece> work;
-    inputs_.reserve(program.steps.size());  // the work keeps pointers into these
-    outputs_.reserve(program.steps.size());
-    for (std::size_t i = 0; i < program.steps.size(); ++i) {
-        const ProgramOp& step = program.steps[i];
+    inputs_.reserve(program.ops.size());  // the work keeps pointers into these
+    outputs_.reserve(program.ops.size());
+    for (std::size_t i = 0; i < program.ops.size(); ++i) {
+        const ProgramOp& op = program.ops[i];
         const auto resolve = [&](const std::vector<int>& list) {
             std::vector<void*> pointers;
             for (int b : list) pointers.push_back(address(b));
             return pointers;
         };
-        inputs_.push_back(resolve(step.inputs));
-        outputs_.push_back(resolve(step.outputs));
+        inputs_.push_back(resolve(op.inputs));
+        outputs_.push_back(resolve(op.outputs));
         void* const* inputs = inputs_.back().data();
         void* const* outputs = outputs_.back().data();
-        void* workspace = step.workspace ? arena.data() + step.workspace_offset : nullptr;
-        Op* op = program.ops[i].get();
-        work.push_back({.run = [op, inputs, outputs,
-                                workspace](Stream& stream) { op->run(inputs, outputs, workspace, stream); },
-                        .branch = step.branch,
-                        .waits = step.waits});
+        void* workspace = op.workspace ? arena.data() + op.workspace_offset : nullptr;
+        Op* implementation = program.implementations[i].get();
+        work.push_back(
+            {.run = [implementation, inputs, outputs,
+                     workspace](Stream& stream) { implementation->run(inputs, outputs, workspace, stream); },
+             .branch = op.branch,
+             .waits = op.waits});
     }
     launchable_ = state.device().prepare(std::move(work));
 }
@@ -65,14 +65,14 @@ std::byte* Runnable::address(int buffer) const {
             base = counts_.data();
             break;
         case Space::parameters:
-            base = state_->base(average_ ? Space::average : Space::parameters);
+            base = state_->base(ema_ ? Space::ema : Space::parameters);
             break;
         case Space::half_parameters:
-            base = state_->base(average_ ? Space::half_average : Space::half_parameters);
+            base = state_->base(ema_ ? Space::half_ema : Space::half_parameters);
             break;
         case Space::statistics:
-            base = average_ ? state_->base(Space::average) + state_->bytes(Space::parameters)
-                            : state_->base(Space::statistics);
+            base = ema_ ? state_->base(Space::ema) + state_->bytes(Space::parameters)
+                        : state_->base(Space::statistics);
             break;
         default:
             base = state_->base(b.space);
@@ -108,12 +108,12 @@ void Runnable::clear_counts() {
 
 void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
     Device& device = state_->device();
-    for (std::size_t i = 0; i < program_->steps.size(); ++i) {
-        const ProgramOp& step = program_->steps[i];
+    for (std::size_t i = 0; i < program_->ops.size(); ++i) {
+        const ProgramOp& op = program_->ops[i];
         const auto start = std::chrono::steady_clock::now();
-        program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(),
-                              step.workspace ? arena_->data() + step.workspace_offset : nullptr,
-                              device.stream());
+        program_->implementations[i]->run(inputs_[i].data(), outputs_[i].data(),
+                                          op.workspace ? arena_->data() + op.workspace_offset : nullptr,
+                                          device.stream());
         device.synchronize();
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
         observe(static_cast<int>(i), taken.count());
@@ -122,11 +122,11 @@ void Runnable::run_eagerly(const std::function<void(int, double)>& observe) {
 
 std::vector<double> Runnable::step_seconds() {
     std::vector<std::function<void(Stream&)>> pieces;
-    for (std::size_t i = 0; i < program_->steps.size(); ++i) {
-        const ProgramOp& step = program_->steps[i];
-        void* workspace = step.workspace ? arena_->data() + step.workspace_offset : nullptr;
+    for (std::size_t i = 0; i < program_->ops.size(); ++i) {
+        const ProgramOp& op = program_->ops[i];
+        void* workspace = op.workspace ? arena_->data() + op.workspace_offset : nullptr;
         pieces.push_back([this, i, workspace](Stream& stream) {
-            program_->ops[i]->run(inputs_[i].data(), outputs_[i].data(), workspace, stream);
+            program_->implementations[i]->run(inputs_[i].data(), outputs_[i].data(), workspace, stream);
         });
     }
     return state_->device().seconds(pieces);

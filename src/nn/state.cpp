@@ -149,11 +149,11 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
     allocate(Space::moment1, flat);
     if (optimizer.kind != OptimizerKind::sgd) allocate(Space::moment2, flat);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
-    if (optimizer.average_decay > 0) allocate(Space::average, flat + statistics);
+    if (optimizer.ema_decay > 0) allocate(Space::ema, flat + statistics);
     if (optimizer.accumulate > 1) allocate(Space::next_statistics, statistics);
     if (layout_.compute == DType::f32) return;
     allocate(Space::half_gradients, flat / 2);
-    if (optimizer.average_decay > 0) allocate(Space::half_average, flat / 2);
+    if (optimizer.ema_decay > 0) allocate(Space::half_ema, flat / 2);
 }
 
 void State::allocate(Space space, std::size_t bytes) {
@@ -243,7 +243,7 @@ void State::initialise(std::uint64_t seed) {
     for (Space space : {Space::moment1, Space::moment2})
         if (bytes(space)) device_->copy_in(base(space), zeros.data(), bytes(space));
     make_half_copies(Space::parameters, Space::half_parameters);
-    if (has_average()) reset_average();
+    if (has_ema()) reset_ema();
 }
 
 void State::make_half_copies(Space from, Space to) {
@@ -257,17 +257,17 @@ void State::make_half_copies(Space from, Space to) {
     device_->copy_in(base(to), half.data(), bytes(to));
 }
 
-void State::reset_average() {
-    device_->copy(base(Space::average), base(Space::parameters), bytes(Space::parameters));
-    device_->copy(base(Space::average) + bytes(Space::parameters), base(Space::statistics),
+void State::reset_ema() {
+    device_->copy(base(Space::ema), base(Space::parameters), bytes(Space::parameters));
+    device_->copy(base(Space::ema) + bytes(Space::parameters), base(Space::statistics),
                   bytes(Space::statistics));
-    make_half_copies(Space::average, Space::half_average);
+    make_half_copies(Space::ema, Space::half_ema);
 }
 
-std::vector<StateTensor> State::weight_tensors(bool average) const {
-    const Space flat = average ? Space::average : Space::parameters;
-    const Space running = average ? Space::average : Space::statistics;
-    const std::int64_t split = average ? layout_.parameter_elements : 0;
+std::vector<StateTensor> State::weight_tensors(bool ema) const {
+    const Space flat = ema ? Space::ema : Space::parameters;
+    const Space running = ema ? Space::ema : Space::statistics;
+    const std::int64_t split = ema ? layout_.parameter_elements : 0;
     std::vector<StateTensor> list;
     for (std::size_t i = 0; i < layout_.parameters.size(); ++i) {
         const Parameter& parameter = network_->parameters()[i];
@@ -339,14 +339,14 @@ void State::load_weights(const WeightSource& read) {
     make_half_copies(Space::parameters, Space::half_parameters);
 }
 
-std::map<std::string, HostTensor> State::weights(bool average) const {
-    return read(weight_tensors(average));
+std::map<std::string, HostTensor> State::weights(bool ema) const {
+    return read(weight_tensors(ema));
 }
 
-void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool average) {
-    write(weight_tensors(average), tensors);
-    if (average)
-        make_half_copies(Space::average, Space::half_average);
+void State::set_weights(const std::map<std::string, HostTensor>& tensors, bool ema) {
+    write(weight_tensors(ema), tensors);
+    if (ema)
+        make_half_copies(Space::ema, Space::half_ema);
     else
         make_half_copies(Space::parameters, Space::half_parameters);
 }
@@ -369,7 +369,7 @@ std::string State::digest() const {
     };
     add(weights());
     add(moments());
-    if (has_average()) add(weights(true));
+    if (has_ema()) add(weights(true));
     const std::int64_t update = read_control().update;
     digest.update(std::as_bytes(std::span(&update, 1)));
     return digest.hex();
@@ -380,7 +380,7 @@ namespace {
 // Everything but the gradients, which mean nothing between steps.
 constexpr Space kept_spaces[] = {Space::parameters, Space::half_parameters, Space::gradient_sum,
                                  Space::moment1,    Space::moment2,         Space::statistics,
-                                 Space::average,    Space::half_average,    Space::control};
+                                 Space::ema,        Space::half_ema,        Space::control};
 
 }  // namespace
 

@@ -41,12 +41,12 @@ enum class Space : std::uint8_t {
     gradient_sum,     // flat, with accumulation
     half_parameters,  // flat, 16 bits: what convolutions and classifier read, at the offsets of parameters
     half_gradients,   // flat, 16 bits: the gradients of convolutions
-    half_average,     // flat, 16 bits: what they read where a program is bound to the average
+    half_ema,         // flat, 16 bits: what they read where a program is bound to the average
     moment1,          // flat: SGD's momentum buffer, Adam's first moment
     moment2,          // flat: Adam's second moment
     statistics,       // running mean and variance
     next_statistics,  // with accumulation: what they become when the update takes effect
-    average,          // [parameters, statistics]: the weights' moving average
+    ema,              // [parameters, statistics]: the weights' moving average
     control,          // StepControl
     progress,         // StepProgress, in memory that the host reads too
     input,            // what the host fills: images, labels, count; or slots of them; or all images
@@ -113,14 +113,14 @@ class State {
     void initialise(std::uint64_t seed);
 
     // What the following four read and write.
-    std::vector<StateTensor> weight_tensors(bool average = false) const;
+    std::vector<StateTensor> weight_tensors(bool ema = false) const;
     std::vector<StateTensor> moment_tensors() const;
 
-    // Tensors under torchvision's names: parameters, running_mean, running_var. `average`: the
+    // Tensors under torchvision's names: parameters, running_mean, running_var. `ema`: the
     // moving average instead of the weights. `num_batches_tracked` is kept by the caller.
-    std::map<std::string, HostTensor> weights(bool average = false) const;
+    std::map<std::string, HostTensor> weights(bool ema = false) const;
     // Takes those that are named; throws Error(model) for an unknown name or another shape.
-    void set_weights(const std::map<std::string, HostTensor>& tensors, bool average = false);
+    void set_weights(const std::map<std::string, HostTensor>& tensors, bool ema = false);
 
     // Takes every weight and running statistic from `read`, one after the other, with no copy of
     // all of them between. What `read` returns, the tensor in plain order, must last until its next
@@ -133,8 +133,8 @@ class State {
     std::map<std::string, HostTensor> moments() const;
     void set_moments(const std::map<std::string, HostTensor>& tensors);
 
-    bool has_average() const { return bytes(Space::average) > 0; }
-    void reset_average();  // average = weights
+    bool has_ema() const { return bytes(Space::ema) > 0; }
+    void reset_ema();  // ema = weights
 
     // 128-bit digest, as hex, of everything that training carries from one update to the next:
     // weights, statistics, moments, average, update counter. Computed on plain order: equal on

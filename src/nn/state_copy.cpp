@@ -7,7 +7,7 @@ namespace onecycle {
 namespace {
 
 constexpr Space all_spaces[] = {Space::control, Space::parameters, Space::moment1,
-                                Space::moment2, Space::statistics, Space::average};
+                                Space::moment2, Space::statistics, Space::ema};
 
 }  // namespace
 

@@ -25,10 +25,10 @@ void add_update(ProgramBuilder& builder) {
     desc.parameters = builder.parameter_table();
     const auto step = [&](OpKind kind, const std::vector<int>& inputs, const std::vector<int>& outputs) {
         desc.kind = kind;
-        builder.add_step(name_of(kind), Phase::update, desc, inputs, outputs);
+        builder.add_op(name_of(kind), Phase::update, desc, inputs, outputs);
     };
 
-    const bool averaged = optimizer.average_decay > 0;
+    const bool with_ema = optimizer.ema_decay > 0;
     std::vector<int> all_gradients = {gradients};
     const auto half_buffer = [&](const char* name, Space space) {
         TensorDesc half = flat;
@@ -54,8 +54,8 @@ void add_update(ProgramBuilder& builder) {
         if (optimizer.kind != OptimizerKind::sgd)
             outputs.push_back(builder.add_buffer("moment2", flat, Space::moment2));
         if (half) outputs.push_back(half_buffer("half_parameters", Space::half_parameters));
-        if (averaged) outputs.push_back(builder.add_buffer("average", flat, Space::average));
-        if (averaged && half) outputs.push_back(half_buffer("half_average", Space::half_average));
+        if (with_ema) outputs.push_back(builder.add_buffer("average", flat, Space::ema));
+        if (with_ema && half) outputs.push_back(half_buffer("half_average", Space::half_ema));
         step(OpKind::update_parameters, with_gradients({check, control}), outputs);
     }
     if (!builder.layout.statistics.empty()) {
@@ -79,9 +79,9 @@ void add_update(ProgramBuilder& builder) {
             if (!last_micro) next = kept;
         }
         std::vector<int> outputs = {next};
-        if (averaged && last_micro)
+        if (with_ema && last_micro)
             outputs.push_back(builder.add_buffer("average statistics", {builder.layout.statistics_elements},
-                                                 Space::average, flat.bytes()));
+                                                 Space::ema, flat.bytes()));
         step(OpKind::update_statistics, inputs, outputs);
     }
     if (!last_micro) {

@@ -88,9 +88,9 @@ void require_window(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y
 int require_running_statistics(const OpDesc& desc) {
     const std::size_t norms = desc.statistics.size();
     const bool apart = desc.inputs.size() == 2 + 2 * norms;
-    const bool averaged = desc.outputs.size() == 2;
-    require_operands(desc, 1 + 2 * norms + (apart ? 1 : 0), averaged ? 2 : 1);
-    if (averaged) require_like(desc, desc.outputs[1], desc.outputs[0], "the average");
+    const bool with_ema = desc.outputs.size() == 2;
+    require_operands(desc, 1 + 2 * norms + (apart ? 1 : 0), with_ema ? 2 : 1);
+    if (with_ema) require_like(desc, desc.outputs[1], desc.outputs[0], "the average");
     for (std::size_t k = 0; k < norms; ++k) {
         const StatisticsSegment& s = desc.statistics[k];
         for (std::size_t i : {1 + 2 * k, 2 + 2 * k})

@@ -109,10 +109,10 @@ namespace onecycle {
     BOTH(check_gradients, replaces)                                                                \
     /* gradients, [half_gradients], check, control                                                 \
        -> parameters, moment1, [moment2] (in place), [half_parameters],                            \
-          [average (in place), [half_average]] */                                                  \
+          [average (in place), [half_ema]] */                                                  \
     BOTH(update_parameters, in_place)                                                              \
     /* check, (mean, variance) of every batch norm, [before]                                       \
-       -> statistics (in place, or from `before`), [average] (in place) */                         \
+       -> statistics (in place, or from `before`), [ema] (in place) */                         \
     BOTH(update_statistics, in_place)                                                              \
     /* result, check -> control (in place), progress */                                            \
     BOTH(commit_step, in_place)                                                                    \

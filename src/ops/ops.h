@@ -16,8 +16,8 @@
 // of label2. Whether the answer is right is judged by the heavier of the two, of equal ones the
 // first.
 //
-// With optimizer.average_decay d the two updates keep an average of what they change: average += (1
-// - d) (new - average). So what is frozen keeps an average that is equal to the bit.
+// With optimizer.ema_decay d the two updates keep an average of what they change: ema += (1
+// - d) (new - ema). So what is frozen keeps an average that is equal to the bit.
 //
 // [control] of the loss is there with loss_scale; half_gradients and half_parameters where the
 // program has them.

@@ -30,7 +30,7 @@ struct UpdateScalars {
     float scale;  // of gradients
     float beta1, one_minus_beta1, beta2, one_minus_beta2;
     float root_correction2, epsilon;
-    float average_rest;  // how far the average moves towards the new weight
+    float ema_rest;  // how far the average moves towards the new weight
 };
 
 // What the elements of one parameter share.
@@ -55,7 +55,7 @@ ONECYCLE_HD inline UpdateScalars update_scalars(const OptimizerOptions& options,
             .one_minus_beta2 = static_cast<float>(1 - options.beta2),
             .root_correction2 = static_cast<float>(sqrt(correction2)),
             .epsilon = static_cast<float>(options.epsilon),
-            .average_rest = static_cast<float>(1 - options.average_decay)};
+            .ema_rest = static_cast<float>(1 - options.ema_decay)};
 }
 
 // `correction1`: bias_correction of beta1, the momentum of this update; 1 for SGD.
@@ -92,8 +92,8 @@ ONECYCLE_HD __attribute__((always_inline)) inline void update_element(const Upda
 }
 
 // The moving average of a weight, after its update.
-ONECYCLE_HD __attribute__((always_inline)) inline float averaged(float average, float w, float rest) {
-    return average + rest * (w - average);
+ONECYCLE_HD __attribute__((always_inline)) inline float moved_ema(float ema, float w, float rest) {
+    return ema + rest * (w - ema);
 }
 
 }  // namespace onecycle

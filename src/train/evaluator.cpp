@@ -47,9 +47,9 @@ Evaluator::Evaluator(const Network& network, const StateLayout& layout, const Ba
                      ProgramKey key)
     : program_(compile(network, layout, backend, without_learning(key, Mode::evaluate))) {}
 
-void Evaluator::bind(State& state, DeviceMemory& arena, bool average) {
+void Evaluator::bind(State& state, DeviceMemory& arena, bool ema) {
     state_ = &state;
-    runnable_.emplace(program_, state, arena, average);
+    runnable_.emplace(program_, state, arena, ema);
     sums_ = state.device().make_side_copy({{state.base(Space::control), state.bytes(Space::control)},
                                            {runnable_->counts().data(), runnable_->counts().size()}});
 }
@@ -98,9 +98,9 @@ Predictor::Predictor(const Network& network, const StateLayout& layout, const Ba
                      ProgramKey key)
     : program_(compile(network, layout, backend, without_learning(key, Mode::predict))) {}
 
-void Predictor::bind(State& state, DeviceMemory& arena, bool average) {
+void Predictor::bind(State& state, DeviceMemory& arena, bool ema) {
     state_ = &state;
-    runnable_.emplace(program_, state, arena, average);
+    runnable_.emplace(program_, state, arena, ema);
 }
 
 std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files,

@@ -40,8 +40,8 @@ class Evaluator {
     Evaluator(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
 
     std::size_t arena_bytes() const { return program_.arena_bytes; }
-    // `average`: the moving average's weights. State and arena must outlive the evaluator.
-    void bind(State& state, DeviceMemory& arena, bool average);
+    // `ema`: the moving average's weights. State and arena must outlive the evaluator.
+    void bind(State& state, DeviceMemory& arena, bool ema);
 
     struct Totals {
         double loss = 0;  // mean
@@ -78,7 +78,7 @@ class Predictor {
     Predictor(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
 
     std::size_t arena_bytes() const { return program_.arena_bytes; }
-    void bind(State& state, DeviceMemory& arena, bool average);
+    void bind(State& state, DeviceMemory& arena, bool ema);
 
     std::vector<Prediction> predict(const std::vector<std::string>& files,
                                     const std::vector<std::string>& classes, int top, const Views& views);

@@ -30,13 +30,13 @@ double log_mean(double a, double b) {
 ImageEvaluator::ImageEvaluator(const Network& network, const StateLayout& layout, const Backend& backend,
                                ProgramKey key)
     : program_(compile(network, layout, backend, without_learning(key, Mode::predict))) {
-    for (const ProgramOp& step : program_.steps)
+    for (const ProgramOp& step : program_.ops)
         if (std::find(step.outputs.begin(), step.outputs.end(), program_.probabilities) != step.outputs.end())
             logits_ = step.inputs.front();
 }
 
-void ImageEvaluator::bind(State& state, DeviceMemory& arena, bool average) {
-    runnable_.emplace(program_, state, arena, average);
+void ImageEvaluator::bind(State& state, DeviceMemory& arena, bool ema) {
+    runnable_.emplace(program_, state, arena, ema);
 }
 
 std::vector<double> ImageEvaluator::log_probabilities(const std::uint8_t* pixels, const Batch& batch) {

@@ -21,8 +21,8 @@ class ImageEvaluator {
     ImageEvaluator(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);
 
     std::size_t arena_bytes() const { return program_.arena_bytes; }
-    // `average`: the moving average's weights. State and arena must outlive the evaluator.
-    void bind(State& state, DeviceMemory& arena, bool average);
+    // `ema`: the moving average's weights. State and arena must outlive the evaluator.
+    void bind(State& state, DeviceMemory& arena, bool ema);
 
     // `loader` goes through `samples` in their order. Throws Interrupted when `stop` (may be null)
     // says so.

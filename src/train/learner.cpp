@@ -52,7 +52,7 @@ std::int64_t Learner::steps_per_epoch() const {
 std::uint64_t Learner::checkpoint_bytes() const {
     std::uint64_t bytes = 0;
     for (const Space space :
-         {Space::parameters, Space::statistics, Space::moment1, Space::moment2, Space::average})
+         {Space::parameters, Space::statistics, Space::moment1, Space::moment2, Space::ema})
         bytes += impl_->state.bytes(space);
     return bytes;
 }

@@ -132,7 +132,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
     state.initialise(options.seed);
     if (options.init != "random") {
         load_initial_weights(state, options, architecture, class_names, observer.log);
-        if (state.has_average()) state.reset_average();
+        if (state.has_ema()) state.reset_ema();
     }
     if (steps_per_epoch() < 1)
         throw Error(ErrorKind::usage, "cannot train", fmt::format("--accumulate {}", options.accumulate),
@@ -148,7 +148,7 @@ Network LearnerCore::network_for(int size) const {
 void LearnerCore::bind_programs() {
     DeviceMemory& arena = arena_for(std::max(step.arena_bytes(), evaluator.arena_bytes()));
     step.bind(state, arena, class_weights, resident_memory());
-    evaluator.bind(state, arena, state.has_average());
+    evaluator.bind(state, arena, state.has_ema());
 }
 
 void LearnerCore::use_plans(const std::string& record) {
@@ -284,7 +284,7 @@ Evaluator& LearnerCore::bound_evaluator() {
         ProgramKey key = program_key(options, network, step.batch());
         key.confusion = true;
         full_evaluator = std::make_unique<Evaluator>(network, state.layout(), *engine.backend, key);
-        full_evaluator->bind(state, arena_for(full_evaluator->arena_bytes()), state.has_average());
+        full_evaluator->bind(state, arena_for(full_evaluator->arena_bytes()), state.has_ema());
     }
     return *full_evaluator;
 }
@@ -293,7 +293,7 @@ Predictor& LearnerCore::bound_predictor() {
     if (!predictor) {
         predictor = std::make_unique<Predictor>(network, state.layout(), *engine.backend,
                                                 program_key(options, network, step.batch()));
-        predictor->bind(state, arena_for(predictor->arena_bytes()), state.has_average());
+        predictor->bind(state, arena_for(predictor->arena_bytes()), state.has_ema());
     }
     return *predictor;
 }

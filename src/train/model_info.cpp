@@ -299,8 +299,8 @@ std::string taken_text(const ModelInfo& info) {
     if (!w.others.empty())
         text += fmt::format("; '{}' {} too ({})", fmt::join(w.others, "', '"),
                             w.others.size() == 1 ? "fits" : "fit",
-                            w.average ? "without --init-ema weights go before their average"
-                                      : "--init-ema takes a moving average");
+                            w.ema ? "without --init-ema weights go before their average"
+                                  : "--init-ema takes a moving average");
     return text;
 }
 

@@ -98,9 +98,7 @@ std::map<std::string, HostTensor> read_tensors(const TensorFile& file,
 }
 
 ModelTensors::ModelTensors(const State& state, const StateCopy& copy, bool whole)
-    : copy_(&copy),
-      tensors_(state.weight_tensors(state.has_average())),
-      norms_(state.network().statistics()) {
+    : copy_(&copy), tensors_(state.weight_tensors(state.has_ema())), norms_(state.network().statistics()) {
     if (whole) {
         const auto add = [&](std::vector<StateTensor> list, const std::string& prefix) {
             for (StateTensor& tensor : list) {
@@ -109,7 +107,7 @@ ModelTensors::ModelTensors(const State& state, const StateCopy& copy, bool whole
             }
         };
         add(state.moment_tensors(), "");
-        if (state.has_average()) add(state.weight_tensors(), training_prefix);
+        if (state.has_ema()) add(state.weight_tensors(), training_prefix);
     }
     std::sort(tensors_.begin(), tensors_.end(),
               [](const StateTensor& a, const StateTensor& b) { return a.name < b.name; });

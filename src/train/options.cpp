@@ -312,7 +312,7 @@ OptimizerOptions optimizer_options(const TrainOptions& o) {
             .weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer)),
             .clip_norm = o.clip_norm,
             .accumulate = o.accumulate,
-            .average_decay = o.ema};
+            .ema_decay = o.ema};
 }
 
 }  // namespace onecycle

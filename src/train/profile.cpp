@@ -94,7 +94,7 @@ Network network_of(const ProfileOptions& options) {
 
 void describe(Profile& profile, const Program& program) {
     profile.arena_bytes = program.arena_bytes;
-    for (const ProgramOp& step : program.steps)
+    for (const ProgramOp& step : program.ops)
         profile.steps.push_back({.name = step.name,
                                  .operation = name_of(step.desc.kind),
                                  .implementation = step.implementation,
@@ -283,7 +283,7 @@ std::vector<std::string> Profile::doubts() const {
 
 void name_libraries(Program& program) {
     const std::string in_place_of = "host loops for ";
-    for (ProgramOp& step : program.steps)
+    for (ProgramOp& step : program.ops)
         if (step.implementation.starts_with(in_place_of)) step.implementation.erase(0, in_place_of.size());
 }
 
@@ -345,7 +345,7 @@ Profile measure_profile(const ProfileOptions& options) {
     profile.whole = measure_whole(options, device, state, runnable);
     profile.whole->first = first;
 
-    std::vector<std::vector<double>> times(program.steps.size());
+    std::vector<std::vector<double>> times(program.ops.size());
     for (int i = 0; i < options.repeats; ++i)
         for (std::size_t step = 0; const double seconds : runnable.step_seconds())
             times[step++].push_back(seconds);
@@ -397,7 +397,7 @@ AccessCounts count_accesses(const ProfileOptions& options) {
     AccessCounts counts{.options = options, .precision = choice.precision};
     LaunchCounter counter;
     runnable.run_eagerly([&](int i, double) {
-        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
+        const ProgramOp& step = program.ops[static_cast<std::size_t>(i)];
         for (LaunchCounts& launch : counter.take())
             counts.launches.push_back(
                 {std::move(launch), i, step.name, name_of(step.desc.kind), shape_of(step.desc), step.bytes});

@@ -77,7 +77,7 @@ void restore_state(LearnerCore& core, const SafetensorsFile& checkpoint) {
     core.use_plans(text_of(checkpoint.metadata(), "convolution_plans"));
     State& state = core.state;
     auto weights = read_weights(checkpoint, core.network);
-    if (state.has_average()) {
+    if (state.has_ema()) {
         state.set_weights(weights, true);
         weights = read_weights(checkpoint, core.network, training_prefix);
     }

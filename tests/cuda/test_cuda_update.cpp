@@ -40,7 +40,7 @@ Halves halve_gradients(Step& step, DType type) {
 struct ManyParameters {
     std::vector<ParameterSegment> parameters;
     std::int64_t elements = 0;
-    std::vector<float> gradients, values, moment1, moment2, average;
+    std::vector<float> gradients, values, moment1, moment2, ema;
     GradientCheck check{1, 0.5, 1, 1, -1};
     BatchResult result{};
     StepControl control{};
@@ -58,7 +58,7 @@ struct ManyParameters {
             elements += (size + 127) / 128 * 128;
         }
         std::reverse(parameters.begin(), parameters.end());
-        for (auto* buffer : {&gradients, &values, &moment1, &moment2, &average}) {
+        for (auto* buffer : {&gradients, &values, &moment1, &moment2, &ema}) {
             buffer->resize(static_cast<std::size_t>(elements));
             for (float& x : *buffer) x = static_cast<float>(random.uniform(-1, 1));
         }
@@ -80,9 +80,9 @@ struct ManyParameters {
             d.outputs.push_back(flat);
             out.push_back(moment2.data());
         }
-        if (optimizer.average_decay > 0) {
+        if (optimizer.ema_decay > 0) {
             d.outputs.push_back(flat);
-            out.push_back(average.data());
+            out.push_back(ema.data());
         }
         EXPECT_TRUE(run_in_place(d, {gradients.data(), &check, &control}, out, machine));
     }
@@ -99,8 +99,8 @@ const OptimizerOptions optimizers[] = {{.kind = OptimizerKind::sgd, .weight_deca
                                        {.kind = OptimizerKind::sgd, .nesterov = true, .weight_decay = 0.1},
                                        {.kind = OptimizerKind::adam, .weight_decay = 0.1},
                                        {.kind = OptimizerKind::adamw, .weight_decay = 0.1},
-                                       {.kind = OptimizerKind::sgd, .average_decay = 0.9},
-                                       {.kind = OptimizerKind::adamw, .average_decay = 0.9}};
+                                       {.kind = OptimizerKind::sgd, .ema_decay = 0.9},
+                                       {.kind = OptimizerKind::adamw, .ema_decay = 0.9}};
 
 // Numbers are below 2 or so: one unit in the last place is 1.2e-7 at most.
 void expect_within_two_units(const std::vector<float>& a, const std::vector<float>& b, const char* what) {
@@ -118,7 +118,7 @@ TEST(CudaUpdateParameters, is_the_cpus_for_every_optimizer_and_many_parameters) 
         expect_within_two_units(cuda.values, cpu.values, "weight");
         expect_within_two_units(cuda.moment1, cpu.moment1, "moment");
         expect_within_two_units(cuda.moment2, cpu.moment2, "second moment");
-        expect_within_two_units(cuda.average, cpu.average, "average");
+        expect_within_two_units(cuda.ema, cpu.ema, "average");
         EXPECT_NE(cuda.values, before);
         // Padding and frozen parameters keep their bits.
         std::vector<bool> trained(before.size());
@@ -193,7 +193,7 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             std::fill_n(halves.gradients.begin(), 256, infinity);  // not read there
             std::copy(full.gradients.begin() + 384, full.gradients.end(), halves.gradients.begin() + 384);
             const std::uint16_t untouched = 0x1234;
-            Halves copies(Step::n, untouched), average_copies = copies;
+            Halves copies(Step::n, untouched), ema_copies = copies;
             const TensorDesc flat{Step::n}, half({Step::n}, Layout::plain, type);
             std::vector<TensorDesc> out = {flat, flat};
             std::vector<void*> outputs = {halves.parameters.data(), halves.moment1.data()};
@@ -203,9 +203,9 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             }
             out.push_back(half);
             outputs.push_back(copies.data());
-            if (optimizer.average_decay > 0) {
+            if (optimizer.ema_decay > 0) {
                 out.insert(out.end(), {flat, half});
-                outputs.insert(outputs.end(), {halves.average.data(), average_copies.data()});
+                outputs.insert(outputs.end(), {halves.ema.data(), ema_copies.data()});
             }
             Halves in = gradients;
             halves.run(OpKind::update_parameters,
@@ -214,12 +214,12 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             EXPECT_EQ(halves.parameters, full.parameters);
             EXPECT_EQ(halves.moment1, full.moment1);
             EXPECT_EQ(halves.moment2, full.moment2);
-            EXPECT_EQ(halves.average, full.average);
+            EXPECT_EQ(halves.ema, full.ema);
             for (std::size_t k = 0; k < copies.size(); ++k) {
                 const bool kept = k < 200 || k >= 384;
                 ASSERT_EQ(copies[k], kept ? half_of(type, halves.parameters[k]) : untouched) << k;
-                ASSERT_EQ(average_copies[k],
-                          kept && optimizer.average_decay > 0 ? half_of(type, halves.average[k]) : untouched)
+                ASSERT_EQ(ema_copies[k],
+                          kept && optimizer.ema_decay > 0 ? half_of(type, halves.ema[k]) : untouched)
                     << k;
             }
         }

@@ -15,8 +15,8 @@ inline const KnownNetworks known{.marks = {{.first = "conv1.weight",
                                                "resnet34-b627a593.pth", "resnet50-11ad3fa6.pth"}};
 
 inline std::unique_ptr<TensorFile> open_known(const std::string& path, FileSystem& fs = posix_file_system(),
-                                              bool average = false) {
-    return open_tensor_file(path, fs, average, known);
+                                              bool ema = false) {
+    return open_tensor_file(path, fs, ema, known);
 }
 
 }  // namespace onecycle::test

@@ -126,18 +126,18 @@ TEST(Checkpoints, whatever_a_training_script_saved_reads_as_the_plain_state_dict
     EXPECT_EQ(repeated->read_floats("bn1.weight"), (std::vector<float>{1, 1}));
 }
 
-TEST(Checkpoints, an_average_is_taken_only_when_it_is_asked_for) {
+TEST(Checkpoints, an_ema_is_taken_only_when_it_is_asked_for) {
     for (const char* name : {"timm.pth.tar", "torchvision.pth", "dino.pth", "moco.pth.tar", "modules.pt",
                              "average_first.pth", "average.safetensors"}) {
         SCOPED_TRACE(name);
         const std::string path = data(std::string("checkpoints/") + name);
-        const auto proper = open_known(path), average = open_known(path, posix_file_system(), true);
+        const auto proper = open_known(path), ema = open_known(path, posix_file_system(), true);
         EXPECT_LT(first_weight(*proper), 100);
-        EXPECT_GE(first_weight(*average), 100);
+        EXPECT_GE(first_weight(*ema), 100);
         EXPECT_EQ(proper->weights().others.size(), 1u);
-        EXPECT_FALSE(proper->weights().average);
-        EXPECT_TRUE(average->weights().average);
-        EXPECT_EQ(average->weights().problem, "");
+        EXPECT_FALSE(proper->weights().ema);
+        EXPECT_TRUE(ema->weights().ema);
+        EXPECT_EQ(ema->weights().problem, "");
     }
     const auto none = open_known(data("checkpoints/net.pth"), posix_file_system(), true);
     EXPECT_NE(none->weights().problem.find("no moving average"), std::string::npos);

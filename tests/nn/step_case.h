@@ -26,7 +26,7 @@ inline reference::Summary summary_of(const json& row) {
 }
 
 inline int logits_buffer(const Program& program) {
-    for (const ProgramOp& step : program.steps)
+    for (const ProgramOp& step : program.ops)
         if (step.desc.kind == OpKind::softmax_cross_entropy) return step.inputs[0];
     return -1;
 }
@@ -54,8 +54,8 @@ inline void expect_step(Session& session, const json& reference) {
     // The logits' memory is used again after the loss, so they are read as soon as they are there.
     double difference = -1;
     const int cross_entropy = [&] {
-        for (std::size_t i = 0; i < session.program.steps.size(); ++i)
-            if (session.program.steps[i].name == "cross_entropy") return static_cast<int>(i);
+        for (std::size_t i = 0; i < session.program.ops.size(); ++i)
+            if (session.program.ops[i].name == "cross_entropy") return static_cast<int>(i);
         return -1;
     }();
     session.runnable.run_eagerly([&](int step, double) {

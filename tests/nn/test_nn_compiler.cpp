@@ -46,7 +46,7 @@ Program compile_for(const std::string& arch, bool fuses, bool branch, ProgramKey
 }
 
 int count(const Program& program, OpKind kind) {
-    return static_cast<int>(std::count_if(program.steps.begin(), program.steps.end(),
+    return static_cast<int>(std::count_if(program.ops.begin(), program.ops.end(),
                                           [&](const ProgramOp& step) { return step.desc.kind == kind; }));
 }
 
@@ -61,15 +61,15 @@ std::vector<Region> arena_regions(const Program& program) {
         const Buffer& buffer = program.buffers[static_cast<std::size_t>(b)];
         if (buffer.space != Space::arena) continue;
         Region region{buffer.offset, buffer.offset + buffer.bytes, {}};
-        for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-            const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
+        for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+            const ProgramOp& step = program.ops[static_cast<std::size_t>(i)];
             for (const auto* list : {&step.inputs, &step.outputs})
                 if (std::find(list->begin(), list->end(), b) != list->end()) region.steps.push_back(i);
         }
         regions.push_back(region);
     }
-    for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
+    for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+        const ProgramOp& step = program.ops[static_cast<std::size_t>(i)];
         if (step.workspace)
             regions.push_back({step.workspace_offset, step.workspace_offset + step.workspace, {i}});
     }
@@ -80,7 +80,7 @@ TEST(Compiler, two_buffers_share_memory_only_if_the_graph_orders_them) {
     for (const char* arch : {"resnet18", "resnet50"}) {
         for (bool branch : {false, true}) {
             const Program program = compile_for(arch, true, branch);
-            const StepOrder order(program.steps);
+            const OpOrder order(program.ops);
             const auto all_before = [&](const Region& a, const Region& b) {
                 for (int x : a.steps)
                     for (int y : b.steps)
@@ -104,11 +104,11 @@ TEST(Compiler, two_buffers_share_memory_only_if_the_graph_orders_them) {
 
 TEST(Compiler, every_reader_comes_after_the_writer_in_the_graph_with_a_side_branch) {
     const Program program = compile_for("resnet34", true, true);
-    const StepOrder order(program.steps);
+    const OpOrder order(program.ops);
     std::vector<int> writer(program.buffers.size(), -1);
     int on_branch = 0;
-    for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
-        const ProgramOp& step = program.steps[static_cast<std::size_t>(i)];
+    for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+        const ProgramOp& step = program.ops[static_cast<std::size_t>(i)];
         on_branch += step.branch == 1;
         for (int b : step.inputs)
             if (const int w = writer[static_cast<std::size_t>(b)]; w >= 0) {
@@ -117,7 +117,7 @@ TEST(Compiler, every_reader_comes_after_the_writer_in_the_graph_with_a_side_bran
         for (int b : step.outputs) writer[static_cast<std::size_t>(b)] = i;
         if (step.desc.kind == OpKind::check_gradients) {
             for (int j = 0; j < i; ++j)
-                if (program.steps[static_cast<std::size_t>(j)].branch == 1) {
+                if (program.ops[static_cast<std::size_t>(j)].branch == 1) {
                     EXPECT_TRUE(order.before(j, i)) << "the update waits for every weight gradient";
                 }
         }
@@ -138,7 +138,7 @@ TEST(Compiler, batch_norm_takes_relu_residual_second_norm_and_pool_where_the_bac
     EXPECT_EQ(count(fused, OpKind::add), 0) << "no separate additions, forward or backward";
     EXPECT_EQ(count(fused, OpKind::relu_backward), 0);
     EXPECT_EQ(count(fused, OpKind::conv2d_backward_data), 35) << "the image needs no gradient";
-    EXPECT_EQ(std::count_if(fused.steps.begin(), fused.steps.end(),
+    EXPECT_EQ(std::count_if(fused.ops.begin(), fused.ops.end(),
                             [](const ProgramOp& step) { return step.desc.accumulate; }),
               16)
         << "in each block the second gradient joins the first";
@@ -157,7 +157,7 @@ TEST(Compiler, flops_are_those_of_the_architecture) {
     key.batch = 1;
     double multiply_adds = 0;
     const Program program = compile(network, StateLayout(network, backend, false), backend, key);
-    for (const ProgramOp& step : program.steps)
+    for (const ProgramOp& step : program.ops)
         if (step.desc.kind == OpKind::conv2d || step.desc.kind == OpKind::linear)
             multiply_adds += step.flops / 2;
     EXPECT_NEAR(multiply_adds / 1e9, 3.664, 0.001) << "torchvision's figure";
@@ -214,7 +214,7 @@ TEST(Compiler, a_frozen_body_with_its_norms_costs_its_forward_pass_and_keeps_not
 TEST(Compiler, freezing_up_to_a_layer_cuts_the_backward_pass_there) {
     const auto of_conv = [](const Program& program, OpKind kind) {
         std::vector<std::string> names;
-        for (const ProgramOp& step : program.steps)
+        for (const ProgramOp& step : program.ops)
             if (step.desc.kind == kind) names.push_back(step.name);
         return names;
     };
@@ -231,7 +231,7 @@ TEST(Compiler, the_parameter_table_carries_the_frozen_set_and_the_groups_rates) 
     key.group_rates = {0.01, 0.1, 1};
     const Program program = compile_for("resnet18", true, true, key, Head::fastai);
     const Network network = network_of({.arch = "resnet18", .classes = 10, .size = 64, .head = Head::fastai});
-    for (const ProgramOp& step : program.steps) {
+    for (const ProgramOp& step : program.ops) {
         if (step.desc.kind != OpKind::update_parameters && step.desc.kind != OpKind::check_gradients)
             continue;
         for (std::size_t i = 0; i < network.parameters().size(); ++i) {

@@ -20,7 +20,7 @@ const Program& program() {
 }
 
 const ProgramOp& step(const std::string& name) {
-    for (const ProgramOp& s : program().steps)
+    for (const ProgramOp& s : program().ops)
         if (s.name == name) return s;
     throw std::runtime_error("no step " + name);
 }
@@ -84,7 +84,7 @@ TEST(Cost, the_update_moves_what_each_parameter_needs) {
 TEST(Cost, the_whole_step_is_near_an_independent_count) {
     EXPECT_NEAR(program().bytes() / 1e9, 27.0, 1.1);
     double products = 0;
-    for (const ProgramOp& s : program().steps)
+    for (const ProgramOp& s : program().ops)
         if (s.name.find("bn") == std::string::npos && s.flops > 1e8 && s.phase != Phase::update)
             products += s.flops;
     EXPECT_NEAR(products / 1e12, 5.567, 0.001);

@@ -104,7 +104,7 @@ TEST(Emulated, every_combination_of_switches_gives_the_same_bits) {
             if (expected.empty()) expected = digest;
             EXPECT_EQ(digest, expected) << branch << one_grid;
             EXPECT_EQ(launched_together(*session.device) > before, *one_grid == '1');
-            const bool branched = std::ranges::any_of(session.program.steps,
+            const bool branched = std::ranges::any_of(session.program.ops,
                                                       [](const ProgramOp& step) { return step.branch == 1; });
             EXPECT_EQ(branched, *branch == '1');
         }

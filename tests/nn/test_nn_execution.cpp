@@ -133,7 +133,7 @@ TEST(Execution, the_whole_planned_peak_is_used_and_not_a_byte_more) {
     std::size_t highest = 0;
     for (const Buffer& buffer : session.program.buffers)
         if (buffer.space == Space::arena) highest = std::max(highest, buffer.offset + buffer.bytes);
-    for (const ProgramOp& step : session.program.steps)
+    for (const ProgramOp& step : session.program.ops)
         if (step.workspace) highest = std::max(highest, step.workspace_offset + step.workspace);
     EXPECT_EQ(highest, session.program.arena_bytes);
 
@@ -161,7 +161,7 @@ TEST(Execution, one_by_one_gives_the_bits_of_a_launch) {
         launched.runnable.launch();
         stepped.runnable.run_eagerly([&](int, double seconds) { observed += seconds >= 0; });
     }
-    EXPECT_EQ(observed, 2 * static_cast<int>(stepped.program.steps.size()));
+    EXPECT_EQ(observed, 2 * static_cast<int>(stepped.program.ops.size()));
     EXPECT_EQ(launched.state.digest(), stepped.state.digest());
 }
 
@@ -238,7 +238,7 @@ TEST(State, snapshot_and_restore_leave_no_trace) {
 }
 
 TEST(State, weights_and_moments_go_out_and_in_unchanged) {
-    OptimizerOptions adamw{.kind = OptimizerKind::adamw, .average_decay = 0.9};
+    OptimizerOptions adamw{.kind = OptimizerKind::adamw, .ema_decay = 0.9};
     Session a(tiny, training_key(4, adamw)), b(tiny, training_key(4, adamw));
     prepare(a);
     prepare(b);

@@ -17,8 +17,7 @@ constexpr int body = 5;
 
 // Everything that could move a weight is on: momentum, weight decay, Adam, an average.
 ProgramKey key_of(int parts, bool norms, OptimizerKind kind = OptimizerKind::adamw) {
-    ProgramKey key =
-        training_key(4, {.kind = kind, .epsilon = 1e-5, .weight_decay = 0.1, .average_decay = 0.9});
+    ProgramKey key = training_key(4, {.kind = kind, .epsilon = 1e-5, .weight_decay = 0.1, .ema_decay = 0.9});
     key.frozen = {parts, norms};
     key.seed = 3;
     return key;
@@ -26,7 +25,7 @@ ProgramKey key_of(int parts, bool norms, OptimizerKind kind = OptimizerKind::ada
 
 void prepare(Session& session) {
     session.state.initialise(1);
-    session.state.reset_average();
+    session.state.reset_ema();
     session.set_formula_batch();
 }
 
@@ -49,7 +48,7 @@ testing::Machine machine_of(const std::string& name) {
 
 class Freezing : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(Freezing, leaves_frozen_parameters_and_their_average_equal_to_the_bit_and_trains_the_others) {
+TEST_P(Freezing, leaves_frozen_parameters_and_their_ema_equal_to_the_bit_and_trains_the_others) {
     for (const bool norms : {false, true}) {
         const OptimizerKind kind = norms ? OptimizerKind::sgd : OptimizerKind::adamw;
         Session session(tiny, key_of(body, norms, kind), machine_of(GetParam()));
@@ -57,11 +56,11 @@ TEST_P(Freezing, leaves_frozen_parameters_and_their_average_equal_to_the_bit_and
         const auto before = session.state.weights();
         run(session, 2);
         ASSERT_EQ(session.state.read_control().update, 2);
-        const auto after = session.state.weights(), average = session.state.weights(true);
+        const auto after = session.state.weights(), ema = session.state.weights(true);
         for (const auto& [name, tensor] : before) {
             const bool frozen = !in_head(name) && (norms || !of_norm(name));
             EXPECT_EQ(after.at(name).values == tensor.values, frozen) << name << " norms " << norms;
-            EXPECT_EQ(average.at(name).values == tensor.values, frozen) << name << " norms " << norms;
+            EXPECT_EQ(ema.at(name).values == tensor.values, frozen) << name << " norms " << norms;
         }
     }
 }
@@ -212,12 +211,12 @@ TEST(Dropout, of_a_step_is_the_same_after_the_steps_before_and_alone) {
     Session through(tiny, key_of(0, false)), resumed(tiny, key_of(0, false));
     prepare(through);
     run(through, 2);
-    const auto weights = through.state.weights(), average = through.state.weights(true);
+    const auto weights = through.state.weights(), ema = through.state.weights(true);
     const auto moments = through.state.moments();
     run(through, 1);
     prepare(resumed);
     resumed.state.set_weights(weights);
-    resumed.state.set_weights(average, true);
+    resumed.state.set_weights(ema, true);
     resumed.state.set_moments(moments);
     StepControl control = resumed.state.read_control();
     control.update = 2;

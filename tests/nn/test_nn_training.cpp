@@ -37,7 +37,7 @@ ProgramKey key_of(const json& reference) {
     key.optimizer.weight_decay = o.at("weight_decay");
     key.optimizer.clip_norm = o.at("clip_norm");
     key.optimizer.accumulate = o.at("accumulate");
-    key.optimizer.average_decay = o.at("average_decay");
+    key.optimizer.ema_decay = o.at("average_decay");
     return key;
 }
 
@@ -61,7 +61,7 @@ TEST_P(TenSteps, are_those_of_pytorch) {
 
     session.state.initialise(0);
     session.set_formula_weights(reference.at("norm_bias"));
-    if (session.state.has_average()) session.state.reset_average();
+    if (session.state.has_ema()) session.state.reset_ema();
     const std::map<std::string, HostTensor> before = session.state.weights();
     if (key.class_weights) {
         const std::vector<float> weights = reference.at("options").at("class_weights");
@@ -93,8 +93,7 @@ TEST_P(TenSteps, are_those_of_pytorch) {
             << "step " << step;
     }
     expect_change(reference.at("change"), before, session.state.weights());
-    if (session.state.has_average())
-        expect_change(reference.at("average"), before, session.state.weights(true));
+    if (session.state.has_ema()) expect_change(reference.at("average"), before, session.state.weights(true));
 }
 
 std::vector<Variant> variants() {

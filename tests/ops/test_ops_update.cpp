@@ -176,16 +176,16 @@ TEST(UpdateStatistics, is_unbiased_and_waits_for_the_check) {
 }
 
 // In double precision, from the weights of the same update without an average.
-TEST(UpdateParameters, moves_the_average_of_what_it_trains_and_waits_for_the_check) {
+TEST(UpdateParameters, moves_the_ema_of_what_it_trains_and_waits_for_the_check) {
     for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
         Step plain, step;
         for (Step* s : {&plain, &step}) {
             s->desc.optimizer.kind = kind;
             s->check.scale = 1;
         }
-        step.desc.optimizer.average_decay = 0.9;
+        step.desc.optimizer.ema_decay = 0.9;
         step.run_update();
-        EXPECT_EQ(step.average, std::vector<float>(Step::n, 8.0f)) << "refused";
+        EXPECT_EQ(step.ema, std::vector<float>(Step::n, 8.0f)) << "refused";
         std::vector<double> expected(Step::n, 8.0);
         for (int k = 0; k < 10; ++k) {
             plain.check.apply = step.check.apply = 1;
@@ -195,34 +195,34 @@ TEST(UpdateParameters, moves_the_average_of_what_it_trains_and_waits_for_the_che
             ASSERT_EQ(step.parameters, plain.parameters) << k;
             for (const ParameterSegment& s : step.desc.parameters)
                 for (std::int64_t i = s.offset; i < s.offset + s.elements && !s.frozen; ++i) {
-                    double& average = expected[static_cast<std::size_t>(i)];
-                    average = 0.9 * average +
-                              0.1 * static_cast<double>(plain.parameters[static_cast<std::size_t>(i)]);
+                    double& ema = expected[static_cast<std::size_t>(i)];
+                    ema =
+                        0.9 * ema + 0.1 * static_cast<double>(plain.parameters[static_cast<std::size_t>(i)]);
                 }
         }
         for (std::size_t i = 0; i < expected.size(); ++i)
-            ASSERT_NEAR(static_cast<double>(step.average[i]), expected[i], 1e-5) << i;
-        EXPECT_EQ(step.average[300], 8.0f) << "frozen";
-        EXPECT_EQ(step.average[250], 8.0f) << "padding";
+            ASSERT_NEAR(static_cast<double>(step.ema[i]), expected[i], 1e-5) << i;
+        EXPECT_EQ(step.ema[300], 8.0f) << "frozen";
+        EXPECT_EQ(step.ema[250], 8.0f) << "padding";
     }
 }
 
-TEST(UpdateStatistics, moves_their_average_and_waits_for_the_check) {
+TEST(UpdateStatistics, moves_their_ema_and_waits_for_the_check) {
     Step step;
     step.desc.statistics = {{.offset = 2, .channels = 3, .samples = 5}};
     step.desc.momentum = 0.5;
-    step.desc.optimizer.average_decay = 0.75;
-    std::vector<float> mean = {1, 2, 3}, variance = {4, 8, 12}, statistics(9, 0.0f), average(9, 8.0f);
+    step.desc.optimizer.ema_decay = 0.75;
+    std::vector<float> mean = {1, 2, 3}, variance = {4, 8, 12}, statistics(9, 0.0f), ema(9, 8.0f);
     const auto run = [&] {
         step.run(OpKind::update_statistics, {bytes_of<GradientCheck>(), {3}, {3}}, {{9}, {9}},
-                 {&step.check, mean.data(), variance.data()}, {statistics.data(), average.data()});
+                 {&step.check, mean.data(), variance.data()}, {statistics.data(), ema.data()});
     };
     run();
-    EXPECT_EQ(average, std::vector<float>(9, 8.0f));
+    EXPECT_EQ(ema, std::vector<float>(9, 8.0f));
     step.check.apply = 1;
     run();
     // A quarter of the way from 8 to 0.5 times what the batch found, the variance times 5/4.
-    EXPECT_EQ(average, (std::vector<float>{8, 8, 6.125f, 6.25f, 6.375f, 6.625f, 7.25f, 7.875f, 8}));
+    EXPECT_EQ(ema, (std::vector<float>{8, 8, 6.125f, 6.25f, 6.375f, 6.625f, 7.25f, 7.875f, 8}));
 }
 
 TEST(CommitStep, records_the_step_and_counts_it) {

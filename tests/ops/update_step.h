@@ -27,7 +27,7 @@ struct Step {
     static constexpr std::int64_t n = 1024;
     std::vector<float> gradients = std::vector<float>(n), parameters = std::vector<float>(n),
                        moment1 = std::vector<float>(n), moment2 = std::vector<float>(n),
-                       average = std::vector<float>(n, 8.0f),
+                       ema = std::vector<float>(n, 8.0f),
                        sum = std::vector<float>(n, std::numeric_limits<float>::quiet_NaN());
     BatchResult result{};
     GradientCheck check{};
@@ -73,9 +73,9 @@ struct Step {
             out.push_back({n});
             outputs.push_back(moment2.data());
         }
-        if (desc.optimizer.average_decay > 0) {
+        if (desc.optimizer.ema_decay > 0) {
             out.push_back({n});
-            outputs.push_back(average.data());
+            outputs.push_back(ema.data());
         }
         run(OpKind::update_parameters, {{n}, bytes_of<GradientCheck>(), bytes_of<StepControl>()}, out,
             {gradients.data(), &check, &control}, outputs);

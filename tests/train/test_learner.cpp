@@ -306,14 +306,14 @@ TEST(Learner, a_file_of_other_tensors_is_refused_with_all_that_is_wrong) {
         EXPECT_NE(refusal().find(part), std::string::npos) << part << " in " << refusal();
 }
 
-TEST(Learner, with_an_average_the_plain_names_hold_what_was_evaluated) {
+TEST(Learner, with_an_ema_the_plain_names_hold_what_was_evaluated) {
     const TemporaryFolder folder;
     TrainOptions options = tiny_options();
     options.ema = 0.5;
     const FitResult result = fit_into(folder / "run", options);
     const SafetensorsFile file(result.checkpoint);
-    const auto average = file.read_floats("fc.weight"), raw = file.read_floats("training.fc.weight");
-    EXPECT_NE(average, raw);
+    const auto ema = file.read_floats("fc.weight"), raw = file.read_floats("training.fc.weight");
+    EXPECT_NE(ema, raw);
     const Dataset dataset = tiny_dataset();
     Model model(result.checkpoint, {.batch_size = 8});
     // Compiled for the 6 images there are, not for 8: sums in another order.

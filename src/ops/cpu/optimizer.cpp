@@ -41,8 +41,8 @@ void adam(const UpdateScalars& s, const ParameterScalars& p, const UpdateBuffers
 }
 
 ONECYCLE_CLONES
-void average_weights(float rest, const float* w, float* average, Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) average[i] = averaged(average[i], w[i], rest);
+void update_ema(float rest, const float* w, float* ema, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) ema[i] = moved_ema(ema[i], w[i], rest);
 }
 
 }  // namespace
@@ -50,9 +50,9 @@ void average_weights(float rest, const float* w, float* average, Range range) {
 BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
     const OptimizerOptions& o = desc.optimizer;
     const bool is_sgd = o.kind == OptimizerKind::sgd;
-    const bool averaging = o.average_decay > 0;
+    const bool with_ema = o.ema_decay > 0;
     const std::size_t moving = is_sgd ? 2 : 3;  // outputs without the average
-    require_operands(desc, 3, averaging ? moving + 1 : moving);
+    require_operands(desc, 3, with_ema ? moving + 1 : moving);
     const std::int64_t n = desc.inputs[0].elements();
     for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
     for (const ParameterSegment& s : desc.parameters)
@@ -60,32 +60,31 @@ BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
 
     const UpdateRule rule = update_rule(o);
     auto* const loop = rule == UpdateRule::adam ? adam : rule == UpdateRule::nesterov ? nesterov : sgd;
-    return op_from(
-        desc, 0,
-        [=, pieces = trained_pieces(desc.parameters), segments = desc.parameters, threads = context.threads](
-            void* const* in, void* const* out, void*) {
-            const float* gradients = floats(in[0]);
-            const GradientCheck& check = *static_cast<const GradientCheck*>(in[1]);
-            const StepControl& control = *static_cast<const StepControl*>(in[2]);
-            if (!check.apply) return;
-            const ScheduleValue now = evaluate(control.schedule, stage_step(control));
-            const double t = static_cast<double>(stage_step(control) + 1);
-            const UpdateScalars scalars =
-                update_scalars(o, now, check.scale, is_sgd ? 1 : bias_correction(o.beta2, t));
-            const double correction1 = is_sgd ? 1 : bias_correction(now.momentum, t);
-            const UpdateBuffers buffers{gradients, floats_out(out[0]), floats_out(out[1]),
-                                        is_sgd ? nullptr : floats_out(out[2])};
+    return op_from(desc, 0,
+                   [=, pieces = trained_pieces(desc.parameters), segments = desc.parameters,
+                    threads = context.threads](void* const* in, void* const* out, void*) {
+                       const float* gradients = floats(in[0]);
+                       const GradientCheck& check = *static_cast<const GradientCheck*>(in[1]);
+                       const StepControl& control = *static_cast<const StepControl*>(in[2]);
+                       if (!check.apply) return;
+                       const ScheduleValue now = evaluate(control.schedule, stage_step(control));
+                       const double t = static_cast<double>(stage_step(control) + 1);
+                       const UpdateScalars scalars =
+                           update_scalars(o, now, check.scale, is_sgd ? 1 : bias_correction(o.beta2, t));
+                       const double correction1 = is_sgd ? 1 : bias_correction(now.momentum, t);
+                       const UpdateBuffers buffers{gradients, floats_out(out[0]), floats_out(out[1]),
+                                                   is_sgd ? nullptr : floats_out(out[2])};
 
-            parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
-                const FlatPiece& piece = pieces[static_cast<std::size_t>(i)];
-                const ParameterSegment& segment = segments[piece.segment];
-                const ParameterScalars of_parameter =
-                    parameter_scalars(o, now, correction1, segment.lr_multiplier, segment.decay_multiplier);
-                loop(scalars, of_parameter, buffers, piece.range);
-                if (averaging)
-                    average_weights(scalars.average_rest, buffers.w, floats_out(out[moving]), piece.range);
-            });
-        });
+                       parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
+                           const FlatPiece& piece = pieces[static_cast<std::size_t>(i)];
+                           const ParameterSegment& segment = segments[piece.segment];
+                           const ParameterScalars of_parameter = parameter_scalars(
+                               o, now, correction1, segment.lr_multiplier, segment.decay_multiplier);
+                           loop(scalars, of_parameter, buffers, piece.range);
+                           if (with_ema)
+                               update_ema(scalars.ema_rest, buffers.w, floats_out(out[moving]), piece.range);
+                       });
+                   });
 }
 
 }  // namespace onecycle::cpu

@@ -8,8 +8,8 @@ namespace onecycle::cpu {
 BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
     const int before = require_running_statistics(desc);
     return op_from(desc, 0,
-                   [before, averaged = desc.outputs.size() == 2,
-                    rest = static_cast<float>(1 - desc.optimizer.average_decay), segments = desc.statistics,
+                   [before, with_ema = desc.outputs.size() == 2,
+                    rest = static_cast<float>(1 - desc.optimizer.ema_decay), segments = desc.statistics,
                     momentum = static_cast<float>(desc.momentum)](void* const* in, void* const* out, void*) {
                        if (!static_cast<const GradientCheck*>(in[0])->apply) return;
                        for (std::size_t k = 0; k < segments.size(); ++k) {
@@ -29,10 +29,10 @@ BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
                                running_variance[c] =
                                    (1 - momentum) * old_variance[c] + momentum * (variance[c] * unbiased);
                            }
-                           if (!averaged) continue;
-                           float* const average = floats_out(out[1]) + s.offset;  // both, as they lie
+                           if (!with_ema) continue;
+                           float* const ema = floats_out(out[1]) + s.offset;  // both, as they lie
                            for (std::int64_t c = 0; c < 2 * s.channels; ++c)
-                               average[c] += rest * (running_mean[c] - average[c]);
+                               ema[c] += rest * (running_mean[c] - ema[c]);
                        }
                    });
 }

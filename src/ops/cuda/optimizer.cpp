@@ -7,17 +7,16 @@ namespace onecycle::ONECYCLE_CUDA {
 
 BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
     const bool is_sgd = desc.optimizer.kind == OptimizerKind::sgd, half_gradients = desc.inputs.size() == 4;
-    const bool averaged = desc.optimizer.average_decay > 0;
+    const bool with_ema = desc.optimizer.ema_decay > 0;
     const std::size_t full = is_sgd ? 2 : 3;  // outputs without average and 16-bit copies
-    const bool halves = desc.outputs.size() > full + (averaged ? 1 : 0);
-    const std::size_t average = halves ? full + 1 : full, averages = halves ? 2 : 1;
-    require_operands(desc, half_gradients ? 4 : 3, averaged ? average + averages : average);
+    const bool halves = desc.outputs.size() > full + (with_ema ? 1 : 0);
+    const std::size_t ema = halves ? full + 1 : full, emas = halves ? 2 : 1;
+    require_operands(desc, half_gradients ? 4 : 3, with_ema ? ema + emas : ema);
     const std::int64_t n = desc.inputs[0].elements();
     require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
     for (std::size_t i = 0; i < full; ++i) require_plain(desc, desc.outputs[i], {n}, "a flat buffer");
-    if (averaged) require_plain(desc, desc.outputs[average], {n}, "a flat buffer");
-    if (averaged && halves)
-        require_like(desc, desc.outputs[average + 1], desc.outputs[full], "a 16-bit buffer");
+    if (with_ema) require_plain(desc, desc.outputs[ema], {n}, "a flat buffer");
+    if (with_ema && halves) require_like(desc, desc.outputs[ema + 1], desc.outputs[full], "a 16-bit buffer");
     if (halves && half_gradients)
         require(desc.inputs[1].type == desc.outputs[full].type, desc, "16-bit buffers are of two types");
     for (const ParameterSegment& s : desc.parameters)
@@ -32,9 +31,8 @@ BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
                 const std::size_t check = half_gradients ? 2 : 1;
                 update_parameters(
                     output<float>(out, 0), output<float>(out, 1), is_sgd ? nullptr : output<float>(out, 2),
-                    halves ? output<Half>(out, full) : nullptr,
-                    averaged ? output<float>(out, average) : nullptr,
-                    averaged && halves ? output<Half>(out, average + 1) : nullptr, input<float>(in, 0),
+                    halves ? output<Half>(out, full) : nullptr, with_ema ? output<float>(out, ema) : nullptr,
+                    with_ema && halves ? output<Half>(out, ema + 1) : nullptr, input<float>(in, 0),
                     half_gradients ? input<Half>(in, 1) : nullptr, input<GradientCheck>(in, check),
                     input<StepControl>(in, check + 1), options, table, multiprocessors, stream);
             });

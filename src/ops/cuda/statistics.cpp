@@ -12,10 +12,9 @@ BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
     require(desc.outputs[0].elements() < std::int64_t{1} << 31, desc, "there are too many statistics");
     return op_from(
         desc, 0,
-        [before, averaged = desc.outputs.size() == 2,
-         rest = static_cast<float>(1 - desc.optimizer.average_decay), segments = desc.statistics,
-         momentum = static_cast<float>(desc.momentum)](void* const* in, void* const* out, void*,
-                                                       cudaStream_t stream) {
+        [before, with_ema = desc.outputs.size() == 2, rest = static_cast<float>(1 - desc.optimizer.ema_decay),
+         segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
+            void* const* in, void* const* out, void*, cudaStream_t stream) {
             constexpr std::size_t most = RunningStatisticsTable::capacity;
             for (std::size_t begin = 0; begin < segments.size(); begin += most) {
                 const std::size_t end = std::min(segments.size(), begin + most);
@@ -33,7 +32,7 @@ BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
                 float* const statistics = output<float>(out, 0);
                 update_statistics(
                     statistics, before < 0 ? statistics : input<float>(in, static_cast<std::size_t>(before)),
-                    averaged ? output<float>(out, 1) : nullptr, table, static_cast<int>(end - begin),
+                    with_ema ? output<float>(out, 1) : nullptr, table, static_cast<int>(end - begin),
                     input<GradientCheck>(in, 0), momentum, rest, stream);
             }
         });

@@ -24,21 +24,21 @@ std::map<std::string, std::vector<double>> in_double(const std::map<std::string,
 
 // What 16-bit programs read: the average, rounded, where they read 16 bits.
 void expect_rounded_copies(const State& state) {
-    const std::size_t bytes = state.bytes(Space::half_average);
+    const std::size_t bytes = state.bytes(Space::half_ema);
     std::vector<bf16> copies(bytes / sizeof(bf16));
-    std::vector<float> average(copies.size());
-    state.device().copy_out(copies.data(), state.base(Space::half_average), bytes);
-    state.device().copy_out(average.data(), state.base(Space::average), average.size() * sizeof(float));
+    std::vector<float> ema(copies.size());
+    state.device().copy_out(copies.data(), state.base(Space::half_ema), bytes);
+    state.device().copy_out(ema.data(), state.base(Space::ema), ema.size() * sizeof(float));
     for (const ParameterSegment& s : state.layout().parameters)
         for (std::int64_t i = s.offset; i < s.offset + s.elements && s.half; ++i) {
             const auto k = static_cast<std::size_t>(i);
-            ASSERT_EQ(copies[k].bits, from_float<bf16>(average[k]).bits) << k;
+            ASSERT_EQ(copies[k].bits, from_float<bf16>(ema[k]).bits) << k;
         }
 }
 
-class Average : public ::testing::TestWithParam<const char*> {};
+class Ema : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(Average, follows_weights_and_statistics_for_ten_updates_and_evaluations_read_it) {
+TEST_P(Ema, follows_weights_and_statistics_for_ten_updates_and_evaluations_read_it) {
     TrainOptions options = tiny_options();
     options.device = GetParam();
     options.batch_size = 4;
@@ -55,8 +55,8 @@ TEST_P(Average, follows_weights_and_statistics_for_ten_updates_and_evaluations_r
             for (std::size_t k = 0; k < now.size(); ++k)
                 expected[name][k] = decay * expected[name][k] + (1 - decay) * now[k];
     }
-    const auto average = core.state.weights(true), weights = core.state.weights();
-    for (const auto& [name, tensor] : average) {
+    const auto ema = core.state.weights(true), weights = core.state.weights();
+    for (const auto& [name, tensor] : ema) {
         double largest = 0;
         for (const double x : expected[name]) largest = std::max(largest, std::abs(x));
         for (std::size_t k = 0; k < tensor.values.size(); ++k)
@@ -70,13 +70,13 @@ TEST_P(Average, follows_weights_and_statistics_for_ten_updates_and_evaluations_r
     const double loss = core.evaluator.totals(core.valid_loader(), {}).loss;
     options.ema = 0;
     LearnerCore plain(tiny_dataset(), options, {});
-    plain.state.set_weights(average);
+    plain.state.set_weights(ema);
     EXPECT_EQ(plain.evaluator.totals(plain.valid_loader(), {}).loss, loss);
     plain.state.set_weights(weights);
     EXPECT_NE(plain.evaluator.totals(plain.valid_loader(), {}).loss, loss);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Average, ::testing::Values("cpu", "emulated"),
+INSTANTIATE_TEST_SUITE_P(Devices, Ema, ::testing::Values("cpu", "emulated"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace
