@@ -9,7 +9,7 @@
 namespace onecycle::chart {
 
 // Stands in the second line of every picture: it is ours, and may be drawn again.
-inline constexpr std::string_view svg_mark = "<!-- drawn by onecycle -->";
+inline constexpr std::string_view svg_mark = "<desc>Drawn by onecycle</desc>";
 
 struct Range {
     double low, high;

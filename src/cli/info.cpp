@@ -5,6 +5,7 @@
 #include "cli/model_options.h"
 #include "cli/verb.h"
 #include "core/file.h"
+#include "onecycle/architecture.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
@@ -60,10 +61,21 @@ class Info : public Verb {
         a.positional("FILE", path_, "a run folder, a checkpoint, a .safetensors or a .pth file");
         a.group("Report");
         a.flag("--tensors", tensors_, "list every tensor");
+        a.flag("--archs", archs_, "list the networks that --arch takes, without a FILE");
         declare_console_options(a, console_options_, true);
     }
 
     int run(const Arguments&, Console& console) override {
+        if (archs_) {
+            if (!path_.empty())
+                throw Error(ErrorKind::usage, "too many arguments", path_, "--archs looks at no file",
+                            "onecycle info --archs, or onecycle info FILE");
+            if (console.json())
+                console.result(to_json(architectures()));
+            else
+                list(console);
+            return 0;
+        }
         if (path_.empty())
             throw Error(ErrorKind::usage, "missing argument", "FILE", "info needs something to look at",
                         "onecycle info runs/photos");
@@ -76,6 +88,16 @@ class Info : public Verb {
     }
 
   private:
+    static void list(Console& console) {
+        console.answer(
+            fmt::format("{:<16} {:>10}  {:>8}  {}\n", "arch", "parameters", "smallest", "what it is"));
+        for (const Architecture& a : architectures())
+            console.answer(fmt::format("{:<16} {:>8.1f} M  {:>5} px  {}{}\n", a.name,
+                                       static_cast<double>(parameters_of(a, 1000)) / 1e6, a.smallest_size,
+                                       a.description, a.name == default_architecture ? " (default)" : ""),
+                           38);
+    }
+
     void report(Console& console, const FileInfo& info) const {
         const auto row = [&](const char* name, const std::string& text) {
             if (!text.empty()) console.answer(fmt::format("{:<12} {}\n", name, text), 13);
@@ -118,7 +140,7 @@ class Info : public Verb {
     }
 
     std::string path_;
-    bool tensors_ = false;
+    bool tensors_ = false, archs_ = false;
 };
 
 }  // namespace

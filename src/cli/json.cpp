@@ -1,6 +1,9 @@
 #include "cli/json.h"
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "train/model_info.h"
 #include "train/model_tensors.h"
@@ -161,6 +164,30 @@ std::string to_json(const FileInfo& info) {
         tensors.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}});
     json["tensors"] = tensors;
     return text(json);
+}
+
+std::int64_t parameters_of(const Architecture& architecture, int classes) {
+    const int size = std::max(224, architecture.smallest(Stem::imagenet));
+    const Network network = architecture.make({.classes = classes, .size = size});
+    std::int64_t count = 0;
+    for (const Parameter& parameter : network.parameters())
+        count += std::accumulate(parameter.shape.begin(), parameter.shape.end(), std::int64_t{1},
+                                 std::multiplies<>());
+    return count;
+}
+
+std::string to_json(const std::vector<Architecture>& architectures) {
+    Json list = Json::array();
+    for (const Architecture& a : architectures)
+        list.push_back({{"name", a.name},
+                        {"description", a.description},
+                        {"parameters", parameters_of(a, 1000)},
+                        {"smallest_size", a.smallest_size},
+                        {"small_stem", a.smallest_size_small_stem.has_value()},
+                        {"fastai_head", a.fastai_head},
+                        {"weights", a.published},
+                        {"default", a.name == default_architecture}});
+    return text({{"archs", list}});
 }
 
 std::string to_json(const MachineInfo& machine) {

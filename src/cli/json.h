@@ -9,6 +9,7 @@
 
 #include "data/image_list.h"
 #include "device/cuda/machine.h"
+#include "onecycle/architecture.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/export.h"
 #include "onecycle/learner.h"
@@ -41,6 +42,11 @@ struct FileInfo {
     std::uint64_t bytes() const;      // of all tensors
 };
 std::string to_json(const FileInfo& info);
+
+// Weights and biases of `architecture` with a head of so many classes.
+std::int64_t parameters_of(const Architecture& architecture, int classes);
+// {"archs": [...]}: what `--arch` takes.
+std::string to_json(const std::vector<Architecture>& architectures);
 
 struct MachineInfo {
     std::string version;

@@ -468,6 +468,7 @@ def model_rows():
     yield Row("eval three --model edited.safetensors", 4, "has 2 classes, the folder has 3", (good,), free=True,
               before=one_by_one(copied("data", "three"), more, edited_model(lambda header, data: None)))
     yield Row("eval three --model runs/photos", 4, "has 1 other", (good,), free=True)
+    yield Row("info --archs runs/photos", 2, "looks at no file", ("info --archs", "info runs/photos"), free=True)
     init = f"find data {SMALL} --steps 2 --init model.safetensors"
     yield Row(init.replace("resnet18", "resnet34"), 4, "it is a resnet18 with the imagenet stem", (init,))
     yield Row("eval data --model runs/photos --top-losses -1", 2, "0 or more",

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "cli/program.h"
@@ -33,6 +35,31 @@ TEST(CommandLine, help_behind_before_and_as_a_verb_is_the_same) {
     for (const std::string& verb : verbs) EXPECT_NE(all.out.find("\n  " + verb + " "), std::string::npos);
     for (const Words& words : {Words{"help"}, {"-h"}, {"help", "help"}, {"--no-color", "--help"}})
         EXPECT_EQ(place.run(words).out, all.out);
+}
+
+TEST(CommandLine, the_networks_that_arch_takes_are_listed_and_each_is_taken) {
+    const Workplace place;
+    const Outcome listed = place.run({"info", "--archs", "--json"});
+    EXPECT_EQ(listed.code, 0) << listed.err;
+    const std::map<std::string, std::int64_t> torchvisions = {{"resnet18", 11'689'512},
+                                                              {"resnet34", 21'797'672},
+                                                              {"resnet50", 25'557'032},
+                                                              {"vgg16_bn", 138'365'992}};
+    std::size_t known = 0;
+    const nlohmann::json answer = nlohmann::json::parse(listed.out);
+    for (const auto& arch : answer.at("archs")) {
+        const std::string name = arch.at("name");
+        EXPECT_EQ(place.run({"plan", "--program", "--arch", name, "--size", "224", "--batch-size", "2"}).code,
+                  0)
+            << name;
+        EXPECT_NE(place.run({"info", "--archs"}).out.find(name), std::string::npos);
+        if (const auto found = torchvisions.find(name); found != torchvisions.end()) {
+            EXPECT_EQ(arch.at("parameters"), found->second) << name;
+            ++known;
+        }
+    }
+    EXPECT_EQ(known, torchvisions.size());
+    EXPECT_EQ(place.run({"info", "--archs", "run"}).code, 2);
 }
 
 TEST(CommandLine, the_version_is_told_before_a_verb) {

@@ -20,7 +20,7 @@ using testing::Machine;
 using testing::Session;
 using testing::training_key;
 
-const NamedNetwork tiny{.arch = "resnet18", .classes = 10, .size = 32};
+const NamedNetwork tiny{.arch = narrow_resnet, .classes = 10, .size = 32};
 constexpr DType types[] = {DType::f32, DType::bf16, DType::f16};
 
 void prepare(Session& session) {

@@ -12,7 +12,7 @@ using testing::emulated_machine;
 using testing::Session;
 using testing::training_key;
 
-const NamedNetwork tiny{.arch = "resnet18", .classes = 10, .size = 32, .head = Head::fastai};
+const NamedNetwork tiny{.arch = narrow_resnet, .classes = 10, .size = 32, .head = Head::fastai};
 constexpr int body = 5;
 
 // Everything that could move a weight is on: momentum, weight decay, Adam, an average.

@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::read_text;
 using testing::TemporaryFolder;
+using testing::tiny_architecture;
 using testing::tiny_dataset;
 using testing::tiny_options;
 
@@ -53,11 +54,17 @@ void train_by_hand(LearnerCore& core, std::int64_t first, std::int64_t last) {
     run_updates(core.state, core.step, core.train_loader(), last, [](const RingEntry&) { return true; });
 }
 
+// Where the network does not matter: the emulated device is slow.
+Architecture architecture_on(const std::string& device) {
+    return device == "emulated" ? tiny_architecture() : architecture("resnet18");
+}
+
 std::string digest_by_hand(const TrainOptions& options) {
-    LearnerCore first(tiny_dataset(), of_one_size(options, first_size), {});
+    const Architecture network = architecture_on(options.device);
+    LearnerCore first(tiny_dataset(), of_one_size(options, first_size), {}, network);
     clear_moments(first.state);
     train_by_hand(first, 0, border);
-    LearnerCore second(tiny_dataset(), of_one_size(options, second_size), {});
+    LearnerCore second(tiny_dataset(), of_one_size(options, second_size), {}, network);
     second.state.set_weights(first.state.weights());
     second.state.set_weights(first.state.weights(true), true);
     second.state.set_moments(first.state.moments());
@@ -69,7 +76,7 @@ class SizesOn : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(SizesOn, train_as_two_learners_do_one_after_the_other) {
     const TrainOptions options = progressive(GetParam());
-    Learner learner(tiny_dataset(), options);
+    Learner learner(tiny_dataset(), options, {}, architecture_on(options.device));
     EXPECT_TRUE(learner.fit().finished());
     EXPECT_EQ(learner.state_digest(), digest_by_hand(options));
 }
@@ -138,7 +145,8 @@ TEST(Sizes, resumed_before_at_and_after_the_border_end_as_if_never_stopped_emula
         std::int64_t done = 0;
         Learner learner(tiny_dataset(), options,
                         {.on_step = [&](const StepReport& report) { done = report.step + 1; },
-                         .stop = [&] { return stop_at < 4 && done == stop_at ? 2 : 0; }});
+                         .stop = [&] { return stop_at < 4 && done == stop_at ? 2 : 0; }},
+                        tiny_architecture());
         RunFolder run = RunFolder::open(folder / "run");
         const FitResult result = learner.fit({.run = &run});
         EXPECT_EQ(result.step, stop_at);
@@ -156,10 +164,10 @@ TEST(Sizes, leave_no_memory_of_the_first_behind_emulated) {
     const TrainOptions options = progressive("emulated", AugmentPolicy::flip);
     std::size_t expected = 0;
     {
-        const LearnerCore core(tiny_dataset(), of_one_size(options, second_size), {});
+        const LearnerCore core(tiny_dataset(), of_one_size(options, second_size), {}, tiny_architecture());
         expected = emulated::device_memory_in_use();
     }
-    LearnerCore core(tiny_dataset(), options, {});
+    LearnerCore core(tiny_dataset(), options, {}, tiny_architecture());
     core.use(stages_of(core.options, core.network).back(), second_size);
     EXPECT_EQ(emulated::device_memory_in_use(), expected);
 }
