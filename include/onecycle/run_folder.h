@@ -59,6 +59,8 @@ class CsvLog {
     // `row` has no line end. When it cannot be written whole, nothing of it stays in the file, and
     // Error(io) is thrown; the next append() writes it first.
     void append(const std::string& row);
+    // Writes the rows that could not be written yet. Throws as append().
+    void catch_up();
 
     // Drops the rows whose first column is `limit` or more, and all after the first of them.
     // Returns the number of rows that stay.

@@ -73,6 +73,10 @@ void CsvLog::append(const std::string& row) {
     impl_->append(row + '\n');
 }
 
+void CsvLog::catch_up() {
+    impl_->append("");
+}
+
 std::int64_t CsvLog::keep_below(std::int64_t limit) {
     const std::string text = impl_->text();
     std::size_t row = text.find('\n') + 1;  // after the header

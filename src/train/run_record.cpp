@@ -60,6 +60,7 @@ void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
                               "checkpoint needs none of them",
                               printable(run_->file(log)), of - rows, of, unit));
     };
+    begun_ = true;
     tell_missing("steps.csv", run_->steps_log(steps_header(rate_groups_)).keep_below(step), step, "updates");
     tell_missing("metrics.csv", run_->metrics_log(metrics_header).keep_below(epoch), epoch, "epochs");
 }
@@ -139,6 +140,10 @@ void RunRecord::check() {
 
 void RunRecord::wait() {
     if (!writer_) return;
+    if (begun_) {
+        write_if_possible([&] { run_->steps_log(steps_header(rate_groups_)).catch_up(); });
+        write_if_possible([&] { run_->metrics_log(metrics_header).catch_up(); });
+    }
     writer_->finish();
     if (!writer_->step()) return;  // none since this fit began
     checkpoint_ = run_->checkpoint_file(writer_->step());
