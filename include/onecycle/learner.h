@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,10 @@ struct FitResult {
     bool finished() const { return step == steps; }
 };
 
+// Whether a checkpoint is of the run that has these options (of its config.json).
+std::function<bool(const std::map<std::string, std::string>& metadata)> belongs_to(
+    const TrainOptions& options);
+
 // Opens options.data to continue the run in this folder. Where its newest checkpoint lists images,
 // the sides are those, in their order, whatever was added since; an image that is missing or has
 // other contents stays in its place and is left out when its turn comes (onecycle/image_faults.h).
@@ -117,6 +122,9 @@ class Learner {
     const Network& network() const;
     std::int64_t steps_per_epoch() const;    // updates
     std::uint64_t checkpoint_bytes() const;  // the size of one, its header aside
+    // What a run's checkpoints take at most at one time: the two newest, the best, and the one that
+    // is being written.
+    std::uint64_t run_bytes() const;
 
     // The lines that a training begins with: class counts, network, steps, device.
     std::vector<std::string> describe() const;
@@ -141,7 +149,9 @@ class Learner {
     // Trains for options().epochs. With a run folder it writes config.json, steps.csv, metrics.csv
     // and checkpoints (at every epoch's end, and every `checkpoint_every` updates), and it
     // continues from the newest good checkpoint that the folder holds: bit for bit as if never
-    // interrupted.
+    // interrupted. What cannot be written then follows TrainOptions::save_errors: with `go_on` it is
+    // told once and tried again, and Error(io) thrown only when the last state could not be saved;
+    // also when the run folder is no longer there.
     // Without a rate it runs find() first and takes auto_lr; where the curve has no clear descent,
     // or the whole training has fewer updates than that test, it takes the rate that is usual for
     // such a training, saying so. Throws Error(diverged) when the loss or a gradient is not finite:

@@ -22,6 +22,10 @@ struct SizedEpochs {
     std::int64_t epochs = 0;  // 1 or more
 };
 
+// What a training does when a checkpoint or a log row cannot be written: go on, trying again, or
+// stop.
+enum class SaveErrors { go_on, stop };
+
 // Named as the command line's options (`batch_size` is --batch-size, `stddev` --std), with the same
 // defaults. A member left empty takes the default that depends on others; resolved() fills those
 // in. check() refuses values out of the ranges that stand here.
@@ -117,6 +121,7 @@ struct TrainOptions {
     // On CUDA a step's pieces are launched one by one: the same bits.
     bool no_graph = false;
     std::int64_t checkpoint_every = 0;  // updates between checkpoints; 0: one epoch
+    SaveErrors save_errors = SaveErrors::go_on;
 };
 
 // 1e-4 for sgd and adam (added to the gradient), 1e-2 for adamw (decoupled).
@@ -124,6 +129,8 @@ double default_weight_decay(OptimizerKind kind);
 
 OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; else Error(usage)
 std::string to_string(OptimizerKind kind);
+SaveErrors parse_save_errors(const std::string& name);  // go-on, stop; else Error(usage)
+std::string to_string(SaveErrors what);
 Head parse_head(const std::string& name);  // linear, fastai; else Error(usage)
 std::string to_string(Head head);
 // "64:2,128:3", SIZE:EPOCHS for each part in order. Throws Error(usage).
@@ -162,7 +169,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
 
 // The options, as "--batch-size", whose values differ and may change the result of a training. Not
 // among them: `data`, `exclude`, `labels` and `label_from` (the list of images and labels has a
-// digest of its own), what to do with bad images, threads, checkpoint_every.
+// digest of its own), what to do with bad images, threads, checkpoint_every, save_errors.
 std::vector<std::string> changed_options(const TrainOptions& before, const TrainOptions& after);
 
 }  // namespace onecycle

@@ -11,9 +11,13 @@
 // appears under its name complete and durable or not at all, the pointers follow, and old ones are
 // deleted last. The pointers only repeat what the newest checkpoint says of itself (its metadata
 // carries `step` and `best_step`), so open() can put them right.
+//
+// Damaged is only what was read whole and found wrong. A checkpoint that cannot be read just now is
+// Error(io), and nothing is touched.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,6 +38,9 @@ struct Checkpoint {
     std::map<std::string, std::string> metadata;  // `step` and `best_step` are added by save()
 };
 
+// Whether a checkpoint with this metadata belongs to a run; empty: every one does.
+using CheckpointFilter = std::function<bool(const std::map<std::string, std::string>& metadata)>;
+
 // A checkpoint's place among the others.
 struct CheckpointFile {
     std::int64_t step = 0;  // updates done
@@ -49,12 +56,15 @@ class CsvLog {
     ~CsvLog();
     CsvLog(CsvLog&&) noexcept;
 
-    // `row` has no line end. When it cannot be written whole, nothing of it stays, and Error(io) is
-    // thrown.
+    // `row` has no line end. When it cannot be written whole, nothing of it stays in the file, and
+    // Error(io) is thrown; the next append() writes it first.
     void append(const std::string& row);
+    // Writes the rows that could not be written yet. Throws as append().
+    void catch_up();
 
     // Drops the rows whose first column is `limit` or more, and all after the first of them.
-    void keep_below(std::int64_t limit);
+    // Returns the number of rows that stay.
+    std::int64_t keep_below(std::int64_t limit);
 
     void sync();
 
@@ -68,8 +78,12 @@ inline constexpr const char* bad_images_name = "bad-images.txt";
 class RunFolder {
   public:
     // Whether `--out path` could be created: Error(io) when it is there and not empty, or not
-    // writable. Changes nothing, so that a bad option is found before any work.
+    // writable. What a run leaves that was killed before its first file was whole does not count.
+    // Changes nothing, so that a bad option is found before any work.
     static void check_out(const std::string& path, FileSystem& fs = posix_file_system());
+
+    // Whether it is a folder that holds nothing, or only what such a killed run leaves.
+    static bool is_unused(const std::string& path, FileSystem& fs = posix_file_system());
 
     // The same for a folder that may hold others already: what create_numbered() makes one in.
     static void check_parent(const std::string& path, FileSystem& fs = posix_file_system());
@@ -86,11 +100,14 @@ class RunFolder {
     static RunFolder create_numbered(const std::string& parent, const std::string& name, LogSink log = {},
                                      FileSystem& fs = posix_file_system());
 
-    // Opens a folder to continue its run: removes what a killed process left, renames damaged
-    // checkpoints that are newer than the newest good one to NAME.damaged, and puts the pointers
-    // right. Throws Error(model) when it is no run folder (has no config.json), Error(io) when
-    // another process works in it.
-    static RunFolder open(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());
+    // Opens a folder to continue its run: removes what a killed process left, and puts the pointers
+    // right. Checkpoints newer than the newest good one are renamed: damaged ones to NAME.damaged,
+    // what is no file or not of this run to NAME.foreign. Throws Error(model) when it is no run
+    // folder (has no config.json) or all its checkpoints are damaged, Error(io) when another
+    // process works in it or a checkpoint cannot be read. A finished run may lie on a disk that can
+    // only be read: see read_only().
+    static RunFolder open(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system(),
+                          const CheckpointFilter& belongs = {});
 
     ~RunFolder();  // whoever comes next may work in it
     RunFolder(RunFolder&&) noexcept;
@@ -99,13 +116,20 @@ class RunFolder {
     // nothing saved: a run that never began is no run. Whether it did.
     bool remove_unless_begun();
 
+    // Whether the folder is no longer where it was: deleted or moved.
+    bool is_gone() const;
+
+    // A finished run whose folder cannot be written: write() does nothing, and logs and checkpoints
+    // are not to be written.
+    bool read_only() const;
+
     const std::string& path() const;
     FileSystem& file_system() const;                       // that it was made or opened with
     std::string file(const std::string& name) const;       // path of a file inside
     std::string checkpoint_file(std::int64_t step) const;  // of the checkpoint after `step` updates
 
-    // A small file, written atomically: config.json, find/find.csv, … Directories are made as
-    // needed.
+    // A small file, written atomically: config.json, find/find.csv, … Directories inside are made as
+    // needed; the run folder itself never is.
     void write(const std::string& name, const std::string& text);
     std::string read(const std::string& name) const;
 
@@ -132,14 +156,17 @@ class RunFolder {
     std::unique_ptr<Impl> impl_;
 };
 
-// The newest checkpoint in a run folder whose every digest is right; one log line for each damaged
-// one that was passed over. Nothing when there is none. Reads only.
+// The newest checkpoint in a run folder whose every digest is right; one log line for each that was
+// passed over. Nothing when there is none. Reads only. Throws Error(io) when a newer one cannot be
+// read.
 std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log = {},
-                                                      FileSystem& fs = posix_file_system());
+                                                      FileSystem& fs = posix_file_system(),
+                                                      const CheckpointFilter& belongs = {});
 
-// What `--model M` means: a run folder's best checkpoint (its newest while none is named best), or
-// the file itself. Throws Error(model) when it is not there, is a folder without checkpoints, or no
-// regular file.
-std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system());
+// What `--model M` means: a run folder's best checkpoint (its newest while none is named best; one
+// log line where `best` is no such name), or the file itself. Throws Error(model) when it is not
+// there, is a folder without checkpoints, or no regular file.
+std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system(),
+                          const LogSink& log = {});
 
 }  // namespace onecycle

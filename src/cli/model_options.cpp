@@ -9,7 +9,9 @@
 
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
+#include "core/file.h"
 #include "onecycle/error.h"
+#include "onecycle/run_folder.h"
 
 namespace onecycle::cli {
 
@@ -76,9 +78,7 @@ bool is_named_after_data(const std::string& run, const std::string& name) {
     }
 }
 
-}  // namespace
-
-std::string newest_run(const std::string& model, Console& console) {
+std::string run_of_name(const std::string& model, Console& console) {
     const fs::path path(model);
     const std::string name = path.filename();
     std::error_code failed;
@@ -101,6 +101,16 @@ std::string newest_run(const std::string& model, Console& console) {
             "{} is {}, the run of that name that was trained last ({}/ would be the folder itself).",
             printable(model), printable(newest.path), printable(model)));
     return newest.path;
+}
+
+}  // namespace
+
+std::string newest_run(const std::string& model, Console& console) {
+    const std::string run = run_of_name(model, console);
+    // What is wrong with its pointer is said once, here.
+    std::error_code failed;
+    if (fs::is_directory(run, failed)) resolve_model(run, posix_file_system(), console.log());
+    return run;
 }
 
 void require_model(const std::string& model) {

@@ -43,6 +43,10 @@ void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) 
     declare_out_options(a, out_);
     a.text("--resume", "RUN", resume_, "continue a stopped run at the exact step, with its own options");
     a.whole("--checkpoint-every", options_.checkpoint_every, "updates between checkpoints; 0: one epoch");
+    a.value("--save-errors", "WHAT", to_string(options_.save_errors),
+            "when a checkpoint cannot be written: go-on trains on and tries again, and only a last one that "
+            "fails is an error; stop ends the training",
+            [this](const std::string& text) { options_.save_errors = parse_save_errors(text); });
     declare_console_options(a, console_options_, true);
 }
 
@@ -66,16 +70,18 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
                         : reopen_dataset(resume_, options_, console.log(), stop_signal);
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
-    // The older checkpoint stays until the newer one is complete.
-    if (resume_.empty()) check_out_space(out_, 2 * learner.checkpoint_bytes());
+    if (resume_.empty()) check_out_space(out_, learner.run_bytes());
     for (const std::string& line : learner.describe()) console.say(line);
     if (resume_.empty()) say_finetune(console, dataset);
     guard.answer(console.stop_answer(saving_stop));
     if (const int signal = stop_signal()) throw Interrupted(signal);
-    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
-                                    : RunFolder::open(resume_, console.log());
+    RunFolder run = resume_.empty()
+                        ? make_out(out_, options_.data, "", console.log())
+                        : RunFolder::open(resume_, console.log(), posix_file_system(), belongs_to(options_));
     FitResult result;
     try {
+        // First of all: from here on the run can be resumed.
+        if (resume_.empty()) run.write("config.json", to_json(learner.options()));
         write_bad_images(run, dataset.bad, console);
         view.expect_tests(run, context_of(learner, dataset));
         result = fit(learner, run);
@@ -83,13 +89,18 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         run.remove_unless_begun();
         throw;
     }
-    if (result.step > 0)
-        run.write("training.svg",
-                  training_svg(read_training_curves(run.read("steps.csv"), run.read("metrics.csv"),
-                                                    static_cast<double>(learner.steps_per_epoch()))));
+    if (result.step > 0) draw(console, run, static_cast<double>(learner.steps_per_epoch()));
     say_end(console, run, result);
     if (console.json()) console.result(to_json(result, run.path()));
     return result.signal ? 128 + result.signal : 0;
+}
+
+// A picture that cannot be made takes nothing from the run.
+void TrainingVerb::draw(Console& console, RunFolder& run, double steps_per_epoch) try {
+    run.write("training.svg", training_svg(read_training_curves(run.read("steps.csv"),
+                                                                run.read("metrics.csv"), steps_per_epoch)));
+} catch (const Error& error) {
+    console.warn(error.what());
 }
 
 FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
@@ -136,13 +147,11 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
                                  result.step, result.steps, name_, shell_quoted(run.path())));
         return;
     }
-    if (result.best_epoch && *result.best_epoch < std::ssize(result.epochs)) {
-        const EpochReport& best = result.epochs[static_cast<std::size_t>(*result.best_epoch)];
-        if (best.evaluated)
+    for (const EpochReport& best : result.epochs)
+        if (result.best_epoch == best.epoch && best.evaluated)
             console.say(
                 console.bold(fmt::format("Best: {:.1f} % in epoch {}, with a highest rate of {}.",
                                          100 * best.accuracy, best.epoch, short_number(result.max_lr, 3))));
-    }
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
                     printable(run.path()), shell_quoted(run.path())));

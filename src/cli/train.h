@@ -31,6 +31,7 @@ class TrainingVerb : public Verb {
 
   private:
     // Says how to go on where an image stops the training.
+    static void draw(Console& console, RunFolder& run, double steps_per_epoch);
     FitResult fit(Learner& learner, RunFolder& run) const;
     // On few images someone's weights bring more than a training from scratch.
     void say_finetune(Console& console, const Dataset& dataset) const;

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "onecycle/error.h"
+#include "onecycle/run_folder.h"
 
 namespace onecycle::cli {
 
@@ -262,7 +263,12 @@ TrainOptions default_training_options(const std::vector<std::string>& words) {
 TrainOptions options_of_run(const std::string& run) {
     const std::string config = run + "/config.json";
     FileStatus status;
-    if (posix_file_system().status(config, status) != 0)
+    const int there = posix_file_system().status(config, status);
+    if (there < 0 && there != -ENOENT && there != -ENOTDIR) throw file_error("cannot resume", run, -there);
+    if (there < 0 && posix_file_system().status(run, status) == 0 && RunFolder::is_unused(run))
+        throw Error(ErrorKind::model, "cannot resume", run, "the run was stopped before it began",
+                    "start it again, with the command that began it");
+    if (there < 0)
         throw Error(ErrorKind::model, "cannot resume", run, "no run folder: it has no config.json",
                     "give the folder that train made, as runs/NAME");
     const std::string text = read_file(posix_file_system(), config, ErrorKind::model);

@@ -101,12 +101,19 @@ class PosixFileSystem final : public FileSystem {
     int writable(const std::string& path) override {
         if (::access(path.c_str(), W_OK | X_OK) != 0) return -errno;
         // The superuser gets that answer for /proc and the like too: only a file that was made
-        // proves it.
+        // proves it. One without a name leaves nothing when the process is killed here.
+        const int nameless = ::open(path.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+        if (nameless >= 0) return or_errno(::close(nameless));
+        // Not every file system has that. A name in use was left by a process of this number.
         const std::string probe = path + "/.onecycle-" + std::to_string(::getpid());
-        const int file = ::open(probe.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (file < 0) return -errno;
-        ::close(file);
-        return or_errno(::unlink(probe.c_str()));
+        for (int attempt = 0;; ++attempt) {
+            const std::string name = attempt == 0 ? probe : probe + '-' + std::to_string(attempt);
+            const int file = ::open(name.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+            if (file < 0 && errno == EEXIST && attempt < 100) continue;
+            if (file < 0) return -errno;
+            ::close(file);
+            return or_errno(::unlink(name.c_str()));
+        }
     }
     int free_space(const std::string& path, std::uint64_t& bytes) override {
         struct statvfs result;

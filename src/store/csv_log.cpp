@@ -25,6 +25,7 @@ struct CsvLog::Impl {
     std::string path;
     int file = -1;
     std::uint64_t size = 0;  // bytes of whole lines
+    std::string waiting;     // lines that could not be written yet
 
     Impl(FileSystem& fs_, const std::string& path_) : fs(fs_), path(path_) {}
     ~Impl() {
@@ -39,13 +40,15 @@ struct CsvLog::Impl {
     }
 
     void append(const std::string& line) {
+        waiting += line;
         try {
-            write_fully(fs, file, path, std::as_bytes(std::span(line)), size);
+            write_fully(fs, file, path, std::as_bytes(std::span(waiting)), size);
         } catch (const Error&) {
             retried([&] { return fs.truncate(file, size); });  // a half row would spoil the next one
             throw;
         }
-        size += line.size();
+        size += waiting.size();
+        waiting.clear();
     }
 };
 
@@ -70,12 +73,18 @@ void CsvLog::append(const std::string& row) {
     impl_->append(row + '\n');
 }
 
-void CsvLog::keep_below(std::int64_t limit) {
+void CsvLog::catch_up() {
+    impl_->append("");
+}
+
+std::int64_t CsvLog::keep_below(std::int64_t limit) {
     const std::string text = impl_->text();
     std::size_t row = text.find('\n') + 1;  // after the header
-    while (row < text.size() && is_below(std::string_view(text).substr(row), limit))
+    std::int64_t rows = 0;
+    for (; row < text.size() && is_below(std::string_view(text).substr(row), limit); ++rows)
         row = text.find('\n', row) + 1;
     if (row < text.size()) impl_->cut(row);
+    return rows;
 }
 
 void CsvLog::sync() {

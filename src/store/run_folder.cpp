@@ -7,12 +7,14 @@
 #include <utility>
 
 #include "core/file.h"
+#include "core/shell_quoted.h"
 #include "onecycle/dataset.h"
 
 namespace onecycle {
 namespace {
 
 constexpr const char* lock_name = ".lock";
+constexpr std::uint64_t pointer_limit = 4096;  // bytes of `latest` and `best`: one name
 constexpr const char* ending = ".safetensors";
 
 std::string checkpoint_name(std::int64_t step) {
@@ -49,10 +51,21 @@ std::vector<std::int64_t> steps_in(FileSystem& fs, const std::string& run) {
     return steps;
 }
 
+constexpr const char* damaged_ending = ".damaged";
+constexpr const char* foreign_ending = ".foreign";
+
+// A checkpoint's name that is not used, and the ending that it gets when it is set aside.
+struct PassedOver {
+    std::int64_t step;
+    std::string why;
+    const char* ending;
+};
+
 struct Newest {
     std::optional<CheckpointFile> checkpoint;
     std::int64_t best_step = -1;
-    std::vector<std::int64_t> damaged;  // newer ones
+    bool finished = false;
+    std::vector<PassedOver> passed_over;  // newer ones
 };
 
 std::int64_t number_in(const std::map<std::string, std::string>& metadata, const char* key) {
@@ -64,32 +77,82 @@ std::int64_t number_in(const std::map<std::string, std::string>& metadata, const
     return value;
 }
 
-Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log) {
+bool is_there(FileSystem& fs, const std::string& path, FileStatus& status) {
+    const int result = retried([&] { return fs.status(path, status); });
+    if (result < 0 && result != -ENOENT && result != -ENOTDIR) throw file_error("cannot read", path, -result);
+    return result == 0;
+}
+
+// The cause alone, of an error that names this file.
+std::string why_of(const Error& error, const std::string& path) {
+    std::string text = error.what();
+    if (const std::size_t fix = text.rfind("; fix: "); fix != std::string::npos) text.resize(fix);
+    const std::string where = printable(path) + ": ";
+    const std::size_t at = text.find(where);
+    return at == std::string::npos ? text : text.substr(at + where.size());
+}
+
+// Throws Error(io) when one of those that come in question cannot be read: it may be the newest.
+Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
+                   const CheckpointFilter& belongs = {}) {
     Newest newest;
     for (const std::int64_t step : steps_in(fs, run)) {
         const std::string path = checkpoint_path(run, step);
+        const auto pass_over = [&](const std::string& why, const char* aside) {
+            newest.passed_over.push_back({step, why, aside});
+            if (log) log(LogLevel::warning, "passing over a checkpoint: " + printable(path) + ": " + why);
+        };
+        FileStatus status;
+        if (!is_there(fs, path, status) || status.type != FileStatus::Type::regular) {
+            pass_over("it is no regular file", foreign_ending);
+            continue;
+        }
         try {
             const SafetensorsFile file(path, fs);
             file.verify();
             if (file.digest().empty() || number_in(file.metadata(), "step") != step) {
-                throw Error(ErrorKind::model, "cannot use checkpoint", path,
+                throw Error(ErrorKind::model, "cannot use checkpoint", printable(path),
                             "its name or contents were changed");
+            }
+            if (belongs && !belongs(file.metadata())) {
+                pass_over("it is of another run", foreign_ending);
+                continue;
             }
             newest.checkpoint = CheckpointFile{step, path};
             newest.best_step = number_in(file.metadata(), "best_step");
+            newest.finished = number_in(file.metadata(), "steps") == step;
             break;
         } catch (const Error& error) {
-            newest.damaged.push_back(step);
-            if (log) log(LogLevel::warning, std::string("passing over a checkpoint: ") + error.what());
+            if (error.kind() != ErrorKind::model) throw;
+            pass_over(why_of(error, path), damaged_ending);
         }
     }
     return newest;
 }
 
-bool is_there(FileSystem& fs, const std::string& path, FileStatus& status) {
-    const int result = retried([&] { return fs.status(path, status); });
-    if (result < 0 && result != -ENOENT && result != -ENOTDIR) throw file_error("cannot read", path, -result);
-    return result == 0;
+// A resume without any good checkpoint would begin anew, over the logs of the run that was lost.
+void refuse_if_all_damaged(FileSystem& fs, const std::string& run, const Newest& newest) {
+    if (newest.checkpoint) return;
+    std::string list;
+    const auto add = [&](const std::string& name, const std::string& why) {
+        list += (list.empty() ? "" : ", ") + printable(name) + " (" + why + ")";
+    };
+    bool damaged = false;
+    for (const PassedOver& file : newest.passed_over) {
+        damaged |= file.ending == damaged_ending;
+        add(checkpoint_name(file.step), file.why);
+    }
+    for (const std::string& name : names_in(fs, run + "/checkpoints")) {
+        if (!name.ends_with(damaged_ending)) continue;
+        damaged = true;
+        add(name, "set aside before");
+    }
+    if (!damaged) return;
+    std::string elsewhere = run;
+    elsewhere.erase(elsewhere.find_last_not_of('/') + 1);
+    throw Error(ErrorKind::model, "cannot resume", printable(run), "no checkpoint is whole: " + list,
+                "put a good copy of one back, or begin anew elsewhere: onecycle train --config " +
+                    shell_quoted(run + "/config.json") + " --out " + shell_quoted(elsewhere + "-anew"));
 }
 
 // Whether the file of that name is the one that this process has locked and named itself in.
@@ -158,6 +221,25 @@ void clear_folder(FileSystem& fs, const std::string& folder) {
     }
 }
 
+// What a run leaves that is killed before its first file is whole: the lock, the probe whether the
+// folder can be written, and that file's beginning.
+bool is_leftover(std::string_view name) {
+    if (name == lock_name) return true;
+    const auto all_of = [](std::string_view text, std::string_view allowed) {
+        return !text.empty() && text.find_first_not_of(allowed) == text.npos;
+    };
+    constexpr std::string_view probe = ".onecycle-", digits = "0123456789";
+    if (name.starts_with(probe)) return all_of(name.substr(probe.size()), "0123456789-");
+    if (!name.ends_with(temporary_ending)) return false;
+    name.remove_suffix(temporary_ending.size());
+    for (const std::string_view first : {"config.json", "find.json", "find.csv", bad_images_name}) {
+        if (!name.starts_with(first)) continue;
+        const std::string_view rest = name.substr(first.size());  // empty, or the attempt's number
+        if (rest.empty() || (rest[0] == '.' && all_of(rest.substr(1), digits))) return true;
+    }
+    return false;
+}
+
 [[noreturn]] void refuse_out(const std::string& path, const std::string& why) {
     throw Error(ErrorKind::io, "cannot use --out", path, why, "choose a folder that is new or empty");
 }
@@ -177,12 +259,20 @@ struct RunFolder::Impl {
     std::vector<std::string> made;  // folders, innermost first
     bool is_new = false;            // by create() or create_numbered()
 
-    Impl(FileSystem& fs_, std::string path_, LogSink log_)
-        : fs(fs_), path(std::move(path_)), log(std::move(log_)), lock(take_lock(fs, path)) {}
+    bool read_only = false;
+
+    Impl(FileSystem& fs_, std::string path_, LogSink log_, bool read_only_ = false)
+        : fs(fs_), path(std::move(path_)), log(std::move(log_)), read_only(read_only_) {
+        if (!read_only) lock = take_lock(fs, path);
+    }
     ~Impl() {
-        fs.unlink(path + '/' + lock_name);
+        if (lock < 0) return;
+        if (is_ours()) fs.unlink(path + '/' + lock_name);
         fs.close(lock);
     }
+
+    // Another folder may stand where this one was.
+    bool is_ours() const { return holds(fs, path + '/' + lock_name, std::to_string(::getpid())); }
 
     // A failure to delete costs space, nothing else.
     void remove(const std::string& file, const LogSink& to) {
@@ -192,25 +282,49 @@ struct RunFolder::Impl {
         }
     }
 
-    void point(const char* pointer, std::int64_t step) {
+    // Whatever has the pointer's name is replaced, but for a folder: that costs a pointer, and no
+    // checkpoint.
+    void point(const char* pointer, std::int64_t step, const LogSink& to) {
         const std::string file = path + '/' + pointer;
         const std::string text = checkpoint_name(step) + '\n';
         FileStatus status;
-        if (is_there(fs, file, status) && read_file(fs, file) == text) return;
+        if (is_there(fs, file, status)) {
+            if (status.type == FileStatus::Type::directory) {
+                if (to) to(LogLevel::warning, "passing over " + printable(file) + ": it is a folder");
+                return;
+            }
+            if (status.type == FileStatus::Type::regular && status.size == text.size() &&
+                read_file(fs, file, ErrorKind::io, pointer_limit) == text)
+                return;
+            if (to && (status.type != FileStatus::Type::regular || status.size > pointer_limit))
+                to(LogLevel::warning, "replacing " + printable(file) + ": it did not name a checkpoint");
+        }
         write_file_atomically(fs, file, text);
     }
 
+    // A folder inside. The run folder itself is not made again when it is gone.
+    void make_inside(const std::string& folder) {
+        const int result = retried([&] { return fs.mkdir(folder); });
+        if (result == -EEXIST) return;
+        if (result < 0) throw file_error("cannot make folder", folder, -result);
+        const int synced = retried([&] { return fs.sync_directory(parent_directory(folder)); });
+        if (synced < 0) throw file_error("cannot make folder", folder, -synced);
+    }
+
     // For an older run: what a process that was killed left behind.
-    void clean_up() {
+    void clean_up(const CheckpointFilter& belongs) {
+        const Newest newest = find_newest(fs, path, log, belongs);
+        refuse_if_all_damaged(fs, path, newest);
         for (const char* folder : {"", "/checkpoints", "/find"}) {
             for (const std::string& name : names_in(fs, path + folder)) {
-                if (name.ends_with(temporary_ending)) remove(path + folder + '/' + name, log);
+                const bool left =
+                    name.ends_with(temporary_ending) || (is_leftover(name) && name != lock_name);
+                if (left) remove(path + folder + '/' + name, log);
             }
         }
-        const Newest newest = find_newest(fs, path, log);
-        for (const std::int64_t step : newest.damaged) {
-            const std::string file = checkpoint_path(path, step);
-            const int result = retried([&] { return fs.rename(file, file + ".damaged"); });
+        for (const PassedOver& other : newest.passed_over) {
+            const std::string file = checkpoint_path(path, other.step);
+            const int result = retried([&] { return fs.rename(file, file + other.ending); });
             if (result < 0) throw file_error("cannot rename", file, -result);
         }
         if (newest.checkpoint) update_pointers(newest.checkpoint->step, newest.best_step, log);
@@ -231,8 +345,8 @@ struct RunFolder::Impl {
     // What follows a new checkpoint: the pointers, then the deletion of all but the two newest (the
     // second stands in when the first is found damaged) and the best.
     void update_pointers(std::int64_t step, std::int64_t best_step, const LogSink& to) {
-        point("latest", step);
-        if (best_step >= 0) point("best", best_step);
+        point("latest", step, to);
+        if (best_step >= 0) point("best", best_step, to);
         const std::vector<std::int64_t> steps_there = steps_in(fs, path);
         for (std::size_t i = 2; i < steps_there.size(); ++i) {
             const std::int64_t old = steps_there[i];
@@ -243,12 +357,13 @@ struct RunFolder::Impl {
 
 void RunFolder::check_out(const std::string& path, FileSystem& fs) {
     FileStatus status;
-    if (is_there(fs, path, status) && status.type == FileStatus::Type::directory) {
-        for (const std::string& name : names_in(fs, path)) {
-            if (name != lock_name) refuse_out(path, "it is not empty");
-        }
-    }
+    if (is_there(fs, path, status) && status.type == FileStatus::Type::directory && !is_unused(path, fs))
+        refuse_out(path, "it is not empty");
     check_parent(path, fs);
+}
+
+bool RunFolder::is_unused(const std::string& path, FileSystem& fs) {
+    return std::ranges::all_of(names_in(fs, path), is_leftover);
 }
 
 void RunFolder::check_parent(const std::string& path, FileSystem& fs) {
@@ -277,6 +392,8 @@ RunFolder RunFolder::create(const std::string& path, LogSink log, FileSystem& fs
     make_directories(fs, path);
     RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
     check_out(path, fs);  // another process may have worked in it before we had the lock
+    for (const std::string& name : names_in(fs, path))
+        if (name != lock_name) run.impl_->remove(path + '/' + name, run.impl_->log);
     run.impl_->made = std::move(folders);
     run.impl_->is_new = true;
     return run;
@@ -302,7 +419,8 @@ RunFolder RunFolder::create_numbered(const std::string& parent, const std::strin
     }
 }
 
-RunFolder RunFolder::open(const std::string& path, LogSink log, FileSystem& fs) {
+RunFolder RunFolder::open(const std::string& path, LogSink log, FileSystem& fs,
+                          const CheckpointFilter& belongs) {
     FileStatus status;
     const auto refuse = [&](const std::string& why) {
         throw Error(ErrorKind::model, "cannot resume", path, why,
@@ -310,9 +428,17 @@ RunFolder RunFolder::open(const std::string& path, LogSink log, FileSystem& fs) 
     };
     if (!is_there(fs, path, status)) refuse("there is no such folder");
     if (!is_there(fs, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
-    RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
-    run.impl_->clean_up();
-    return run;
+    try {
+        RunFolder run(std::make_unique<Impl>(fs, path, log));
+        run.impl_->clean_up(belongs);
+        return run;
+    } catch (const Error& error) {
+        // A disk that can only be read holds all that a finished run needs.
+        if (error.kind() != ErrorKind::io || fs.writable(path) == 0 ||
+            !find_newest(fs, path, {}, belongs).finished)
+            throw;
+    }
+    return RunFolder(std::make_unique<Impl>(fs, path, std::move(log), true));
 }
 
 RunFolder::RunFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -322,15 +448,27 @@ RunFolder::RunFolder(RunFolder&&) noexcept = default;
 bool RunFolder::remove_unless_begun() {
     Impl& run = *impl_;
     FileStatus status;
+    if (!run.is_new || !run.is_ours()) return false;
     const bool logged =
         is_there(run.fs, file("steps.csv"), status) && std::ranges::count(read("steps.csv"), '\n') > 1;
-    if (!run.is_new || logged || !steps_in(run.fs, run.path).empty()) return false;
+    if (logged || !steps_in(run.fs, run.path).empty()) return false;
     run.steps.reset();
     run.metrics.reset();
     clear_folder(run.fs, run.path);
     for (const std::string& folder : run.made)
         if (run.fs.rmdir(folder) < 0) break;  // another run may be in it
     return true;
+}
+
+bool RunFolder::is_gone() const {
+    FileStatus status;
+    // Another folder in its place has no such file. What cannot be told now is told by what fails.
+    const int result = retried([&] { return impl_->fs.status(file("config.json"), status); });
+    return result == -ENOENT || result == -ENOTDIR;
+}
+
+bool RunFolder::read_only() const {
+    return impl_->read_only;
 }
 
 FileSystem& RunFolder::file_system() const {
@@ -349,7 +487,9 @@ std::string RunFolder::checkpoint_file(std::int64_t step) const {
 }
 
 void RunFolder::write(const std::string& name, const std::string& text) {
-    make_directories(impl_->fs, parent_directory(file(name)));
+    if (impl_->read_only) return;
+    for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1))
+        impl_->make_inside(file(name.substr(0, slash)));
     write_file_atomically(impl_->fs, file(name), text);
 }
 
@@ -376,27 +516,34 @@ CsvLog& RunFolder::metrics_log(const std::string& header) {
 std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step,
                             const LogSink& log) {
     // The order is the promise: rows, then the checkpoint that counts on them, then what points to
-    // it, and only then is anything deleted. Each is durable before the next begins.
-    if (impl_->steps) impl_->steps->sync();
-    if (impl_->metrics) impl_->metrics->sync();
+    // it, and only then is anything deleted. Each is durable before the next begins. Rows that
+    // cannot be made durable are no reason to lose the state, which needs none of them.
+    const LogSink& to = log ? log : impl_->log;
+    for (std::optional<CsvLog>* rows : {&impl_->steps, &impl_->metrics}) {
+        try {
+            if (*rows) (*rows)->sync();
+        } catch (const Error& error) {
+            if (to) to(LogLevel::warning, error.what());
+        }
+    }
     std::map<std::string, std::string> metadata = checkpoint.metadata;
     metadata["step"] = std::to_string(step);
     metadata["best_step"] = std::to_string(best_step);
     const std::string file = checkpoint_path(impl_->path, step);
     constexpr std::uint64_t for_small_files = 1 << 20;
     impl_->check_space(file, safetensors_size(file, checkpoint.tensors, metadata) + for_small_files);
-    make_directories(impl_->fs, parent_directory(file));
+    impl_->make_inside(parent_directory(file));
     const std::string digest = write_safetensors(file, checkpoint.tensors, metadata, impl_->fs);
-    impl_->update_pointers(step, best_step, log ? log : impl_->log);
+    impl_->update_pointers(step, best_step, to);
     return digest;
 }
 
 std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log,
-                                                      FileSystem& fs) {
-    return find_newest(fs, run, log).checkpoint;
+                                                      FileSystem& fs, const CheckpointFilter& belongs) {
+    return find_newest(fs, run, log, belongs).checkpoint;
 }
 
-std::string resolve_model(const std::string& path, FileSystem& fs) {
+std::string resolve_model(const std::string& path, FileSystem& fs, const LogSink& log) {
     constexpr const char* cannot_open = "cannot open model";
     FileStatus status;
     if (!is_there(fs, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
@@ -405,13 +552,20 @@ std::string resolve_model(const std::string& path, FileSystem& fs) {
         throw Error(ErrorKind::model, cannot_open, path, "it is not a regular file",
                     "give the path of a file");
     }
-    if (is_there(fs, path + "/best", status)) {
-        std::string name = read_file(fs, path + "/best", ErrorKind::model);
+    const std::string pointer = path + "/best";
+    if (is_there(fs, pointer, status)) {
+        std::string name;
+        if (status.type == FileStatus::Type::regular && status.size <= pointer_limit)
+            name = read_file(fs, pointer, ErrorKind::model, pointer_limit);
         name.erase(name.find_last_not_of('\n') + 1);
         const std::string best = path + "/checkpoints/" + name;
-        if (step_of(name) && is_there(fs, best, status)) return best;
+        if (step_of(name) && is_there(fs, best, status) && status.type == FileStatus::Type::regular)
+            return best;
+        if (log)
+            log(LogLevel::warning, "passing over " + printable(pointer) +
+                                       ": it does not name a checkpoint; the newest is taken");
     }
-    if (const auto newest = newest_valid_checkpoint(path, {}, fs)) return newest->path;
+    if (const auto newest = newest_valid_checkpoint(path, log, fs)) return newest->path;
     throw Error(ErrorKind::model, cannot_open, path, "it is a folder without a checkpoint",
                 "give a run folder that has one, or a model file");
 }

@@ -1,14 +1,17 @@
 // Checkpoints that are written while training goes on.
 #pragma once
 
+#include <chrono>
 #include <future>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "nn/state_copy.h"
+#include "onecycle/options.h"
 #include "onecycle/run_folder.h"
 #include "train/model_tensors.h"
 
@@ -17,12 +20,15 @@ namespace onecycle {
 // A state is copied in the order of launches, the copy leaves the device beside the launches that
 // follow, and a thread makes the file. One is on its way at most: the next waits for it. All calls
 // come from one thread.
+//
+// One that fails (Error(io)) is told once and tried again from the same copy, after pauses that grow,
+// until it is written or a newer one takes its place. With SaveErrors::stop the failure is thrown.
 class CheckpointWriter {
   public:
     // Takes the memory for a copy. State and folder must outlive it.
     // `images`: the packed list of images, which must outlive this; empty: the files have none.
     CheckpointWriter(const State& state, RunFolder& run, LogSink log,
-                     std::span<const std::uint8_t> images = {});
+                     std::span<const std::uint8_t> images = {}, SaveErrors errors = SaveErrors::stop);
     // Finishes what is on its way.
     ~CheckpointWriter();
 
@@ -37,9 +43,11 @@ class CheckpointWriter {
     // Throws as check().
     void save(Request request);
 
-    // Throws what went wrong beside: Error(io), or NotFinite. Does not wait.
+    // Throws what went wrong beside: Error(io), or NotFinite. Begins what is to be tried again by
+    // now. Does not wait.
     void check();
-    // Waits until everything is durable. Throws as check().
+    // Waits until everything is durable; what failed is tried once more. Throws NotFinite, or the
+    // Error(io) of the last try.
     void finish();
 
     // Of the newest one that is durable; 0 and "" while there is none.
@@ -54,6 +62,9 @@ class CheckpointWriter {
         std::vector<std::pair<LogLevel, std::string>> lines;
     };
     Written write(const Request& request);
+    void start();
+    void settle();  // waits for the thread
+    void keep_for_later(const Error& error);
 
     RunFolder& run_;
     std::span<const std::uint8_t> images_;
@@ -61,7 +72,12 @@ class CheckpointWriter {
     bool loss_scale_;  // training has one
     StateCopy copy_;
     ModelTensors tensors_;
+    SaveErrors errors_;
+    std::optional<Request> request_;  // on its way, or to be tried again
     std::future<Written> writing_;
+    std::chrono::seconds pause_{1};
+    std::chrono::steady_clock::time_point try_at_{};
+    bool told_ = false;  // of the failure
     std::int64_t step_ = 0;
     std::string digest_;
 };

@@ -161,10 +161,12 @@ class Fit {
             static_cast<std::int32_t>(number_from(metadata, "good_steps", 0)));
         record_.continue_from(checkpoint, file.digest());
         record_.begin_logs(now_.step, now_.epoch);
+        TrainingProgress past;
         for (EpochReport& row : record_.epochs()) {
-            now_.compare_with_best(row, core_.options);
+            past.compare_with_best(row, core_.options);
             result_.epochs.push_back(row);
         }
+        if (!now_.best) now_.best = past.best;  // a checkpoint of an earlier version has none
         core_.log(LogLevel::info, fmt::format("continuing after step {} of {}", now_.step, steps_));
     }
 

@@ -56,6 +56,14 @@ std::uint64_t Learner::checkpoint_bytes() const {
         bytes += impl_->state.bytes(space);
     return bytes;
 }
+std::uint64_t Learner::run_bytes() const {
+    const std::int64_t epochs = all_epochs(impl_->options), every = impl_->options.checkpoint_every;
+    std::int64_t saves = epochs;
+    if (every > 0) saves += epochs * steps_per_epoch() / every;
+    // Without an evaluation the newest counts as the best.
+    const std::int64_t most = std::min<std::int64_t>(saves, impl_->evaluates() ? 4 : 3);
+    return static_cast<std::uint64_t>(most) * (checkpoint_bytes() + impl_->packed_images.size());
+}
 std::vector<std::string> Learner::describe() const {
     return onecycle::describe(*impl_);
 }

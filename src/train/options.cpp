@@ -175,6 +175,15 @@ std::string to_string(OptimizerKind kind) {
     return kind == OptimizerKind::sgd ? "sgd" : kind == OptimizerKind::adam ? "adam" : "adamw";
 }
 
+SaveErrors parse_save_errors(const std::string& name) {
+    one_of("--save-errors", name, {"go-on", "stop"});
+    return name == "stop" ? SaveErrors::stop : SaveErrors::go_on;
+}
+
+std::string to_string(SaveErrors what) {
+    return what == SaveErrors::stop ? "stop" : "go-on";
+}
+
 Head parse_head(const std::string& name) {
     one_of("--head", name, {"linear", "fastai"});
     return name == "fastai" ? Head::fastai : Head::linear;

@@ -78,6 +78,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("deterministic", o.deterministic);
     visit("no_graph", o.no_graph);
     visit("checkpoint_every", o.checkpoint_every);
+    visit("save_errors", o.save_errors);
 }
 
 constexpr std::string_view class_weights = "class_weights", max_lr = "max_lr";
@@ -116,6 +117,7 @@ struct Writer {
     Json operator()(const std::vector<std::string>& value) const { return value; }
     Json operator()(BadImages value) const { return value == BadImages::fail ? "fail" : "skip"; }
     Json operator()(Head value) const { return to_string(value); }
+    Json operator()(SaveErrors value) const { return to_string(value); }
     Json operator()(Stem value) const { return to_string(value); }
     Json operator()(AugmentPolicy value) const { return to_string(value); }
     Json operator()(OptimizerKind value) const { return to_string(value); }
@@ -208,6 +210,7 @@ struct Reader {
     }
     void operator()(BadImages& value) const { value = parsed(parse_bad_images, text()); }
     void operator()(Head& value) const { value = parsed(parse_head, text()); }
+    void operator()(SaveErrors& value) const { value = parsed(parse_save_errors, text()); }
     void operator()(Stem& value) const { value = parsed(parse_stem, text()); }
     void operator()(AugmentPolicy& value) const { value = parsed(parse_augment, text()); }
     void operator()(OptimizerKind& value) const { value = parsed(parse_optimizer, text()); }
@@ -293,7 +296,7 @@ Json without(Json json, std::initializer_list<const char*> names) {
 Json result_options(const TrainOptions& options) {
     return without(as_json(options), {"data", "valid", split_seed, "exclude", "labels", "label_from",
                                       "bad_images", "max_bad", "max_pixels", "threads", "input", "cache",
-                                      "checkpoint_every", "deterministic", "no_graph"});
+                                      "checkpoint_every", "save_errors", "deterministic", "no_graph"});
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
 #include "train/fault_record.h"
+#include "train/options_record.h"
 
 namespace onecycle {
 
@@ -77,13 +78,23 @@ std::optional<ImageList> recorded_images(const TensorFile& file) {
     return {};
 }
 
+std::function<bool(const std::map<std::string, std::string>&)> belongs_to(const TrainOptions& options) {
+    return [options](const std::map<std::string, std::string>& metadata) {
+        const auto record = metadata.find("options");
+        if (record == metadata.end()) return false;
+        TrainOptions run = options;
+        if (!run.max_lr) run.max_lr = max_lr_of_record(record->second);  // not found yet
+        return differences_from_record(record->second, run).empty();
+    };
+}
+
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log,
                        const std::function<int()>& stop) {
     if (!is_folder(options.data))
         cannot_go_on_with(options.data, "its images are not there: no such folder",
                           moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
-    const auto newest = newest_valid_checkpoint(run);
+    const auto newest = newest_valid_checkpoint(run, {}, posix_file_system(), belongs_to(options));
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);
     if (const auto split = recorded_split({.metadata = file.metadata()})) {

@@ -25,7 +25,8 @@ int told_groups(const LearnerCore& core) {
 
 RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
     : core_(core), run_(run), rate_groups_(told_groups(core)) {
-    if (run_) writer_.emplace(core.state, *run_, core.observer.log, core.packed_images);
+    if (run_)
+        writer_.emplace(core.state, *run_, core.observer.log, core.packed_images, core.options.save_errors);
 }
 
 std::optional<CheckpointFile> RunRecord::newest(const LogSink& log) const {
@@ -51,21 +52,49 @@ void RunRecord::write_config(std::optional<double> max_lr) {
 }
 
 void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
+    if (!run_ || run_->read_only()) return;
+    const auto tell_missing = [&](const char* log, std::int64_t rows, std::int64_t of, const char* unit) {
+        if (rows == of) return;
+        core_.log(LogLevel::warning,
+                  fmt::format("{} lacks the rows of {} of {} {}: the run goes on all the same, as a "
+                              "checkpoint needs none of them",
+                              printable(run_->file(log)), of - rows, of, unit));
+    };
+    begun_ = true;
+    tell_missing("steps.csv", run_->steps_log(steps_header(rate_groups_)).keep_below(step), step, "updates");
+    tell_missing("metrics.csv", run_->metrics_log(metrics_header).keep_below(epoch), epoch, "epochs");
+}
+
+template <class Action>
+void RunRecord::write_if_possible(Action action) {
     if (!run_) return;
-    run_->steps_log(steps_header(rate_groups_)).keep_below(step);
-    run_->metrics_log(metrics_header).keep_below(epoch);
+    try {
+        action();
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::io || core_.options.save_errors == SaveErrors::stop) throw;
+        if (!told_)
+            core_.log(LogLevel::warning,
+                      fmt::format("training goes on, and this is tried again: {}", error.what()));
+        told_ = true;
+    }
 }
 
 std::vector<EpochReport> RunRecord::epochs() const {
-    return parse_metrics(run_->read("metrics.csv"));
+    try {
+        return parse_metrics(run_->read("metrics.csv"));
+    } catch (const Error&) {  // begin_logs() has said so
+        return {};
+    }
 }
 
 void RunRecord::add(const RingEntry& entry, const std::vector<double>& group_rates) {
-    if (run_) run_->steps_log(steps_header(rate_groups_)).append(steps_row(entry, rate_groups_, group_rates));
+    write_if_possible([&] {
+        run_->steps_log(steps_header(rate_groups_)).append(steps_row(entry, rate_groups_, group_rates));
+    });
 }
 
 void RunRecord::add(const EpochReport& row) {
-    if (run_) run_->metrics_log(metrics_header).append(metrics_row(row));
+    write_if_possible([&] { run_->metrics_log(metrics_header).append(metrics_row(row)); });
 }
 
 void RunRecord::restore_faults(const std::string& record, const std::string& checkpoint) {
@@ -87,12 +116,13 @@ void RunRecord::write_bad_images() {
 
 void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) {
     if (!writer_) return;
+    check();
     Metadata metadata = checkpoint_metadata(core_, progress);
     if (const std::vector<ImageFault> faults = core_.faults->before(next_batch); !faults.empty()) {
         metadata["bad_images"] = fault_record(faults);
         const bool fresh = faults != faults_;
         faults_ = faults;
-        if (fresh) write_bad_images();
+        if (fresh) write_if_possible([&] { write_bad_images(); });
     }
     const std::int64_t best_step = progress.best ? (progress.best->epoch + 1) * core_.steps_per_epoch() : -1;
     writer_->save({progress.step, progress.step * core_.options.accumulate, best_step, std::move(metadata)});
@@ -100,11 +130,20 @@ void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) 
 }
 
 void RunRecord::check() {
-    if (writer_) writer_->check();
+    if (!run_) return;
+    if (run_->is_gone())
+        throw Error(ErrorKind::io, "cannot go on", printable(run_->path()),
+                    "the run folder was deleted or moved while it was trained in",
+                    "continue it where it is now, with --resume, or start a new run");
+    writer_->check();
 }
 
 void RunRecord::wait() {
     if (!writer_) return;
+    if (begun_) {
+        write_if_possible([&] { run_->steps_log(steps_header(rate_groups_)).catch_up(); });
+        write_if_possible([&] { run_->metrics_log(metrics_header).catch_up(); });
+    }
     writer_->finish();
     if (!writer_->step()) return;  // none since this fit began
     checkpoint_ = run_->checkpoint_file(writer_->step());

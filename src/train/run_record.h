@@ -57,9 +57,15 @@ class RunRecord {
   private:
     void write_bad_images();
 
+    // Does it. Where it cannot be written: throws with SaveErrors::stop, else tells of it once.
+    template <class Action>
+    void write_if_possible(Action action);
+
     LearnerCore& core_;
     RunFolder* run_;
     int rate_groups_;
+    bool begun_ = false;              // the logs
+    bool told_ = false;               // of what could not be written
     std::int64_t saved_step_ = -1;    // perhaps on its way
     std::vector<ImageFault> faults_;  // in bad-images.txt
     std::string checkpoint_, digest_;

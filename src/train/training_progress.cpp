@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "onecycle/error.h"
+#include "train/log_rows.h"
 #include "train/model_info.h"
 #include "train/model_tensors.h"
 #include "train/options_record.h"
@@ -34,6 +35,11 @@ Metadata checkpoint_metadata(const LearnerCore& core, const TrainingProgress& pr
         metadata["convolution_plans"] = plans;
     metadata["seed"] = std::to_string(options.seed);
     metadata["max_lr"] = to_text(*progress.max_lr);
+    if (progress.best) {
+        EpochReport timeless = *progress.best;  // equal runs take unequal times
+        timeless.images_per_second = timeless.seconds = 0;
+        metadata["best"] = metrics_row(timeless);
+    }
     if (progress.stage > 0) metadata["stage_lr"] = to_text(progress.stage_lr);
     if (core.dataset.automatic_split) {
         metadata["split_seed"] = std::to_string(options.split_seed.value_or(options.seed));
@@ -50,6 +56,8 @@ TrainingProgress recorded_progress(const Metadata& metadata, std::int64_t step, 
         .loss_sum = number_from(metadata, "epoch_loss_sum", 0),
         .max_lr = max_lr ? *max_lr : max_lr_of_record(text_of(metadata, "options")),
     };
+    if (const std::string best = text_of(metadata, "best"); !best.empty())
+        progress.best = parse_metrics('\n' + best).front();
     const std::vector<Stage> stages = stages_of(core.options, core.network);
     std::size_t& stage = progress.stage;
     while (stage + 1 < stages.size() && step > stages[stage + 1].first_epoch * core.steps_per_epoch())

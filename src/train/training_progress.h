@@ -21,7 +21,7 @@ struct TrainingProgress {
     std::optional<double> max_lr{};  // the run's highest rate; empty: not found yet
     std::size_t stage = 0;           // index in stages_of()
     double stage_lr = 0;             // the stage's highest rate
-    // Of the epochs done. A checkpoint does not hold it: a resume reads the rows of metrics.csv.
+    // Of the epochs done. A checkpoint holds it, so that no resume depends on metrics.csv.
     std::optional<EpochReport> best{};
 
     // Says in the row whether it is the best so far, and keeps it then. The best has the highest

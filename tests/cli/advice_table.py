@@ -92,6 +92,7 @@ EXCUSED = {
     ("train/profile.cpp", "add --device emulated"): "in that build alone: tests/cli/test_profile_counts.cpp",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
     ("store/run_folder.cpp", "free some space"): "a full disk is simulated in tests/store/test_run_folder.cpp",
+    ("train/run_record.cpp", "continue it where it is now"): "a folder is moved in tests/cli/test_run_faults.cpp",
     ("store/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
 }
 
@@ -544,6 +545,18 @@ def run_rows(program):
     yield Row(resume + " --out x", 2, "the run has its own", (resume,))
     yield Row(resume + " --seed 3", 2, "would change the result", (resume,))
     yield Row("train --resume missing", 4, "no run folder", (resume,), free=True)
+    def begun(folder):
+        (folder / "unborn").mkdir()
+        (folder / "unborn/config.json.tmp").write_text("{")
+    yield Row("train --resume unborn", 4, "was stopped before it began",
+              (f"train data {SMALL} --epochs 1 --max-lr 0.01 --out unborn",), free=True, before=begun)
+
+    def spoil(folder):
+        for path in (folder / "runs/spoilt/checkpoints").iterdir():
+            path.write_bytes(path.read_bytes()[:-9])
+    yield Row("train --resume runs/spoilt", 4, "no checkpoint is whole",
+              ("train --config runs/spoilt/config.json --out runs/spoilt-anew",), free=True,
+              before=one_by_one(copied("runs/photos", "runs/spoilt"), spoil))
     config = copied("runs/photos", "runs/torn")
     torn = "train --resume runs/torn"
 

@@ -18,7 +18,7 @@
 
 namespace onecycle::test {
 
-class SimulatedFileSystem final : public FileSystem {
+class SimulatedFileSystem : public FileSystem {
   public:
     // What goes wrong, at which of the fallible calls (from 1; 0: never).
     struct Fault {
@@ -167,6 +167,7 @@ class SimulatedFileSystem final : public FileSystem {
     int mkdir(const std::string& path) override {
         if (const int code = enter(true)) return code;
         if (has(path)) return -EEXIST;
+        if (!has(parent_directory(path))) return -ENOENT;
         link(path, std::make_shared<Node>(true));
         return 0;
     }

@@ -11,7 +11,7 @@
 
 namespace onecycle::test {
 
-class WatchedFileSystem final : public FileSystem {
+class WatchedFileSystem : public FileSystem {
   public:
     // Called before each such call, on the calling thread: 0, or the -errno that it answers
     // instead. `call` is the function's name, `path` that of the file (of the new name in a

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 
 #include "core/file.h"
 #include "core/simulated_file_system.h"
+#include "core/watched_file_system.h"
 #include "onecycle/error.h"
 #include "temporary_folder.h"
 
@@ -29,10 +32,10 @@ void save(RunFolder& run, std::int64_t step) {
     run.save(step, {{float_tensor("weight", {3}, state)}, {{"classes", "[]"}}}, best_of(step));
 }
 
-// Runs from the newest checkpoint to the end. Tells of each save that returned.
+// Runs from the newest checkpoint to the end; where it had not begun, the same command begins it.
+// Tells of each save that returned.
 void train(SimulatedFileSystem& fs, std::int64_t* saved = nullptr) {
     const bool started = fs.has("run/config.json");
-    if (!started) fs.remove_tree("run");  // a run that never began: its folder is the user's to delete
     RunFolder run = started ? RunFolder::open("run", {}, fs) : RunFolder::create("run", {}, fs);
     if (!started) run.write("config.json", "{}");
     const auto newest = newest_valid_checkpoint("run", {}, fs);
@@ -239,6 +242,157 @@ TEST(RunFolder, what_a_killed_process_left_is_removed) {
     EXPECT_EQ(contents(fs), expected);
 }
 
+// A file system in which the one file cannot be opened or read just now.
+class Unreadable final : public test::SimulatedFileSystem {
+  public:
+    std::string path;
+    int code = 0;
+    int open_read(const std::string& file) override {
+        return file == path ? -code : SimulatedFileSystem::open_read(file);
+    }
+};
+
+TEST(RunFolder, a_checkpoint_that_cannot_be_read_just_now_is_an_io_error_and_nothing_is_touched) {
+    for (const int code : {EACCES, EIO, ESTALE, EMFILE}) {
+        SCOPED_TRACE(code);
+        Unreadable fs;
+        train(fs);
+        const auto before = contents(fs);
+        fs.path = "run/checkpoints/step-000008.safetensors";
+        fs.code = code;
+        try {
+            RunFolder::open("run", {}, fs);
+            ADD_FAILURE() << "it was taken for damaged";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
+            EXPECT_NE(std::string(error.what()).find("step-000008.safetensors"), std::string::npos)
+                << error.what();
+        }
+        fs.path.clear();
+        EXPECT_EQ(contents(fs), before);
+    }
+}
+
+TEST(RunFolder, any_failing_read_of_an_opening_renames_no_checkpoint) {
+    SimulatedFileSystem trial;
+    train(trial);
+    trial.calls = 0;
+    RunFolder::open("run", {}, trial);
+    const std::int64_t total = trial.calls;
+    for (std::int64_t call = 1; call <= total; ++call) {
+        SCOPED_TRACE(call);
+        SimulatedFileSystem fs;
+        train(fs);
+        const auto before = contents(fs);
+        fs.calls = 0;
+        fs.fault = {call, EIO, true};
+        try {
+            RunFolder::open("run", {}, fs);
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
+        }
+        fs.fault = {};
+        EXPECT_EQ(contents(fs), before);
+    }
+}
+
+TEST(RunFolder, where_all_checkpoints_are_damaged_nothing_begins_anew_and_each_is_named) {
+    SimulatedFileSystem fs;
+    train(fs);
+    for (const char* step : {"4", "6", "8"})
+        fs.contents(std::string("run/checkpoints/step-00000") + step + ".safetensors").back() ^= std::byte{1};
+    const auto before = contents(fs);
+    for (int times = 0; times < 2; ++times) {
+        try {
+            RunFolder::open("run", {}, fs);
+            FAIL() << "it would begin anew";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::model);
+            const std::string text = error.what();
+            for (const char* part :
+                 {"step-000004.safetensors (", "step-000006.safetensors (", "step-000008.safetensors (",
+                  "train --config run/config.json --out run-anew"})
+                EXPECT_NE(text.find(part), std::string::npos) << text;
+        }
+        EXPECT_EQ(contents(fs), before);
+    }
+    // Also where they were set aside before.
+    for (const char* step : {"4", "6", "8"}) {
+        const std::string file = std::string("run/checkpoints/step-00000") + step + ".safetensors";
+        ASSERT_EQ(fs.rename(file, file + ".damaged"), 0);
+    }
+    EXPECT_THROW(RunFolder::open("run", {}, fs), Error);
+}
+
+TEST(RunFolder, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_set_aside) {
+    SimulatedFileSystem fs;
+    train(fs);
+    const auto expected = contents(fs);
+    const std::string folder = "run/checkpoints/";
+    write_safetensors(folder + "step-000010.safetensors", {}, {{"step", "10"}, {"of", "another"}}, fs);
+    ASSERT_EQ(fs.mkdir(folder + "step-000012.safetensors"), 0);
+    std::string lines;
+    const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
+    const auto ours = [](const auto& metadata) { return metadata.count("of") == 0; };
+    EXPECT_EQ(newest_valid_checkpoint("run", {}, fs, ours)->step, 8);
+    RunFolder::open("run", log, fs, ours);
+    EXPECT_NE(lines.find("step-000010.safetensors: it is of another run"), std::string::npos) << lines;
+    EXPECT_NE(lines.find("step-000012.safetensors: it is no regular file"), std::string::npos) << lines;
+    EXPECT_TRUE(fs.has(folder + "step-000010.safetensors.foreign"));
+    EXPECT_TRUE(fs.has(folder + "step-000012.safetensors.foreign"));
+    ASSERT_EQ(fs.unlink(folder + "step-000010.safetensors.foreign"), 0);
+    EXPECT_EQ(contents(fs), expected);
+}
+
+TEST(RunFolder, a_pointer_that_is_a_folder_costs_no_checkpoint) {
+    SimulatedFileSystem fs;
+    RunFolder run = RunFolder::create("run", {}, fs);
+    ASSERT_EQ(fs.mkdir("run/latest"), 0);
+    ASSERT_EQ(fs.mkdir("run/best"), 0);
+    std::string lines;
+    const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
+    run.save(2, {{}, {}}, 2, log);
+    EXPECT_NE(lines.find("passing over run/best: it is a folder"), std::string::npos) << lines;
+    EXPECT_EQ(resolve_model("run", fs, log), "run/checkpoints/step-000002.safetensors");
+}
+
+TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
+    SimulatedFileSystem fs;
+    ASSERT_EQ(fs.mkdir("run"), 0);
+    for (const char* left : {".lock", ".onecycle-4711", ".onecycle-4711-2", "config.json.tmp",
+                             "config.json.1.tmp", "bad-images.txt.tmp"})
+        ASSERT_GT(fs.create_exclusive(std::string("run/") + left), 0);
+    EXPECT_TRUE(RunFolder::is_unused("run", fs));
+    EXPECT_NO_THROW(RunFolder::check_out("run", fs));
+    { RunFolder run = RunFolder::create("run", {}, fs); }
+    EXPECT_EQ(names(fs), "");
+    for (const char* kept : {"config.json", ".onecycle-notes", "config.json.2024.tmp.bak", "thesis.tmp"}) {
+        SCOPED_TRACE(kept);
+        ASSERT_GT(fs.create_exclusive(std::string("run/") + kept), 0);
+        EXPECT_THROW(RunFolder::check_out("run", fs), Error);
+        ASSERT_EQ(fs.unlink(std::string("run/") + kept), 0);
+    }
+}
+
+TEST(RunFolder, one_that_is_gone_is_not_made_again) {
+    SimulatedFileSystem fs;
+    RunFolder run = RunFolder::create("run", {}, fs);
+    run.write("config.json", "{}");
+    save(run, 2);
+    EXPECT_FALSE(run.is_gone());
+    fs.remove_tree("run");
+    EXPECT_TRUE(run.is_gone());
+    EXPECT_THROW(run.write("find/find.csv", "lr,loss\n"), Error);
+    EXPECT_THROW(save(run, 4), Error);
+    EXPECT_FALSE(fs.has("run"));
+    // Nor is another one's touched that stands there now.
+    ASSERT_EQ(fs.mkdir("run"), 0);
+    ASSERT_GT(fs.create_exclusive("run/notes"), 0);
+    EXPECT_TRUE(run.is_gone());
+    EXPECT_FALSE(run.remove_unless_begun());
+    EXPECT_TRUE(fs.has("run/notes"));
+}
+
 TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
     SimulatedFileSystem fs;
     write_file_atomically(fs, "log", "step,loss\n0,1\n1,1\n2,1\n10,1\n11,");
@@ -250,16 +404,17 @@ TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n2,7\n");
 }
 
-TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part) {
+TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part_and_comes_with_the_next) {
     SimulatedFileSystem fs;
     CsvLog log(fs, "log", "step,loss");
     fs.calls = 0;
     fs.fault = {1, EIO, false};
     EXPECT_THROW(log.append("0,1.5"), Error);
+    EXPECT_EQ(read_file(fs, "log"), "step,loss\n");
     fs.calls = 0;
     fs.fault = {1, 0, false};  // a short write is finished
     EXPECT_NO_THROW(log.append("0,2.5"));
-    EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,2.5\n");
+    EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1.5\n0,2.5\n") << "the next one brings it";
 }
 
 class OnDisk : public testing::Test {
@@ -356,6 +511,55 @@ TEST_F(OnDisk, a_run_that_never_began_leaves_the_place_as_it_was) {
     RunFolder resumed = RunFolder::open(parent + "/photos");
     resumed.remove_unless_begun();
     EXPECT_TRUE(std::filesystem::exists(parent + "/photos/config.json"));
+}
+
+// The machine's disk, as it is when it can only be read.
+class ReadOnlyDisk final : public test::WatchedFileSystem {
+  public:
+    ReadOnlyDisk() {
+        before = [](const std::string&, const std::string&) { return -EROFS; };
+    }
+    int writable(const std::string&) override { return -EROFS; }
+};
+
+TEST_F(OnDisk, a_finished_run_on_a_disk_that_can_only_be_read_is_opened_and_no_other) {
+    const std::string path = folder_ + "/run";
+    {
+        RunFolder run = RunFolder::create(path);
+        run.write("config.json", "{}");
+        run.save(2, {{}, {{"steps", "4"}}}, -1);
+    }
+    ReadOnlyDisk disk;
+    expect_error(ErrorKind::io, "read-only", [&] { RunFolder::open(path, {}, disk); });
+    RunFolder::open(path).save(4, {{}, {{"steps", "4"}}}, -1);
+    RunFolder run = RunFolder::open(path, {}, disk);
+    EXPECT_TRUE(run.read_only());
+    run.write("training.svg", "<svg/>");
+    EXPECT_FALSE(std::filesystem::exists(path + "/training.svg"));
+    EXPECT_EQ(run.read("config.json"), "{}");
+}
+
+TEST_F(OnDisk, a_pointer_or_checkpoint_that_is_a_pipe_or_a_gigabyte_holds_nothing_up) {
+    const std::string path = folder_ + "/run", checkpoints = path + "/checkpoints/";
+    {
+        RunFolder run = RunFolder::create(path);
+        run.write("config.json", "{}");
+        run.save(2, {{}, {}}, 2);
+    }
+    ASSERT_EQ(::mkfifo((checkpoints + "step-000008.safetensors").c_str(), 0600), 0);
+    std::filesystem::remove(path + "/best");
+    ASSERT_EQ(::mkfifo((path + "/best").c_str(), 0600), 0);
+    std::filesystem::resize_file(path + "/latest", std::uintmax_t{1} << 30);
+    std::string lines;
+    const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
+    EXPECT_EQ(resolve_model(path, posix_file_system(), log), checkpoints + "step-000002.safetensors");
+    EXPECT_NE(lines.find("passing over " + path + "/best"), std::string::npos) << lines;
+    lines.clear();
+    RunFolder::open(path, log);
+    for (const char* part : {"step-000008.safetensors: it is no regular file", "/best", "/latest"})
+        EXPECT_NE(lines.find(part), std::string::npos) << lines;
+    EXPECT_EQ(std::filesystem::file_size(path + "/latest"), 24u);
+    EXPECT_EQ(std::filesystem::file_size(path + "/best"), 24u);
 }
 
 TEST_F(OnDisk, only_a_run_can_be_resumed) {

@@ -90,7 +90,7 @@ TEST(Checkpoints, an_epoch_passes_while_the_disk_holds_up_the_checkpoint_before_
     EXPECT_TRUE(contents(path) == contents(folder / "undisturbed"));
 }
 
-TEST(Checkpoints, a_disk_that_fails_beside_training_stops_it_with_its_error_and_keeps_what_was_saved) {
+TEST(Checkpoints, a_disk_that_fails_stops_training_where_that_is_asked_for_and_keeps_what_was_saved) {
     for (const std::string call : {"write_at", "sync"}) {
         SCOPED_TRACE(call);
         const TemporaryFolder folder;
@@ -100,6 +100,7 @@ TEST(Checkpoints, a_disk_that_fails_beside_training_stops_it_with_its_error_and_
         };
         TrainOptions options = tiny_options();
         options.checkpoint_every = 1;
+        options.save_errors = SaveErrors::stop;
         Learner learner(tiny_dataset(), options);
         {
             RunFolder run = RunFolder::create(folder / "run", {}, disk);
@@ -116,6 +117,69 @@ TEST(Checkpoints, a_disk_that_fails_beside_training_stops_it_with_its_error_and_
             EXPECT_FALSE(name.ends_with(".tmp")) << name;
         RunFolder run = RunFolder::open(folder / "run");
         EXPECT_TRUE(learner.fit({.run = &run}).finished());
+    }
+}
+
+TEST(Checkpoints, a_disk_that_fails_for_a_while_is_told_of_once_and_does_not_end_a_training) {
+    for (const int code : {ENOSPC, EIO, EDQUOT, ESTALE}) {
+        SCOPED_TRACE(code);
+        const TemporaryFolder folder;
+        WatchedFileSystem disk;
+        std::atomic<bool> broken{false};
+        disk.before = [&](const std::string& name, const std::string& path) {
+            return broken && name == "write_at" && path.find(".lock") == std::string::npos ? -code : 0;
+        };
+        TrainOptions options = tiny_options();
+        options.checkpoint_every = 1;
+        int warnings = 0;
+        Learner learner(
+            tiny_dataset(), options,
+            {.on_step = [&](const StepReport& report) { broken = report.step >= 1 && report.step < 5; },
+             .log =
+                 [&](LogLevel level, const std::string& line) {
+                     if (level == LogLevel::warning && line.find("training goes on") != line.npos) ++warnings;
+                 }});
+        {
+            RunFolder run = RunFolder::create(folder / "run", {}, disk);
+            EXPECT_TRUE(learner.fit({.run = &run}).finished());
+        }
+        EXPECT_GE(warnings, 1);
+        EXPECT_LE(warnings, 2) << "of a checkpoint, and of the logs";
+        Learner other(tiny_dataset(), options);
+        RunFolder run = RunFolder::create(folder / "undisturbed");
+        other.fit({.run = &run});
+        const std::string last = "checkpoints/step-000006.safetensors";
+        for (const std::string& name :
+             {last, std::string("steps.csv"), std::string("latest"), std::string("best")})
+            EXPECT_EQ(read_text(folder / ("run/" + name)).substr(0, 300),
+                      read_text(folder / ("undisturbed/" + name)).substr(0, 300))
+                << name;
+    }
+}
+
+TEST(Checkpoints, a_run_folder_that_is_deleted_or_moved_ends_the_training_at_the_next_step) {
+    for (const bool moved : {false, true}) {
+        SCOPED_TRACE(moved);
+        const TemporaryFolder folder;
+        std::int64_t last = 0;
+        Learner learner(tiny_dataset(), tiny_options(), {.on_step = [&](const StepReport& report) {
+                            last = report.step;
+                            if (report.step != 2) return;
+                            if (moved)
+                                fs::rename(folder / "run", folder / "elsewhere");
+                            else
+                                fs::remove_all(folder / "run");
+                        }});
+        RunFolder run = RunFolder::create(folder / "run");
+        try {
+            learner.fit({.run = &run});
+            FAIL() << "nobody noticed";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.exit_code(), 5);
+            EXPECT_NE(std::string(error.what()).find("deleted or moved"), std::string::npos) << error.what();
+        }
+        EXPECT_LE(last, 3);
+        EXPECT_FALSE(fs::exists(folder / "run")) << "it was made again";
     }
 }
 
@@ -202,6 +266,40 @@ TEST(CheckpointWriter, writes_the_state_of_the_moment_whatever_happens_to_it_aft
     writer.finish();
     const SafetensorsFile file(folder / "run/checkpoints/step-000001.safetensors");
     for (const auto& [name, tensor] : weights) EXPECT_EQ(file.read_floats(name), tensor.values) << name;
+}
+
+TEST(CheckpointWriter, tries_again_from_the_same_copy_after_pauses_that_grow) {
+    using Clock = std::chrono::steady_clock;
+    const TemporaryFolder folder;
+    Machine machine;
+    WatchedFileSystem disk;
+    std::atomic<int> tries{0};
+    std::vector<Clock::time_point> times;
+    disk.before = [&](const std::string& call, const std::string& path) {
+        if (call != "create_exclusive" || !ends_with_step(path, 1)) return 0;
+        times.push_back(Clock::now());
+        return ++tries <= 2 ? -ESTALE : 0;
+    };
+    RunFolder run = RunFolder::create(folder / "run", {}, disk);
+    std::vector<std::string> lines;
+    CheckpointWriter writer(
+        machine.state, run, [&](LogLevel, const std::string& line) { lines.push_back(line); }, {},
+        SaveErrors::go_on);
+    machine.at_update(1);
+    writer.save({.step = 1});
+    machine.at_update(2);  // training goes on
+    while (writer.step() == 0 && tries <= 3) {
+        writer.check();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ(writer.step(), 1);
+    ASSERT_EQ(times.size(), 3u);
+    EXPECT_GE(times[1] - times[0], std::chrono::seconds(1));
+    EXPECT_GE(times[2] - times[1], std::chrono::seconds(2));
+    ASSERT_EQ(lines.size(), 2u);
+    EXPECT_NE(lines[0].find("training goes on"), std::string::npos) << lines[0];
+    EXPECT_EQ(lines[1], "saving works again");
+    EXPECT_NO_THROW(SafetensorsFile(folder / "run/checkpoints/step-000001.safetensors").verify());
 }
 
 TEST(CheckpointWriter, tells_of_old_files_that_cannot_be_deleted_on_the_thread_that_asks) {

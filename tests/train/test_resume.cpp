@@ -128,6 +128,48 @@ TEST(Stop, saves_and_is_resumed_to_the_same_bytes) {
     EXPECT_EQ(fs::last_write_time(whole + "/checkpoints/step-000006.safetensors"), before);
 }
 
+// The best epoch and what is kept for it stand in the checkpoint.
+TEST(Resume, lost_or_shortened_logs_change_nothing_and_are_told) {
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.epochs = 3;
+    const std::string whole = folder / "whole";
+    test::WatchedFileSystem disk;
+    const auto copy = [&](const StepReport& report) {
+        const std::lock_guard lock(disk.door);
+        if (report.step == 8) fs::copy(whole, folder / "killed", fs::copy_options::recursive);
+    };
+    FitResult expected;
+    {
+        Learner learner(tiny_dataset(), options, {.on_step = copy});
+        RunFolder run = RunFolder::create(whole, {}, disk);
+        expected = learner.fit({.run = &run});
+    }
+    ASSERT_GT(newest_valid_checkpoint(folder / "killed").value().step, 0);
+    for (const bool deleted : {true, false}) {
+        SCOPED_TRACE(deleted);
+        const std::string killed = folder / (deleted ? "deleted" : "shortened");
+        fs::copy(folder / "killed", killed, fs::copy_options::recursive);
+        for (const char* log : {"/steps.csv", "/metrics.csv"}) {
+            if (deleted)
+                fs::remove(killed + log);
+            else
+                fs::resize_file(killed + log, read_text(killed + log).find('\n') + 3);
+        }
+        std::string lines;
+        Learner learner(tiny_dataset(), options,
+                        {.log = [&](LogLevel, const std::string& line) { lines += line + '\n'; }});
+        RunFolder run = RunFolder::open(killed);
+        const FitResult result = learner.fit({.run = &run});
+        EXPECT_TRUE(result.finished());
+        EXPECT_EQ(result.best_epoch, expected.best_epoch);
+        EXPECT_EQ(result.digest, expected.digest);
+        EXPECT_EQ(read_text(killed + "/best"), read_text(whole + "/best"));
+        EXPECT_NE(lines.find("steps.csv lacks the rows of"), std::string::npos) << lines;
+        EXPECT_NE(lines.find("metrics.csv lacks the rows of"), std::string::npos) << lines;
+    }
+}
+
 TEST(Resume, before_the_first_checkpoint_begins_anew) {
     const TemporaryFolder folder;
     Learner learner(tiny_dataset(), tiny_options());

@@ -1,0 +1,120 @@
+// Run folders that were damaged, moved, mixed up or never begun, from the command to the exit code.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "cli/program.h"
+
+namespace onecycle::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+class RunFaults : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        ASSERT_EQ(place_.run({"demo-data", "data", "--classes", "2", "--images", "10", "--size", "40"}).code,
+                  0);
+    }
+    Outcome train(const std::string& out, const Words& more = {}) const {
+        Words words = {"train", "data",     "--arch", "resnet18",   "--size", "32",    "--batch-size",
+                       "8",     "--max-lr", "0.01",   "--progress", "none",   "--out", out};
+        words.insert(words.end(), more.begin(), more.end());
+        return place_.run(words);
+    }
+    std::string checkpoint(const std::string& run, int step) const {
+        return place_ / (run + "/checkpoints/step-00000" + std::to_string(step) + ".safetensors");
+    }
+    void damage(const std::string& path) const {
+        std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(5000);
+        file.put('\x5a');
+    }
+
+    const Workplace place_;
+};
+
+TEST_F(RunFaults, where_no_checkpoint_is_whole_the_command_that_is_advised_begins_anew) {
+    ASSERT_EQ(train("run", {"--epochs", "2"}).code, 0);
+    damage(checkpoint("run", 2));
+    damage(checkpoint("run", 4));
+    const auto before = place_.listing();
+    const std::string rows = place_.read("run/steps.csv");
+    const Outcome resumed = place_.run({"train", "--resume", "run"});
+    EXPECT_EQ(resumed.code, 4) << resumed.err;
+    for (const char* part : {"step-000002.safetensors (", "step-000004.safetensors (",
+                             "onecycle train --config run/config.json --out run-anew"})
+        EXPECT_NE(resumed.err.find(part), std::string::npos) << resumed.err;
+    EXPECT_EQ(place_.listing(), before);
+    EXPECT_EQ(place_.read("run/steps.csv"), rows);
+    EXPECT_EQ(place_.run({"train", "--config", "run/config.json", "--out", "run-anew"}).code, 0);
+    EXPECT_EQ(place_.read("run-anew/steps.csv"), rows);
+}
+
+TEST_F(RunFaults, what_a_killed_start_leaves_keeps_no_command_from_working) {
+    for (const char* left : {".lock", ".onecycle-1", "config.json.tmp"}) {
+        SCOPED_TRACE(left);
+        fs::remove_all(place_ / "run");
+        fs::create_directory(place_ / "run");
+        place_.write(std::string("run/") + left, "{");
+        const Outcome resumed = place_.run({"train", "--resume", "run"});
+        EXPECT_EQ(resumed.code, 4);
+        EXPECT_NE(resumed.err.find("was stopped before it began"), std::string::npos) << resumed.err;
+        const Outcome again = train("run", {"--epochs", "1"});
+        EXPECT_EQ(again.code, 0) << again.err;
+        EXPECT_FALSE(fs::exists(place_ / ("run/" + std::string(left))));
+    }
+    // A probe that is left later keeps no resume from working either.
+    place_.write("run/.onecycle-1", "");
+    EXPECT_EQ(place_.run({"train", "--resume", "run"}).code, 0);
+    EXPECT_FALSE(fs::exists(place_ / "run/.onecycle-1"));
+}
+
+TEST_F(RunFaults, another_runs_checkpoint_a_pipe_and_a_folder_are_named_and_passed_over) {
+    ASSERT_EQ(train("run", {"--epochs", "2"}).code, 0);
+    ASSERT_EQ(train("other", {"--epochs", "3"}).code, 0);
+    fs::copy(checkpoint("other", 6), checkpoint("run", 6));
+    ASSERT_EQ(::mkfifo(checkpoint("run", 7).c_str(), 0600), 0);
+    fs::remove(place_ / "run/best");
+    fs::create_directory(place_ / "run/best");
+    fs::remove(place_ / "run/metrics.csv");
+    const Outcome resumed = place_.run({"train", "--resume", "run"});
+    EXPECT_EQ(resumed.code, 0) << resumed.err;
+    for (const char* part :
+         {"step-000006.safetensors: it is of another run", "step-000007.safetensors: it is no regular file",
+          "run/best: it is a folder", "metrics.csv lacks the rows of 2 of 2 epochs"})
+        EXPECT_NE(resumed.err.find(part), std::string::npos) << resumed.err;
+    const Outcome eval = place_.run({"eval", "data", "--model", "run"});
+    EXPECT_EQ(eval.code, 0) << eval.err;
+    EXPECT_NE(eval.err.find("passing over run/best"), std::string::npos) << eval.err;
+}
+
+TEST_F(RunFaults, a_folder_that_is_moved_ends_the_training_and_goes_on_where_it_is) {
+    std::thread mover([&] {
+        for (int i = 0; i < 2000 && !fs::exists(place_ / "run/latest"); ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        std::error_code failed;
+        fs::rename(place_ / "run", place_ / "moved", failed);
+    });
+    const Outcome outcome = train("run", {"--epochs", "30"});
+    mover.join();
+    EXPECT_EQ(outcome.code, 5) << outcome.err;
+    EXPECT_NE(outcome.err.find("deleted or moved"), std::string::npos) << outcome.err;
+    EXPECT_FALSE(fs::exists(place_ / "run"));
+    const Outcome resumed = place_.run({"train", "--resume", "moved"});
+    EXPECT_EQ(resumed.code, 0) << resumed.err;
+}
+
+TEST_F(RunFaults, what_to_do_when_a_save_fails_is_an_option_that_a_run_keeps) {
+    EXPECT_EQ(train("run", {"--epochs", "1", "--save-errors", "never"}).code, 2);
+    ASSERT_EQ(train("run", {"--epochs", "1", "--save-errors", "stop"}).code, 0);
+    EXPECT_NE(place_.read("run/config.json").find("\"save_errors\": \"stop\""), std::string::npos);
+    EXPECT_EQ(place_.run({"train", "--resume", "run", "--save-errors", "go-on"}).code, 0);
+}
+
+}  // namespace
+}  // namespace onecycle::test
