@@ -65,6 +65,10 @@ struct Observer {
     std::function<void(const RangeTestResult&)> on_range_test{};  // each that fit() runs for itself
     // Asked after each step: not 0 (the signal's number) ends the work in order.
     std::function<int()> stop{};
+    // Asked also in the midst of a step, between its operations, where the device runs them one by
+    // one (the CPU): not 0 leaves that step, as if it had not begun, and ends the work in order.
+    std::function<int()> stop_at_once{};
+    std::function<bool()> save{};  // asked after each update of fit(): true saves a checkpoint and goes on
     LogSink log{};
 };
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -80,7 +81,8 @@ class Loader {
     // room for more. Throws UnusableImage (without LoaderOptions::faults: ImageError) that names
     // the file when one of the batch's files can no longer be read and nothing may take its place.
     // A batch of evaluation that lost all its images is passed over.
-    BatchPtr next();
+    // `stop` (may be null) is asked while it waits; null, too, when that answers anything but 0.
+    BatchPtr next(const std::function<int()>& stop = {});
 
     // Ends the workers after the image each is at. Harmless when nothing runs.
     void stop();

@@ -16,17 +16,6 @@ namespace onecycle::cli {
 
 namespace {
 
-// False when the file cannot take the bytes; a signal only interrupts.
-bool write_all(int file, std::string_view text) {
-    while (!text.empty()) {
-        const ssize_t written = ::write(file, text.data(), text.size());
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return false;
-        text.remove_prefix(static_cast<std::size_t>(written));
-    }
-    return true;
-}
-
 bool dumb_terminal() {
     const char* term = std::getenv("TERM");
     return !term || std::string_view(term) == "dumb";
@@ -59,7 +48,12 @@ void declare_console_options(Arguments& arguments, ConsoleOptions& options, bool
                     });
 }
 
-Console::Console(const ConsoleOptions& options) : options_(options) {
+Console::Console(const ConsoleOptions& options)
+    : options_(options),
+      errors_(std::make_shared<OutputQueue>(STDERR_FILENO)),
+      results_(OutputQueue::same(STDOUT_FILENO, STDERR_FILENO)
+                   ? errors_
+                   : std::make_shared<OutputQueue>(STDOUT_FILENO)) {
     if (options_.quiet) options_.progress = Progress::none;
     const int report = options_.json ? STDERR_FILENO : STDOUT_FILENO;
     color_ = !options_.no_color && !std::getenv("NO_COLOR") && ::isatty(report) && !dumb_terminal();
@@ -68,13 +62,14 @@ Console::Console(const ConsoleOptions& options) : options_(options) {
 
 void Console::write(int file, const std::string& text) {
     end_progress();
-    // A reader of the report that has gone away must not end a training.
-    (void)write_all(file, wrapped(text, columns_of_terminal(file)));
+    // A reader of the report that has gone away, or is at something else, must not end a training.
+    (file == STDOUT_FILENO ? results_ : errors_)->offer(wrapped(text, columns_of_terminal(file)));
 }
 
 void Console::result(const std::string& text) {
     end_progress();
-    if (!write_all(STDOUT_FILENO, text) && errno != EPIPE) throw file_error("cannot write", "stdout", errno);
+    const int failed = results_->deliver(text);
+    if (failed && failed != EPIPE) throw file_error("cannot write", "stdout", failed);
 }
 
 void Console::answer(const std::string& text, int hanging) {
@@ -90,7 +85,8 @@ void Console::warn(const std::string& line) {
 }
 
 bool Console::progress_due() const {
-    return options_.progress != Progress::none && std::chrono::steady_clock::now() >= next_progress_;
+    return options_.progress != Progress::none && std::chrono::steady_clock::now() >= next_progress_ &&
+           errors_->idle();
 }
 
 void Console::progress(const std::string& line) {
@@ -98,7 +94,7 @@ void Console::progress(const std::string& line) {
     using namespace std::chrono_literals;
     next_progress_ = std::chrono::steady_clock::now() + (bar_ ? 100ms : 10s);
     if (bar_) {
-        (void)write_all(STDERR_FILENO, "\r\x1b[K" + line);
+        errors_->offer("\r\x1b[K" + line);
         bar_shown_ = true;
     } else {
         write(STDERR_FILENO, line + "\n");
@@ -125,7 +121,7 @@ std::string Console::bold(const std::string& text) const {
 void Console::end_progress() {
     if (!bar_shown_) return;
     bar_shown_ = false;
-    (void)write_all(STDERR_FILENO, "\r\x1b[K");
+    errors_->offer("\r\x1b[K");
 }
 
 LogSink Console::log() {

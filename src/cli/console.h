@@ -1,13 +1,15 @@
 // Where the program's words go: results to stdout, progress and warnings to stderr; with --json one
 // object on stdout and everything else on stderr. Nothing else in the project writes to either.
 // What people read is wrapped at the width of the terminal that shows it; a pipe or a file gets
-// whole lines.
+// whole lines. Reports, warnings and progress never wait for a reader; results do.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 
+#include "cli/output_queue.h"
 #include "onecycle/log.h"
 
 namespace onecycle::cli {
@@ -27,7 +29,7 @@ void declare_console_options(Arguments& arguments, ConsoleOptions& options, bool
 // For Console::stop_answer(): while images are looked through, and where nothing is to be saved.
 inline constexpr const char* nothing_begun = "Stopping. Nothing has begun yet.";
 inline constexpr const char* after_this_batch = "Stopping after this batch. Ctrl-C again stops at once.";
-inline constexpr const char* after_this_step = "Stopping after this step. Ctrl-C again stops at once.";
+inline constexpr const char* stopping = "Stopping. Ctrl-C again stops at once.";
 
 // The columns of the terminal that `file`, a descriptor, is; 0: it is none, or does not say.
 int columns_of_terminal(int file);
@@ -77,6 +79,7 @@ class Console {
     void write(int file, const std::string& text);
 
     ConsoleOptions options_;
+    std::shared_ptr<OutputQueue> errors_, results_;  // one and the same where both go to one place
     bool color_, bar_;
     bool bar_shown_ = false;
     std::chrono::steady_clock::time_point next_progress_{};

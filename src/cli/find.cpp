@@ -109,7 +109,7 @@ class Find : public Verb {
         TrainingView view(console);
         Learner learner(dataset, options_, view.observer());
         for (const std::string& line : learner.describe()) console.say(line);
-        guard.answer(console.stop_answer(after_this_step));
+        guard.answer(console.stop_answer(stopping));
         if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
         FindContext context = context_of(learner, dataset);

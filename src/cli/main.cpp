@@ -16,6 +16,7 @@
 #include "cli/other_words.h"
 #include "cli/verb.h"
 #include "core/shell_quoted.h"
+#include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -313,6 +314,7 @@ void fill_closed_streams() {
 int main(int argc, char** argv) {
     using namespace onecycle;
     fill_closed_streams();
+    ignore_signals_of_writing();
     spin_briefly(argv);
     const auto fail = [](const std::string& line, int code) {
         cli::Console({}).warn("error: " + line);

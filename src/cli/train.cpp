@@ -26,7 +26,7 @@ namespace onecycle::cli {
 namespace {
 
 constexpr const char* saving_stop =
-    "Stopping after this step, saving what was reached. Ctrl-C again stops at once, without saving.";
+    "Stopping, and saving what was reached. Ctrl-C again stops at once, without saving.";
 
 }  // namespace
 

@@ -59,7 +59,8 @@ Observer TrainingView::observer() {
     observer.on_step = [this](const StepReport& report) { step(report); };
     observer.on_epoch = [this](const EpochReport& report) { epoch(report); };
     observer.on_range_test = [this](const RangeTestResult& test) { range_test(test); };
-    observer.stop = stop_signal;
+    observer.stop = observer.stop_at_once = stop_signal;
+    observer.save = save_requested;
     observer.log = console_.log();
     return observer;
 }

@@ -1,6 +1,7 @@
 #include "onecycle/loader.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -19,6 +20,7 @@ namespace onecycle {
 namespace {
 
 constexpr std::size_t most_batches_ahead = 16;
+constexpr std::chrono::milliseconds between_questions{20};
 
 // A batch in the making.
 struct Slot {
@@ -184,18 +186,22 @@ struct Loader::Impl {
         }
     }
 
-    // The next step's, with its images or an error; null after the last.
-    Slot* next_slot() {
+    // The next step's, with its images or an error; null after the last or when `stop` says so.
+    Slot* next_slot(const std::function<int()>& stop) {
         std::unique_lock lock(mutex);
         if (next_step >= last_step) return nullptr;
         for (;;) {
+            if (stop && stop() != 0) return nullptr;
             if (issue_step == next_step && can_issue()) {
                 serve(issue(), lock);
                 continue;
             }
             if (in_the_making.empty()) throw std::logic_error("Loader::next: every batch is still held");
             if (in_the_making.front()->remaining == 0) break;
-            batch_done.wait(lock);
+            if (stop)
+                batch_done.wait_for(lock, between_questions);
+            else
+                batch_done.wait(lock);
         }
         Slot* const slot = in_the_making.front();
         in_the_making.pop_front();
@@ -267,10 +273,10 @@ void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     }
 }
 
-Loader::BatchPtr Loader::next() {
+Loader::BatchPtr Loader::next(const std::function<int()>& stop) {
     Impl& work = *impl_;
     for (;;) {
-        Slot* const slot = work.next_slot();
+        Slot* const slot = work.next_slot(stop);
         if (slot == nullptr) return BatchPtr(nullptr, GiveBack{this});
         BatchPtr batch(&slot->batch, GiveBack{this});
         if (work.options.faults != nullptr)

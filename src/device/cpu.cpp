@@ -20,6 +20,15 @@ class CpuLaunchable final : public Launchable {
     void launch() override {
         for (ProgramPiece& work : step_) work.run(stream_);
     }
+    int launch_unless(const std::function<int()>& stop) override {
+        bool whole = !stop;
+        for (ProgramPiece& work : step_) {
+            whole = whole || work.lasting;
+            if (const int answer = whole ? 0 : stop()) return answer;
+            work.run(stream_);
+        }
+        return 0;
+    }
 
   private:
     Stream stream_;

@@ -76,6 +76,7 @@ struct ProgramPiece {
     std::function<void(Stream&)> run;
     int branch = 0;
     std::vector<int> waits;
+    bool lasting = false;  // it writes what outlives the launch
 };
 
 // A whole program, ready to be launched again and again: on the CPU a list that is run in order, on
@@ -84,6 +85,12 @@ class Launchable {
   public:
     virtual ~Launchable() = default;
     virtual void launch() = 0;
+    // Asks `stop` between pieces, where the device runs them one by one, until the first one that
+    // is lasting. Returns its answer if that is not 0: the launch was left, and was as good as none.
+    virtual int launch_unless(const std::function<int()>& /*stop*/) {
+        launch();
+        return 0;
+    }
 };
 
 // A copy of pieces of device memory that goes to the host while later launches run.

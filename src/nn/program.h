@@ -141,6 +141,9 @@ class Runnable {
     const DeviceMemory& counts() const { return counts_; }
 
     void launch() { launchable_->launch(); }
+    // See Launchable::launch_unless(). A launch that is left has changed nothing of the state that
+    // the next one looks at: only the arena, gradients, and what micro batches have summed.
+    int launch_unless(const std::function<int()>& stop) { return launchable_->launch_unless(stop); }
 
     // Runs one op after the other and calls `observe(op, seconds)` after each: the same bits as
     // launch(). For tests and fault-finding, which look at buffers between ops.

@@ -7,6 +7,24 @@
 
 namespace onecycle {
 
+namespace {
+
+bool outlives_launch(Space space) {
+    switch (space) {
+        case Space::arena:
+        case Space::input:
+        case Space::gradients:
+        case Space::half_gradients:
+        case Space::gradient_sum:
+        case Space::next_statistics:
+            return false;
+        default:
+            return true;
+    }
+}
+
+}  // namespace
+
 Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool ema, const DeviceMemory* input)
     : program_(&program),
       state_(&state),
@@ -45,6 +63,10 @@ Runnable::Runnable(Program& program, State& state, DeviceMemory& arena, bool ema
              .branch = op.branch,
              .waits = op.waits});
     }
+    for (std::size_t i = 0; i < work.size(); ++i)
+        for (const int b : program.ops[i].outputs)
+            work[i].lasting =
+                work[i].lasting || outlives_launch(program.buffers[static_cast<std::size_t>(b)].space);
     launchable_ = state.device().prepare(std::move(work));
 }
 

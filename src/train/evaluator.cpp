@@ -61,14 +61,19 @@ void Evaluator::clear_sums() {
                              sizeof zeros);
 }
 
-Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop) {
+Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop,
+                                    const std::function<int()>& stop_at_once) {
     clear_sums();
     runnable_->clear_counts();
     loader.start(0, loader.batches_per_epoch());
-    while (const Loader::BatchPtr batch = loader.next()) {
+    const auto asked = [&] {
+        ask(stop_at_once);
+        return 0;
+    };
+    while (const Loader::BatchPtr batch = loader.next(asked)) {
         ask(stop);
         runnable_->set_batch(batch->pixels.data(), batch->labels.data(), batch->count);
-        runnable_->launch();
+        runnable_->launch_unless(asked);
     }
     sums_->begin();
     clear_sums();

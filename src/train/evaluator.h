@@ -48,8 +48,10 @@ class Evaluator {
         std::int64_t n = 0, correct = 0, correct5 = 0;
         double accuracy() const { return n ? static_cast<double>(correct) / static_cast<double>(n) : 0; }
     };
-    // `stop` (may be null) is asked between batches; throws Interrupted when it says so.
-    Totals totals(Loader& loader, const std::function<int()>& stop);
+    // `stop` (may be null) is asked between batches, `stop_at_once` also in their midst; throws
+    // Interrupted when one says so.
+    Totals totals(Loader& loader, const std::function<int()>& stop,
+                  const std::function<int()>& stop_at_once = {});
 
     // All figures.
     Evaluation evaluate(Loader& loader, const std::vector<std::string>& classes,

@@ -180,8 +180,10 @@ class Fit {
         std::int64_t target = epoch_end();
         if (const std::int64_t every = core_.options.checkpoint_every)
             target = std::min(target, (now_.step / every + 1) * every);
-        const LoopEnd end = run_updates(core_.state, core_.step, core_.train_loader(), target,
-                                        [&](const RingEntry& entry) { return on_entry(entry); });
+        const LoopEnd end = run_updates(
+            core_.state, core_.step, core_.train_loader(), target,
+            [&](const RingEntry& entry) { return on_entry(entry); }, core_.observer.stop_at_once);
+        if (!result_.signal) result_.signal = end.signal;
         time_.training += watch.seconds();
         time_.images += (now_.step - first_step) * core_.images_per_step();
         if (end.stop == stop_not_finite) stop_diverged(end.update, tensor_name(end.first_bad));
@@ -207,7 +209,14 @@ class Fit {
         reporter_.on_entry(entry, [&](StepReport& report, double seconds) { complete(report, seconds); });
         record_.check();
         if (!result_.signal) result_.signal = core_.stop_signal();
-        return !result_.signal;
+        return !result_.signal && !save_asked();
+    }
+
+    // What ends the loop early is saved where it ended.
+    bool save_asked() const {
+        if (!core_.observer.save || !core_.observer.save()) return false;
+        core_.log(LogLevel::info, fmt::format("saving update {} of {}, as asked", now_.step, steps_));
+        return true;
     }
 
     void complete(StepReport& report, double seconds) const {
@@ -259,7 +268,7 @@ class Fit {
         const Stopwatch watch;
         Evaluator::Totals totals;
         try {
-            if (core_.evaluates()) totals = core_.evaluator.totals(core_.valid_loader(), core_.observer.stop);
+            if (core_.evaluates()) totals = core_.evaluate();
         } catch (const Interrupted& interrupted) {
             result_.signal = interrupted.signal;  // evaluated when the run is resumed
             return;

@@ -28,6 +28,10 @@ struct LearnerCore {
         if (observer.log) observer.log(level, line);
     }
     int stop_signal() const { return observer.stop ? observer.stop() : 0; }
+    // Of the evaluation side, by `evaluator`. Throws Interrupted when the observer stops it.
+    Evaluator::Totals evaluate() {
+        return evaluator.totals(valid_loader(), observer.stop, observer.stop_at_once);
+    }
 
     std::int64_t steps_per_epoch() const;  // updates
     // The images that one update uses.

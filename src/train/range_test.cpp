@@ -111,8 +111,13 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
         CurveReader reader(core, result, images_per_step);
         LoopEnd end;
         if (!result.signal)
-            end = run_updates(core.state, step, loader, options.steps,
-                              [&](const RingEntry& entry) { return reader.on_entry(entry); });
+            end = run_updates(
+                core.state, step, loader, options.steps,
+                [&](const RingEntry& entry) { return reader.on_entry(entry); }, core.observer.stop_at_once);
+        if (end.signal && !result.signal) {
+            result.signal = end.signal;
+            result.stopped = RangeTestStop::signal;
+        }
         if (end.stop && result.stopped == RangeTestStop::end)
             result.stopped = end.stop == stop_blow_up ? RangeTestStop::blow_up : RangeTestStop::not_finite;
     }

@@ -62,10 +62,11 @@ RateTrial run_trial(LearnerCore& core, double lr, std::int64_t updates) {
         signal = core.stop_signal();
         return signal == 0;
     };
-    const LoopEnd end = run_updates(core.state, core.step, core.train_loader(), updates, take);
-    if (signal) throw Interrupted(signal);
+    const LoopEnd end =
+        run_updates(core.state, core.step, core.train_loader(), updates, take, core.observer.stop_at_once);
+    if (signal || end.signal) throw Interrupted(signal ? signal : end.signal);
     if (end.stop) return trial;
-    const Evaluator::Totals totals = core.evaluator.totals(core.valid_loader(), core.observer.stop);
+    const Evaluator::Totals totals = core.evaluate();
     if (!std::isfinite(totals.loss)) return trial;
     trial.valid_loss = totals.loss;
     trial.accuracy = totals.accuracy();

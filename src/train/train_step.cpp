@@ -53,15 +53,22 @@ class UpdateLoop {
   public:
     using Take = std::function<bool(const RingEntry&)>;
 
-    UpdateLoop(State& state, TrainStep& step, Loader& loader, std::int64_t last, const Take& take)
-        : state_(state), step_(step), loader_(loader), last_(last), take_(take), now_(state.read_progress()) {
+    UpdateLoop(State& state, TrainStep& step, Loader& loader, std::int64_t last, const Take& take,
+               const std::function<int()>& stop)
+        : state_(state),
+          step_(step),
+          loader_(loader),
+          last_(last),
+          take_(take),
+          stop_([this, &stop] { return signal_ = signal_ || !stop ? signal_ : stop(); }),
+          now_(state.read_progress()) {
         launched_ = now_.launches;
         put_ = seen_ = now_.update;
     }
 
     LoopEnd run() {
         try {
-            while (go_on_ && now_.stop == 0 && now_.update < last_)
+            while (go_on_ && signal_ == 0 && now_.stop == 0 && now_.update < last_)
                 if (!launch_next()) wait_for_progress();
         } catch (const UnusableImage&) {
             // What was launched ends well: whoever catches this can save it.
@@ -71,7 +78,7 @@ class UpdateLoop {
         }
         state_.device().synchronize();
         poll();
-        return {now_.update, now_.stop, now_.first_bad};
+        return {now_.update, now_.stop, now_.first_bad, signal_};
     }
 
   private:
@@ -88,8 +95,12 @@ class UpdateLoop {
         if (fresh && put_ - now_.update >= step_.updates_held()) return false;
         if (under_way() == 0) ahead_.nothing_under_way();
         for (int micro = 0; micro < step_.micro_batches(); ++micro) {
-            if (fresh) step_.put(put_, micro, *loader_.next());
-            step_.launch(micro);
+            if (fresh) {
+                const Loader::BatchPtr batch = loader_.next(stop_);
+                if (!batch) return true;  // it was stopped
+                step_.put(put_, micro, *batch);
+            }
+            if (step_.launch(micro, stop_) != 0) return true;
         }
         if (fresh) ++put_;
         ++launched_;
@@ -125,12 +136,14 @@ class UpdateLoop {
     Loader& loader_;
     std::int64_t last_;
     const Take& take_;
+    const std::function<int()> stop_;  // gives its first answer that is not 0 ever after
     ProgressSeen now_;
     RunAhead ahead_;
     std::int64_t launched_;  // in the count of StepProgress::launches
     std::int64_t put_;       // updates whose batches were handed over
     std::int64_t seen_;      // updates whose ring entries were taken
     bool go_on_ = true;
+    int signal_ = 0;  // that answer
 };
 
 }  // namespace
@@ -205,8 +218,8 @@ void clear_moments(State& state) {
 }
 
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,
-                    const std::function<bool(const RingEntry&)>& take) {
-    return UpdateLoop(state, step, loader, last, take).run();
+                    const std::function<bool(const RingEntry&)>& take, const std::function<int()>& stop) {
+    return UpdateLoop(state, step, loader, last, take, stop).run();
 }
 
 }  // namespace onecycle

@@ -42,7 +42,10 @@ class TrainStep {
     void put(std::int64_t update, int micro, const Batch& batch);
 
     // Launches micro batch `micro` of the update that is due on the device. Does not wait.
-    void launch(int micro) { runnable(micro).launch(); }
+    // Returns the answer of `stop` where that left the launch undone, else 0.
+    int launch(int micro, const std::function<int()>& stop = {}) {
+        return runnable(micro).launch_unless(stop);
+    }
 
   private:
     Runnable& runnable(int micro);
@@ -67,15 +70,17 @@ struct LoopEnd {
     std::int64_t update = 0;     // updates done, and so the index of one that failed
     std::int32_t stop = 0;       // StepControl::stop: why the device stopped
     std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
+    int signal = 0;              // not 0: what `stop` answered; the update under way was left
 };
 
 // Launches updates until `last` are done in all, each from the loader's next batches (unless the
 // step finds them on the device), and hands every entry of the loss ring to `take`, in order; false
-// from it ends the loop after what is already launched.
+// from it ends the loop after what is already launched. `stop` ends it at once when it answers
+// anything but 0, in the midst of a step where the device can leave one: that update is not done.
 // No step may be under way before, and none is after.
 // The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is
 // from memory that both see; one call waits, at the end.
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,
-                    const std::function<bool(const RingEntry&)>& take);
+                    const std::function<bool(const RingEntry&)>& take, const std::function<int()>& stop = {});
 
 }  // namespace onecycle

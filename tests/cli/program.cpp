@@ -28,8 +28,8 @@ std::string contents(const fs::path& file) {
 
 }  // namespace
 
-pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams,
-                       const std::string& input) const {
+pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams, const std::string& input,
+                       const std::function<void()>& prepare) const {
     std::vector<char*> argv{const_cast<char*>("onecycle")};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
@@ -42,6 +42,7 @@ pid_t Workplace::start(const std::vector<std::string>& arguments, bool streams,
     if (::dup2(::open(err.c_str(), flags, 0600), STDERR_FILENO) < 0) ::_exit(125);
     if (!streams)
         for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::close(stream);
+    if (prepare) prepare();
     if (::chdir(path().c_str()) != 0) ::_exit(125);
     ::execv(ONECYCLE_BINARY, argv.data());
     ::_exit(126);
@@ -58,6 +59,11 @@ Outcome Workplace::finish(pid_t child) const {
     return outcome;
 }
 
+pid_t Workplace::start_prepared(const std::vector<std::string>& arguments,
+                                const std::function<void()>& prepare) const {
+    return start(arguments, true, "/dev/null", prepare);
+}
+
 Outcome Workplace::run(const std::vector<std::string>& arguments) const {
     return finish(start(arguments));
 }
@@ -71,23 +77,27 @@ Outcome Workplace::run_without_streams(const std::vector<std::string>& arguments
     return finish(start(arguments, false));
 }
 
-Outcome Workplace::run_on_terminal(int columns, const std::vector<std::string>& arguments,
-                                   const std::vector<std::string>& keys) const {
+pid_t Workplace::start_on_terminal(const std::vector<std::string>& arguments, int& terminal,
+                                   int columns) const {
     std::vector<char*> argv{const_cast<char*>("onecycle")};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     winsize size{};
     size.ws_row = 40;
     size.ws_col = static_cast<unsigned short>(columns);
-    int terminal = -1;
     const pid_t child = ::forkpty(&terminal, nullptr, nullptr, &size);
-    if (child == 0) {
-        ::setenv("TERM", "xterm", 1);
-        ::unsetenv("NO_COLOR");
-        if (::chdir(path().c_str()) != 0) ::_exit(125);
-        ::execv(ONECYCLE_BINARY, argv.data());
-        ::_exit(126);
-    }
+    if (child != 0) return child;
+    ::setenv("TERM", "xterm", 1);
+    ::unsetenv("NO_COLOR");
+    if (::chdir(path().c_str()) != 0) ::_exit(125);
+    ::execv(ONECYCLE_BINARY, argv.data());
+    ::_exit(126);
+}
+
+Outcome Workplace::run_on_terminal(int columns, const std::vector<std::string>& arguments,
+                                   const std::vector<std::string>& keys) const {
+    int terminal = -1;
+    const pid_t child = start_on_terminal(arguments, terminal, columns);
     Outcome outcome;
     std::size_t key = 0, seen = 0;
     char bytes[4096];
@@ -110,11 +120,16 @@ Outcome Workplace::run_on_terminal(int columns, const std::vector<std::string>& 
 Outcome Workplace::run_until(const std::string& ready, int signal,
                              const std::vector<std::string>& arguments) const {
     const pid_t child = start(arguments);
-    using namespace std::chrono_literals;
-    for (int tries = 0; !fs::exists(folder_ / ready) && tries < 6000; ++tries)
-        std::this_thread::sleep_for(10ms);
+    (void)appears(ready);
     ::kill(child, signal);
     return finish(child);
+}
+
+bool Workplace::appears(const std::string& name) const {
+    using namespace std::chrono_literals;
+    for (int tries = 0; !fs::exists(folder_ / name) && tries < 6000; ++tries)
+        std::this_thread::sleep_for(10ms);
+    return fs::exists(folder_ / name);
 }
 
 void Workplace::write(const std::string& name, const std::string& text) const {

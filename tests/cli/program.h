@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,19 @@ class Workplace {
     // waits.
     Outcome run_until(const std::string& ready, int signal, const std::vector<std::string>& arguments) const;
 
+    // Starts the program on a new terminal that is 80 columns wide, whose other end is `terminal`.
+    pid_t start_on_terminal(const std::vector<std::string>& arguments, int& terminal, int columns = 80) const;
+
+    // Starts the program; `prepare` runs in the child before it, to set limits or other streams.
+    pid_t start_prepared(const std::vector<std::string>& arguments,
+                         const std::function<void()>& prepare) const;
+
+    // Waits until it ends.
+    Outcome finish(pid_t child) const;
+
+    // Waits up to a minute until `name` exists in the folder.
+    bool appears(const std::string& name) const;
+
     void write(const std::string& name, const std::string& text) const;
     std::string read(const std::string& name) const;
 
@@ -47,8 +61,7 @@ class Workplace {
 
   private:
     pid_t start(const std::vector<std::string>& arguments, bool streams = true,
-                const std::string& input = "/dev/null") const;
-    Outcome finish(pid_t child) const;
+                const std::string& input = "/dev/null", const std::function<void()>& prepare = {}) const;
 
     // On the disk: a test trains many times.
     const TemporaryFolder folder_{std::filesystem::temp_directory_path()}, streams_;

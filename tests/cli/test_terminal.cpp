@@ -125,7 +125,7 @@ TEST(Terminal, ctrl_c_is_answered_at_once_and_a_second_one_ends_all) {
     const Words long_run = with({"train", "photos", "--max-lr", "0.01"}, with(quick, {"--epochs", "1000"}));
     const Outcome once = place.run_on_terminal(80, long_run, {"epoch 0"});
     EXPECT_EQ(once.code, 130) << once.out;
-    EXPECT_NE(words_of(once.out).find("Stopping after this step, saving what was reached. Ctrl-C again"),
+    EXPECT_NE(words_of(once.out).find("Stopping, and saving what was reached. Ctrl-C again"),
               std::string::npos)
         << once.out;
     EXPECT_NE(once.out.find("--resume runs/photos"), std::string::npos) << once.out;
@@ -138,8 +138,7 @@ TEST(Terminal, ctrl_c_is_answered_at_once_and_a_second_one_ends_all) {
 
     const Outcome test = place.run_on_terminal(80, with({"find", "photos"}, quick), {"find "});
     EXPECT_EQ(test.code, 130) << test.out;
-    EXPECT_NE(test.out.find("Stopping after this step. Ctrl-C again stops at once."), std::string::npos)
-        << test.out;
+    EXPECT_NE(test.out.find("Stopping. Ctrl-C again stops at once."), std::string::npos) << test.out;
     EXPECT_FALSE(fs::exists(place / "runs/photos-find"));
 }
 

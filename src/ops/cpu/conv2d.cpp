@@ -2,10 +2,10 @@
 // (conv2d_weight_gradient.cpp), which leaves those of the stem and of odd numbers of channels.
 //
 // Equal bits for any number of threads: oneDNN's forward and backward-data passes compute every
-// output element in one order. Its weight gradients split the sum over the minibatch among threads,
-// and its matrix-product fallback splits anything. Those are run in chunks of images, the chunks
-// decided by the shape and each computed by one thread; partial weight gradients are added in a
-// fixed order.
+// output element in one order, but for windows of one pixel with more than eight threads an image
+// (most_threads()). Its weight gradients split the sum over the minibatch among threads, and its
+// matrix-product fallback splits anything. Those are run in chunks of images, the chunks decided by
+// the shape and each computed by one thread; partial weight gradients are added in a fixed order.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -84,6 +84,14 @@ Convolution choose(const OpDesc& desc, const ConvolutionSpec& given) {
     return *slow;
 }
 
+// The AVX-512 kernels of oneDNN for windows of one pixel cut the sum over the channels
+// elsewhere when there are more than eight threads an image (`8 * mb / nthr >= 1` in its
+// jit_avx512_common_1x1_conv_kernel.cpp): other bits. They never get so many.
+int most_threads(const OpDesc& desc, std::int64_t images, int threads) {
+    constexpr std::int64_t an_image = 8;
+    return desc.kernel > 1 ? threads : static_cast<int>(std::min<std::int64_t>(threads, an_image * images));
+}
+
 // How many chunks the minibatch is cut into: enough for many threads, few for large weights,
 // because each chunk but the first costs a buffer of their size.
 std::int64_t weight_gradient_chunks(std::int64_t images, std::int64_t weights) {
@@ -99,14 +107,16 @@ void add_partials(float* sum, const float* partials, std::int64_t count, std::in
 
 class ConvolutionOp final : public Op {
   public:
-    ConvolutionOp(OpDesc& desc, Pass pass, const Context& context) : pass_(pass), threads_(context.threads) {
+    ConvolutionOp(OpDesc& desc, Pass pass, const Context& context)
+        : pass_(pass),
+          images_(operand_of(desc, pass, operand_x)[0]),
+          threads_(most_threads(desc, images_, context.threads)) {
         ConvolutionSpec given;
         given.pass = pass;
         for (Operand o : all_operands) given.operands[o] = operand_of(desc, pass, o);
         given.stride = desc.stride;
         given.padding = desc.padding;
         given.threads = threads_;
-        images_ = given.operands[operand_x][0];
         weights_ = given.operands[operand_w].elements();
         // Backward data reads weights whose blocks are transposed: they are copied in any case.
         ConvolutionSpec wanted = given;
@@ -225,8 +235,9 @@ class ConvolutionOp final : public Op {
     }
 
     Pass pass_;
+    std::int64_t images_;
     int threads_;
-    std::int64_t images_ = 0, weights_ = 0, chunks_ = 1;
+    std::int64_t weights_ = 0, chunks_ = 1;
     std::vector<Runner> runners_;  // one; with chunks two a thread, for the smaller and the larger chunks
     std::array<std::optional<Copy>, 3> copies_;
     std::array<std::size_t, 3> image_bytes_{};
