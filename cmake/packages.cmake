@@ -11,13 +11,14 @@ find_package(ZLIB REQUIRED)                  # zlib1g-dev: CRC-32
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET GLOBAL libutf8proc)  # libutf8proc-dev: Unicode normalisation
-# The libraries that decode images, each optional: src/data/CMakeLists.txt. Debian: libjpeg-dev
-# libwebp-dev libtiff-dev libheif-dev. libheif decodes AVIF and HEIC.
+# The libraries that decode images, each optional: src/data/CMakeLists.txt. Debian: libpng-dev
+# libjpeg-dev libwebp-dev libtiff-dev libheif-dev. libheif decodes AVIF and HEIC.
+set(PNG_MODULES libpng)
 set(JPEG_MODULES libjpeg)
 set(WEBP_MODULES libwebp libwebpdemux)
 set(TIFF_MODULES libtiff-4)
 set(HEIF_MODULES libheif)
-foreach(package JPEG WEBP TIFF HEIF)
+foreach(package PNG JPEG WEBP TIFF HEIF)
     pkg_check_modules(${package} IMPORTED_TARGET GLOBAL ${${package}_MODULES})
 endforeach()
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev

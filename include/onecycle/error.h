@@ -39,8 +39,8 @@ struct Interrupted : std::exception {
     int signal;
 };
 
-// Replaces control characters (and bytes that are not UTF-8) by escapes such as \n or \x1b, so that
-// a file name can be shown on a terminal and always stays on one line.
+// Replaces control and invisible characters (and bytes that are not UTF-8) by escapes such as \n,
+// \x1b or \u202e, so that a file name always stays on one line and shows what it is.
 std::string printable(const std::string& bytes);
 
 }  // namespace onecycle

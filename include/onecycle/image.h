@@ -121,7 +121,7 @@ Image resize_bilinear(const Image& image, const Box& box, const ResizeWindow& wi
 // Which library decodes JPEG in this build, with its version: "libjpeg-turbo 2.1.5" or "stb_image
 // 2.27".
 std::string jpeg_decoder();
-// The same of PNG: "stb_image 2.27".
+// The same of PNG: "libpng 1.6.39"; empty where this build refuses it.
 std::string png_decoder();
 // The same of WebP, TIFF, and AVIF and HEIC ("libheif 1.15.1, AVIF, HEIC": what of the two it can
 // decode); empty where this build refuses the format.

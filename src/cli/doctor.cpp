@@ -90,6 +90,8 @@ MachineInfo examine() {
             "JPEG is decoded by stb_image: install libjpeg-dev and build again; it is faster, and decodes "
             "what can be "
             "had of damaged files");
+    if (png_decoder().empty())
+        machine.advice.push_back("PNG cannot be decoded: install libpng-dev and build again");
     if (webp_decoder().empty())
         machine.advice.push_back("WebP cannot be decoded: install libwebp-dev and build again");
     if (tiff_decoder().empty())

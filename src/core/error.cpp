@@ -1,16 +1,49 @@
 #include "onecycle/error.h"
 
+#include <utf8proc.h>
+
+#include <algorithm>
 #include <cstdio>
 
 namespace onecycle {
 
 namespace {
 
+constexpr std::size_t longest_value = 200, longest_part = 1000;  // characters
+
+bool begins_character(char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
+}
+
+// The first `most` characters of a printable text, and how many there are.
+std::string cut(const std::string& text, std::size_t most) {
+    const auto count = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), begins_character));
+    if (count <= most) return text;
+    std::size_t end = 0;
+    for (std::size_t begun = 0; end < text.size(); ++end)
+        if (begins_character(text[end]) && ++begun > most) break;
+    return text.substr(0, end) + "… (" + std::to_string(count) + " characters)";
+}
+
+// Cuts the long words of a sentence: only a value from outside is one. A value of many words makes
+// the sentence itself too long.
+std::string cut_words(const std::string& sentence) {
+    std::string out;
+    for (std::size_t at = 0; at < sentence.size();) {
+        const std::size_t end = std::min(sentence.find(' ', at), sentence.size());
+        out += cut(sentence.substr(at, end - at), longest_value);
+        if (end < sentence.size()) out += ' ';
+        at = end + 1;
+    }
+    return cut(out, longest_part);
+}
+
+// What is echoed is cut, except in the fix, whose paths and commands are there to be copied.
 std::string one_line(const std::string& what, const std::string& where, const std::string& why,
                      const std::string& fix) {
     std::string line = what;
-    if (!where.empty()) line += ": " + printable(where);
-    if (!why.empty()) line += ": " + printable(why);
+    if (!where.empty()) line += ": " + cut(printable(where), longest_value);
+    if (!why.empty()) line += ": " + cut_words(printable(why));
     if (!fix.empty()) line += "; fix: " + printable(fix);
     return line;
 }
@@ -32,6 +65,23 @@ std::size_t utf8_length(const std::string& s, std::size_t i) {
     if (lead == 0xF0 && byte(i + 1) < 0x90) return 0;  // overlong
     if (lead == 0xF4 && byte(i + 1) > 0x8F) return 0;  // above U+10FFFF
     return length;
+}
+
+// Whether a character shows nothing of itself, but may turn, split or hide what stands around it:
+// all format characters (directions, joiners, tags), line and paragraph separators, and the fillers
+// that are letters only by name.
+bool is_invisible(utf8proc_int32_t character) {
+    switch (utf8proc_category(character)) {
+        case UTF8PROC_CATEGORY_CF:
+        case UTF8PROC_CATEGORY_ZL:
+        case UTF8PROC_CATEGORY_ZP:
+            return true;
+        default:
+            break;
+    }
+    for (const utf8proc_int32_t filler : {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0})
+        if (character == filler) return true;
+    return false;
 }
 
 }  // namespace
@@ -56,6 +106,16 @@ std::string printable(const std::string& bytes) {
                 std::snprintf(escape, sizeof escape, "\\x%02x", c);
             out += escape;
             ++i;
+        } else if (utf8proc_int32_t character = 0;
+                   length > 1 &&
+                   utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data() + i),
+                                    static_cast<utf8proc_ssize_t>(length), &character) > 0 &&
+                   is_invisible(character)) {
+            char escape[16];
+            std::snprintf(escape, sizeof escape, character > 0xFFFF ? "\\U%08x" : "\\u%04x",
+                          static_cast<unsigned>(character));
+            out += escape;
+            i += length;
         } else {
             out.append(bytes, i, length);
             i += length;

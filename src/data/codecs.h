@@ -53,9 +53,8 @@ void check_jpeg_tables(Bytes bytes);
 // is none or it is not valid. Either may be empty.
 int orientation_of(Bytes exif, Bytes xmp);
 
-// A PNG reduced to what the decoder needs: IHDR, PLTE padded to 256 entries (a palette index may
-// lie beyond the palette, and stb_image would then read memory that was never written), IDAT
-// without empty chunks, IEND.
+// A PNG reduced to what its pixels need: IHDR, PLTE of a picture with a palette, IDAT without empty
+// chunks, IEND. So transparency, gamma and what stands in chunks of other kinds reach no decoder.
 std::vector<std::uint8_t> essential_png(Bytes bytes);
 
 // CMYK as JPEGs store it (inverted: 255 is no ink), converted as Pillow does.

@@ -11,7 +11,7 @@ Image decode_jpeg(Bytes bytes, const ImageProbe&, int) {
 }
 
 std::string jpeg_decoder() {
-    return png_decoder();
+    return stb_decoder();
 }
 
 }  // namespace onecycle

@@ -210,7 +210,8 @@ class PngWalk {
         std::int64_t left = raw_size(probe_, interlaced_);
         for (std::size_t at = signature_size; at < end && left > 0;) {
             const Chunk chunk = next_chunk(bytes_, at);
-            if (chunk.type == "IDAT") left -= stream.inflate(chunk.data);
+            if (chunk.type == "IDAT")
+                left -= stream.inflate(chunk.data, nullptr, static_cast<std::size_t>(left));
         }
         return left <= 0;
     }
@@ -236,18 +237,14 @@ ImageProbe probe_png(Bytes bytes, const ImageLimits& limits) {
 
 std::vector<std::uint8_t> essential_png(Bytes bytes) {
     std::vector<std::uint8_t> out(bytes.begin(), bytes.begin() + signature_size);
-    out.reserve(bytes.size() + 768);
+    out.reserve(bytes.size());
+    const bool has_palette = bytes[25] == 3;  // the header's type of colour
     bool seen_data = false;
     for (std::size_t at = signature_size; bytes.size() - at >= 12;) {
         if (seen_data && std::memcmp(bytes.data() + at + 4, "IDAT", 4) != 0)
             break;  // what follows may be damaged
         const Chunk chunk = next_chunk(bytes, at);
-        if (chunk.type == "PLTE") {
-            const std::uint8_t head[] = {0, 0, 3, 0, 'P', 'L', 'T', 'E'};  // 768 bytes: 256 entries
-            out.insert(out.end(), std::begin(head), std::end(head));
-            out.insert(out.end(), chunk.data.begin(), chunk.data.end());
-            out.resize(out.size() + 768 - chunk.data.size() + 4);  // black entries; stb_image skips the CRC
-        } else if (chunk.type == "IHDR" || chunk.type == "IDAT") {
+        if (chunk.type == "IHDR" || chunk.type == "IDAT" || (has_palette && chunk.type == "PLTE")) {
             seen_data = chunk.type == "IDAT";
             if (!chunk.data.empty()) out.insert(out.end(), chunk.whole.begin(), chunk.whole.end());
         }

@@ -13,10 +13,7 @@
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
-#define STBI_ONLY_PNG
-#ifdef ONECYCLE_STB_JPEG
 #define STBI_ONLY_JPEG
-#endif
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #pragma GCC diagnostic push
@@ -73,11 +70,7 @@ Image decode_with_stb(Bytes bytes) {
     return image;
 }
 
-Image decode_png(Bytes bytes, const ImageProbe&) {
-    return decode_with_stb(essential_png(bytes));
-}
-
-std::string png_decoder() {
+std::string stb_decoder() {
     return "stb_image " ONECYCLE_STB_VERSION;
 }
 

@@ -1,4 +1,4 @@
-// stb_image, only its PNG and (where libjpeg-turbo is absent) JPEG decoder, without stdio.
+// stb_image where libjpeg-turbo is absent: only its JPEG decoder, without stdio.
 #pragma once
 
 #include "data/codecs.h"
@@ -9,5 +9,8 @@ namespace onecycle {
 // a file of which the decoder asks more than there is: its own answer would be a picture that is
 // grey from there.
 Image decode_with_stb(Bytes bytes);
+
+// Its name and version.
+std::string stb_decoder();
 
 }  // namespace onecycle

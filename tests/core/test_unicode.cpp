@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "onecycle/error.h"
+
 using namespace onecycle;
 
 TEST(Unicode, canonically_equal_texts_have_one_form) {
@@ -31,4 +33,36 @@ TEST(Unicode, lookalikes_share_a_key) {
 TEST(Unicode, code_points_show_what_is_not_seen) {
     EXPECT_EQ(spelled_out("cafe\xCC\x81"), "cafe<U+0301>");
     EXPECT_EQ(spelled_out("red cup "), "red cup<U+0020>");
+}
+
+TEST(Printable, invisible_characters_of_unicode_are_escaped) {
+    EXPECT_EQ(printable("a\xE2\x80\xAEgpj.exe"), "a\\u202egpj.exe");  // right to left from here
+    EXPECT_EQ(printable("\xE2\x81\xA6x\xE2\x81\xA9"), "\\u2066x\\u2069");
+    EXPECT_EQ(printable("a\xE2\x80\xA8"
+                        "b\xE2\x80\xA9"
+                        "c"),
+              "a\\u2028b\\u2029c");
+    EXPECT_EQ(printable("no\xE2\x80\x8B"
+                        "blank\xEF\xBB\xBF"),
+              "no\\u200bblank\\ufeff");
+    EXPECT_EQ(printable("soft\xC2\xADhyphen"), "soft\\u00adhyphen");
+    EXPECT_EQ(printable("tag\xF3\xA0\x81\x81"), "tag\\U000e0041");
+    EXPECT_EQ(printable("\xE3\x85\xA4"), "\\u3164");  // the Hangul filler
+    for (const char* shown : {"caf\xC3\xA9", "\xE7\x8C\xAB", "\xD7\x97\xD7\xAA\xD7\x95\xD7\x9C",
+                              "cafe\xCC\x81", "\xF0\x9F\x90\xB1"})
+        EXPECT_EQ(printable(shown), shown);
+}
+
+TEST(Error, values_are_cut_at_200_characters_and_fixes_are_not) {
+    std::string cats;
+    for (int k = 0; k < 300; ++k) cats += "\xE7\x8C\xAB";
+    const std::string most = cats.substr(0, 600);
+    const Error error(ErrorKind::usage, "bad option", "--x " + cats, "'" + cats + "' is no number", cats);
+    EXPECT_STREQ(error.what(), ("bad option: --x " + cats.substr(0, 588) + "… (304 characters): '" +
+                                cats.substr(0, 597) + "… (302 characters) is no number; fix: " + cats)
+                                   .c_str());
+    EXPECT_EQ(Error(ErrorKind::data, "w", most, "y").what(), "w: " + most + ": y");
+    std::string words;
+    for (int k = 0; k < 2000; ++k) words += "a ";
+    EXPECT_LT(std::string(Error(ErrorKind::data, "w", "x", words).what()).size(), 1050u);
 }

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <optional>
 
 #include "data/files.h"
@@ -42,6 +43,65 @@ File jpeg_claiming(int width, int height, int scans, bool progressive = false) {
     return file;
 }
 
+std::uint32_t crc_of(const File& file, std::size_t from, std::size_t to) {
+    std::uint32_t crc = ~0u;
+    for (std::size_t at = from; at < to; ++at) {
+        crc ^= file[at];
+        for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320u : 0);
+    }
+    return ~crc;
+}
+
+void append_chunk(File& file, const char* type, const File& data) {
+    const auto append_big = [&](std::uint32_t number) {
+        for (int shift = 24; shift >= 0; shift -= 8)
+            file.push_back(static_cast<std::uint8_t>(number >> shift));
+    };
+    append_big(static_cast<std::uint32_t>(data.size()));
+    const std::size_t begin = file.size();
+    file.insert(file.end(), type, type + 4);
+    file.insert(file.end(), data.begin(), data.end());
+    append_big(crc_of(file, begin, file.size()));
+}
+
+// A grey PNG of 8 x 8 pixels, the pixel k of value k, whose data go on for 500,000 bytes behind the
+// pixels: zeros, and then what no inflater can read. `interlaced` gives the data as seven passes.
+File png_with_more_than_it_promises(bool interlaced) {
+    File pixels;
+    const auto pass = [&](int x0, int y0, int dx, int dy) {
+        for (int y = y0; y < 8; y += dy) {
+            pixels.push_back(0);
+            for (int x = x0; x < 8; x += dx) pixels.push_back(static_cast<std::uint8_t>(8 * y + x));
+        }
+    };
+    if (interlaced)
+        for (const auto& p : {std::array{0, 0, 8, 8},
+                              {4, 0, 8, 8},
+                              {0, 4, 4, 8},
+                              {2, 0, 4, 4},
+                              {0, 2, 2, 4},
+                              {1, 0, 2, 2},
+                              {0, 1, 1, 2}})
+            pass(p[0], p[1], p[2], p[3]);
+    else
+        pass(0, 0, 1, 1);
+    File data = {0x78, 0x01};
+    const auto stored_block = [&](File bytes) {
+        const auto size = static_cast<unsigned>(bytes.size());
+        for (const unsigned byte : {0u, size & 255, size >> 8, ~size & 255, (~size >> 8) & 255})
+            data.push_back(static_cast<std::uint8_t>(byte));
+        data.insert(data.end(), bytes.begin(), bytes.end());
+    };
+    stored_block(pixels);
+    for (int k = 0; k < 4; ++k) stored_block(File(60000, 0));
+    data.resize(500000, 0xFF);
+    File file = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+    append_chunk(file, "IHDR", {0, 0, 0, 8, 0, 0, 0, 8, 8, 0, 0, 0, static_cast<std::uint8_t>(interlaced)});
+    append_chunk(file, "IDAT", data);
+    append_chunk(file, "IEND", {});
+    return file;
+}
+
 // The fixture with its chunk's data replaced; the CRC is made to fit by `crc` of the test itself.
 File with_png_size(std::uint32_t width, std::uint32_t height) {
     File file = bytes_of(images() / "grey.png");
@@ -49,12 +109,7 @@ File with_png_size(std::uint32_t width, std::uint32_t height) {
         file[16 + static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(width >> (24 - 8 * k));
         file[20 + static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(height >> (24 - 8 * k));
     }
-    std::uint32_t crc = ~0u;
-    for (std::size_t at = 12; at < 29; ++at) {
-        crc ^= file[at];
-        for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320u : 0);
-    }
-    crc = ~crc;
+    const std::uint32_t crc = crc_of(file, 12, 29);
     for (int k = 0; k < 4; ++k)
         file[29 + static_cast<std::size_t>(k)] = static_cast<std::uint8_t>(crc >> (24 - 8 * k));
     return file;
@@ -216,6 +271,17 @@ TEST(Damage, bombs_are_refused_by_their_header) {
     EXPECT_NE(refusal(with_png_size(12000, 12000))->find("too few bytes"), std::string::npos);
     EXPECT_NE(refusal(with_png_size(0, 5))->find("without pixels"), std::string::npos);
     EXPECT_FALSE(refusal(with_png_size(37, 29)));  // the fixture as it was
+}
+
+TEST(Damage, of_a_png_no_more_is_inflated_than_its_header_promises) {
+    for (const bool interlaced : {false, true}) {
+        const File file = png_with_more_than_it_promises(interlaced);
+        EXPECT_FALSE(refusal(file));
+        const Image image = decode_image(file, "bomb.png");
+        ASSERT_EQ(image.rgb.size(), 192u);
+        for (std::size_t k = 0; k < image.rgb.size(); ++k)
+            EXPECT_EQ(image.rgb[k], k / 3) << (interlaced ? "interlaced, " : "") << "at " << k;
+    }
 }
 
 TEST(Damage, max_pixels_lifts_the_limit_that_the_refusal_names) {
