@@ -36,7 +36,7 @@ std::map<std::string, OpDesc> convolutions(int size, int batch) {
             built_in.make({.classes = 10, .size = std::max(size, built_in.smallest(Stem::imagenet))});
         const Program program =
             compile(network, StateLayout(network, *backend, false), *backend, testing::training_key(batch));
-        for (const ProgramOp& step : program.steps)
+        for (const ProgramOp& step : program.ops)
             if (is_convolution(step.desc.kind)) all.emplace(text_of(step.desc), step.desc);
     }
     return all;
