@@ -222,14 +222,14 @@ bug("wait_missing", "src/device/cuda/device.cpp", STEP, "graph order", "a branch
     "            for (int earlier : work.waits)\n"
     "                if (work.branch > 0) wait(stream, done_[static_cast<std::size_t>(earlier)]);\n")
 bug("memory_by_list", "src/nn/memory_plan.cpp", STEP, "graph order", "memory reused by the order of the list, not of the graph",
-    "[&](int step) { return order.before(step, second.writer); });",
-    "[&](int step) { return step < second.writer || order.before(step, second.writer); });")
+    "[&](int op) { return order.before(op, second.writer); });",
+    "[&](int op) { return op < second.writer || order.before(op, second.writer); });")
 bug("readers_forgotten", "src/nn/memory_plan.cpp", STEP, "no value", "memory reused before its last reader",
-    "        for (const auto* list : {&step.outputs, &step.inputs}) {",
-    "        for (const auto* list : {&step.outputs}) {")
+    "        for (const auto* list : {&op.outputs, &op.inputs}) {",
+    "        for (const auto* list : {&op.outputs}) {")
 bug("workspace_shared", "src/nn/memory_plan.cpp", STEP, "graph order", "workspaces planned as if only the first step used them",
-    "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = i, .touched = {i}});",
-    "                {.bytes = step.workspace, .offset = &step.workspace_offset, .writer = 0, .touched = {0}});")
+    "                {.bytes = op.workspace, .offset = &op.workspace_offset, .writer = i, .touched = {i}});",
+    "                {.bytes = op.workspace, .offset = &op.workspace_offset, .writer = 0, .touched = {0}});")
 bug("side_branch_begins", "src/device/cuda/device.cpp", STEP, "graph order", "a side branch that begins before its inputs are there",
     "            for (int earlier : work.waits) wait(stream, done_[static_cast<std::size_t>(earlier)]);\n",
     "            for (int earlier : work.waits)\n"
