@@ -33,6 +33,16 @@ std::string checkpoint_path(const std::string& run, std::int64_t step) {
     return run + "/checkpoints/" + checkpoint_name(step);
 }
 
+// What a run writes stays below its folder: a link inside it, which a run never makes, would lead
+// elsewhere.
+void refuse_link(FileSystem& fs, const std::string& folder) {
+    FileStatus status;
+    if (retried([&] { return fs.entry(folder, status); }) == 0 && status.type == FileStatus::Type::link)
+        throw Error(ErrorKind::io, "cannot use run folder", folder,
+                    "it is a link, which a run does not follow",
+                    "put the folder that it leads to in its place");
+}
+
 // The names in a folder; none when it is not there.
 std::vector<std::string> names_in(FileSystem& fs, const std::string& directory) {
     std::vector<std::string> names;
@@ -305,7 +315,7 @@ struct RunFolder::Impl {
     // A folder inside. The run folder itself is not made again when it is gone.
     void make_inside(const std::string& folder) {
         const int result = retried([&] { return fs.mkdir(folder); });
-        if (result == -EEXIST) return;
+        if (result == -EEXIST) return refuse_link(fs, folder);
         if (result < 0) throw file_error("cannot make folder", folder, -result);
         const int synced = retried([&] { return fs.sync_directory(parent_directory(folder)); });
         if (synced < 0) throw file_error("cannot make folder", folder, -synced);
@@ -313,6 +323,7 @@ struct RunFolder::Impl {
 
     // For an older run: what a process that was killed left behind.
     void clean_up(const CheckpointFilter& belongs) {
+        for (const char* folder : {"/checkpoints", "/find"}) refuse_link(fs, path + folder);
         const Newest newest = find_newest(fs, path, log, belongs);
         refuse_if_all_damaged(fs, path, newest);
         for (const char* folder : {"", "/checkpoints", "/find"}) {

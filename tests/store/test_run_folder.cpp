@@ -562,6 +562,26 @@ TEST_F(OnDisk, a_pointer_or_checkpoint_that_is_a_pipe_or_a_gigabyte_holds_nothin
     EXPECT_EQ(std::filesystem::file_size(path + "/best"), 24u);
 }
 
+TEST_F(OnDisk, no_link_below_the_folder_is_followed) {
+    namespace fs = std::filesystem;
+    const std::string run = folder_ + "/run", elsewhere = folder_ + "/elsewhere";
+    fs::create_directory(elsewhere);
+    RunFolder::create(run).write("config.json", "{}");
+    fs::create_directory_symlink(elsewhere, run + "/find");
+    expect_error(ErrorKind::io, "it is a link", [&] { RunFolder::open(run); });
+    fs::remove(run + "/find");
+    RunFolder opened = RunFolder::open(run);
+    fs::create_directory_symlink(elsewhere, run + "/find");
+    expect_error(ErrorKind::io, "it is a link", [&] { opened.write("find/find.csv", "lr,loss\n"); });
+    // A link in a file's place is replaced, and what it leads to stays.
+    std::ofstream(elsewhere + "/mine") << "of mine";
+    fs::create_symlink(elsewhere + "/mine", run + "/best");
+    opened.write("best", "a checkpoint");
+    EXPECT_FALSE(fs::is_symlink(run + "/best"));
+    EXPECT_EQ(read_file(posix_file_system(), elsewhere + "/mine"), "of mine");
+    EXPECT_EQ(std::distance(fs::directory_iterator(elsewhere), fs::directory_iterator()), 1);
+}
+
 TEST_F(OnDisk, only_a_run_can_be_resumed) {
     expect_error(ErrorKind::model, "no such folder", [&] { RunFolder::open(folder_ + "/missing"); });
     expect_error(ErrorKind::model, "no run folder", [&] { RunFolder::open(folder_); });

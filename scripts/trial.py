@@ -1,0 +1,123 @@
+"""Small trainings to disturb, and what must be equal in the end: of kill_test, fault_sweep and soak."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TIMES = ("images_per_second", "seconds")  # the columns of metrics.csv that no two trainings share
+
+
+def add_options(parser):
+    parser.add_argument("--device", choices=["cpu", "emulated"], default="cpu")
+    parser.add_argument("--program", default=str(ROOT / "build/onecycle"))
+    parser.add_argument("--place", help="a folder for the trainings; default: one in memory, deleted at the end")
+
+
+def fail(run, why):
+    print(f"FAILED: {run.folder}: {why}", file=sys.stderr)
+    run.place.keep = True
+    sys.exit(1)
+
+
+class Run:
+    def __init__(self, place, name):
+        self.place, self.name, self.folder = place, name, place.folder / name
+
+    def command_to_go_on(self):
+        """What a person would type next."""
+        if (self.folder / "config.json").exists():
+            return ["train", "--resume", str(self.folder), "--quiet"]
+        return self.first_command()
+
+    def first_command(self):
+        # A small network; the images of an epoch are 4 batches. Every second step is saved.
+        return ["train", str(self.place.data), "--arch", "resnet9", "--size", "16", "--batch-size", "4",
+                "--epochs", "2", "--augment", "flip", "--checkpoint-every", "2", "--threads", "2",
+                "--device", self.place.device, "--quiet", "--out", str(self.folder), *self.place.extra]
+
+    def start(self, command, kill_after=None, environment=None):
+        """Runs to the end, or kills it after so many seconds and returns None."""
+        process = subprocess.Popen([self.place.program, *command], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
+        try:
+            process.stderr_text = process.communicate(timeout=600 if kill_after is None else kill_after)[1]
+        except subprocess.TimeoutExpired:
+            if kill_after is None:
+                fail(self, "it did not end within ten minutes")
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return None
+        return subprocess.CompletedProcess(command, process.returncode, "", process.stderr_text)
+
+    def contents(self):
+        """Every file's bytes by its path; rows of metrics.csv without the columns of time."""
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            if not path.is_file():
+                continue
+            content = path.read_bytes().replace(str(self.folder).encode(), b"RUN")
+            if path.name == "metrics.csv":
+                content = without_times(content.decode())
+            elif path.suffix == ".svg" or path.name == "find.json":
+                content = b""  # tells seconds
+            found[str(path.relative_to(self.folder))] = content
+        return found
+
+    def remove(self):
+        shutil.rmtree(self.folder)
+
+
+def without_times(text):
+    rows = [line.split(",") for line in text.splitlines()]
+    kept = [i for i, name in enumerate(rows[0]) if name not in TIMES]
+    return "\n".join(",".join(row[i] for i in kept) for row in rows).encode()
+
+
+class Place:
+    """A folder with images in it, in which trainings are run."""
+
+    def __init__(self, arguments, extra=()):
+        self.program, self.device, self.extra = arguments.program, arguments.device, list(extra)
+        self.keep = arguments.place is not None
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = pathlib.Path(arguments.place or tempfile.mkdtemp(prefix="onecycle-trial-", dir=memory))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = self.folder / "images"
+
+    def __enter__(self):
+        if not self.data.exists():
+            subprocess.run([self.program, "demo-data", str(self.data), "--classes", "2", "--images", "10",
+                            "--size", "20", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_):
+        if not self.keep:
+            shutil.rmtree(self.folder)
+
+    def new_run(self, name):
+        run = Run(self, name)
+        if run.folder.exists():
+            run.remove()
+        return run
+
+    def undisturbed(self):
+        run = self.new_run("undisturbed")
+        ended = run.start(run.first_command())
+        if ended.returncode != 0:
+            fail(run, ended.stderr)
+        return run.contents()
+
+
+def compare(run, expected):
+    found = run.contents()
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            fail(run, f"{name} is missing")
+        if name not in expected:
+            fail(run, f"{name} should not be there")
+        if found[name] != expected[name]:
+            fail(run, f"{name} differs")
