@@ -106,11 +106,16 @@ std::string why_of(const Error& error, const std::string& path) {
 Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
                    const CheckpointFilter& belongs = {}) {
     Newest newest;
+    std::optional<Newest> of_another;  // the newest that is whole, and does not belong
+    const auto take = [](Newest& from, std::int64_t step, const std::string& path, const auto& metadata) {
+        from.checkpoint = CheckpointFile{step, path};
+        from.best_step = number_in(metadata, "best_step");
+        from.finished = number_in(metadata, "steps") == step;
+    };
     for (const std::int64_t step : steps_in(fs, run)) {
         const std::string path = checkpoint_path(run, step);
         const auto pass_over = [&](const std::string& why, const char* aside) {
             newest.passed_over.push_back({step, why, aside});
-            if (log) log(LogLevel::warning, "passing over a checkpoint: " + printable(path) + ": " + why);
         };
         FileStatus status;
         if (!is_there(fs, path, status) || status.type != FileStatus::Type::regular) {
@@ -125,18 +130,24 @@ Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
                             "its name or contents were changed");
             }
             if (belongs && !belongs(file.metadata())) {
+                if (!of_another) take(of_another.emplace(newest), step, path, file.metadata());
                 pass_over("it is of another run", foreign_ending);
                 continue;
             }
-            newest.checkpoint = CheckpointFile{step, path};
-            newest.best_step = number_in(file.metadata(), "best_step");
-            newest.finished = number_in(file.metadata(), "steps") == step;
+            take(newest, step, path, file.metadata());
             break;
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::model) throw;
             pass_over(why_of(error, path), damaged_ending);
         }
     }
+    // Where none belongs, the run's own options were changed rather than all its checkpoints: whoever
+    // goes on from it says which.
+    if (!newest.checkpoint && of_another) newest = std::move(*of_another);
+    for (const PassedOver& other : newest.passed_over)
+        if (log)
+            log(LogLevel::warning, "passing over a checkpoint: " +
+                                       printable(checkpoint_path(run, other.step)) + ": " + other.why);
     return newest;
 }
 
