@@ -127,9 +127,14 @@ class Info : public Verb {
                                            fmt::join(tensor.shape, ","), printable(tensor.name)));
     }
 
-    // A list or an object of JSON with a blank behind each comma, where a line can be broken.
+    // A list or an object of JSON, or a row of numbers, with a blank behind each comma, where a line
+    // can be broken.
     static std::string spaced(std::string text) {
-        if (text.empty() || (text[0] != '[' && text[0] != '{')) return text;
+        if (text.find_first_not_of("0123456789.,e+-") == std::string::npos) {
+            for (std::size_t at = 0; (at = text.find(',', at)) != std::string::npos;) text.insert(++at, " ");
+            return text;
+        }
+        if (text[0] != '[' && text[0] != '{') return text;
         for (std::size_t at = 0; (at = text.find(",\"", at)) != std::string::npos;) text.insert(++at, " ");
         return text;
     }

@@ -107,9 +107,12 @@ std::string run_of_name(const std::string& model, Console& console) {
 
 std::string newest_run(const std::string& model, Console& console) {
     const std::string run = run_of_name(model, console);
-    // What is wrong with its pointer is said once, here.
+    // What is wrong with its pointer is said once, here; whoever opens it says what else is wrong.
     std::error_code failed;
-    if (fs::is_directory(run, failed)) resolve_model(run, posix_file_system(), console.log());
+    if (fs::is_directory(run, failed)) try {
+            resolve_model(run, posix_file_system(), console.log());
+        } catch (const Error&) {
+        }
     return run;
 }
 

@@ -47,7 +47,8 @@ void refuse_link(FileSystem& fs, const std::string& folder) {
 std::vector<std::string> names_in(FileSystem& fs, const std::string& directory) {
     std::vector<std::string> names;
     const int result = retried([&] { return fs.list(directory, names); });
-    if (result < 0 && result != -ENOENT) throw file_error("cannot read folder", directory, -result);
+    if (result < 0 && result != -ENOENT && result != -ENOTDIR)
+        throw file_error("cannot read folder", directory, -result);
     return names;
 }
 
