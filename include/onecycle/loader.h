@@ -44,6 +44,9 @@ struct LoaderOptions {
     std::shared_ptr<ImageFaults> faults{};
 };
 
+// How many batches a loader with these options holds at most.
+std::size_t batches_ahead(const LoaderOptions& options);
+
 struct Batch {
     std::int64_t step = 0;
     std::uint32_t epoch = 0;

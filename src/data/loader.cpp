@@ -19,7 +19,6 @@ namespace onecycle {
 
 namespace {
 
-constexpr std::size_t most_batches_ahead = 16;
 constexpr std::chrono::milliseconds between_questions{20};
 
 // A batch in the making.
@@ -42,6 +41,13 @@ void check_range(bool in_range, const char* option, const char* why) {
 
 }  // namespace
 
+std::size_t batches_ahead(const LoaderOptions& options) {
+    constexpr std::size_t most = 16;
+    const auto size = static_cast<std::size_t>(options.size);
+    return std::clamp<std::size_t>(
+        options.queue_bytes / (3 * size * size * static_cast<std::size_t>(options.batch_size)), 2, most);
+}
+
 struct Loader::Impl {
     Impl(std::vector<Sample> list, const LoaderOptions& wanted) : samples(std::move(list)), options(wanted) {
         if (!options.training) options.augment = AugmentPolicy::none;
@@ -49,9 +55,7 @@ struct Loader::Impl {
             options.kept = std::make_shared<KeptImages>(
                 KeptRule{.size = options.size, .augment = options.augment, .crop_pct = options.crop_pct},
                 options.cache_bytes);
-        const std::size_t slot_count =
-            std::clamp<std::size_t>(options.queue_bytes / batch_bytes(), 2, most_batches_ahead);
-        slots.resize(slot_count);
+        slots.resize(batches_ahead(options));
     }
 
     // --- what a step holds: pure functions ---

@@ -9,6 +9,7 @@
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
 #include "train/initial_weights.h"
+#include "train/memory_need.h"
 
 namespace onecycle {
 
@@ -126,6 +127,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
     choose_input();
     choose_image_store();
+    check_memory(*this, free_memory());
     bind_programs();
     // Whatever is too large for the device was found out by now.
     use(stages_of(options, network).front(), size_of_epoch(options, 0));
@@ -183,7 +185,10 @@ void LearnerCore::choose_input() {
 
 void LearnerCore::choose_image_store() {
     const StoreNeeds needs = store_needs(options, dataset.train, dataset.valid, resident.has_value());
-    store = choose_store(options, needs, free_memory());
+    // What `auto` keeps is what the rest leaves.
+    const MemoryNeed rest = memory_need(*this);
+    const std::uint64_t free = free_memory();
+    store = choose_store(options, needs, free - std::min(free, rest.total() - rest.state));
     if (!store.line.empty()) log(LogLevel::info, store.line);
     if (store.folder.empty()) return;
     image_file = look_into_cache(options);

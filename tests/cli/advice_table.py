@@ -66,6 +66,7 @@ EXCUSED = {
     ("cli/train.cpp", ", or go on without it: "): "as above",
     ("report/evaluation_text.cpp", "--svg FILE draws it"): "a narrow terminal is needed",
     ("train/advice.cpp", "no evaluation (--valid-fraction 0)"): "names an option, advises nothing",
+    ("train/memory_need.cpp", ""): "of a training above the free memory: tests/train/test_memory_need.cpp",
     ("train/image_store.cpp", ""): "images that fill half of the memory, or take seconds to decode, are needed",
     ("train/model_info.cpp", "--init-ema"): "of files of PyTorch: tests/formats/test_torch_file.cpp",
     ("formats/weights_recipe.h", ""): "of files of PyTorch, as above",
