@@ -7,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 #include <charconv>
 #include <cmath>
+#include <string_view>
 
 #include "onecycle/error.h"
 
@@ -41,6 +42,19 @@ double parse_number(const std::string& option, const std::string& text) {
     if (error != std::errc{} || stop != end || !std::isfinite(value))
         refuse(option, text, "not a number", "write it like 0.01 or 1e-2");
     return value;
+}
+
+std::uint64_t parse_bytes(const std::string& option, const std::string& text) {
+    const auto wrong = [&] { refuse(option, text, "no number of bytes", "write it like 500M or 2G"); };
+    static constexpr std::string_view units = "KMG";
+    const std::size_t unit = text.empty() ? std::string_view::npos : units.find(text.back());
+    const bool has_unit = unit != std::string_view::npos;
+    double value = 0;
+    const char* end = text.data() + text.size() - (has_unit ? 1 : 0);
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (has_unit) value = std::ldexp(value, 10 * (static_cast<int>(unit) + 1));
+    if (error != std::errc{} || stop != end || !(value >= 1 && value < 1e18)) wrong();
+    return static_cast<std::uint64_t>(value);
 }
 
 void Arguments::positional(const std::string& name, std::string& value, const std::string& help) {

@@ -53,5 +53,7 @@ class Arguments {
 
 // The number that `text` is, whole and finite; else Error(usage) naming the option.
 double parse_number(const std::string& option, const std::string& text);
+// A number of bytes above 0, with K, M or G behind it for KiB, MiB or GiB. Throws Error(usage).
+std::uint64_t parse_bytes(const std::string& option, const std::string& text);
 
 }  // namespace onecycle::cli

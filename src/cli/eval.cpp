@@ -41,7 +41,7 @@ class Eval : public Verb {
         a.flag("--force", force_, "replace the file of --svg also where onecycle did not draw it");
         a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
-        declare_max_pixels(a, model_options_.max_pixels);
+        declare_image_limits(a, model_options_.max_pixels);
         declare_console_options(a, console_options_, true);
     }
 

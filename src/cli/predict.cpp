@@ -74,7 +74,7 @@ class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
         a.positional("PATH", paths_, "images, folders of images, or - for a list on stdin, a path a line");
-        declare_max_pixels(a, options_.max_pixels);
+        declare_image_limits(a, options_.max_pixels);
         a.group("Answers");
         a.whole("--top", top_, "so many classes for each image");
         declare_model_options(a, model_, options_);

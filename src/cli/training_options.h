@@ -46,8 +46,8 @@ void declare_schedule_options(Arguments& arguments, PolicyOptions& options, std:
 void declare_weights(Arguments& arguments, std::string& classes, bool& init_ema);
 void declare_bad_images(Arguments& arguments, BadImages& what, double& most);
 
-// --max-pixels.
-void declare_max_pixels(Arguments& arguments, std::int64_t& most);
+// --max-pixels and --decode-memory.
+void declare_image_limits(Arguments& arguments, std::int64_t& most);
 
 // --deterministic and --no-graph.
 void declare_steps(Arguments& arguments, bool& deterministic, bool& no_graph);

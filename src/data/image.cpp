@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "data/codecs.h"
+#include "data/decode_budget.h"
 
 namespace onecycle {
 
@@ -213,6 +214,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
                    const DecodeOptions& options) {
     return named(name, [&] {
         const ImageProbe found = probe(bytes, options.limits);
+        const DecodeBudget::Share share = decode_budget().take(decode_bytes(found));
         return upright(decode(bytes, found, options.min_short_side), found.orientation);
     });
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "core/free_memory.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
@@ -126,8 +125,9 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                 program_key(options, network, train_batch(dataset, options.batch_size))) {
     if (options.balanced_class_weights) class_weights = balanced_weights(dataset);
     choose_input();
-    choose_image_store();
-    check_memory(*this, free_memory());
+    const MemoryNeed need = memory_need(*this, step.batch());
+    require_memory(*this, need, host_free);
+    choose_image_store(host_free - need.total());
     bind_programs();
     // Whatever is too large for the device was found out by now.
     use(stages_of(options, network).front(), size_of_epoch(options, 0));
@@ -183,12 +183,9 @@ void LearnerCore::choose_input() {
     }
 }
 
-void LearnerCore::choose_image_store() {
+void LearnerCore::choose_image_store(std::uint64_t free) {
     const StoreNeeds needs = store_needs(options, dataset.train, dataset.valid, resident.has_value());
-    // What `auto` keeps is what the rest leaves.
-    const MemoryNeed rest = memory_need(*this);
-    const std::uint64_t free = free_memory();
-    store = choose_store(options, needs, free - std::min(free, rest.total() - rest.state));
+    store = choose_store(options, needs, free);
     if (!store.line.empty()) log(LogLevel::info, store.line);
     if (store.folder.empty()) return;
     image_file = look_into_cache(options);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/free_memory.h"
 #include "onecycle/learner.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
@@ -68,8 +69,8 @@ struct LearnerCore {
 
     // Keeps the resident set if it fits; else the step is made anew without it.
     void choose_input();
-    // Decides where the host keeps images.
-    void choose_image_store();
+    // Decides where the host keeps images, of which memory may take a share of `free` bytes.
+    void choose_image_store(std::uint64_t free);
     // The kept images of the training side at the present size; made when it is first asked for.
     const std::shared_ptr<KeptImages>& training_images();
     void tell_complaints();
@@ -88,7 +89,8 @@ struct LearnerCore {
     std::string dataset_digest;
     std::vector<std::uint8_t> packed_images;  // the list of images, as checkpoints carry it
     std::shared_ptr<ImageFaults> faults;
-    std::int64_t next_batch = 0;  // of training, by its number: where the state stands
+    std::int64_t next_batch = 0;              // of training, by its number: where the state stands
+    std::uint64_t host_free = free_memory();  // bytes, before anything large was taken
     Engine engine;
     Network network;
     State state;

@@ -41,6 +41,7 @@ EXCUSED = {
     ("cli/train.cpp", ", or without it"): "as above",
     ("cli/train.cpp", "onecycle {} --resume {}"): "as above",
     ("train/evaluator.cpp", "put them back as they were"): "every file fails in mid-evaluation in tests/train",
+    ("train/memory_need.cpp", ""): "tests/train/test_memory_need.cpp says how much is free and follows it",
     ("train/fault_record.cpp", "start a new run"): "of checkpoints whose digest is right but which were never written",
     ("train/recorded_images.cpp", "use another checkpoint"): "as above",
     ("train/training_progress.cpp", "put them back as they were"): "of checkpoints of an older version, without a list of images",
@@ -66,7 +67,6 @@ EXCUSED = {
     ("cli/train.cpp", ", or go on without it: "): "as above",
     ("report/evaluation_text.cpp", "--svg FILE draws it"): "a narrow terminal is needed",
     ("train/advice.cpp", "no evaluation (--valid-fraction 0)"): "names an option, advises nothing",
-    ("train/memory_need.cpp", ""): "of a training above the free memory: tests/train/test_memory_need.cpp",
     ("train/image_store.cpp", ""): "images that fill half of the memory, or take seconds to decode, are needed",
     ("train/model_info.cpp", "--init-ema"): "of files of PyTorch: tests/formats/test_torch_file.cpp",
     ("formats/weights_recipe.h", ""): "of files of PyTorch, as above",
@@ -471,6 +471,10 @@ def model_rows():
     yield Row("eval three --model edited.safetensors", 4, "has 2 classes, the folder has 3", (good,), free=True,
               before=one_by_one(copied("data", "three"), more, edited_model(lambda header, data: None)))
     yield Row("eval three --model runs/photos", 4, "has 1 other", (good,), free=True)
+    for text in ("lots", "0", "-1G", "1T"):
+        yield Row(f"predict data/rings --model runs/photos --decode-memory={text}", 2, "no number of bytes",
+                  ("predict data/rings --model runs/photos --decode-memory 500M",
+                   "predict data/rings --model runs/photos --decode-memory 2G"), free=True)
     yield Row("info --archs runs/photos", 2, "looks at no file", ("info --archs", "info runs/photos"), free=True)
     init = f"find data {SMALL} --steps 2 --init model.safetensors"
     yield Row(init.replace("resnet18", "resnet34"), 4, "it is a resnet18 with the imagenet stem", (init,))

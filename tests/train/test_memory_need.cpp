@@ -1,79 +1,93 @@
-// The memory of a training is added up before its first step; what is advised fits.
+#include "train/memory_need.h"
+
 #include <gtest/gtest.h>
 
-#include <charconv>
+#include <regex>
+#include <string>
 
 #include "onecycle/error.h"
+#include "tiny.h"
 #include "train/learner_core.h"
-#include "train/memory_need.h"
-#include "train/tiny.h"
 
-namespace onecycle {
+namespace onecycle::testing {
 namespace {
 
-using testing::tiny_dataset;
-using testing::tiny_options;
-
-TrainOptions options_of(const char* device, int batch) {
-    TrainOptions options = tiny_options();
-    options.device = device;
-    options.batch_size = batch;
-    options.size = 48;
-    return options;
+LearnerCore core_of(TrainOptions options, const Architecture& arch) {
+    return LearnerCore(tiny_dataset(), options, {}, arch);
 }
 
-// The batch size in `fix: --batch-size N`; 0: none.
-int advised(const std::string& error) {
-    const std::string key = "fix: --batch-size ";
-    const std::size_t at = error.find(key);
-    int batch = 0;
-    if (at != std::string::npos)
-        std::from_chars(error.data() + at + key.size(), error.data() + error.size(), batch);
-    return batch;
-}
-
-class MemoryOn : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(MemoryOn, what_is_advised_fits_into_what_was_free) {
-    const LearnerCore large(tiny_dataset(), options_of(GetParam(), 24), {});
-    const MemoryNeed need = memory_need(large);
-    const std::uint64_t to_come = need.total() - need.state;
-    EXPECT_GT(need.programs, 0u);
-    EXPECT_GT(need.state, need.copies);
-    EXPECT_NO_THROW(check_memory(large, to_come));
-    EXPECT_NO_THROW(check_memory(large, UINT64_MAX)) << "where the system does not say";
-    int last = 24;
-    for (const double share : {0.9, 0.6}) {
-        const std::uint64_t fixed = to_come - need.programs - need.batches;
-        const auto free = fixed + static_cast<std::uint64_t>(share * static_cast<double>(to_come - fixed));
-        try {
-            check_memory(large, free);
-            ADD_FAILURE() << share;
-        } catch (const Error& error) {
-            EXPECT_EQ(error.kind(), ErrorKind::device);
-            const int batch = advised(error.what());
-            ASSERT_GE(batch, 2) << error.what();
-            EXPECT_LT(batch, last) << error.what();
-            last = batch;
-            const LearnerCore fits(tiny_dataset(), options_of(GetParam(), batch), {});
-            EXPECT_NO_THROW(check_memory(fits, free)) << error.what();
-        }
-    }
-}
-
-TEST_P(MemoryOn, where_no_batch_fits_something_else_is_advised) {
-    const LearnerCore core(tiny_dataset(), options_of(GetParam(), 8), {});
+// What the learner says to so much free memory; empty: enough.
+std::string answer(const LearnerCore& core, std::uint64_t free) {
     try {
-        check_memory(core, 1 << 20);
-        ADD_FAILURE();
+        require_memory(core, memory_need(core, core.step.batch()), free);
+        return "";
     } catch (const Error& error) {
-        EXPECT_EQ(advised(error.what()), 0);
-        EXPECT_NE(std::string(error.what()).find("a smaller --size"), std::string::npos) << error.what();
+        EXPECT_EQ(error.exit_code(), 5);
+        return error.what();
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, MemoryOn, ::testing::Values("cpu", "emulated"),
-                         [](const auto& test) { return test.param; });
+// 0: the message names none.
+int advised(const std::string& message) {
+    std::smatch found;
+    return std::regex_search(message, found, std::regex("fix: --batch-size (\\d+)")) ? std::stoi(found[1])
+                                                                                     : 0;
+}
+
+void expect_that_the_advice_fits(const TrainOptions& options, const Architecture& arch) {
+    const LearnerCore core = core_of(options, arch);
+    const std::uint64_t whole = memory_need(core, core.step.batch()).total();
+    EXPECT_EQ(answer(core, whole), "");
+    const std::uint64_t least = memory_need(core, 2).total();
+    for (const std::uint64_t free : {whole - 1, least + (whole - least) / 2}) {
+        const std::string message = answer(core, free);
+        const int batch = advised(message);
+        ASSERT_GE(batch, 2) << message;
+        ASSERT_LT(batch, core.step.batch());
+        TrainOptions smaller = options;
+        smaller.batch_size = batch;
+        EXPECT_EQ(answer(core_of(smaller, arch), free), "") << message;
+        // One more would leave less than the margin.
+        EXPECT_GT(memory_need(core, batch + 1).total(), free - free / 32) << message;
+    }
+    const std::string none = answer(core, least / 2);
+    EXPECT_EQ(advised(none), 0) << none;
+    EXPECT_NE(none.find("--size"), std::string::npos) << none;
+}
+
+TEST(MemoryNeed, names_the_largest_batch_size_that_fits) {
+    TrainOptions options = tiny_options();
+    options.batch_size = 30;
+    expect_that_the_advice_fits(options, tiny_architecture());
+}
+
+TEST(MemoryNeed, names_the_largest_batch_size_that_fits_on_the_emulated_device) {
+    TrainOptions options = tiny_options();
+    options.batch_size = 30;
+    options.device = "emulated";
+    options.input = "stream";
+    expect_that_the_advice_fits(options, tiny_architecture());
+}
+
+TEST(MemoryNeed, counts_the_stage_that_trains_everything) {
+    TrainOptions options = tiny_options();
+    options.freeze_epochs = 1;
+    const LearnerCore staged = core_of(options, tiny_architecture());
+    const LearnerCore whole = core_of(tiny_options(), tiny_architecture());
+    EXPECT_GE(memory_need(staged, 8).arena, whole.step.arena_bytes());
+}
+
+TEST(MemoryNeed, is_at_least_what_was_allocated) {
+    const LearnerCore core = core_of(tiny_options(), tiny_architecture());
+    std::uint64_t arenas = 0;
+    for (const auto& arena : core.arenas) arenas += arena->size();
+    const MemoryNeed need = memory_need(core, core.step.batch());
+    EXPECT_GE(need.arena, arenas);
+    EXPECT_GE(need.state, core.state.bytes(Space::parameters) + core.state.bytes(Space::moment1));
+    EXPECT_EQ(need.copies, need.state);
+    EXPECT_GE(need.batches, 2u * 8 * 32 * 32 * 3);
+    EXPECT_GE(need.decoding, 3u * 40 * 40);
+}
 
 }  // namespace
-}  // namespace onecycle
+}  // namespace onecycle::testing

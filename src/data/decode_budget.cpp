@@ -1,0 +1,59 @@
+#include "data/decode_budget.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/free_memory.h"
+#include "data/codecs.h"
+
+namespace onecycle {
+
+DecodeBudget::Share DecodeBudget::take(std::uint64_t bytes) {
+    std::unique_lock lock(mutex_);
+    if (bytes > bytes_)
+        throw DecodeError("too large: decoding it needs " + std::to_string(bytes) + " bytes, more than the " +
+                          std::to_string(bytes_) + " of --decode-memory");
+    const std::uint64_t ticket = next_ticket_++;
+    changed_.wait(lock, [&] { return ticket == served_ && bytes <= bytes_ - taken_; });
+    ++served_;
+    taken_ += bytes;
+    most_taken_ = std::max(most_taken_, taken_);
+    changed_.notify_all();
+    return Share(*this, bytes);
+}
+
+void DecodeBudget::give_back(std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    taken_ -= bytes;
+    changed_.notify_all();
+}
+
+std::uint64_t DecodeBudget::bytes() const {
+    const std::lock_guard lock(mutex_);
+    return bytes_;
+}
+
+std::uint64_t DecodeBudget::most_taken() const {
+    const std::lock_guard lock(mutex_);
+    return most_taken_;
+}
+
+void DecodeBudget::set(std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    bytes_ = bytes;
+    most_taken_ = 0;
+}
+
+DecodeBudget& decode_budget() {
+    static DecodeBudget budget(free_memory() / 4);
+    return budget;
+}
+
+std::uint64_t decode_bytes(const ImageProbe& probe) {
+    const auto pixels = static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
+    const auto stored = static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
+                        static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);
+    return pixels * (stored + 3 + (probe.orientation == 1 ? 0 : 3));
+}
+
+}  // namespace onecycle
