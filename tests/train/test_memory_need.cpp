@@ -22,7 +22,7 @@ std::string answer(const LearnerCore& core, std::uint64_t free) {
         require_memory(core, memory_need(core, core.step.batch()), free);
         return "";
     } catch (const Error& error) {
-        EXPECT_EQ(error.exit_code(), 5);
+        EXPECT_EQ(error.exit_code(), 7);
         return error.what();
     }
 }
