@@ -60,6 +60,7 @@ EXCUSED = {
     ("data/demo_data.cpp", "name a folder that can be written to"): "root may do everything",
     ("data/folder.cpp", "check its permissions"): "root may do everything",
     ("data/image.cpp", " MiB; --max-pixels "): "a file above a GiB is needed",
+    ("data/decode_budget.cpp", " of --decode-memory"): "names an option, advises nothing",
     ("data/layout.cpp", "as --valid says"): "names an option, advises nothing",
     ("data/sides.cpp", "left out by --exclude: "): "names an option, advises nothing",
     ("cli/info.cpp", "none: a backbone, for --init"): "names an option, advises nothing",
