@@ -163,10 +163,14 @@ std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, co
                                                       FileSystem& fs = posix_file_system(),
                                                       const CheckpointFilter& belongs = {});
 
-// What `--model M` means: a run folder's best checkpoint (its newest while none is named best; one
-// log line where `best` is no such name), or the file itself. Throws Error(model) when it is not
-// there, is a folder without checkpoints, or no regular file.
-std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system(),
-                          const LogSink& log = {});
+// The checkpoint that `best` names. Nothing where there is no `best`, or where it names none, which
+// one log line tells. Throws Error(io) when it cannot be read.
+std::optional<std::string> best_checkpoint(const std::string& run, const LogSink& log = {},
+                                           FileSystem& fs = posix_file_system());
+
+// What `--model M` means: a run folder's best checkpoint (its newest while none is named best), or
+// the file itself. Throws Error(model) when it is not there, is a folder without checkpoints, or no
+// regular file.
+std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system());
 
 }  // namespace onecycle

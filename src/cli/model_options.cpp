@@ -107,12 +107,7 @@ std::string run_of_name(const std::string& model, Console& console) {
 
 std::string newest_run(const std::string& model, Console& console) {
     const std::string run = run_of_name(model, console);
-    // What is wrong with its pointer is said once, here; whoever opens it says what else is wrong.
-    std::error_code failed;
-    if (fs::is_directory(run, failed)) try {
-            resolve_model(run, posix_file_system(), console.log());
-        } catch (const Error&) {
-        }
+    best_checkpoint(run, console.log());  // says once what is wrong with it
     return run;
 }
 

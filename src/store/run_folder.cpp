@@ -566,7 +566,23 @@ std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, co
     return find_newest(fs, run, log, belongs).checkpoint;
 }
 
-std::string resolve_model(const std::string& path, FileSystem& fs, const LogSink& log) {
+std::optional<std::string> best_checkpoint(const std::string& run, const LogSink& log, FileSystem& fs) {
+    const std::string pointer = run + "/best";
+    FileStatus status;
+    if (!is_there(fs, pointer, status)) return {};
+    std::string name;
+    if (status.type == FileStatus::Type::regular && status.size <= pointer_limit)
+        name = read_file(fs, pointer, ErrorKind::model, pointer_limit);
+    name.erase(name.find_last_not_of('\n') + 1);
+    std::string best = run + "/checkpoints/" + name;
+    if (step_of(name) && is_there(fs, best, status) && status.type == FileStatus::Type::regular) return best;
+    if (log)
+        log(LogLevel::warning,
+            "passing over " + printable(pointer) + ": it does not name a checkpoint; the newest is taken");
+    return {};
+}
+
+std::string resolve_model(const std::string& path, FileSystem& fs) {
     constexpr const char* cannot_open = "cannot open model";
     FileStatus status;
     if (!is_there(fs, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
@@ -575,20 +591,8 @@ std::string resolve_model(const std::string& path, FileSystem& fs, const LogSink
         throw Error(ErrorKind::model, cannot_open, path, "it is not a regular file",
                     "give the path of a file");
     }
-    const std::string pointer = path + "/best";
-    if (is_there(fs, pointer, status)) {
-        std::string name;
-        if (status.type == FileStatus::Type::regular && status.size <= pointer_limit)
-            name = read_file(fs, pointer, ErrorKind::model, pointer_limit);
-        name.erase(name.find_last_not_of('\n') + 1);
-        const std::string best = path + "/checkpoints/" + name;
-        if (step_of(name) && is_there(fs, best, status) && status.type == FileStatus::Type::regular)
-            return best;
-        if (log)
-            log(LogLevel::warning, "passing over " + printable(pointer) +
-                                       ": it does not name a checkpoint; the newest is taken");
-    }
-    if (const auto newest = newest_valid_checkpoint(path, log, fs)) return newest->path;
+    if (const auto best = best_checkpoint(path, {}, fs)) return *best;
+    if (const auto newest = newest_valid_checkpoint(path, {}, fs)) return newest->path;
     throw Error(ErrorKind::model, cannot_open, path, "it is a folder without a checkpoint",
                 "give a run folder that has one, or a model file");
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "data/decode_budget.h"
 #include "onecycle/error.h"
 #include "train/learner_core.h"
 
@@ -81,6 +82,9 @@ MemoryNeed memory_need(const LearnerCore& core, int batch) {
             need.decoding =
                 std::max(need.decoding, std::uint64_t{3} * static_cast<std::uint64_t>(sample.width) *
                                             static_cast<std::uint64_t>(sample.height));
+    // Each thread decodes one, as far as the budget lets them.
+    need.decoding = std::min(need.decoding * static_cast<std::uint64_t>(worker_threads(core.options.threads)),
+                             decode_budget().bytes());
     return need;
 }
 

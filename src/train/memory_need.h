@@ -15,7 +15,7 @@ struct MemoryNeed {
     std::uint64_t resident = 0;  // the training images, where the device keeps them
     std::uint64_t copies = 0;    // of the state: what a checkpoint is written from
     std::uint64_t batches = 0;   // those that both loaders make ahead, and those handed over
-    std::uint64_t decoding = 0;  // the largest image, as pixels
+    std::uint64_t decoding = 0;  // the largest image on every thread, within the budget
 
     std::uint64_t total() const { return arena + state + resident + copies + batches + decoding; }
 };

@@ -353,7 +353,8 @@ TEST(RunFolder, a_pointer_that_is_a_folder_costs_no_checkpoint) {
     const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
     run.save(2, {{}, {}}, 2, log);
     EXPECT_NE(lines.find("passing over run/best: it is a folder"), std::string::npos) << lines;
-    EXPECT_EQ(resolve_model("run", fs, log), "run/checkpoints/step-000002.safetensors");
+    EXPECT_FALSE(best_checkpoint("run", log, fs));
+    EXPECT_EQ(resolve_model("run", fs), "run/checkpoints/step-000002.safetensors");
 }
 
 TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
@@ -552,7 +553,8 @@ TEST_F(OnDisk, a_pointer_or_checkpoint_that_is_a_pipe_or_a_gigabyte_holds_nothin
     std::filesystem::resize_file(path + "/latest", std::uintmax_t{1} << 30);
     std::string lines;
     const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
-    EXPECT_EQ(resolve_model(path, posix_file_system(), log), checkpoints + "step-000002.safetensors");
+    EXPECT_FALSE(best_checkpoint(path, log));
+    EXPECT_EQ(resolve_model(path), checkpoints + "step-000002.safetensors");
     EXPECT_NE(lines.find("passing over " + path + "/best"), std::string::npos) << lines;
     lines.clear();
     RunFolder::open(path, log);
