@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "device": {"core", "rules"},
     "device/emulated": {"core", "rules", "device"},
     "device/cuda": {"core", "rules", "device", "device/emulated"},  # the emulator's words for nvcc's
+    "mpi": {"device"},
     "kernels": {"core", "rules", "device/cuda", "device/emulated"},
     "ops": {"core", "rules", "device"},
     "ops/cpu": {"core", "rules", "device", "ops"},

@@ -1,0 +1,148 @@
+// Run by mpirun: what each rank does in test_ranks.py. Every value that a rank receives is checked
+// against a formula; a wrong one ends it with code 1.
+//     ranks_program exchange          every function, with odd and empty sizes
+//     ranks_program large BYTES       one buffer of so many bytes
+//     ranks_program one               expects no job
+//     ranks_program wait SECONDS      prints "rank R: PID", computes, and ends well
+//     ranks_program fail              rank 1 ends the job with code 5
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "device/communicator.h"
+#include "onecycle/error.h"
+
+namespace onecycle {
+
+namespace {
+
+void require(bool right, const std::string& what) {
+    if (right) return;
+    std::fprintf(stderr, "wrong: %s\n", what.c_str());
+    std::exit(1);
+}
+
+// The byte that `rank` has at a place.
+std::byte value(int rank, std::size_t at, int round) {
+    return static_cast<std::byte>(
+        (at * 131 + static_cast<std::size_t>(rank) * 29 + static_cast<std::size_t>(round) * 7 + at / 251) &
+        255);
+}
+
+std::vector<std::byte> values(int rank, std::size_t bytes, int round) {
+    std::vector<std::byte> made(bytes);
+    for (std::size_t i = 0; i < bytes; ++i) made[i] = value(rank, i, round);
+    return made;
+}
+
+void scatter_and_gather(Communicator& ranks, const std::vector<Share>& shares, std::size_t bytes, int round) {
+    const RankPlace& place = ranks.place();
+    const Share own = shares[static_cast<std::size_t>(place.rank)];
+    const std::vector<std::byte> before = values(place.rank, bytes, round);
+    std::vector<std::byte> from = before,
+                           to(own.bytes * static_cast<std::size_t>(place.ranks), std::byte{0xee});
+    ranks.scatter(from.data(), to.data(), shares);
+    require(from == before, "scatter changed what it sends");
+    for (int r = 0; r < place.ranks; ++r)
+        for (std::size_t i = 0; i < own.bytes; ++i)
+            require(to[static_cast<std::size_t>(r) * own.bytes + i] == value(r, own.offset + i, round),
+                    "scatter of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
+    ranks.gather(from.data(), shares);
+    for (int r = 0; r < place.ranks; ++r) {
+        const Share& theirs = shares[static_cast<std::size_t>(r)];
+        for (std::size_t i = theirs.offset; i < theirs.offset + theirs.bytes; ++i)
+            require(from[i] == value(r, i, round),
+                    "gather of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
+    }
+}
+
+void exchange(Communicator& ranks) {
+    const RankPlace place = ranks.place();
+    require(place.rank >= 0 && place.rank < place.ranks, "rank");
+    require(place.local_rank >= 0 && place.local_rank < place.local_ranks, "local rank");
+    require(place.node >= 0 && place.node < place.nodes && !place.host.empty(), "node");
+    if (place.nodes == 1)
+        require(place.local_ranks == place.ranks && place.local_rank == place.rank, "local");
+
+    for (const std::size_t bytes : {0, 1, 7, 4096, 1000003}) {
+        std::vector<std::byte> all = values(place.rank, bytes, 1);
+        ranks.broadcast(all);
+        require(all == values(0, bytes, 1), "broadcast of " + std::to_string(bytes) + " bytes");
+    }
+    std::string text = place.rank == 0 ? std::string("from\0rank 0", 11) : "something longer than that";
+    broadcast(ranks, text);
+    require(text == std::string("from\0rank 0", 11), "broadcast of a text");
+    const std::vector<std::string> texts =
+        all_gather(ranks, std::string(static_cast<std::size_t>(place.rank * 5), 'x'));
+    for (int r = 0; r < place.ranks; ++r)
+        require(texts.at(static_cast<std::size_t>(r)) == std::string(static_cast<std::size_t>(r * 5), 'x'),
+                "all_gather of texts");
+    require(largest(ranks, -place.rank) == 0, "largest");
+    require(largest(ranks, place.rank) == place.ranks - 1, "largest");
+
+    int round = 0;
+    for (const std::int64_t elements : {0, 1, 2, 3, 5, 127, 128, 129, 1000, 123457})
+        for (const std::int64_t alignment : {1, 4, 128}) {
+            const std::vector<Share> shares = shares_of(elements, 2, place.ranks, alignment);
+            std::size_t end = 0;
+            for (const Share& share : shares) {
+                require(share.bytes == 0 || share.offset == end, "shares are in order");
+                require(share.offset % static_cast<std::size_t>(alignment * 2) == 0 || share.bytes == 0,
+                        "shares are aligned");
+                if (share.bytes > 0) end = share.offset + share.bytes;
+            }
+            require(end == static_cast<std::size_t>(elements) * 2, "shares cover all");
+            scatter_and_gather(ranks, shares, static_cast<std::size_t>(elements) * 2, ++round);
+        }
+    // All of it is one rank's, whichever.
+    for (int owner = 0; owner < place.ranks; ++owner) {
+        std::vector<Share> shares(static_cast<std::size_t>(place.ranks));
+        shares[static_cast<std::size_t>(owner)] = {3, 997};
+        scatter_and_gather(ranks, shares, 1000, ++round);
+    }
+}
+
+int run(const std::string& what, const std::string& number) {
+    const std::unique_ptr<Communicator> ranks = join_ranks();
+    if (what == "one") return ranks ? 1 : 0;
+    require(ranks != nullptr, "a job");
+    const RankPlace place = ranks->place();
+    if (what == "exchange") exchange(*ranks);
+    if (what == "large") {
+        const std::int64_t bytes = std::atoll(number.c_str());
+        scatter_and_gather(*ranks, shares_of(bytes, 1, place.ranks, 1), static_cast<std::size_t>(bytes), 1);
+    }
+    if (what == "fail" && place.rank == 1) ranks->abort(5);
+    if (what == "wait" || what == "fail") {
+        std::printf("rank %d: %d\n", place.rank, getpid());
+        std::fflush(stdout);
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(number.c_str()));
+        while (std::chrono::steady_clock::now() < end) largest(*ranks, 1);
+    }
+    if (what == "compute") {  // nobody calls for the others
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(number.c_str()));
+        while (std::chrono::steady_clock::now() < end) continue;
+    }
+    const std::string name = ranks->name();
+    ranks->finish();
+    if (place.rank == 0) std::printf("%s: %d ranks on %d hosts\n", name.c_str(), place.ranks, place.nodes);
+    return 0;
+}
+
+}  // namespace
+
+}  // namespace onecycle
+
+int main(int argc, char** argv) {
+    try {
+        return onecycle::run(argc > 1 ? argv[1] : "exchange", argc > 2 ? argv[2] : "1");
+    } catch (const onecycle::Error& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return error.exit_code();
+    }
+}
