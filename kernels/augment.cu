@@ -2,6 +2,7 @@
 
 #include "kernels/normalize.h"
 #include "rules/resample.h"
+#include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 

@@ -264,10 +264,10 @@ void LearnerCore::compare_ranks() const {
                         "use machines of one kind, look for faulty memory, and continue with --resume");
 }
 
-void LearnerCore::share_faults(std::int64_t next_batch) const {
+void LearnerCore::share_faults(std::int64_t before_batch) const {
     if (!ranks()) return;
     std::map<std::pair<bool, std::int64_t>, ImageFault> all;
-    for (const std::string& record : all_gather(*ranks(), fault_record(faults->before(next_batch))))
+    for (const std::string& record : all_gather(*ranks(), fault_record(faults->before(before_batch))))
         for (const ImageFault& fault : faults_from_record(record, dataset, "a rank")) {
             ImageFault& known = all.try_emplace({fault.training, fault.sample}, fault).first->second;
             if (fault.from < known.from) known = fault;

@@ -27,7 +27,7 @@ struct LearnerCore {
         : LearnerCore(from, given, std::move(watching), onecycle::architecture(given.arch)) {}
 
     void log(LogLevel level, const std::string& line) const {
-        if (observer.log) observer.log(level, line);
+        if (observer.log && leads()) observer.log(level, line);
     }
     int stop_signal() const { return observer.stop ? observer.stop() : 0; }
     // Of the evaluation side, by `evaluator`. Throws Interrupted when the observer stops it.
@@ -44,7 +44,7 @@ struct LearnerCore {
     // With several ranks: throws Error(device) that names the rank whose weights differ.
     void compare_ranks() const;
     // Makes the images that failed on any rank known to all.
-    void share_faults(std::int64_t next_batch) const;
+    void share_faults(std::int64_t before_batch) const;
 
     std::int64_t steps_per_epoch() const;  // updates
     // The images that one update uses.
