@@ -4,6 +4,8 @@
 //     ranks_program large BYTES       one buffer of so many bytes
 //     ranks_program one               expects no job
 //     ranks_program wait SECONDS      prints "rank R: PID", computes, and ends well
+//     ranks_program compute SECONDS   computes, calling for nobody, and ends well
+//     ranks_program speed BYTES       how long a scatter and a gather of a buffer take
 //     ranks_program fail              rank 1 ends the job with code 5
 #include <unistd.h>
 
@@ -40,6 +42,13 @@ std::vector<std::byte> values(int rank, std::size_t bytes, int round) {
     return made;
 }
 
+// Whether these bytes are the share of that rank's buffer.
+bool holds(const std::byte* bytes, const Share& share, int rank, int round) {
+    for (std::size_t i = 0; i < share.bytes; ++i)
+        if (bytes[i] != value(rank, share.offset + i, round)) return false;
+    return true;
+}
+
 void scatter_and_gather(Communicator& ranks, const std::vector<Share>& shares, std::size_t bytes, int round) {
     const RankPlace& place = ranks.place();
     const Share own = shares[static_cast<std::size_t>(place.rank)];
@@ -49,15 +58,13 @@ void scatter_and_gather(Communicator& ranks, const std::vector<Share>& shares, s
     ranks.scatter(from.data(), to.data(), shares);
     require(from == before, "scatter changed what it sends");
     for (int r = 0; r < place.ranks; ++r)
-        for (std::size_t i = 0; i < own.bytes; ++i)
-            require(to[static_cast<std::size_t>(r) * own.bytes + i] == value(r, own.offset + i, round),
-                    "scatter of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
+        require(holds(to.data() + static_cast<std::size_t>(r) * own.bytes, own, r, round),
+                "scatter of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
     ranks.gather(from.data(), shares);
     for (int r = 0; r < place.ranks; ++r) {
         const Share& theirs = shares[static_cast<std::size_t>(r)];
-        for (std::size_t i = theirs.offset; i < theirs.offset + theirs.bytes; ++i)
-            require(from[i] == value(r, i, round),
-                    "gather of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
+        require(holds(from.data() + theirs.offset, theirs, r, round),
+                "gather of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
     }
 }
 
@@ -123,6 +130,17 @@ int run(const std::string& what, const std::string& number) {
         std::fflush(stdout);
         const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(number.c_str()));
         while (std::chrono::steady_clock::now() < end) largest(*ranks, 1);
+    }
+    if (what == "speed") {  // of buffers like a step's gradients
+        std::vector<std::byte> buffer(std::strtoull(number.c_str(), nullptr, 10)), parts(buffer.size() * 2);
+        const auto shares = shares_of(static_cast<std::int64_t>(buffer.size()), 1, place.ranks, 128);
+        const auto begin = std::chrono::steady_clock::now();
+        for (int i = 0; i < 20; ++i) {
+            ranks->scatter(buffer.data(), parts.data(), shares);
+            ranks->gather(buffer.data(), shares);
+        }
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+        if (place.rank == 0) std::printf("%.2f ms each\n", took.count() * 50);
     }
     if (what == "compute") {  // nobody calls for the others
         const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(number.c_str()));
