@@ -1,12 +1,15 @@
-// Run by mpirun: what each rank does in test_ranks.py. Every value that a rank receives is checked
+// Run by mpirun: what each rank does in test_transport.py. Every value that a rank receives is checked
 // against a formula; a wrong one ends it with code 1.
 //     ranks_program exchange          every function, with odd and empty sizes
+//     ranks_program emulated          the same for the emulated device, in a graph
 //     ranks_program large BYTES       one buffer of so many bytes
 //     ranks_program one               expects no job
-//     ranks_program wait SECONDS      prints "rank R: PID", computes, and ends well
-//     ranks_program compute SECONDS   computes, calling for nobody, and ends well
+//     ranks_program call SECONDS      prints "rank R: PID", calls for the others, and ends well
+//     ranks_program compute SECONDS   the same, but calls for nobody
+//     ranks_program idle SECONDS      rank 0 sleeps; the others wait for it, and say how long they ran
 //     ranks_program speed BYTES       how long a scatter and a gather of a buffer take
 //     ranks_program fail              rank 1 ends the job with code 5
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -17,6 +20,8 @@
 #include <thread>
 
 #include "device/communicator.h"
+#include "device/cuda/collectives.h"
+#include "device/cuda/handles.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -114,37 +119,102 @@ void exchange(Communicator& ranks) {
     }
 }
 
+// A step that is launched three times: every rank adds 1 to what it has of its share, by way of the
+// others.
+void exchange_in_graph(Communicator& ranks) {
+    using namespace emulated;
+    const RankPlace& place = ranks.place();
+    DeviceCommunicator devices(ranks);
+    const std::size_t bytes = 1001;
+    const auto shares = shares_of(static_cast<std::int64_t>(bytes), 1, place.ranks, 4);
+    const Share own = shares[static_cast<std::size_t>(place.rank)];
+    void *buffer = nullptr, *parts = nullptr, *result = nullptr;
+    check(cudaMalloc(&buffer, bytes), "cudaMalloc");
+    check(cudaMalloc(&parts, own.bytes * static_cast<std::size_t>(place.ranks) + 1), "cudaMalloc");
+    check(cudaHostAlloc(&result, bytes, cudaHostAllocMapped), "cudaHostAlloc");
+    auto* const begin = static_cast<std::byte*>(buffer);
+    auto* const received = static_cast<std::byte*>(parts);
+    const StreamHandle stream = make_stream(0);
+    check(cudaMemsetAsync(buffer, place.rank, bytes, stream.get()), "cudaMemsetAsync");
+    const GraphExec graph = capture_graph(stream.get(), [&] {
+        devices.scatter(stream.get(), begin, received, shares);
+        check(enqueue(
+                  [&place, begin, received, own] {
+                      for (std::size_t i = 0; i < own.bytes; ++i) {
+                          unsigned sum = 1;
+                          for (int r = 0; r < place.ranks; ++r)
+                              sum += static_cast<unsigned>(
+                                  received[static_cast<std::size_t>(r) * own.bytes + i]);
+                          begin[own.offset + i] = static_cast<std::byte>(sum);
+                      }
+                  },
+                  {{received, own.bytes * static_cast<std::size_t>(place.ranks)}},
+                  {{begin + own.offset, own.bytes}}, stream.get()),
+              "enqueue");
+        devices.gather(stream.get(), begin, shares);
+    });
+    unsigned expected = 0, sum = 0;
+    for (int r = 0; r < place.ranks; ++r) sum += static_cast<unsigned>(r);
+    for (int step = 0; step < 3; ++step) {
+        check(cudaGraphLaunch(graph.get(), stream.get()), "cudaGraphLaunch");
+        expected = (step == 0 ? sum : expected * static_cast<unsigned>(place.ranks)) + 1;
+    }
+    check(cudaMemcpyAsync(result, buffer, bytes, cudaMemcpyDeviceToHost, stream.get()), "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize");
+    for (std::size_t i = 0; i < bytes; ++i)
+        require(static_cast<std::byte*>(result)[i] == static_cast<std::byte>(expected), "a step's sum");
+    check(cudaFree(buffer), "cudaFree");
+    check(cudaFree(parts), "cudaFree");
+    check(cudaFreeHost(result), "cudaFreeHost");
+}
+
+double processor_seconds() {
+    rusage used{};
+    getrusage(RUSAGE_SELF, &used);
+    const auto seconds = [](const timeval& t) {
+        return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+    };
+    return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 int run(const std::string& what, const std::string& number) {
     const std::unique_ptr<Communicator> ranks = join_ranks();
     if (what == "one") return ranks ? 1 : 0;
     require(ranks != nullptr, "a job");
     const RankPlace place = ranks->place();
+    const auto duration = std::chrono::milliseconds(static_cast<int>(1000 * std::atof(number.c_str())));
+    const auto begin = std::chrono::steady_clock::now();
+    const auto goes_on = [&] { return std::chrono::steady_clock::now() - begin < duration; };
+    if (what == "call" || what == "compute" || what == "fail") {
+        std::printf("rank %d: %d\n", place.rank, getpid());
+        std::fflush(stdout);
+    }
     if (what == "exchange") exchange(*ranks);
+    if (what == "emulated") exchange_in_graph(*ranks);
     if (what == "large") {
         const std::int64_t bytes = std::atoll(number.c_str());
         scatter_and_gather(*ranks, shares_of(bytes, 1, place.ranks, 1), static_cast<std::size_t>(bytes), 1);
     }
     if (what == "fail" && place.rank == 1) ranks->abort(5);
-    if (what == "wait" || what == "fail") {
-        std::printf("rank %d: %d\n", place.rank, getpid());
-        std::fflush(stdout);
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(number.c_str()));
-        while (std::chrono::steady_clock::now() < end) largest(*ranks, 1);
+    if (what == "call" || what == "fail")
+        while (largest(*ranks, goes_on()) != 0) continue;
+    if (what == "compute")
+        while (goes_on()) continue;
+    if (what == "idle") {
+        if (place.rank == 0) std::this_thread::sleep_for(duration);
+        const double before = processor_seconds();
+        largest(*ranks, 1);
+        if (place.rank > 0) std::printf("waited: %.3f\n", processor_seconds() - before);
     }
     if (what == "speed") {  // of buffers like a step's gradients
         std::vector<std::byte> buffer(std::strtoull(number.c_str(), nullptr, 10)), parts(buffer.size() * 2);
         const auto shares = shares_of(static_cast<std::int64_t>(buffer.size()), 1, place.ranks, 128);
-        const auto begin = std::chrono::steady_clock::now();
         for (int i = 0; i < 20; ++i) {
             ranks->scatter(buffer.data(), parts.data(), shares);
             ranks->gather(buffer.data(), shares);
         }
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
         if (place.rank == 0) std::printf("%.2f ms each\n", took.count() * 50);
-    }
-    if (what == "compute") {  // nobody calls for the others
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(number.c_str()));
-        while (std::chrono::steady_clock::now() < end) continue;
     }
     const std::string name = ranks->name();
     ranks->finish();

@@ -1,0 +1,89 @@
+"""Starts a program as the ranks of a job, by mpirun, and sees how it ends."""
+import argparse
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+# As root, as in a container; more ranks than cores.
+SETTINGS = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMP_WAIT_POLICY": "passive",
+}
+given = argparse.Namespace()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("mpirun", "module", "program"):
+        parser.add_argument("--" + name, required=True)
+    known, rest = parser.parse_known_args()
+    given.__dict__.update(vars(known))
+    unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2)
+
+
+def is_there(pid):
+    """Whether this process lives; one that has ended and was not collected does not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Job:
+    """`mpirun -n RANKS PROGRAM WORDS...`, on the way or ended."""
+
+    def __init__(self, ranks, *words, settings=None, options=(), module=None, launcher=True):
+        self.out_file, self.err_file = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        environment = {key: value for key, value in os.environ.items()
+                       if not key.startswith(("OMPI_", "PMI", "SLURM_", "ONECYCLE_"))}
+        environment |= SETTINGS | {"ONECYCLE_MPI_MODULE": module or given.module} | (settings or {})
+        launch = [given.mpirun, "-n", str(ranks), *options] if launcher else []
+        self.began = time.monotonic()
+        self.process = subprocess.Popen([*launch, given.program, *map(str, words)], env=environment,
+                                        stdout=self.out_file, stderr=self.err_file, stdin=subprocess.DEVNULL)
+
+    def wait(self, seconds=120):
+        try:
+            self.code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+            raise AssertionError(f"it had not ended after {seconds} s: {self.err}") from None
+        self.seconds = time.monotonic() - self.began
+        return self
+
+    @staticmethod
+    def _text(file):
+        file.seek(0)
+        return file.read()
+
+    @property
+    def out(self):
+        return self._text(self.out_file)
+
+    @property
+    def err(self):
+        return self._text(self.err_file)
+
+    @property
+    def errors(self):
+        """The program's own lines on stderr; mpirun says more."""
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+    def pids(self, ranks):
+        """Of each rank that has written "rank R: PID"; waits until `ranks` have."""
+        for _ in range(600):
+            found = dict(re.findall(r"^rank (\d+): (\d+)$", self.out, re.M))
+            if len(found) == ranks:
+                return {int(rank): int(pid) for rank, pid in found.items()}
+            time.sleep(0.05)
+        raise AssertionError(f"not all ranks started: {self.out}{self.err}")
