@@ -38,18 +38,29 @@ def is_there(pid):
         return False
 
 
+def left_of(pids, seconds=10):
+    """The ranks of {rank: pid} that have not ended after so many seconds."""
+    for _ in range(seconds * 10):
+        if not any(is_there(pid) for pid in pids.values()):
+            return []
+        time.sleep(0.1)
+    return [rank for rank, pid in pids.items() if is_there(pid)]
+
+
 class Job:
     """`mpirun -n RANKS PROGRAM WORDS...`, on the way or ended."""
 
-    def __init__(self, ranks, *words, settings=None, options=(), module=None, launcher=True):
-        self.out_file, self.err_file = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+    def __init__(self, ranks, *words, settings=None, options=(), module=None, launcher=True,
+                 prefix=()):
+        self.files = {name: tempfile.TemporaryFile("w+") for name in ("out", "err")}
+        self.texts = {}
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith(("OMPI_", "PMI", "SLURM_", "ONECYCLE_"))}
         environment |= SETTINGS | {"ONECYCLE_MPI_MODULE": module or given.module} | (settings or {})
         launch = [given.mpirun, "-n", str(ranks), *options] if launcher else []
         self.began = time.monotonic()
-        self.process = subprocess.Popen([*launch, given.program, *map(str, words)], env=environment,
-                                        stdout=self.out_file, stderr=self.err_file, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*prefix, *launch, given.program, *map(str, words)], env=environment,
+                                        stdout=self.files["out"], stderr=self.files["err"], stdin=subprocess.DEVNULL)
 
     def wait(self, seconds=120):
         try:
@@ -59,6 +70,9 @@ class Job:
             self.process.wait(20)
             raise AssertionError(f"it had not ended after {seconds} s: {self.err}") from None
         self.seconds = time.monotonic() - self.began
+        for name, file in self.files.items():
+            self.texts[name] = self._text(file)
+            file.close()
         return self
 
     @staticmethod
@@ -68,11 +82,11 @@ class Job:
 
     @property
     def out(self):
-        return self._text(self.out_file)
+        return self._text(self.files["out"]) if not self.texts else self.texts["out"]
 
     @property
     def err(self):
-        return self._text(self.err_file)
+        return self._text(self.files["err"]) if not self.texts else self.texts["err"]
 
     @property
     def errors(self):

@@ -10,7 +10,7 @@ import socket
 import time
 import unittest
 
-from job import Job, is_there, main
+from job import Job, left_of, main
 
 
 class Transport(unittest.TestCase):
@@ -68,13 +68,6 @@ class Transport(unittest.TestCase):
 
 
 class LostRanks(unittest.TestCase):
-    def nobody_is_left(self, pids):
-        for _ in range(100):
-            if not any(is_there(pid) for pid in pids.values()):
-                return
-            time.sleep(0.1)
-        self.fail(f"still there: {[rank for rank, pid in pids.items() if is_there(pid)]}")
-
     def test_a_stopped_rank_ends_the_job_with_one_line(self):
         for ranks, lost in ((2, 0), (2, 1), (4, 0), (4, 2)):
             with self.subTest(ranks=ranks, lost=lost):
@@ -88,7 +81,7 @@ class LostRanks(unittest.TestCase):
                 self.assertEqual(len(job.errors), 1, job.err)
                 self.assertIn(f"a rank is lost: rank {lost} on {socket.gethostname()}: it has not answered for 3 s",
                               job.errors[0])
-                self.nobody_is_left(pids)
+                self.assertEqual(left_of(pids), [])
 
     def test_a_killed_rank_ends_the_job(self):
         for ranks, lost in ((2, 0), (3, 1)):
@@ -101,14 +94,14 @@ class LostRanks(unittest.TestCase):
                 self.assertLess(time.monotonic() - began, 10)
                 self.assertEqual(job.code, 128 + signal.SIGKILL)
                 self.assertIn(f"rank {lost}", job.err)  # mpirun's line
-                self.nobody_is_left(pids)
+                self.assertEqual(left_of(pids), [])
 
     def test_a_rank_can_end_the_job_with_a_code(self):
         job = Job(3, "fail", 60)
         pids = job.pids(3)
         job.wait(30)
         self.assertEqual(job.code, 5)
-        self.nobody_is_left(pids)
+        self.assertEqual(left_of(pids), [])
 
     def test_a_rank_that_computes_is_not_lost(self):
         job = Job(4, "compute", 6, settings={"ONECYCLE_RANK_TIMEOUT": "3"}).wait(60)
