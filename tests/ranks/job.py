@@ -10,14 +10,9 @@ import tempfile
 import time
 import unittest
 
-# As root, as in a container; more ranks than cores.
-SETTINGS = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "OMP_WAIT_POLICY": "passive",
-}
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+from trial import LAUNCHER, is_there
+
 given = argparse.Namespace()
 
 
@@ -28,14 +23,6 @@ def main():
     known, rest = parser.parse_known_args()
     given.__dict__.update(vars(known))
     unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2)
-
-
-def is_there(pid):
-    """Whether this process lives; one that has ended and was not collected does not."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def left_of(pids, seconds=10):
@@ -56,7 +43,7 @@ class Job:
         self.texts = {}
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith(("OMPI_", "PMI", "SLURM_", "ONECYCLE_"))}
-        environment |= SETTINGS | {"ONECYCLE_MPI_MODULE": module or given.module} | (settings or {})
+        environment |= LAUNCHER | {"ONECYCLE_MPI_MODULE": module or given.module} | (settings or {})
         launch = [given.mpirun, "-n", str(ranks), *options] if launcher else []
         self.began = time.monotonic()
         self.process = subprocess.Popen([*prefix, *launch, given.program, *map(str, words)], env=environment,
