@@ -51,8 +51,11 @@ void use_share_of_cores(int part, int parts) {
         CPU_ZERO(&own);
         int begin = part * cores / parts, end = (part + 1) * cores / parts;
         if (end == begin) end = begin + 1;  // more processes than cores
-        for (int core = 0, number = 0; core < CPU_SETSIZE; ++core)
-            if (CPU_ISSET(core, &all) && number++ >= begin && number <= end) CPU_SET(core, &own);
+        for (int core = 0, number = 0; core < CPU_SETSIZE; ++core) {
+            if (!CPU_ISSET(core, &all)) continue;
+            if (number >= begin && number < end) CPU_SET(core, &own);
+            ++number;
+        }
     }
     sched_setaffinity(0, sizeof own, &own);
 }
