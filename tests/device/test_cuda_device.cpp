@@ -144,7 +144,7 @@ TEST(CudaDevice, every_entry_makes_its_device_the_calling_threads) {
         const auto side = device->make_side_copy({{step.x.data(), bytes}});
         side->begin();
         std::byte* memory = nullptr;
-        SharedPointers pinned{};
+        Device::SharedPointers pinned{};
         const std::pair<const char*, std::function<void()>> entries[] = {
             {"allocate", [&] { memory = device->allocate(bytes); }},
             {"release", [&] { device->release(memory); }},
