@@ -21,13 +21,12 @@
 #include "onecycle/log.h"
 #include "onecycle/model.h"
 #include "onecycle/options.h"
+#include "onecycle/ranks.h"
 #include "onecycle/range_test.h"
 
 namespace onecycle {
 
 class RunFolder;
-
-class Communicator;
 
 // What is known after an update, a little late.
 struct StepReport {
