@@ -28,6 +28,8 @@ namespace onecycle {
 
 class RunFolder;
 
+class Communicator;
+
 // What is known after an update, a little late.
 struct StepReport {
     enum class Activity { find, trial, train };
@@ -70,6 +72,10 @@ struct Observer {
     std::function<int()> stop_at_once{};
     std::function<bool()> save{};  // asked after each update of fit(): true saves a checkpoint and goes on
     LogSink log{};
+    // The job that this process is a rank of (onecycle/ranks.h); null: it trains alone. All ranks
+    // make the same calls of a learner, with the same options; every rank returns the same figures,
+    // and files come from rank 0 alone.
+    std::shared_ptr<Communicator> ranks{};
 };
 
 struct FitOptions {

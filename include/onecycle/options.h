@@ -92,7 +92,10 @@ struct TrainOptions {
     double mixup = 0, cutmix = 0;
     bool balanced_class_weights = false;  // --class-weights balanced: n / (classes * n_class)
     double clip_norm = 0;                 // above 0: the gradient's global norm is at most this
-    int accumulate = 1;                   // batches per update, 1 to 65536
+    int accumulate = 1;                   // batches per update and rank, 1 to 65536
+    // Processes that train together: the learner sets it from the job that it is part of
+    // (Observer::ranks). A run may go on with another number where `accumulate` makes up for it.
+    int ranks = 1;
     double ema = 0;  // above 0: decay of a moving average, which is then what counts; below 1
 
     // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at
@@ -157,6 +160,10 @@ NetworkOptions network_options(const TrainOptions& options, int classes, int siz
 // Of the last stage; the policy "fine-tune" is what fastai's fine_tune() does there.
 PolicyOptions policy_options(const TrainOptions& options);
 OptimizerOptions optimizer_options(const TrainOptions& options);
+// Batches of an update, on all ranks.
+inline std::int64_t batches_per_update(const TrainOptions& options) {
+    return std::int64_t{options.accumulate} * options.ranks;
+}
 // Epochs of all stages.
 std::int64_t all_epochs(const TrainOptions& options);
 

@@ -72,6 +72,7 @@ class Find : public Verb {
         declare_console_options(a, console_options_, true);
     }
 
+    bool runs_on_ranks() const override { return true; }
     int run(const Arguments& arguments, Console& console) override {
         merge_sizes(arguments, options_);
         make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
@@ -95,7 +96,7 @@ class Find : public Verb {
             throw Error(ErrorKind::usage, "bad option", fmt::format("--verify-steps {}", *verify_steps_),
                         "it is below 1", "give a whole number of 1 or more");
         require_data(options_.data, "find");
-        check_out(out_);
+        if (console.leads()) check_out(out_);
         // Before memory is taken for a training.
         if (options_.init != "random") options_.init = newest_run(options_.init, console);
         if (options_.init != "random") check_model(options_.init, options_.init_ema);
@@ -115,7 +116,7 @@ class Find : public Verb {
         FindContext context = context_of(learner, dataset);
         if (!is_of_training(find_)) context.origin = FindContext::Origin::test;
         RangeTestResult test = learner.find(find_);
-        if (test.stopped == RangeTestStop::signal) return stopped(console);
+        if (test.stopped == RangeTestStop::signal) return stopped(console, test.signal);
         say_range_test(console, test.analysis, context);
         if (test.passes > 1)
             console.say(fmt::format(
@@ -130,11 +131,12 @@ class Find : public Verb {
         if (verify_) {
             try {
                 trials = verify(learner, rate_to_train_with(test.analysis, context), console);
-            } catch (const Interrupted&) {
-                return stopped(console);
+            } catch (const Interrupted& interrupted) {
+                return stopped(console, interrupted.signal);
             }
             test.digest_after = learner.state_digest();
         }
+        if (!console.leads()) return 0;
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
         write_bad_images(folder, dataset.bad, console);
         write_range_test(folder, "", test, context, trials);
@@ -198,7 +200,8 @@ class Find : public Verb {
     int sweep(Learner& learner, const Dataset& dataset, Console& console) {
         const auto results = learner.sweep(sweep_.parameter, sweep_.values, find_);
         for (const SweepResult& result : results)
-            if (result.test.stopped == RangeTestStop::signal) return stopped(console);
+            if (result.test.stopped == RangeTestStop::signal) return stopped(console, result.test.signal);
+        if (!console.leads()) return 0;
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
         write_bad_images(folder, dataset.bad, console);
         for (const SweepResult& result : results)
@@ -225,9 +228,9 @@ class Find : public Verb {
         console.say(fmt::format("Written: {}", printable(folder.file(name + ".svg"))));
     }
 
-    static int stopped(Console& console) {
-        console.warn("Stopped; nothing was changed and nothing is left behind.");
-        return 128 + stop_signal();
+    static int stopped(Console& console, int signal) {
+        if (console.leads()) console.warn("Stopped; nothing was changed and nothing is left behind.");
+        return 128 + signal;
     }
 
     TrainOptions options_;

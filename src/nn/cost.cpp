@@ -127,8 +127,9 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             return work.gradients + 8 * (1 + moments + emas) * work.trained + 2 * (1 + emas) * work.copied;
         }
         case OpKind::update_statistics:
-            if (desc.inputs.size() % 2 != 0) once += out(0);  // even: from another buffer
-            return desc.outputs.size() == 2 ? once + out(1) : once;
+            return once + out(0) + (desc.outputs.size() == 2 ? out(1) : 0);
+        case OpKind::all_reduce:  // what goes over the wire and comes back, and the sums
+            return 4 * in(0);
         default:
             break;
     }
