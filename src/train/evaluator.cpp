@@ -127,6 +127,7 @@ Evaluator::Totals Evaluator::totals_of_ranks(Loader& loader, const std::function
         add_result(sums, everyone[static_cast<std::size_t>(number % all * rounds + number / all)]);
     check_any(sums.count);
     sums_->begin();  // the counts
+    clear_sums();
     sums_->wait();
     return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
 }
