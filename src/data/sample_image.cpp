@@ -2,20 +2,25 @@
 
 #include <algorithm>
 
+#include "data/codecs.h"
+#include "data/image_place.h"
+
 namespace onecycle {
 
 namespace {
 
-[[noreturn]] void refuse_changed(const Sample& sample) {
-    throw ImageError(sample.path, "changed since the list of files was made");
+[[noreturn]] void refuse_changed() {
+    throw DecodeError("changed since the list of files was made");
 }
 
 }  // namespace
 
 std::int64_t check_file_of(const Sample& sample) {
-    const ImageFileStatus status = image_file_status(sample.path);
-    if (status.bytes != sample.bytes) refuse_changed(sample);
-    return status.changed;
+    return named(sample.path(), [&] {
+        const OpenImage file(sample.place);
+        if (file.bytes() != sample.bytes) refuse_changed();
+        return file.changed();
+    });
 }
 
 Image decode_sample(const Sample& sample, int min_short_side) {
@@ -24,10 +29,14 @@ Image decode_sample(const Sample& sample, int min_short_side) {
     // The check has applied the user's limits: what it measured is allowed.
     decode.limits =
         limits_with(std::max(decode.limits.max_pixels, std::int64_t{sample.width} * sample.height));
-    const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, decode.limits.max_file_bytes);
-    if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
-        refuse_changed(sample);
-    return decode_image(bytes, sample.path, decode);
+    const std::string path = sample.path();
+    const std::vector<std::uint8_t> bytes = named(path, [&] {
+        std::vector<std::uint8_t> read = OpenImage(sample.place).read(decode.limits.max_file_bytes);
+        if (read.size() != sample.bytes || (sample.content != 0 && content_hash(read) != sample.content))
+            refuse_changed();
+        return read;
+    });
+    return decode_image(bytes, path, decode);
 }
 
 }  // namespace onecycle
