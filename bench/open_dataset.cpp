@@ -31,6 +31,7 @@ int main(int argc, char** argv) try {
         return 2;
     }
     DatasetOptions options{.threads = std::atoi(argv[2])};
+    if (argc == 4) options.index_folder = argv[3];
     const double before = largest_bytes();
     const auto start = std::chrono::steady_clock::now();
     const Dataset dataset = open_dataset(argv[1], options);

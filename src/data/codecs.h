@@ -55,6 +55,10 @@ Image decode_webp(Bytes bytes, const ImageProbe& probe);
 Image decode_tiff(Bytes bytes, const ImageProbe& probe);
 Image decode_heif(Bytes bytes, const ImageProbe& probe);
 
+// A JPEG with its colours at half the resolution (4:2:0), as cameras make them; `quality` 1 to 100
+// as libjpeg's. Throws Error(data) where this build cannot write one.
+std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality);
+
 // Throws DecodeError unless all that the directories of a TIFF point at lies in the file.
 void walk_tiff(Bytes bytes);
 

@@ -136,7 +136,10 @@ void add_names(ByName& names, const std::vector<Sample>& samples) {
 }  // namespace
 
 ImageList image_list(const Dataset& dataset) {
-    return {dataset.classes, dataset.train, dataset.valid, dataset.automatic_split};
+    ImageList list{dataset.classes, dataset.train, dataset.valid, dataset.automatic_split};
+    for (std::vector<Sample>* side : {&list.train, &list.valid})
+        for (Sample& sample : *side) sample.width = sample.height = 0;
+    return list;
 }
 
 namespace {

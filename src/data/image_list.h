@@ -15,7 +15,7 @@ namespace onecycle {
 
 struct ImageList {
     std::vector<std::string> classes;  // as in Dataset
-    std::vector<Sample> train, valid;  // likewise; of unpack(), without paths and sizes in pixels
+    std::vector<Sample> train, valid;  // likewise, but without sizes in pixels; of unpack() also without paths
     bool automatic_split = false;      // likewise
 };
 

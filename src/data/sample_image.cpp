@@ -13,6 +13,11 @@ namespace {
     throw DecodeError("changed since the list of files was made");
 }
 
+// The check has applied the user's limits: what it measured is allowed.
+ImageLimits limits_of(const Sample& sample) {
+    return limits_with(std::max(ImageLimits{}.max_pixels, std::int64_t{sample.width} * sample.height));
+}
+
 }  // namespace
 
 std::int64_t check_file_of(const Sample& sample) {
@@ -23,20 +28,20 @@ std::int64_t check_file_of(const Sample& sample) {
     });
 }
 
+std::vector<std::uint8_t> read_sample(const Sample& sample) {
+    return named(sample.path(), [&] {
+        std::vector<std::uint8_t> bytes = OpenImage(sample.place).read(limits_of(sample).max_file_bytes);
+        if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
+            refuse_changed();
+        return bytes;
+    });
+}
+
 Image decode_sample(const Sample& sample, int min_short_side) {
     DecodeOptions decode;
     decode.min_short_side = min_short_side;
-    // The check has applied the user's limits: what it measured is allowed.
-    decode.limits =
-        limits_with(std::max(decode.limits.max_pixels, std::int64_t{sample.width} * sample.height));
-    const std::string path = sample.path();
-    const std::vector<std::uint8_t> bytes = named(path, [&] {
-        std::vector<std::uint8_t> read = OpenImage(sample.place).read(decode.limits.max_file_bytes);
-        if (read.size() != sample.bytes || (sample.content != 0 && content_hash(read) != sample.content))
-            refuse_changed();
-        return read;
-    });
-    return decode_image(bytes, path, decode);
+    decode.limits = limits_of(sample);
+    return decode_image(read_sample(sample), sample.path(), decode);
 }
 
 }  // namespace onecycle

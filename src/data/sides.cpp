@@ -265,9 +265,12 @@ void tell_unlabelled(const FoundImages& images, const Folder& data, const Labels
 }
 
 void sort_samples(std::vector<Sample>& samples) {
-    std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
+    const auto before = [](const Sample& a, const Sample& b) {
         return a.label != b.label ? a.label < b.label : a.name() < b.name();
-    });
+    };
+    // As folders mostly give them.
+    if (std::is_sorted(samples.begin(), samples.end(), before)) return;
+    std::sort(samples.begin(), samples.end(), before);
 }
 
 // The classes that the folders of each side name, or the labels of its images.
