@@ -45,10 +45,10 @@ TEST(Pack, packed_images_are_the_data_set_that_they_were) {
     for (const char* name : {"sides", "classes"}) {
         const Dataset dataset = whole(root / name);
         const fs::path out = root / (std::string(name) + "-shards");
-        const PackResult result = pack_images(dataset, out, {.shard_bytes = 100'000, .threads = 2});
+        const PackResult result = pack_images(dataset, out, {.shard_bytes = 60'000, .threads = 2});
         EXPECT_EQ(result.images, std::ssize(dataset.train) + std::ssize(dataset.valid));
         EXPECT_GT(result.shards.size(), 2u);
-        for (const PackedShard& shard : result.shards) EXPECT_LE(fs::file_size(out / shard.file), 100'000u);
+        for (const PackedShard& shard : result.shards) EXPECT_LE(fs::file_size(out / shard.file), 60'000u);
         EXPECT_EQ(digest(whole(out)), digest(dataset));
         EXPECT_EQ(digest(open_dataset(out)), digest(open_dataset(root / name)));
         for (const Sample& sample : whole(out).train)
@@ -111,7 +111,7 @@ TEST(Pack, a_pack_that_was_stopped_at_any_image_goes_on_to_the_same_bytes) {
     const Dataset dataset = whole(root / "data");
     const PackOptions options{.shard_bytes = 60'000, .threads = 1};
     const PackResult in_one = pack_images(dataset, root / "whole", options);
-    for (int stop_at = 1; stop_at < 40; stop_at += 5) {
+    for (int stop_at = 1; stop_at < 36; stop_at += 5) {
         const fs::path out = root / ("part" + std::to_string(stop_at));
         int asked = 0;
         PackOptions stopping = options;
@@ -121,7 +121,7 @@ TEST(Pack, a_pack_that_was_stopped_at_any_image_goes_on_to_the_same_bytes) {
         const PackResult rest = pack_images(dataset, out, options);
         EXPECT_EQ(files_in(out), files_in(root / "whole")) << stop_at;
         EXPECT_EQ(rest.images, in_one.images);
-        if (stop_at > 20) EXPECT_GT(rest.kept_from_before, 0);
+        EXPECT_GE(rest.kept_from_before, stop_at > 20 ? 1 : 0);
     }
     // A finished one is recognised, and one whose shard was damaged or lost is made whole.
     EXPECT_EQ(pack_images(dataset, root / "whole", options).kept_from_before, in_one.images);
