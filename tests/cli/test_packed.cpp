@@ -26,7 +26,7 @@ class PackedImages : public ::testing::Test {
 
     static Outcome train(const std::string& data, const std::string& out, Words more = {}) {
         Words words = {"train", data, "--out", out, "--arch", "resnet18", "--size", "32", "--batch-size", "8",
-                       "--epochs", "2", "--max-lr", "0.01", "--progress", "none", "--cache", "cache"};
+                       "--epochs", "1", "--max-lr", "0.01", "--progress", "none", "--cache", "cache"};
         words.insert(words.end(), more.begin(), more.end());
         return made_->run(words);
     }
@@ -94,7 +94,8 @@ TEST_F(PackedImages, predict_takes_shards_and_what_is_in_them) {
     const std::string file = predictions[0]["file"], shard = file.substr(0, file.find(".tar") + 4);
     const Outcome one = made_->run({"predict", file, "--model", "p", "--json"});
     ASSERT_EQ(one.code, 0) << one.err;
-    EXPECT_EQ(json::parse(one.out)[0], predictions[0]);
+    EXPECT_EQ(json::parse(one.out)[0]["file"], file);
+    EXPECT_NEAR(json::parse(one.out)[0]["top"][0]["probability"], predictions[0]["top"][0]["probability"], 1e-5);
     EXPECT_EQ(made_->run({"predict", shard, "--model", "p"}).code, 0);
     EXPECT_EQ(made_->run({"predict", shard + "/no/such.jpg", "--model", "p"}).code, 3);
 }
@@ -103,9 +104,9 @@ TEST_F(PackedImages, a_run_on_shards_resumes_and_its_folder_is_named_after_them)
     fs::copy(*made_ / "shards", *made_ / "moved", fs::copy_options::recursive);
     const Outcome whole = train("moved", "whole", {"--checkpoint-every", "1"});
     ASSERT_EQ(whole.code, 0) << whole.err;
-    const Outcome stopped = made_->run_until("part/checkpoints/step-000002.safetensors", SIGTERM,
+    const Outcome stopped = made_->run_until("part/checkpoints/step-000001.safetensors", SIGTERM,
                                              {"train", "moved", "--out", "part", "--arch", "resnet18", "--size", "32",
-                                              "--batch-size", "8", "--epochs", "2", "--max-lr", "0.01", "--progress",
+                                              "--batch-size", "8", "--epochs", "1", "--max-lr", "0.01", "--progress",
                                               "none", "--cache", "cache", "--checkpoint-every", "1"});
     EXPECT_TRUE(stopped.code == 143 || stopped.code == 0) << stopped.err;
     const Outcome resumed = made_->run({"train", "--resume", "part"});
