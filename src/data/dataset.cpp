@@ -20,7 +20,7 @@
 #include "data/image_place.h"
 #include "data/sides.h"
 #include "onecycle/image.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

@@ -17,7 +17,7 @@
 #include "data/sample_image.h"
 #include "data/tar.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

@@ -9,7 +9,7 @@
 #include "data/image_place.h"
 #include "data/sample_image.h"
 #include "data/shard_index.h"
-#include "onecycle/loader.h"
+#include "data/loader.h"
 
 namespace onecycle::test {
 namespace {
