@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "cli/image_progress.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
@@ -102,8 +103,9 @@ class Find : public Verb {
         if (options_.init != "random") check_model(options_.init, options_.init_ema);
         SignalGuard guard;
         guard.answer(console.stop_answer(nothing_begun));
-        const Dataset dataset =
-            open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal));
+        DatasetOptions opening = dataset_options(options_, console.log(), stop_signal);
+        opening.progress = look_progress(console);
+        const Dataset dataset = open_dataset(options_.data, opening);
         if (verify_ && dataset.valid.empty())
             throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
                         "nothing is held out to verify on", "leave one of the two out");

@@ -292,6 +292,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .threads = worker_threads(o.threads),
             .stop = std::move(stop),
             .checked_before = std::move(checked_before),
+            .index_folder = cache_folder(o),
             .log = std::move(log)};
 }
 
