@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "onecycle/optimizer.h"
 #include "onecycle/policy.h"
 #include "onecycle/range_test_analysis.h"
 
@@ -15,10 +17,13 @@ namespace onecycle {
 // answer.
 struct FindOptions {
     double start_lr = 1e-7;
-    double end_lr = 10;
+    std::optional<double> end_lr{};  // above start_lr; empty: 10, LARS 1000
     std::int64_t steps = 100;
     Ramp ramp = Ramp::inclusive;
 };
+
+// The last rate of a test. LARS's rates are larger: they come before its trust coefficient.
+double end_lr_of(const FindOptions& options, OptimizerKind kind);
 
 enum class RangeTestStop {
     end,         // all steps taken

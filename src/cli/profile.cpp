@@ -53,7 +53,7 @@ class ProfileVerb : public Verb {
         a.whole("--batch-size", train.batch_size, "images per batch, made up and equal for every step");
         a.number("--mixup", train.mixup, "alpha; 0: off");
         a.number("--cutmix", train.cutmix, "alpha; 0: off");
-        a.value("--optimizer", "NAME", to_string(train.optimizer), "sgd, adam or adamw",
+        a.value("--optimizer", "NAME", to_string(train.optimizer), "sgd, adam, adamw, lars or lamb",
                 [&train](const std::string& text) { train.optimizer = parse_optimizer(text); });
 
         a.group("Machine");

@@ -9,6 +9,7 @@
 #include "onecycle/error.h"
 #include "onecycle/rng.h"
 #include "rules/half.h"
+#include "rules/optimizer_rules.h"
 
 namespace onecycle {
 
@@ -147,7 +148,7 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
     const std::size_t flat = bytes(Space::parameters), statistics = bytes(Space::statistics);
     allocate(Space::gradients, flat);
     allocate(Space::moment1, flat);
-    if (optimizer.kind != OptimizerKind::sgd) allocate(Space::moment2, flat);
+    if (has_second_moment(optimizer.kind)) allocate(Space::moment2, flat);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
     if (optimizer.ema_decay > 0) allocate(Space::ema, flat + statistics);
     if (optimizer.accumulate > 1) allocate(Space::next_statistics, statistics);
@@ -294,7 +295,7 @@ std::vector<StateTensor> State::moment_tensors() const {
                             layout_.parameters[i].offset});
         }
     };
-    add(optimizer_ == OptimizerKind::sgd ? "momentum." : "first_moment.", Space::moment1);
+    add(has_second_moment(optimizer_) ? "first_moment." : "momentum.", Space::moment1);
     add("second_moment.", Space::moment2);
     return list;
 }

@@ -60,6 +60,7 @@ std::string shape_of(const OpDesc& desc) {
             return from_to(desc.inputs[0], desc.outputs[0]);
         case OpKind::accumulate_gradients:
         case OpKind::check_gradients:
+        case OpKind::trust_ratio:
         case OpKind::update_parameters:
             return fmt::format("{:.1f} M parameters", static_cast<double>(desc.inputs[0].elements()) / 1e6);
         case OpKind::update_statistics:

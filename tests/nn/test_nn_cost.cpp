@@ -78,6 +78,24 @@ TEST(Cost, the_update_moves_what_each_parameter_needs) {
                 tolerance);
 }
 
+// LARS reads gradients and weights of what decays once more, LAMB the two moments as well. Both
+// leave batch norms and biases alone.
+TEST(Cost, trust_ratios_read_what_they_measure_of_the_weights_alone) {
+    OpDesc desc{.kind = OpKind::trust_ratio};
+    desc.parameters = {{.offset = 0, .elements = 1000, .half_gradient = true},
+                       {.offset = 1024, .elements = 100, .decay_multiplier = 0},
+                       {.offset = 1152, .elements = 300, .frozen = true},
+                       {.offset = 1536, .elements = 50}};
+    const TensorDesc flat{2048};
+    desc.optimizer.kind = OptimizerKind::lars;
+    desc.inputs.assign(5, flat);
+    desc.outputs = {{4}};
+    EXPECT_EQ(bytes_of(desc, false), 1000 * (2 + 4) + 50 * (4 + 4));
+    desc.optimizer.kind = OptimizerKind::lamb;
+    desc.inputs.assign(7, flat);
+    EXPECT_EQ(bytes_of(desc, false), 1000 * (2 + 12) + 50 * (4 + 12));
+}
+
 // An independent count of the same fusions (reads and writes of each kernel, summed over
 // torchvision's graph) came to 27.0 GB with a stem of 4 channels and 16-bit gradients, and to 5.567
 // TFLOP in convolutions and classifier.
