@@ -17,6 +17,7 @@
 #include "onecycle/safetensors.h"
 #include "train/access_counts.h"
 #include "train/profile.h"
+#include "train/ranks_forecast.h"
 
 namespace onecycle::cli {
 
@@ -26,7 +27,7 @@ std::string to_json(const std::vector<Prediction>& predictions);
 std::string to_json(const ExportResult& result);
 std::string to_json(const FitResult& result, const std::string& run);
 
-std::string to_json(const Profile& profile);
+std::string to_json(const Profile& profile, const ScaleForecast* forecast = nullptr);
 std::string to_json(const AccessCounts& counts);
 
 struct FileInfo {

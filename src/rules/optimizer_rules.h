@@ -39,15 +39,15 @@ inline UpdateRule update_rule(const OptimizerOptions& options) {
 }
 
 // Whether a rule keeps second moments, of squares.
-constexpr bool has_second_moment(UpdateRule rule) {
+ONECYCLE_HD constexpr bool has_second_moment(UpdateRule rule) {
     return rule == UpdateRule::adam || rule == UpdateRule::lamb;
 }
-constexpr bool has_second_moment(OptimizerKind kind) {
+ONECYCLE_HD constexpr bool has_second_moment(OptimizerKind kind) {
     return kind != OptimizerKind::sgd && kind != OptimizerKind::lars;
 }
 
 // Whether an update needs trust ratios.
-constexpr bool has_trust_ratio(OptimizerKind kind) {
+ONECYCLE_HD constexpr bool has_trust_ratio(OptimizerKind kind) {
     return kind == OptimizerKind::lars || kind == OptimizerKind::lamb;
 }
 

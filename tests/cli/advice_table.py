@@ -660,6 +660,17 @@ def other_rows():
               free=True)
     yield Row("profile --predict a100", 2, "not known",
               (predict, "profile --predict a100 --limits 1500,250"), free=True)
+    ranks = predict + " --ranks 8"
+    yield Row("profile --ranks 8", 2, "predicted, not run", (ranks,))
+    yield Row(predict + " --ranks 8,0", 2, "list of whole numbers", (predict + " --ranks 8,64",))
+    yield Row(predict + " --ranks 12", 2, "do not fill nodes of 8", (ranks, ranks + " --ranks-per-node 4"))
+    yield Row(predict + " --link 450,50", 2, "several ranks", (ranks + " --link 450,50", predict))
+    yield Row(ranks + " --link 450", 2, "two or four numbers", (ranks + " --link 450,50",))
+    yield Row(ranks + " --link 450,0", 2, "above 0", (ranks + " --link 450,50",), free=True)
+    yield Row(ranks + " --link 450,50,1,-1", 2, "0 or more", (ranks + " --link 450,50",), free=True)
+    yield Row(ranks + " --ranks-per-node 0", 2, "between 1 and 1024", (ranks + " --ranks-per-node 8",))
+    yield Row(ranks + " --cores 0", 2, "above 0", (ranks + " --cores 14",), free=True)
+    yield Row(ranks + " --decode-rate -1", 2, "0 (as measured) or more", (ranks,), free=True)
     yield Row("profile --arch resnet18 --size 1024 --batch-size 4096 --device cpu --limits 1,1", 7, "not enough memory",
               (small,), free=True)
 

@@ -1,6 +1,7 @@
 // Bytes and operations of a step, counted by hand: the profile and its predictions rest on them.
 #include <gtest/gtest.h>
 
+#include "nn/cost.h"
 #include "nn/network_of.h"
 #include "nn/program.h"
 
