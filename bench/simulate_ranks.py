@@ -12,15 +12,18 @@ way its sums take their share of the GPU's memory from the step.
 """
 import argparse
 import collections
+import functools
 import heapq
 import json
 import sys
 
 PIECE = 128 << 10
 BUCKET = 8 << 20
+TIMES = ("start_seconds", "end_seconds")
 MEMORY_OF_A_BYTE = 5  # read own and received, write the sum; read and write what is passed on
 
 
+@functools.cache
 def ring_seconds(n, size, bandwidth, hop):
     """Two times round: n-1 rounds that add, n-1 that copy. Each rank sends when it has what it passes on."""
     if n == 1:
@@ -58,6 +61,7 @@ def binary_tree(n, mirrored):
     return turned
 
 
+@functools.cache
 def tree_seconds(n, size, bandwidth, hop):
     """Sums go up two trees, results come down, in pieces; an adapter sends one message at a time and receives one."""
     if n == 1:
@@ -119,10 +123,10 @@ def tree_seconds(n, size, bandwidth, hop):
             if not sends[node]:
                 continue
             piece, down, t, to = heapq.heappop(sends[node])
-            start = max(time, receiving[to] - hop)  # the other end takes one message at a time
-            sending[node] = start + seconds
-            receiving[to] = start + seconds + hop
-            post(start + seconds + hop, "arrive", to, piece, down, t)
+            sending[node] = time + seconds
+            # The other end takes one message at a time; what comes meanwhile waits there.
+            receiving[to] = max(sending[node] + hop, receiving[to] + seconds)
+            post(receiving[to], "arrive", to, piece, down, t)
             post(sending[node], "send", node)
         else:
             node, piece, down, t = what
@@ -222,12 +226,37 @@ def compare(profile):
     for forecast in profile["data_parallel"]["forecasts"]:
         found = simulate(profile, forecast["ranks"])
         wire = sum(t["end"] - t["start"] for t in found["transfers"])
-        rows.append({"ranks": forecast["ranks"], "forecast_step_seconds": forecast["step_seconds"],
+        rows.append({"ranks": forecast["ranks"], "forecast": {k: v for k, v in forecast.items() if k not in TIMES},
+                     "forecast_step_seconds": forecast["step_seconds"],
                      "simulated_step_seconds": found["step_seconds"],
                      "step_difference": forecast["step_seconds"] / found["step_seconds"] - 1,
                      "forecast_wire_seconds": forecast["wire_seconds"], "simulated_wire_seconds": wire,
                      "wire_difference": forecast["wire_seconds"] / wire - 1 if wire else 0.0})
     return rows
+
+
+def tables():
+    """The tables of docs/scale.md, from bench/results/ranks-h200.json."""
+    from markdown_table import results, table
+
+    found = {}
+    kept = results("ranks-h200")
+    for result in kept:
+        between = result["links"]["between_bytes_per_second"] / 1e9
+        rows = []
+        for row in result["rows"]:
+            f = row["forecast"]
+            rows.append([f"{f['ranks']:,}", f"{f['ranks'] * result['batch_size']:,}", f["between_nodes"] or "-",
+                         f"{f['wire_seconds'] * 1e3:.2f}", f"{f['exposed_seconds'] * 1e3:.2f}",
+                         f"{f['step_seconds'] * 1e3:.2f}", f"{f['images_per_second']:,.0f}",
+                         f"{100 * f['efficiency']:.1f} %", f"{row['simulated_step_seconds'] * 1e3:.2f}"])
+        found[f"ranks-{result['batch_size']}-{between:g}"] = table(
+            "GPUs | images an update | between nodes | on the wire, ms | waited for, ms | step, ms | images/s | "
+            "efficiency | simulated, ms", rows)
+    rows = [[i["input"], f"{i['images_per_core']:.0f}" if i["images_per_core"] else "-", f"{i['cores_a_rank']:.0f}",
+             "yes" if i["enough"] else "no"] for i in kept[0]["inputs"]]
+    found["ranks-inputs"] = table("input | a core makes, images/s | cores for each GPU | enough", rows)
+    return found
 
 
 def main():
@@ -248,7 +277,9 @@ def main():
             print(f"{r['ranks']:6}{r['forecast_step_seconds'] * 1e3:14.3f}{r['simulated_step_seconds'] * 1e3:14.3f}"
                   f"{100 * r['step_difference']:6.1f} %{r['forecast_wire_seconds'] * 1e3:22.3f}"
                   f"{r['simulated_wire_seconds'] * 1e3:14.3f}{100 * r['wire_difference']:6.1f} %")
-        results.append({**head, "links": links, "rows": rows})
+        scale = profile["data_parallel"]
+        results.append({**head, "links": links, "rows": rows, "bytes": sum(t["bytes"] for t in scale["transfers"]),
+                        "images_per_second_a_rank": scale["images_per_second_a_rank"], "inputs": scale["inputs"]})
     if arguments.out:
         with open(arguments.out, "w") as stream:
             json.dump(results, stream, indent=1)

@@ -21,12 +21,15 @@ double ring(double n, double bytes, double bytes_per_second, double hop) {
 }
 
 // Two binary trees, each with half of the bytes: a node that passes on in one is a leaf of the
-// other, so that what it sends and receives is the same everywhere. Sums go up while results of
-// earlier pieces come down.
+// other, so that each sends and receives all bytes twice. Sums go up while results of earlier pieces
+// come down. The first piece meets two messages a level, of two children or to two; the others
+// follow as fast as an adapter can.
 double tree(double n, double bytes, double bytes_per_second, double hop) {
     if (n < 2) return 0;
     const double depth = std::ceil(std::log2(n));
-    return 2 * bytes / bytes_per_second + 2 * depth * (std::min(chunk, bytes / 2) / bytes_per_second + hop);
+    const double pieces = std::max(1.0, std::round(bytes / 2 / chunk)), piece = bytes / 2 / pieces;
+    return (2 * depth - 1) * 2 * piece / bytes_per_second + 2 * depth * hop +
+           (1 - 1 / pieces) * 2 * bytes / bytes_per_second;
 }
 
 struct Shares {
@@ -85,7 +88,7 @@ RanksForecast forecast(const Profile& profile, const std::vector<Transfer>& tran
 
 // Images/s of one core, as measured (docs/scale.md says how): JPEGs of 500 x 375 px from their
 // files, of 256 px as `pack --size 256` leaves them, and views of images that are kept in memory.
-constexpr double decoded_a_core = 190, packed_a_core = 400, kept_a_core = 700;
+constexpr double decoded_a_core = 248, packed_a_core = 483, kept_a_core = 1465;
 
 std::vector<InputForecast> inputs_for(double images_per_second, const RanksOptions& options) {
     std::vector<InputForecast> inputs = {

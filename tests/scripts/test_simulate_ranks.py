@@ -28,12 +28,12 @@ class Simulation(unittest.TestCase):
 
     # Nearly all is hidden: what is left to disagree about is the end of the backward pass.
     def test_agrees_to_2_percent_where_links_are_fast(self):
-        self.agree(0.02, 0.15, "--arch", "resnet50", "--batch-size", "256", "--ranks", "1,2,8,64,1024")
+        self.agree(0.02, 0.1, "--arch", "resnet50", "--batch-size", "256", "--ranks", "1,2,8,64,1024")
 
     # Most of the step is the network: the pipelines of trees and the order of buckets count.
-    def test_agrees_to_10_percent_where_the_network_is_the_bound(self):
-        self.agree(0.10, 0.15, "--arch", "resnet50", "--batch-size", "32", "--ranks", "16,64", "--link", "450,3")
-        self.agree(0.10, 0.15, "--arch", "resnet18", "--batch-size", "64", "--ranks", "4,8", "--link", "12,12",
+    def test_agrees_to_5_percent_where_the_network_is_the_bound(self):
+        self.agree(0.05, 0.1, "--arch", "resnet50", "--batch-size", "32", "--ranks", "16,64,1024", "--link", "450,6.25")
+        self.agree(0.05, 0.1, "--arch", "resnet18", "--batch-size", "64", "--ranks", "4,8", "--link", "12,12",
                    "--precision", "fp32", "--limits", "4300,60")
 
     def test_a_single_rank_takes_the_time_of_the_profile(self):
@@ -50,7 +50,7 @@ class Simulation(unittest.TestCase):
     def test_the_committed_comparison_is_of_this_form_and_agrees(self):
         for result in json.loads((ROOT / "bench/results/ranks-h200.json").read_text()):
             for row in result["rows"]:
-                self.assertLess(abs(row["step_difference"]), 0.02, row)
+                self.assertLess(abs(row["step_difference"]), 0.05, row)
 
 
 if __name__ == "__main__":

