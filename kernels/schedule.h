@@ -3,6 +3,7 @@
 
 #include "kernels/cuda.h"
 #include "rules/optimizer_rules.h"
+#include "rules/schedule_value.h"
 #include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
@@ -10,7 +11,7 @@ namespace onecycle::ONECYCLE_CUDA {
 // Not inlined: cosine and power in double would take registers from the kernel's loop.
 __device__ __attribute__((noinline)) inline ScheduleValue evaluate_apart(const Schedule& schedule,
                                                                          std::int64_t step) {
-    return evaluate(schedule, step);
+    return schedule_value(schedule, step);
 }
 
 __device__ __attribute__((noinline)) inline double bias_correction_apart(double beta, double t) {

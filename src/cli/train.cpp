@@ -13,12 +13,12 @@
 #include "cli/training_view.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
+#include "onecycle/dataset.h"
 #include "onecycle/error.h"
-#include "onecycle/image_faults.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
+#include "onecycle/report.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/training_report.h"
 #include "report/text.h"
 
 namespace onecycle::cli {
@@ -75,9 +75,8 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     if (resume_.empty()) say_finetune(console, dataset);
     guard.answer(console.stop_answer(saving_stop));
     if (const int signal = stop_signal()) throw Interrupted(signal);
-    RunFolder run = resume_.empty()
-                        ? make_out(out_, options_.data, "", console.log())
-                        : RunFolder::open(resume_, console.log(), posix_file_system(), belongs_to(options_));
+    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
+                                    : RunFolder::open(resume_, console.log(), belongs_to(options_));
     FitResult result;
     try {
         // First of all: from here on the run can be resumed.

@@ -7,9 +7,9 @@
 
 #include "core/digest.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
 #include "rules/half.h"
 #include "rules/optimizer_rules.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

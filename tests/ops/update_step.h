@@ -8,10 +8,10 @@
 #include <memory>
 #include <vector>
 
-#include "onecycle/rng.h"
 #include "ops/harness.h"
 #include "rules/control.h"
 #include "rules/optimizer_rules.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 
