@@ -42,7 +42,7 @@ MAY_INCLUDE = {
 ALSO = {
     "train": {"device/cuda/machine.h", "ops/cuda/plan_book.h"},
     "cli": {"data/decode_budget.h", "data/folder.h", "data/image_list.h", "data/pack.h", "data/shard_index.h",
-            "device/communicator.h", "device/cuda/machine.h", "nn/program.h",
+            "data/dataset_bytes.h", "device/communicator.h", "device/cuda/machine.h", "nn/program.h",
             "report/access_counts_text.h", "report/profile_text.h", "report/text.h", "train/access_counts.h",
             "train/engine.h", "train/model_info.h", "train/model_tensors.h", "train/profile.h",
             "train/recorded_images.h"},
