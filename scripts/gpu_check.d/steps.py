@@ -182,8 +182,9 @@ def ranks(m):
              "--batch-size", batch, "--epochs", 1, "--max-lr", 0.01, "--deterministic", *m.detour[0]]
     allow = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     found = {}
-    for name, before, more in (("one rank", (), ("--accumulate", 2)), ("two ranks", (mpirun, "-n", 2, "--oversubscribe"), ()),
-                               ("two ranks again", (mpirun, "-n", 2, "--oversubscribe"), ())):
+    two = (mpirun, "-n", 2, "--oversubscribe")
+    for name, before, more in (("one rank", (), ("--accumulate", 2)), ("two ranks", two, ()),
+                               ("two ranks again", two, ())):
         out = m.scratch("ranks") / str(time.time_ns())
         text, code, trouble = m.run(*before, m.program("onecycle"), *words, *more, "--out", out, "--json",
                                     environment={**m.carried(), **m.detour[1], **allow})
