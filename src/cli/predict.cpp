@@ -9,6 +9,7 @@
 #include "cli/model_options.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/signals.h"
 #include "data/folder.h"
 #include "onecycle/error.h"
@@ -59,14 +60,14 @@ std::vector<Item> items_of(const std::vector<std::string>& paths) {
 
 void say_answer(Console& console, const Prediction& p) {
     if (!p.error.empty()) {
-        console.warn("warning: " + printable(p.file) + ": " + printable(p.error));
+        console.warn("warning: " + echoed(p.file) + ": " + echoed(p.error));
         return;
     }
     if (p.damaged)
-        console.warn("warning: " + printable(p.file) + ": damaged; it is used as far as it can be decoded");
+        console.warn("warning: " + echoed(p.file) + ": damaged; it is used as far as it can be decoded");
     std::string line = printable(p.file) + ":";
     for (const auto& entry : p.top)
-        line += fmt::format("  {} {:.1f} %", printable(entry.label), 100 * entry.probability);
+        line += fmt::format("  {} {:.1f} %", echoed(entry.label), 100 * entry.probability);
     console.answer(line + "\n", 2);
 }
 
@@ -74,7 +75,7 @@ class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
         a.positional("PATH", paths_, "images, folders of images, or - for a list on stdin, a path a line");
-        declare_image_limits(a, options_.max_pixels);
+        declare_image_limits(a, options_.max_pixels, options_.decode_memory);
         a.group("Answers");
         a.whole("--top", top_, "so many classes for each image");
         declare_model_options(a, model_, options_);

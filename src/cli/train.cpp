@@ -11,6 +11,7 @@
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
@@ -20,6 +21,7 @@
 #include "onecycle/run_folder.h"
 #include "onecycle/training_report.h"
 #include "report/text.h"
+#include "train/recorded_images.h"
 
 namespace onecycle::cli {
 
@@ -75,13 +77,13 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     if (resume_.empty()) say_finetune(console, dataset);
     guard.answer(console.stop_answer(saving_stop));
     if (const int signal = stop_signal()) throw Interrupted(signal);
-    RunFolder run = resume_.empty()
-                        ? make_out(out_, options_.data, "", console.log())
-                        : RunFolder::open(resume_, console.log(), posix_file_system(), belongs_to(options_));
+    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
+                                    : RunFolder::open(resume_, console.log(), posix_file_system(),
+                                                      belongs_to(options_, digest(dataset)));
     FitResult result;
     try {
         // First of all: from here on the run can be resumed.
-        if (resume_.empty()) run.write("config.json", to_json(learner.options()));
+        if (resume_.empty()) run.write("config.json", run_config(learner.options(), digest(dataset)));
         write_bad_images(run, dataset.bad, console);
         view.expect_tests(run, context_of(learner, dataset));
         result = fit(learner, run);
@@ -107,12 +109,12 @@ FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
     return learner.fit({.run = &run});
 } catch (const UnusableImage& image) {
     if (run.remove_unless_begun())
-        throw Error(ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        throw Error(ErrorKind::data, "cannot use image", echoed(image.where()), image.why(),
                     "put it back as it was, or remove it" +
                         (image.option().empty() ? "" : ", or go on without it: " + image.option()));
     const std::string resume = fmt::format("onecycle {} --resume {}", name_, shell_quoted(run.path()));
     throw Error(
-        ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        ErrorKind::data, "cannot use image", echoed(image.where()), image.why(),
         fmt::format("put it back as it was and continue with {}", resume) +
             (image.option().empty() ? "" : fmt::format(", or without it: {} {}", resume, image.option())));
 }
@@ -154,7 +156,7 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
                                          100 * best.accuracy, best.epoch, short_number(result.max_lr, 3))));
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
-                    printable(run.path()), shell_quoted(run.path())));
+                    echoed(run.path()), shell_quoted(run.path())));
 }
 
 std::unique_ptr<Verb> make_train() {

@@ -10,8 +10,10 @@
 #include <unordered_set>
 #include <utility>
 
+#include "core/echoed.h"
 #include "core/threads.h"
 #include "data/dataset_words.h"
+#include "data/decode_budget.h"
 #include "data/folder.h"
 #include "data/sides.h"
 #include "onecycle/image.h"
@@ -49,7 +51,7 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         options.log(LogLevel::warning, (fail || too_many ? "cannot use " : "left out ") + share);
         constexpr std::size_t shown = 10;
         for (std::size_t k = 0; k < std::min(shown, bad.size()); ++k)
-            options.log(LogLevel::warning, "  " + printable(bad[k].path) + ": " + printable(bad[k].reason));
+            options.log(LogLevel::warning, "  " + echoed(bad[k].path) + ": " + echoed(bad[k].reason));
         if (bad.size() > shown)
             options.log(LogLevel::warning, "  and " + std::to_string(bad.size() - shown) + " more");
     }
@@ -60,8 +62,12 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
 }
 
 // The bad files, sorted by path. Notes the size in pixels of the others.
-std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options) {
-    const ImageLimits limits = limits_with(options.max_pixels);
+std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options,
+                                        const std::shared_ptr<DecodeBudget>& budget) {
+    ImageLimits limits = limits_with(options.max_pixels);
+    limits.memory = budget;
+    const std::int64_t surely_fits = std::min<std::int64_t>(
+        limits.max_pixels, static_cast<std::int64_t>(budget->bytes() / most_decode_bytes_a_pixel));
     std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
     for_each_index(samples.size(), options.threads, [&](std::size_t k) {
         if (const int signal = options.stop ? options.stop() : 0) throw Interrupted(signal);
@@ -72,7 +78,7 @@ std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const Data
             sample.bytes = status.bytes;
             sample.changed = status.changed;
             if (options.checked_before && options.checked_before(sample))
-                if (std::int64_t{sample.width} * sample.height <= limits.max_pixels) return;
+                if (std::int64_t{sample.width} * sample.height <= surely_fits) return;
             const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, limits.max_file_bytes);
             const ImageProbe probe = probe_image(bytes, sample.path, limits);
             sample.bytes = bytes.size();
@@ -149,17 +155,11 @@ void check_evaluation_side(const Dataset& dataset, const DatasetOptions& options
     const std::vector<std::int64_t> counts = class_counts(dataset.valid, dataset.classes.size());
     for (std::size_t c = 0; c < counts.size(); ++c)
         if (counts[c] == 0)
-            options.log(LogLevel::warning, printable(dataset.valid_dir) + ": no image of class '" +
-                                               printable(dataset.classes[c]) + "' to evaluate with");
+            options.log(LogLevel::warning, echoed(dataset.valid_dir) + ": no image of class '" +
+                                               echoed(dataset.classes[c]) + "' to evaluate with");
 }
 
 }  // namespace
-
-BadImages parse_bad_images(const std::string& name) {
-    if (name == "skip") return BadImages::skip;
-    if (name == "fail") return BadImages::fail;
-    throw Error(ErrorKind::usage, "unknown value", "--bad-images", "'" + name + "'", "skip or fail");
-}
 
 Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
@@ -195,6 +195,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                       .exclude = options.exclude,
                       .labels = options.labels,
                       .label_from = options.label_from};
+    dataset.decode_budget = make_decode_budget(options.decode_memory);
     dataset.classes = std::move(sides.classes);
     dataset.train = std::move(sides.train);
     dataset.valid = std::move(sides.valid);
@@ -206,7 +207,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     std::unordered_set<std::string> bad_paths;
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (BadImage& bad : check_and_measure(*side, options)) {
+        for (BadImage& bad : check_and_measure(*side, options, dataset.decode_budget)) {
             bad_paths.insert(bad.path);
             dataset.bad.push_back(std::move(bad));
         }

@@ -102,7 +102,8 @@ void pack_side(Packer& packer, const std::vector<Sample>& side) {
 }
 
 std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
-    constexpr std::size_t fewest_bytes = 12;
+    // Of a path: longer ones, each sharing all of the one before, would fill the memory.
+    constexpr std::size_t fewest_bytes = 12, longest_name = 4096;
     std::vector<Sample> side(unpacker.count(fewest_bytes));
     std::string before;
     for (Sample& sample : side) {
@@ -110,6 +111,7 @@ std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
         if (label >= classes || shared > before.size()) throw std::runtime_error("an entry is out of range");
         sample.label = static_cast<int>(label);
         sample.name = before.substr(0, static_cast<std::size_t>(shared)) + unpacker.text();
+        if (sample.name.size() > longest_name) throw std::runtime_error("a name is too long");
         sample.bytes = unpacker.number();
         sample.content = unpacker.hash();
         before = sample.name;

@@ -146,6 +146,7 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
             try {
                 DecodeOptions decode;
                 decode.limits = limits_with(views.max_pixels);
+                decode.limits.memory = views.decode_budget;
                 const Image image = read_image(answer.file, decode);
                 answer.damaged = image.damaged;
                 images[i] = evaluation_view(image, views.size, views.crop_pct);

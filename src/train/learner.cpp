@@ -146,7 +146,7 @@ std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, 
     return impl_->bound_predictor().predict(
         files, impl_->class_names, top,
         {impl_->size(), impl_->options.crop_pct, worker_threads(impl_->options.threads), impl_->observer.stop,
-         impl_->options.max_pixels});
+         impl_->options.max_pixels, impl_->dataset.decode_budget});
 }
 
 void Learner::save(const std::string& path) const {

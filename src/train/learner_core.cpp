@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/echoed.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
@@ -24,6 +25,11 @@ const Dataset& usable(const Dataset& dataset) {
     };
     if (dataset.classes.size() < 2) refuse("training needs two classes or more");
     if (dataset.train.size() < 2) refuse("training needs two images or more");
+    return dataset;
+}
+
+Dataset with_budget(Dataset dataset, const TrainOptions& options) {
+    if (!dataset.decode_budget) dataset.decode_budget = make_decode_budget(options.decode_memory);
     return dataset;
 }
 
@@ -63,7 +69,8 @@ std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOption
                                        const std::shared_ptr<ImageFaults>& faults, const Backend& backend,
                                        int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
-    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults);
+    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults,
+                       dataset.decode_budget);
 }
 
 ImageFaults::Rules fault_rules(const Dataset& dataset, const TrainOptions& options, const LogSink& log) {
@@ -104,7 +111,7 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
 
 LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_,
                          const Architecture& architecture_)
-    : dataset(usable(dataset_)),
+    : dataset(with_budget(usable(dataset_), options_)),
       architecture(architecture_),
       options(resolved(with_origin(options_, dataset), architecture)),
       observer(std::move(observer_)),
@@ -202,14 +209,14 @@ void LearnerCore::choose_image_store(std::uint64_t free) {
     count(dataset.valid, evaluation_rule(options, largest_size(options)));
     image_file->expect(missing);
     log(LogLevel::info, fmt::format("{} of {} images are in the cache {} ({:.0f} MB when all are)", found,
-                                    dataset.train.size() + dataset.valid.size(), printable(store.folder),
+                                    dataset.train.size() + dataset.valid.size(), echoed(store.folder),
                                     static_cast<double>(needs.training + needs.evaluation) / 1e6));
 }
 
 const std::shared_ptr<KeptImages>& LearnerCore::training_images() {
     const KeptRule rule = training_rule(options, size());
     if (!kept || kept->rule().size != rule.size)
-        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file);
+        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file, dataset.decode_budget);
     return kept;
 }
 
@@ -264,8 +271,8 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
                     "there are no images to evaluate on",
                     "add images, name a folder with --valid, or leave --valid-fraction out");
-    auto views =
-        std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes, image_file);
+    auto views = std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes,
+                                              image_file, dataset.decode_budget);
     return std::make_unique<Loader>(samples, LoaderOptions{.size = size(),
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "train/fault_record.h"
 #include "train/log_rows.h"
+#include "train/recorded_images.h"
 
 namespace onecycle {
 
@@ -31,7 +33,8 @@ RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
 
 std::optional<CheckpointFile> RunRecord::newest(const LogSink& log) const {
     if (!run_) return {};
-    return newest_valid_checkpoint(run_->path(), log, run_->file_system());
+    return newest_valid_checkpoint(run_->path(), log, run_->file_system(),
+                                   belongs_to(core_.options, core_.dataset_digest));
 }
 
 SafetensorsFile RunRecord::open(const CheckpointFile& checkpoint) const {
@@ -48,7 +51,7 @@ void RunRecord::write_config(std::optional<double> max_lr) {
     if (!run_) return;
     TrainOptions options = core_.options;
     options.max_lr = max_lr;
-    run_->write("config.json", to_json(options));
+    run_->write("config.json", run_config(options, core_.dataset_digest));
 }
 
 void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
@@ -58,7 +61,7 @@ void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
         core_.log(LogLevel::warning,
                   fmt::format("{} lacks the rows of {} of {} {}: the run goes on all the same, as a "
                               "checkpoint needs none of them",
-                              printable(run_->file(log)), of - rows, of, unit));
+                              echoed(run_->file(log)), of - rows, of, unit));
     };
     begun_ = true;
     tell_missing("steps.csv", run_->steps_log(steps_header(rate_groups_)).keep_below(step), step, "updates");
@@ -132,7 +135,7 @@ void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) 
 void RunRecord::check() {
     if (!run_) return;
     if (run_->is_gone())
-        throw Error(ErrorKind::io, "cannot go on", printable(run_->path()),
+        throw Error(ErrorKind::io, "cannot go on", echoed(run_->path()),
                     "the run folder was deleted or moved while it was trained in",
                     "continue it where it is now, with --resume, or start a new run");
     writer_->check();
