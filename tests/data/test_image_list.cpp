@@ -70,6 +70,14 @@ TEST(ImageList, damaged_in_any_byte_or_cut_anywhere_it_is_refused_or_read_but_ne
         }
 }
 
+TEST(ImageList, names_that_would_fill_the_memory_are_refused) {
+    ImageList list{.classes = {"a"}};
+    list.train.push_back({.name = "a/" + std::string(4094, 'x')});
+    EXPECT_EQ(unpack(pack(list)).train[0].name, list.train[0].name) << "as long as a path can be";
+    list.train.push_back({.name = list.train[0].name + "y"});  // takes 14 bytes
+    EXPECT_THROW(unpack(pack(list)), std::runtime_error);
+}
+
 TEST(ImageList, a_folder_that_changed_is_the_lists_dataset_with_the_lost_in_their_places) {
     const Dataset dataset = folder();
     const ImageList list = image_list(dataset);
