@@ -17,10 +17,12 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/image.h"
+#include "onecycle/error.h"
 #include "onecycle/log.h"
 
 namespace onecycle {
+
+class DecodeBudget;  // see image.h
 
 struct Sample {
     std::string path;  // can be opened
@@ -38,6 +40,21 @@ struct Sample {
 struct BadImage {
     std::string path;
     std::string reason;  // "truncated", "empty file", ...
+};
+
+// An image cannot be used and nothing may take its place.
+class UnusableImage : public Error {
+  public:
+    // `option`: what allows going on without the image: "--bad-images skip", say; empty where
+    // nothing does.
+    UnusableImage(const std::string& where, const std::string& why, const std::string& option);
+
+    const std::string& where() const noexcept { return where_; }
+    const std::string& why() const noexcept { return why_; }
+    const std::string& option() const noexcept { return option_; }
+
+  private:
+    std::string where_, why_, option_;
 };
 
 enum class BadImages { skip, fail };

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/architecture.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
 #include "onecycle/evaluation.h"

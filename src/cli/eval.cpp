@@ -15,7 +15,7 @@
 #include "onecycle/chart.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
-#include "onecycle/evaluation_report.h"
+#include "onecycle/evaluation.h"
 #include "onecycle/model.h"
 #include "onecycle/tensor_file.h"
 #include "train/engine.h"

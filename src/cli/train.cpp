@@ -14,12 +14,12 @@
 #include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
+#include "onecycle/dataset.h"
 #include "onecycle/error.h"
-#include "onecycle/image_faults.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
+#include "onecycle/report.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/training_report.h"
 #include "report/text.h"
 #include "train/recorded_images.h"
 
@@ -77,9 +77,9 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     if (resume_.empty()) say_finetune(console, dataset);
     guard.answer(console.stop_answer(saving_stop));
     if (const int signal = stop_signal()) throw Interrupted(signal);
-    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
-                                    : RunFolder::open(resume_, console.log(), posix_file_system(),
-                                                      belongs_to(options_, digest(dataset)));
+    RunFolder run = resume_.empty()
+                        ? make_out(out_, options_.data, "", console.log())
+                        : RunFolder::open(resume_, console.log(), belongs_to(options_, digest(dataset)));
     FitResult result;
     try {
         // First of all: from here on the run can be resumed.

@@ -9,8 +9,8 @@
 #include "core/echoed.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
+#include "onecycle/report.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/training_report.h"
 
 namespace onecycle::cli {
 

@@ -6,7 +6,7 @@
 
 #include "core/file.h"
 #include "onecycle/error.h"
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/csv.h"
 
 namespace onecycle {

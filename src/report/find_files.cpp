@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "onecycle/error.h"
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/csv.h"
 #include "train/log_rows.h"
 

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "onecycle/host_device.h"
-#include "onecycle/rng.h"
 #include "rules/control.h"
+#include "rules/host_device.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

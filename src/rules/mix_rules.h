@@ -13,10 +13,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "onecycle/host_device.h"
-#include "onecycle/rng.h"
 #include "rules/control.h"
 #include "rules/folded_beta.h"
+#include "rules/host_device.h"
+#include "rules/rng.h"
 #include "rules/view.h"
 
 namespace onecycle {

@@ -6,8 +6,10 @@
 
 #include "core/echoed.h"
 #include "core/shell_quoted.h"
+#include "formats/readers.h"
 #include "onecycle/error.h"
 #include "store/look.h"
+#include "store/run_folders.h"
 
 namespace onecycle {
 namespace {
@@ -132,38 +134,38 @@ void refuse_if_all_damaged(FileSystem& fs, const std::string& run, const Newest&
                     shell_quoted(run + "/config.json") + " --out " + shell_quoted(elsewhere + "-anew"));
 }
 
-std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log,
-                                                      FileSystem& fs, const CheckpointFilter& belongs) {
-    return find_newest(fs, run, log, belongs).checkpoint;
+std::optional<CheckpointFile> RunFolders::newest_valid_checkpoint(const std::string& run, const LogSink& log,
+                                                                  const CheckpointFilter& belongs) const {
+    return find_newest(fs_, run, log, belongs).checkpoint;
 }
 
-std::optional<std::string> best_checkpoint(const std::string& run, const LogSink& log, FileSystem& fs) {
+std::optional<std::string> RunFolders::best_checkpoint(const std::string& run, const LogSink& log) const {
     const std::string pointer = run + "/best";
     FileStatus status;
-    if (!is_there(fs, pointer, status)) return {};
+    if (!is_there(fs_, pointer, status)) return {};
     std::string name;
     if (status.type == FileStatus::Type::regular && status.size <= pointer_limit)
-        name = read_file(fs, pointer, ErrorKind::model, pointer_limit);
+        name = read_file(fs_, pointer, ErrorKind::model, pointer_limit);
     name.erase(name.find_last_not_of('\n') + 1);
     std::string best = run + "/checkpoints/" + name;
-    if (step_of(name) && is_there(fs, best, status) && status.type == FileStatus::Type::regular) return best;
+    if (step_of(name) && is_there(fs_, best, status) && status.type == FileStatus::Type::regular) return best;
     if (log)
         log(LogLevel::warning,
             "passing over " + echoed(pointer) + ": it does not name a checkpoint; the newest is taken");
     return {};
 }
 
-std::string resolve_model(const std::string& path, FileSystem& fs) {
+std::string RunFolders::resolve_model(const std::string& path) const {
     constexpr const char* cannot_open = "cannot open model";
     FileStatus status;
-    if (!is_there(fs, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
+    if (!is_there(fs_, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
     if (status.type == FileStatus::Type::regular) return path;
     if (status.type != FileStatus::Type::directory) {
         throw Error(ErrorKind::model, cannot_open, path, "it is not a regular file",
                     "give the path of a file");
     }
-    if (const auto best = best_checkpoint(path, {}, fs)) return *best;
-    if (const auto newest = newest_valid_checkpoint(path, {}, fs)) return newest->path;
+    if (const auto best = best_checkpoint(path)) return *best;
+    if (const auto newest = newest_valid_checkpoint(path)) return newest->path;
     throw Error(ErrorKind::model, cannot_open, path, "it is a folder without a checkpoint",
                 "give a run folder that has one, or a model file");
 }

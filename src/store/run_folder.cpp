@@ -1,15 +1,15 @@
-#include "onecycle/run_folder.h"
-
 #include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "core/echoed.h"
-#include "core/file.h"
+#include "formats/readers.h"
+#include "formats/safetensors_writer.h"
 #include "onecycle/dataset.h"
 #include "store/checkpoints.h"
 #include "store/look.h"
+#include "store/run_folders.h"
 #include "store/run_lock.h"
 #include "store/run_place.h"
 
@@ -148,32 +148,31 @@ struct RunFolder::Impl {
     }
 };
 
-RunFolder RunFolder::create(const std::string& path, LogSink log, FileSystem& fs) {
-    check_out(path, fs);
-    std::vector<std::string> folders = missing_folders(fs, path);
-    make_directories(fs, path);
-    RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
-    check_out(path, fs);  // another process may have worked in it before we had the lock
-    for (const std::string& name : names_in(fs, path))
+RunFolder RunFolders::create(const std::string& path, LogSink log) const {
+    check_out(path);
+    std::vector<std::string> folders = missing_folders(fs_, path);
+    make_directories(fs_, path);
+    RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log)));
+    check_out(path);  // another process may have worked in it before we had the lock
+    for (const std::string& name : names_in(fs_, path))
         if (name != lock_name) run.impl_->remove(path + '/' + name, run.impl_->log);
     run.impl_->made = std::move(folders);
     run.impl_->is_new = true;
     return run;
 }
 
-RunFolder RunFolder::create_numbered(const std::string& parent, const std::string& name, LogSink log,
-                                     FileSystem& fs) {
-    std::vector<std::string> folders = missing_folders(fs, parent);
-    make_directories(fs, parent);
+RunFolder RunFolders::create_numbered(const std::string& parent, const std::string& name, LogSink log) const {
+    std::vector<std::string> folders = missing_folders(fs_, parent);
+    make_directories(fs_, parent);
     for (int number = 1;; ++number) {
         std::string path = parent + '/' + name;
         if (number > 1) path += '-' + std::to_string(number);
-        const int made = retried([&] { return fs.mkdir(path); });
+        const int made = retried([&] { return fs_.mkdir(path); });
         if (made == -EEXIST) continue;
         if (made < 0) throw file_error("cannot make folder", path, -made);
-        const int synced = retried([&] { return fs.sync_directory(parent); });
+        const int synced = retried([&] { return fs_.sync_directory(parent); });
         if (synced < 0) throw file_error("cannot make folder", path, -synced);
-        RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
+        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log)));
         folders.insert(folders.begin(), path);
         run.impl_->made = std::move(folders);
         run.impl_->is_new = true;
@@ -181,26 +180,25 @@ RunFolder RunFolder::create_numbered(const std::string& parent, const std::strin
     }
 }
 
-RunFolder RunFolder::open(const std::string& path, LogSink log, FileSystem& fs,
-                          const CheckpointFilter& belongs) {
+RunFolder RunFolders::open(const std::string& path, LogSink log, const CheckpointFilter& belongs) const {
     FileStatus status;
     const auto refuse = [&](const std::string& why) {
         throw Error(ErrorKind::model, "cannot resume", path, why,
                     "give the folder of a run that was started");
     };
-    if (!is_there(fs, path, status)) refuse("there is no such folder");
-    if (!is_there(fs, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
+    if (!is_there(fs_, path, status)) refuse("there is no such folder");
+    if (!is_there(fs_, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
     try {
-        RunFolder run(std::make_unique<Impl>(fs, path, log));
+        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, log));
         run.impl_->clean_up(belongs);
         return run;
     } catch (const Error& error) {
         // A disk that can only be read holds all that a finished run needs.
-        if (error.kind() != ErrorKind::io || fs.writable(path) == 0 ||
-            !find_newest(fs, path, {}, belongs).finished)
+        if (error.kind() != ErrorKind::io || fs_.writable(path) == 0 ||
+            !find_newest(fs_, path, {}, belongs).finished)
             throw;
     }
-    return RunFolder(std::make_unique<Impl>(fs, path, std::move(log), true));
+    return RunFolder(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log), true));
 }
 
 RunFolder::RunFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -233,8 +231,8 @@ bool RunFolder::read_only() const {
     return impl_->read_only;
 }
 
-FileSystem& RunFolder::file_system() const {
-    return impl_->fs;
+FileSystem& RunFolders::file_system_of(const RunFolder& run) {
+    return run.impl_->fs;
 }
 
 const std::string& RunFolder::path() const {
@@ -266,12 +264,12 @@ void RunFolder::write_bad_images(const std::vector<BadImage>& bad) {
 }
 
 CsvLog& RunFolder::steps_log(const std::string& header) {
-    if (!impl_->steps) impl_->steps.emplace(impl_->fs, file("steps.csv"), header);
+    if (!impl_->steps) impl_->steps.emplace(RunFolders(impl_->fs).csv_log(file("steps.csv"), header));
     return *impl_->steps;
 }
 
 CsvLog& RunFolder::metrics_log(const std::string& header) {
-    if (!impl_->metrics) impl_->metrics.emplace(impl_->fs, file("metrics.csv"), header);
+    if (!impl_->metrics) impl_->metrics.emplace(RunFolders(impl_->fs).csv_log(file("metrics.csv"), header));
     return *impl_->metrics;
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "onecycle/error.h"
-#include "onecycle/run_folder.h"
 #include "store/look.h"
+#include "store/run_folders.h"
 #include "store/run_lock.h"
 
 namespace onecycle {
@@ -55,29 +55,29 @@ std::string in_megabytes(std::uint64_t bytes) {
     return std::to_string((bytes + 999'999) / 1'000'000) + " MB";
 }
 
-void RunFolder::check_out(const std::string& path, FileSystem& fs) {
+void RunFolders::check_out(const std::string& path) const {
     FileStatus status;
-    if (is_there(fs, path, status) && status.type == FileStatus::Type::directory && !is_unused(path, fs))
+    if (is_there(fs_, path, status) && status.type == FileStatus::Type::directory && !is_unused(path))
         refuse_out(path, "it is not empty");
-    check_parent(path, fs);
+    check_parent(path);
 }
 
-bool RunFolder::is_unused(const std::string& path, FileSystem& fs) {
-    return std::ranges::all_of(names_in(fs, path), is_leftover);
+bool RunFolders::is_unused(const std::string& path) const {
+    return std::ranges::all_of(names_in(fs_, path), is_leftover);
 }
 
-void RunFolder::check_parent(const std::string& path, FileSystem& fs) {
-    const std::string existing = innermost(fs, path);
+void RunFolders::check_parent(const std::string& path) const {
+    const std::string existing = innermost(fs_, path);
     FileStatus status;
-    if (is_there(fs, existing, status) && status.type != FileStatus::Type::directory)
+    if (is_there(fs_, existing, status) && status.type != FileStatus::Type::directory)
         refuse_out(path, "'" + existing + "' is a file");
-    const int result = retried([&] { return fs.writable(existing); });
+    const int result = retried([&] { return fs_.writable(existing); });
     if (result < 0) throw file_error("cannot use --out", path, -result);
 }
 
-void RunFolder::check_space(const std::string& path, std::uint64_t bytes, FileSystem& fs) {
+void RunFolders::check_space(const std::string& path, std::uint64_t bytes) const {
     std::uint64_t free = 0;
-    const int result = retried([&] { return fs.free_space(innermost(fs, path), free); });
+    const int result = retried([&] { return fs_.free_space(innermost(fs_, path), free); });
     if (result < 0) throw file_error("cannot use --out", path, -result);
     if (free < bytes)
         throw Error(ErrorKind::io, "cannot use --out", path,

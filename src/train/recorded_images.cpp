@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/shell_quoted.h"
 #include "data/folder.h"
+#include "formats/readers.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
@@ -116,8 +117,8 @@ Dataset reopen_dataset(const std::string& run, const TrainOptions& options, cons
         cannot_go_on_with(options.data, "its images are not there: no such folder",
                           moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
-    const auto newest = newest_valid_checkpoint(run, {}, posix_file_system(),
-                                                belongs_to(options, images_of_config(run + "/config.json")));
+    const auto newest =
+        newest_valid_checkpoint(run, {}, belongs_to(options, images_of_config(run + "/config.json")));
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);
     if (const auto split = recorded_split({.metadata = file.metadata()})) {

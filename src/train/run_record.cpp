@@ -6,6 +6,7 @@
 
 #include "core/echoed.h"
 #include "onecycle/error.h"
+#include "store/run_folders.h"
 #include "train/fault_record.h"
 #include "train/log_rows.h"
 #include "train/recorded_images.h"
@@ -33,12 +34,12 @@ RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
 
 std::optional<CheckpointFile> RunRecord::newest(const LogSink& log) const {
     if (!run_) return {};
-    return newest_valid_checkpoint(run_->path(), log, run_->file_system(),
-                                   belongs_to(core_.options, core_.dataset_digest));
+    return RunFolders(RunFolders::file_system_of(*run_))
+        .newest_valid_checkpoint(run_->path(), log, belongs_to(core_.options, core_.dataset_digest));
 }
 
 SafetensorsFile RunRecord::open(const CheckpointFile& checkpoint) const {
-    return SafetensorsFile(checkpoint.path, run_->file_system());
+    return SafetensorsFile(checkpoint.path, RunFolders::file_system_of(*run_));
 }
 
 void RunRecord::continue_from(const CheckpointFile& checkpoint, const std::string& digest) {

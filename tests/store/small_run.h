@@ -10,8 +10,10 @@
 
 #include "core/file.h"
 #include "core/simulated_file_system.h"
+#include "formats/readers.h"
+#include "formats/safetensors_writer.h"
 #include "onecycle/error.h"
-#include "onecycle/run_folder.h"
+#include "store/run_folders.h"
 #include "temporary_folder.h"
 
 namespace onecycle::test {
@@ -34,9 +36,9 @@ inline void save(RunFolder& run, std::int64_t step) {
 // Tells of each save that returned.
 inline void train(SimulatedFileSystem& fs, std::int64_t* saved = nullptr) {
     const bool started = fs.has("run/config.json");
-    RunFolder run = started ? RunFolder::open("run", {}, fs) : RunFolder::create("run", {}, fs);
+    RunFolder run = started ? RunFolders(fs).open("run") : RunFolders(fs).create("run");
     if (!started) run.write("config.json", "{}");
-    const auto newest = newest_valid_checkpoint("run", {}, fs);
+    const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
     const std::int64_t first = newest ? newest->step : 0;
     CsvLog& log = run.steps_log(header);
     log.keep_below(first);

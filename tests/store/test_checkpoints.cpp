@@ -23,7 +23,7 @@ TEST(Checkpoints, a_damaged_newest_checkpoint_is_passed_over_with_one_line_and_s
     fs.contents(newest).back() ^= std::byte{1};
     std::vector<std::string> lines;
     const auto log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
-    EXPECT_EQ(newest_valid_checkpoint("run", log, fs)->step, 6);
+    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run", log)->step, 6);
     ASSERT_EQ(lines.size(), 1u);
     EXPECT_NE(lines[0].find("step-000008.safetensors"), std::string::npos) << lines[0];
 
@@ -38,7 +38,7 @@ TEST(Checkpoints, a_checkpoint_under_another_ones_name_is_passed_over) {
     train(fs);
     ASSERT_EQ(fs.rename("run/checkpoints/step-000004.safetensors", "run/checkpoints/step-000010.safetensors"),
               0);
-    EXPECT_EQ(newest_valid_checkpoint("run", {}, fs)->step, 8);
+    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run")->step, 8);
 }
 
 // A file system in which the one file cannot be opened or read just now.
@@ -60,7 +60,7 @@ TEST(Checkpoints, a_checkpoint_that_cannot_be_read_just_now_is_an_io_error_and_n
         fs.path = "run/checkpoints/step-000008.safetensors";
         fs.code = code;
         try {
-            RunFolder::open("run", {}, fs);
+            RunFolders(fs).open("run");
             ADD_FAILURE() << "it was taken for damaged";
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
@@ -76,7 +76,7 @@ TEST(Checkpoints, any_failing_read_of_an_opening_renames_no_checkpoint) {
     SimulatedFileSystem trial;
     train(trial);
     trial.calls = 0;
-    RunFolder::open("run", {}, trial);
+    RunFolders(trial).open("run");
     const std::int64_t total = trial.calls;
     for (std::int64_t call = 1; call <= total; ++call) {
         SCOPED_TRACE(call);
@@ -86,7 +86,7 @@ TEST(Checkpoints, any_failing_read_of_an_opening_renames_no_checkpoint) {
         fs.calls = 0;
         fs.fault = {call, EIO, true};
         try {
-            RunFolder::open("run", {}, fs);
+            RunFolders(fs).open("run");
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
         }
@@ -103,7 +103,7 @@ TEST(Checkpoints, where_all_checkpoints_are_damaged_nothing_begins_anew_and_each
     const auto before = contents(fs);
     for (int times = 0; times < 2; ++times) {
         try {
-            RunFolder::open("run", {}, fs);
+            RunFolders(fs).open("run");
             FAIL() << "it would begin anew";
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::model);
@@ -120,7 +120,7 @@ TEST(Checkpoints, where_all_checkpoints_are_damaged_nothing_begins_anew_and_each
         const std::string file = std::string("run/checkpoints/step-00000") + step + ".safetensors";
         ASSERT_EQ(fs.rename(file, file + ".damaged"), 0);
     }
-    EXPECT_THROW(RunFolder::open("run", {}, fs), Error);
+    EXPECT_THROW(RunFolders(fs).open("run"), Error);
 }
 
 TEST(Checkpoints, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_set_aside) {
@@ -133,8 +133,8 @@ TEST(Checkpoints, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_
     std::string lines;
     const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
     const auto ours = [](const auto& metadata) { return metadata.count("of") == 0; };
-    EXPECT_EQ(newest_valid_checkpoint("run", {}, fs, ours)->step, 8);
-    RunFolder::open("run", log, fs, ours);
+    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run", {}, ours)->step, 8);
+    RunFolders(fs).open("run", log, ours);
     EXPECT_NE(lines.find("step-000010.safetensors: it is of another run"), std::string::npos) << lines;
     EXPECT_NE(lines.find("step-000012.safetensors: it is no regular file"), std::string::npos) << lines;
     EXPECT_TRUE(fs.has(folder + "step-000010.safetensors.foreign"));
@@ -145,15 +145,15 @@ TEST(Checkpoints, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_
 
 TEST(Checkpoints, a_pointer_that_is_a_folder_costs_no_checkpoint) {
     SimulatedFileSystem fs;
-    RunFolder run = RunFolder::create("run", {}, fs);
+    RunFolder run = RunFolders(fs).create("run");
     ASSERT_EQ(fs.mkdir("run/latest"), 0);
     ASSERT_EQ(fs.mkdir("run/best"), 0);
     std::string lines;
     const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
     run.save(2, {{}, {}}, 2, log);
     EXPECT_NE(lines.find("passing over run/best: it is a folder"), std::string::npos) << lines;
-    EXPECT_FALSE(best_checkpoint("run", log, fs));
-    EXPECT_EQ(resolve_model("run", fs), "run/checkpoints/step-000002.safetensors");
+    EXPECT_FALSE(RunFolders(fs).best_checkpoint("run", log));
+    EXPECT_EQ(RunFolders(fs).resolve_model("run"), "run/checkpoints/step-000002.safetensors");
 }
 
 class CheckpointsOnDisk : public OnDisk {};

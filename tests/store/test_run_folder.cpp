@@ -45,7 +45,7 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
             fs.power_loss_at_call = call;
             train_until_power_loss(fs, saved);
             fs.lose_power(damage);
-            const auto newest = newest_valid_checkpoint("run", {}, fs);
+            const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
             ASSERT_GE(newest ? newest->step : 0, saved);
             for (const char* pointer : {"run/latest", "run/best"}) {
                 ASSERT_TRUE(!fs.has(pointer) || fs.has(target_of(fs, pointer))) << pointer;
@@ -56,7 +56,7 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
                 1 + static_cast<std::int64_t>(call * 7 + static_cast<std::int64_t>(damage)) % 60;
             train_until_power_loss(fs, saved);
             fs.lose_power(damage + 1);
-            ASSERT_GE(newest_valid_checkpoint("run", {}, fs).value_or(CheckpointFile{}).step, saved);
+            ASSERT_GE(RunFolders(fs).newest_valid_checkpoint("run").value_or(CheckpointFile{}).step, saved);
             train(fs);
             ASSERT_EQ(contents(fs), expected);
         }
@@ -66,7 +66,7 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
 TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_checkpoints_valid) {
     // A run with step 2 saved, about to save step 4.
     const auto prepared = [](SimulatedFileSystem& fs) {
-        RunFolder run = RunFolder::create("run", {}, fs);
+        RunFolder run = RunFolders(fs).create("run");
         run.steps_log(header).append("0,0.5");
         save(run, 2);
         fs.calls = 0;
@@ -94,7 +94,7 @@ TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_chec
                 const bool harmless = code == 0 || (code == EINTR && !for_ever);
                 EXPECT_FALSE(harmless && failed);
                 fs.fault = {};
-                const auto newest = newest_valid_checkpoint("run", {}, fs);
+                const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
                 ASSERT_TRUE(newest);
                 EXPECT_TRUE(newest->step == 4 || (failed && newest->step == 2));
                 EXPECT_NO_THROW(SafetensorsFile("run/checkpoints/step-000002.safetensors", fs).verify());
@@ -109,7 +109,7 @@ TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_chec
 
 TEST(RunFolder, a_full_disk_is_found_before_anything_is_written) {
     SimulatedFileSystem fs;
-    RunFolder run = RunFolder::create("run", {}, fs);
+    RunFolder run = RunFolders(fs).create("run");
     save(run, 2);
     const auto before = contents(fs);
     fs.space = 1000;
@@ -128,9 +128,9 @@ TEST(RunFolder, a_full_disk_is_found_before_anything_is_written) {
 TEST(RunFolder, a_disk_without_room_for_checkpoints_is_found_before_the_run_begins) {
     SimulatedFileSystem fs;
     fs.space = 3'000'000;
-    EXPECT_NO_THROW(RunFolder::check_space("runs/new", 3'000'000, fs));
+    EXPECT_NO_THROW(RunFolders(fs).check_space("runs/new", 3'000'000));
     try {
-        RunFolder::check_space("runs/new", 3'000'001, fs);
+        RunFolders(fs).check_space("runs/new", 3'000'001);
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::io);
@@ -147,7 +147,7 @@ TEST(RunFolder, what_a_killed_process_left_is_removed) {
     for (const char* garbage : {"run/latest.tmp", "run/checkpoints/step-000009.safetensors.1.tmp"}) {
         ASSERT_GT(fs.create_exclusive(garbage), 0);
     }
-    RunFolder::open("run", {}, fs);
+    RunFolders(fs).open("run");
     EXPECT_EQ(contents(fs), expected);
 }
 
@@ -157,21 +157,21 @@ TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
     for (const char* left : {".lock", ".onecycle-4711", ".onecycle-4711-2", "config.json.tmp",
                              "config.json.1.tmp", "bad-images.txt.tmp"})
         ASSERT_GT(fs.create_exclusive(std::string("run/") + left), 0);
-    EXPECT_TRUE(RunFolder::is_unused("run", fs));
-    EXPECT_NO_THROW(RunFolder::check_out("run", fs));
-    { RunFolder run = RunFolder::create("run", {}, fs); }
+    EXPECT_TRUE(RunFolders(fs).is_unused("run"));
+    EXPECT_NO_THROW(RunFolders(fs).check_out("run"));
+    { RunFolder run = RunFolders(fs).create("run"); }
     EXPECT_EQ(names(fs), "");
     for (const char* kept : {"config.json", ".onecycle-notes", "config.json.2024.tmp.bak", "thesis.tmp"}) {
         SCOPED_TRACE(kept);
         ASSERT_GT(fs.create_exclusive(std::string("run/") + kept), 0);
-        EXPECT_THROW(RunFolder::check_out("run", fs), Error);
+        EXPECT_THROW(RunFolders(fs).check_out("run"), Error);
         ASSERT_EQ(fs.unlink(std::string("run/") + kept), 0);
     }
 }
 
 TEST(RunFolder, one_that_is_gone_is_not_made_again) {
     SimulatedFileSystem fs;
-    RunFolder run = RunFolder::create("run", {}, fs);
+    RunFolder run = RunFolders(fs).create("run");
     run.write("config.json", "{}");
     save(run, 2);
     EXPECT_FALSE(run.is_gone());
@@ -191,7 +191,7 @@ TEST(RunFolder, one_that_is_gone_is_not_made_again) {
 TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
     SimulatedFileSystem fs;
     write_file_atomically(fs, "log", "step,loss\n0,1\n1,1\n2,1\n10,1\n11,");
-    CsvLog log(fs, "log", "step,loss");
+    CsvLog log = RunFolders(fs).csv_log("log", "step,loss");
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n2,1\n10,1\n");
     log.keep_below(2);
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n");
@@ -201,7 +201,7 @@ TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
 
 TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part_and_comes_with_the_next) {
     SimulatedFileSystem fs;
-    CsvLog log(fs, "log", "step,loss");
+    CsvLog log = RunFolders(fs).csv_log("log", "step,loss");
     fs.calls = 0;
     fs.fault = {1, EIO, false};
     EXPECT_THROW(log.append("0,1.5"), Error);
@@ -308,9 +308,9 @@ TEST_F(OnDisk, a_finished_run_on_a_disk_that_can_only_be_read_is_opened_and_no_o
         run.save(2, {{}, {{"steps", "4"}}}, -1);
     }
     ReadOnlyDisk disk;
-    expect_error(ErrorKind::io, "read-only", [&] { RunFolder::open(path, {}, disk); });
+    expect_error(ErrorKind::io, "read-only", [&] { RunFolders(disk).open(path); });
     RunFolder::open(path).save(4, {{}, {{"steps", "4"}}}, -1);
-    RunFolder run = RunFolder::open(path, {}, disk);
+    RunFolder run = RunFolders(disk).open(path);
     EXPECT_TRUE(run.read_only());
     run.write("training.svg", "<svg/>");
     EXPECT_FALSE(std::filesystem::exists(path + "/training.svg"));

@@ -1,0 +1,87 @@
+// The ranks of a job: processes that train one model together, each with its own device and its
+// share of the images. A rank is a micro batch that runs elsewhere: the gradients of all ranks are
+// added in the order of ranks, so that R ranks compute what one rank does with --accumulate R.
+//
+// A communicator only moves bytes. Sums are ours (all_reduce in ops/kinds.h), so that no result
+// depends on what carries them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace onecycle {
+
+// Where this process stands in its job.
+struct RankPlace {
+    int rank = 0, ranks = 1;
+    int local_rank = 0, local_ranks = 1;  // among the ranks of this machine
+    int node = 0, nodes = 1;              // machines, in the order of their first rank
+    std::string host;                     // this machine's name
+};
+
+// A part of a buffer, in bytes.
+struct Share {
+    std::size_t offset = 0, bytes = 0;
+};
+
+// Cuts `elements` of `element_bytes` into a share a rank, in order and as equal as possible; each
+// begins at a multiple of `alignment` elements, and the last ones may be empty.
+std::vector<Share> shares_of(std::int64_t elements, std::size_t element_bytes, int ranks,
+                             std::int64_t alignment);
+
+// All ranks make the same calls in the same order, each from one thread; a call waits for the
+// others. Throws Error(device) naming the rank and host that is lost, where that is known.
+class Communicator {
+  public:
+    virtual ~Communicator() = default;
+
+    virtual const RankPlace& place() const = 0;
+    // Whose software carries the bytes, with its version: "Open MPI 4.1.4".
+    virtual std::string name() const = 0;
+
+    // --- the host's data ---
+
+    // Rank 0's bytes for all. The size must be the same everywhere.
+    virtual void broadcast(std::span<std::byte> bytes) = 0;
+    // `all` [ranks][own.size()]: everyone's, in the order of ranks.
+    virtual void all_gather(std::span<const std::byte> own, std::byte* all) = 0;
+
+    // --- a step's data, in host memory ---
+
+    // Sends share p of `from` to rank p. `to` [ranks][own share's bytes] receives this rank's share
+    // of everyone's buffer, in the order of ranks.
+    virtual void scatter(const std::byte* from, std::byte* to, std::span<const Share> shares) = 0;
+    // Fills the shares of the others in `buffer` with what their owners hold there.
+    virtual void gather(std::byte* buffer, std::span<const Share> shares) = 0;
+
+    // --- the end ---
+
+    // All ranks end well: waits for all, then nothing more may be called.
+    virtual void finish() = 0;
+    // Ends the whole job now, with this exit code. May be called by any thread.
+    [[noreturn]] virtual void abort(int code) = 0;
+};
+
+// Helpers on the host's data.
+void broadcast(Communicator& ranks, std::string& text);              // rank 0's text
+std::vector<std::string> all_gather(Communicator& ranks, const std::string& own);  // by rank
+std::int64_t largest(Communicator& ranks, std::int64_t own);
+
+// The job that a launcher started this process in (mpirun, srun), by its environment; null where
+// none did, or the job has one rank. Opens the MPI module at run time: a binary starts without MPI.
+// Throws Error(device) where there is a job but no module or no MPI for it.
+std::unique_ptr<Communicator> join_ranks();
+
+// What doctor says of it.
+struct RanksSupport {
+    std::string module;   // the MPI module's path; empty: it is not there
+    std::string library;  // "Open MPI 4.1.4"; empty: it cannot be opened
+    std::string missing;  // then why not, and what to install
+};
+RanksSupport ranks_support();
+
+}  // namespace onecycle
