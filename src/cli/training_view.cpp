@@ -63,6 +63,7 @@ Observer TrainingView::observer() {
     observer.stop = observer.stop_at_once = stop_signal;
     observer.save = save_requested;
     observer.log = console_.log();
+    observer.ranks = console_.ranks();
     return observer;
 }
 

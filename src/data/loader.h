@@ -32,6 +32,8 @@ struct LoaderOptions {
     // Evaluation: in the list's order, evaluation_view(), nothing dropped.
     bool training = true;
     int batches_per_update = 1;
+    // Of several ranks, each makes the batches whose number is `rank` beyond a multiple of `ranks`.
+    int rank = 0, ranks = 1;
     RandomPurpose order = RandomPurpose::shuffle;  // keys the order; a range test has its own
     std::uint64_t seed = 0;
     int threads = 1;                                   // workers; 0: next() does the work itself
@@ -69,7 +71,8 @@ class Loader {
 
     std::int64_t batches_per_epoch() const noexcept;
 
-    // Begins to make the batches of steps first .. last - 1. Stops what was under way; the cache
+    // Begins to make the batches of steps first .. last - 1, or this rank's of them; `first` is a
+    // multiple of `ranks`. Stops what was under way; the cache
     // stays. All batches must have been given back.
     void start(std::int64_t first_step, std::int64_t last_step);
 

@@ -134,11 +134,13 @@ Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
                                                                   .max_bad = impl_->options.max_bad,
                                                                   .images = samples.size(),
                                                                   .log = impl_->observer.log}));
-    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop);
+    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop,
+                                             impl_->ranks());
 }
 
 Evaluation Learner::evaluate() {
-    return impl_->bound_evaluator().evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop);
+    return impl_->bound_evaluator().evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop,
+                                             impl_->ranks());
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
@@ -156,7 +158,7 @@ void Learner::save(const std::string& path) const {
     ModelTensors tensors(impl_->state, copy, false);
     TrainOptions options = impl_->options;
     options.size = impl_->size();
-    write_safetensors(path, tensors.sources(copy.control().update * options.accumulate),
+    write_safetensors(path, tensors.sources(copy.control().update * batches_per_update(options)),
                       model_metadata(options, impl_->class_names));
 }
 

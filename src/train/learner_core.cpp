@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "core/echoed.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
+#include "train/fault_record.h"
 #include "train/initial_weights.h"
 #include "train/memory_need.h"
 
@@ -33,8 +35,9 @@ Dataset with_budget(Dataset dataset, const TrainOptions& options) {
     return dataset;
 }
 
-// The options with what the data set knows of itself.
-TrainOptions with_origin(TrainOptions options, const Dataset& dataset) {
+// The options with what the data set knows of itself, and the job.
+TrainOptions with_origin(TrainOptions options, const Dataset& dataset, const Communicator* ranks) {
+    options.ranks = ranks ? ranks->place().ranks : 1;
     const DatasetOrigin& origin = dataset.origin;
     if (origin.folder.empty()) return options;
     options.data = origin.folder;
@@ -113,18 +116,20 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
                          const Architecture& architecture_)
     : dataset(with_budget(usable(dataset_), options_)),
       architecture(architecture_),
-      options(resolved(with_origin(options_, dataset), architecture)),
+      options(resolved(with_origin(options_, dataset, observer_.ranks.get()), architecture)),
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
-      packed_images(pack(image_list(dataset))),
+      packed_images(pack_image_list(dataset)),
       faults(std::make_shared<ImageFaults>(fault_rules(dataset, options, observer.log))),
       engine(make_engine(options.device, options.precision, options.threads,
-                         {.deterministic = options.deterministic, .graph = !options.no_graph})),
+                         {.deterministic = options.deterministic,
+                          .graph = !options.no_graph,
+                          .ranks = observer.ranks.get()})),
       network(network_for(largest_size(options))),
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
-            optimizer_options(options)),
+            optimizer_options(options), place()),
       resident(planned_set(dataset, options, faults, *engine.backend, largest_size(options))),
       step(network, state.layout(), *engine.backend,
            with_input(program_key(options, network, train_batch(dataset, options.batch_size)))),
@@ -144,10 +149,13 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
         if (state.has_ema()) state.reset_ema();
     }
     if (steps_per_epoch() < 1)
-        throw Error(ErrorKind::usage, "cannot train", fmt::format("--accumulate {}", options.accumulate),
+        throw Error(ErrorKind::usage, "cannot train",
+                    fmt::format("--accumulate {}", options.accumulate) +
+                        (options.ranks > 1 ? fmt::format(" on {} ranks", options.ranks) : ""),
                     fmt::format("an epoch has only {} images, fewer than {} batches of {}",
-                                dataset.train.size(), options.accumulate, step.batch()),
-                    "use a smaller --accumulate or --batch-size");
+                                dataset.train.size(), batches_per_update(options), step.batch()),
+                    options.ranks > 1 ? "use fewer ranks, or a smaller --accumulate or --batch-size"
+                                      : "use a smaller --accumulate or --batch-size");
 }
 
 Network LearnerCore::network_for(int size) const {
@@ -228,6 +236,8 @@ void LearnerCore::tell_complaints() {
 
 ProgramKey LearnerCore::with_input(ProgramKey key) const {
     if (resident) key.resident = resident->input();
+    key.rank = place().rank;
+    key.ranks = place().ranks;
     return key;
 }
 
@@ -239,25 +249,62 @@ int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64
         signal = resident->fill(*training_images(), worker_threads(options.threads), observer.stop,
                                 observer.log, next_batch);
     tell_complaints();
+    if (ranks()) signal = static_cast<int>(largest(*ranks(), signal));
     return signal;
 }
 
+int LearnerCore::signal_of(const LoopEnd& end) const {
+    if (end.signal != 0 || !end.asked) return end.signal;
+    return static_cast<int>(
+        largest(*ranks(), stop_signal()));  // a rank may have had it between two questions
+}
+
+void LearnerCore::compare_ranks() const {
+    if (!ranks()) return;
+    const std::vector<std::string> digests = all_gather(*ranks(), state.digest()),
+                                   hosts = all_gather(*ranks(), place().host);
+    for (std::size_t r = 1; r < digests.size(); ++r)
+        if (digests[r] != digests[0])
+            throw Error(ErrorKind::device, "the ranks' weights differ",
+                        fmt::format("rank {} on {}", r, printable(hosts[r])),
+                        fmt::format("after update {} they are not those of rank 0 on {}",
+                                    state.read_progress().update, printable(hosts[0])),
+                        "use machines of one kind, look for faulty memory, and continue with --resume");
+}
+
+void LearnerCore::share_faults(std::int64_t before_batch) const {
+    if (!ranks()) return;
+    std::map<std::pair<bool, std::int64_t>, ImageFault> all;
+    for (const std::string& record : all_gather(*ranks(), fault_record(faults->before(before_batch))))
+        for (const ImageFault& fault : faults_from_record(record, dataset, "a rank")) {
+            ImageFault& known = all.try_emplace({fault.training, fault.sample}, fault).first->second;
+            if (fault.from < known.from) known = fault;
+        }
+    std::vector<ImageFault> list;
+    for (const auto& [place, fault] : all) list.push_back(fault);
+    faults->restore(list);
+}
+
 std::int64_t LearnerCore::steps_per_epoch() const {
-    return SampleOrder{
-        .samples = std::ssize(dataset.train), .batch = step.batch(), .batches_per_update = options.accumulate}
+    return SampleOrder{.samples = std::ssize(dataset.train),
+                       .batch = step.batch(),
+                       .batches_per_update = static_cast<int>(batches_per_update(options))}
         .updates_per_epoch();
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
-    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = size(),
-                                                                 .batch_size = batch,
-                                                                 .augment = options.augment,
-                                                                 .crop_pct = options.crop_pct,
-                                                                 .batches_per_update = options.accumulate,
-                                                                 .seed = options.seed,
-                                                                 .threads = worker_threads(options.threads),
-                                                                 .kept = training_images(),
-                                                                 .faults = faults});
+    return std::make_unique<Loader>(
+        dataset.train, LoaderOptions{.size = size(),
+                                     .batch_size = batch,
+                                     .augment = options.augment,
+                                     .crop_pct = options.crop_pct,
+                                     .batches_per_update = static_cast<int>(batches_per_update(options)),
+                                     .rank = place().rank,
+                                     .ranks = place().ranks,
+                                     .seed = options.seed,
+                                     .threads = worker_threads(options.threads),
+                                     .kept = training_images(),
+                                     .faults = faults});
 }
 
 Loader& LearnerCore::train_loader() {
@@ -277,6 +324,8 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,
                                                            .training = false,
+                                                           .rank = place().rank,
+                                                           .ranks = place().ranks,
                                                            .threads = worker_threads(options.threads),
                                                            .kept = std::move(views),
                                                            .faults = std::move(record)});

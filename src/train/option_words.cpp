@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "onecycle/error.h"
@@ -10,6 +11,9 @@
 namespace onecycle {
 
 namespace {
+
+// By kind.
+constexpr std::initializer_list<const char*> optimizer_names = {"sgd", "adam", "adamw", "lars", "lamb"};
 
 std::string listed(std::initializer_list<const char*> words) {
     std::string text;
@@ -35,12 +39,12 @@ void require_one_of(const char* option, const std::string& value, std::initializ
 }
 
 OptimizerKind parse_optimizer(const std::string& name) {
-    require_one_of("--optimizer", name, {"sgd", "adam", "adamw"});
-    return name == "sgd" ? OptimizerKind::sgd : name == "adam" ? OptimizerKind::adam : OptimizerKind::adamw;
+    require_one_of("--optimizer", name, optimizer_names);
+    return static_cast<OptimizerKind>(std::ranges::find(optimizer_names, name) - optimizer_names.begin());
 }
 
 std::string to_string(OptimizerKind kind) {
-    return kind == OptimizerKind::sgd ? "sgd" : kind == OptimizerKind::adam ? "adam" : "adamw";
+    return optimizer_names.begin()[static_cast<std::size_t>(kind)];
 }
 
 SaveErrors parse_save_errors(const std::string& name) {

@@ -98,6 +98,8 @@ void check_learning(const TrainOptions& o) {
     require(o.beta2 >= 0 && o.beta2 < 1, "--beta2", o.beta2, "it must be at least 0 and below 1",
             "0.99 is the default");
     require(o.eps > 0 && std::isfinite(o.eps), "--eps", o.eps, "it must be above 0", "1e-5 is the default");
+    require(o.trust_coefficient > 0 && std::isfinite(o.trust_coefficient), "--trust-coefficient",
+            o.trust_coefficient, "it must be above 0", "0.001 is the default");
     require(o.mixup >= 0 && o.mixup <= largest_mix_alpha, "--mixup", o.mixup,
             "it must be 0 (off) or above, up to 1000", "0.4 is usual");
     require(o.cutmix >= 0 && o.cutmix <= largest_mix_alpha, "--cutmix", o.cutmix,
@@ -108,6 +110,8 @@ void check_learning(const TrainOptions& o) {
             "it must be 0 (off) or more", "1 is common");
     require(o.accumulate >= 1 && o.accumulate <= 65536, "--accumulate", o.accumulate,
             "it must be between 1 and 65536", "1 is the default");
+    require(o.ranks >= 1 && batches_per_update(o) <= 65536, "ranks", o.ranks,
+            "an update takes at most 65536 batches", "use fewer ranks or a smaller --accumulate");
     require(o.ema >= 0 && o.ema < 1, "--ema", o.ema, "it must be 0 (off) or below 1", "0.999 is common");
     require(o.threads >= 0 && o.threads <= 4096, "--threads", o.threads,
             "it must be 0 (all cores) or a small number", "leave it out to use all cores");
@@ -141,7 +145,7 @@ std::string absolute(const std::string& path) {
 }  // namespace
 
 double default_weight_decay(OptimizerKind kind) {
-    return kind == OptimizerKind::adamw ? 1e-2 : 1e-4;
+    return kind == OptimizerKind::adamw || kind == OptimizerKind::lamb ? 1e-2 : 1e-4;
 }
 
 std::int64_t all_epochs(const TrainOptions& options) {
@@ -206,6 +210,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .threads = worker_threads(o.threads),
             .stop = std::move(stop),
             .checked_before = std::move(checked_before),
+            .index_folder = cache_folder(o),
             .log = std::move(log)};
 }
 
@@ -235,6 +240,7 @@ OptimizerOptions optimizer_options(const TrainOptions& o) {
             .beta2 = o.beta2,
             .epsilon = o.eps,
             .weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer)),
+            .trust_coefficient = o.trust_coefficient,
             .clip_norm = o.clip_norm,
             .accumulate = o.accumulate,
             .ema_decay = o.ema};

@@ -84,6 +84,7 @@ void RunRecord::write_if_possible(Action action) {
 }
 
 std::vector<EpochReport> RunRecord::epochs() const {
+    if (!run_) return {};
     try {
         return parse_metrics(run_->read("metrics.csv"));
     } catch (const Error&) {  // begin_logs() has said so
@@ -105,7 +106,7 @@ void RunRecord::restore_faults(const std::string& record, const std::string& che
     if (!record.empty()) faults_ = faults_from_record(record, core_.dataset, checkpoint);
     core_.faults->restore(faults_);
     if (core_.resident) core_.resident->forget();
-    if (faults_.empty()) return;
+    if (faults_.empty() || !run_) return;
     write_bad_images();
     core_.log(LogLevel::info,
               fmt::format("images that are left out since they failed in this run: {}", faults_.size()));
@@ -119,6 +120,8 @@ void RunRecord::write_bad_images() {
 }
 
 void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) {
+    core_.share_faults(next_batch);
+    core_.compare_ranks();
     if (!writer_) return;
     check();
     Metadata metadata = checkpoint_metadata(core_, progress);
@@ -129,7 +132,8 @@ void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) 
         if (fresh) write_if_possible([&] { write_bad_images(); });
     }
     const std::int64_t best_step = progress.best ? (progress.best->epoch + 1) * core_.steps_per_epoch() : -1;
-    writer_->save({progress.step, progress.step * core_.options.accumulate, best_step, std::move(metadata)});
+    writer_->save(
+        {progress.step, progress.step * batches_per_update(core_.options), best_step, std::move(metadata)});
     saved_step_ = progress.step;
 }
 

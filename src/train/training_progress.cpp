@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/echoed.h"
 #include "onecycle/error.h"
@@ -83,7 +84,6 @@ void check_same_training(const Metadata& metadata, const LearnerCore& core, std:
 }
 
 void restore_state(LearnerCore& core, const SafetensorsFile& checkpoint) {
-    core.use_plans(text_of(checkpoint.metadata(), "convolution_plans"));
     State& state = core.state;
     auto weights = read_weights(checkpoint, core.network);
     if (state.has_ema()) {
@@ -92,6 +92,14 @@ void restore_state(LearnerCore& core, const SafetensorsFile& checkpoint) {
     }
     state.set_weights(weights);
     state.set_moments(read_tensors(checkpoint, state.moments()));
+}
+
+std::string to_text(const Metadata& metadata) {
+    return nlohmann::json(metadata).dump();
+}
+
+Metadata metadata_from(const std::string& text) {
+    return nlohmann::json::parse(text).get<Metadata>();
 }
 
 std::string text_of(const Metadata& metadata, const std::string& key) {
