@@ -12,6 +12,7 @@
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
@@ -230,7 +231,7 @@ class Find : public Verb {
     }
 
     static void say_written(Console& console, const RunFolder& folder, const std::string& name) {
-        console.say(fmt::format("Written: {}", printable(folder.file(name + ".svg"))));
+        console.say(fmt::format("Written: {}", echoed(folder.file(name + ".svg"))));
     }
 
     static int stopped(Console& console, int signal) {

@@ -39,7 +39,8 @@ void pack_side(Packer& packer, const std::vector<Sample>& side) {
 }
 
 std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
-    constexpr std::size_t fewest_bytes = 12;
+    // Longer than any path: names that each share all of the one before would fill the memory.
+    constexpr std::size_t fewest_bytes = 12, longest_name = 1 << 16;
     std::vector<Sample> side(unpacker.count(fewest_bytes));
     ImagePlaces places;
     const ImageHome& nowhere = places.home({.skip = std::string::npos});
@@ -50,6 +51,7 @@ std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
         sample.label = static_cast<int>(label);
         before.resize(static_cast<std::size_t>(shared));
         before += unpacker.text();
+        if (before.size() > longest_name) throw std::runtime_error("a name is too long");
         sample.place = places.add(nowhere, before);
         sample.bytes = unpacker.number();
         sample.content = unpacker.hash();
@@ -136,9 +138,9 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
             const auto there = names.find(sample.name());
             const bool is_there = there != names.end(),
                        is_same = is_there && same_contents(sample, *there->second);
-            sample.place = is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
-            const bool has_changed =
-                is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
+            sample.place =
+                is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
+            const bool has_changed = is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
             ++(is_same ? difference.known : has_changed ? difference.changed : difference.missing);
             if (!is_same) difference.gone.emplace(training, static_cast<std::int64_t>(k));
             if (!is_there) continue;
