@@ -43,7 +43,7 @@ std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
     constexpr std::size_t fewest_bytes = 12, longest_name = 1 << 16;
     std::vector<Sample> side(unpacker.count(fewest_bytes));
     ImagePlaces places;
-    const ImageHome& nowhere = places.home({.skip = std::string::npos});
+    const ImageHome& unknown = places.home({.skip = std::string::npos});
     std::string before;
     for (Sample& sample : side) {
         const std::uint64_t label = unpacker.number(), shared = unpacker.number();
@@ -52,7 +52,7 @@ std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
         before.resize(static_cast<std::size_t>(shared));
         before += unpacker.text();
         if (before.size() > longest_name) throw std::runtime_error("a name is too long");
-        sample.place = places.add(nowhere, before);
+        sample.place = places.add(unknown, before);
         sample.bytes = unpacker.number();
         sample.content = unpacker.hash();
     }
