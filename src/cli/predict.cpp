@@ -35,7 +35,8 @@ void add_images(std::vector<Item>& items, std::string path) {
     while (path.size() > 1 && path.back() == '/') path.pop_back();
     try {
         const std::vector<std::string> images = images_below(path);
-        if (images.empty()) items.push_back({path, shard ? "no image in this shard" : "no image in this folder"});
+        if (images.empty())
+            items.push_back({path, shard ? "no image in this shard" : "no image in this folder"});
         for (const std::string& image : images) items.push_back({image});
     } catch (const Error& error) {
         items.push_back({path, error.what()});
