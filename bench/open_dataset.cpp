@@ -35,8 +35,7 @@ int main(int argc, char** argv) try {
     const double before = largest_bytes();
     const auto start = std::chrono::steady_clock::now();
     const Dataset dataset = open_dataset(argv[1], options);
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const auto images = static_cast<double>(dataset.train.size() + dataset.valid.size());
     std::printf("{\"images\": %.0f, \"seconds\": %.2f, \"bytes_per_image\": %.0f}\n", images, seconds,
                 (largest_bytes() - before) / images);

@@ -30,7 +30,7 @@ namespace {
 class Eval : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        a.positional("DATA", data_, "the folder of images");
+        a.positional("DATA", data_, "the folder of images, or shards of them (.tar)");
         declare_model_options(a, model_, model_options_);
         a.group("Images");
         a.text("--valid", "DIR", valid_, "the evaluation images, when they are elsewhere");

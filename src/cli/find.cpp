@@ -51,7 +51,7 @@ class Find : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>& words) override {
         options_ = default_training_options(words);
-        a.positional("DATA", options_.data, "the folder of images");
+        a.positional("DATA", options_.data, "the folder of images, or shards of them (.tar)");
         a.group("Range test");
         a.number("--start-lr", find_.start_lr, "the first rate");
         a.number("--end-lr", find_.end_lr, "the last rate [10, lars 1000]");

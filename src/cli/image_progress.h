@@ -16,6 +16,8 @@ class ImageProgress {
     ImageProgress(Console& console, std::string activity, std::int64_t images)
         : console_(console), activity_(std::move(activity)), images_(images) {}
 
+    // The pace is reckoned from now on.
+    void begin_now() { start_ = std::chrono::steady_clock::now(); }
     // So many are done. Says something when it is time to.
     void done(std::int64_t images) { done(images, images_); }
     // `of`: as the images were counted; 0: they are still being counted.

@@ -105,7 +105,8 @@ std::string to_json(const PackResult& result, const std::string& folder, std::si
                           {"bytes", shard.bytes},
                           {"digest", shard.digest}});
     for (const std::vector<BadImage>* list : {&bad, &result.left_out})
-        for (const BadImage& image : *list) left_out.push_back({{"file", image.path}, {"reason", image.reason}});
+        for (const BadImage& image : *list)
+            left_out.push_back({{"file", image.path}, {"reason", image.reason}});
     return text({{"folder", folder},
                  {"images", result.images},
                  {"classes", classes},

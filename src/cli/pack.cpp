@@ -22,7 +22,7 @@ namespace {
 class Pack : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        a.positional("DATA", data_, "the folder of images");
+        a.positional("DATA", data_, "the folder of images, or shards of them (.tar)");
         a.text("-o,--out", "DIR", out_,
                "the folder to make; one that an earlier pack of the same was stopped in is gone on with");
         a.whole("--size", size_,

@@ -42,7 +42,7 @@ void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) 
                                                                  : default_training_options(words);
     if (resumed.empty()) change_defaults(words, options_);
     before_ = options_;
-    a.positional("DATA", options_.data, "the folder of images");
+    a.positional("DATA", options_.data, "the folder of images, or shards of them (.tar)");
     declare_training_options(a, options_);
     declare_own(a);
     declare_out_options(a, out_);

@@ -63,8 +63,8 @@ struct ShardNode {
 struct ShardReading {
     std::string index_folder{};  // empty: nowhere
     int threads = 1;
-    std::function<int()> stop{};                     // as DatasetOptions
-    std::function<void(std::int64_t)> counted{};     // told how many images were found so far
+    std::function<int()> stop{};                  // as DatasetOptions
+    std::function<void(std::int64_t)> counted{};  // told how many images were found so far
     LogSink log{};
     std::deque<ShardIndex> indices{};
     std::vector<std::string> folders{};  // that shards lie in: paths

@@ -53,8 +53,8 @@ ImageIndex read_image_index(FileSystem& fs, const std::string& path) try {
     Header header;
     if (file.size() < sizeof header) return {};
     file.read_at(std::as_writable_bytes(std::span(&header, 1)), 0);
-    if (header.magic != Header{}.magic || header.header != hash_of(header) || header.makers != image_makers() ||
-        header.count != (file.size() - sizeof header) / sizeof(KeptEntry))
+    if (header.magic != Header{}.magic || header.header != hash_of(header) ||
+        header.makers != image_makers() || header.count != (file.size() - sizeof header) / sizeof(KeptEntry))
         return {};
     ImageIndex index{header.generation, header.end, std::vector<KeptEntry>(header.count)};
     file.read_at(std::as_writable_bytes(std::span(index.entries)), sizeof header);

@@ -15,8 +15,9 @@ namespace onecycle {
 
 struct ImageList {
     std::vector<std::string> classes;  // as in Dataset
-    std::vector<Sample> train, valid;  // likewise, but without sizes in pixels; of unpack() also without paths
-    bool automatic_split = false;      // likewise
+    std::vector<Sample> train,
+        valid;                     // likewise, but without sizes in pixels; of unpack() also without paths
+    bool automatic_split = false;  // likewise
 };
 
 ImageList image_list(const Dataset& dataset);

@@ -54,8 +54,8 @@ ImagePlace ImagePlaces::add(const ImageHome& home, std::string_view name, std::u
         memory_->chunks.push_back(std::make_unique_for_overwrite<std::byte[]>(left_));
         free_ = memory_->chunks.back().get();
     }
-    auto* record = new (free_)
-        ImagePlace::Record{&home, offset, bytes, static_cast<std::uint32_t>(name.size())};
+    auto* record =
+        new (free_) ImagePlace::Record{&home, offset, bytes, static_cast<std::uint32_t>(name.size())};
     char* text = reinterpret_cast<char*>(record + 1);
     std::memcpy(text, name.data(), name.size());
     text[name.size()] = 0;
@@ -133,8 +133,8 @@ std::vector<std::uint8_t> OpenImage::read(std::size_t most) const {
     std::vector<std::uint8_t> bytes(static_cast<std::size_t>(bytes_));
     std::size_t have = 0;
     while (have < bytes.size()) {
-        const ssize_t got = ::pread(file_, bytes.data() + have, bytes.size() - have,
-                                    static_cast<off_t>(offset_ + have));
+        const ssize_t got =
+            ::pread(file_, bytes.data() + have, bytes.size() - have, static_cast<off_t>(offset_ + have));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) refuse_file(errno);
         if (got == 0) break;  // cut short since it was opened

@@ -188,8 +188,8 @@ bool compress(Compressor& c, const Image& image, int quality) {
     jpeg_start_compress(&c.info, TRUE);
     while (c.info.next_scanline < c.info.image_height) {
         // libjpeg does not write there.
-        JSAMPROW row = const_cast<std::uint8_t*>(
-            &image.rgb[std::size_t{c.info.next_scanline} * c.info.image_width * 3]);
+        JSAMPROW row =
+            const_cast<std::uint8_t*>(&image.rgb[std::size_t{c.info.next_scanline} * c.info.image_width * 3]);
         jpeg_write_scanlines(&c.info, &row, 1);
     }
     jpeg_finish_compress(&c.info);

@@ -211,10 +211,10 @@ void Labels::assign(FoundImages& found_images, const std::string& data,
                 if (in_training.size() == 1) found = in_training;
             }
             if (found.size() > 1)
-                refuse(
-                    row,
-                    "'" + row.file + "' may be " + images[found[0]].below() + " or " + images[found[1]].below(),
-                    "write the path below DATA, with its ending");
+                refuse(row,
+                       "'" + row.file + "' may be " + images[found[0]].below() + " or " +
+                           images[found[1]].below(),
+                       "write the path below DATA, with its ending");
             if (found.empty() && excluded(file)) continue;
             FoundImage elsewhere;
             if (found.empty()) elsewhere = image_elsewhere(file, data, texts);

@@ -23,11 +23,11 @@ struct PackOptions {
     // resize_bilinear() does), and stored as JPEG; the others, and all with 0, stay the bytes that
     // they are.
     int size = 0;
-    int quality = 90;                             // of those JPEGs, 1 to 100
-    std::uint64_t shard_bytes = 512ull << 20;     // a shard is no larger unless one image is
+    int quality = 90;                          // of those JPEGs, 1 to 100
+    std::uint64_t shard_bytes = 512ull << 20;  // a shard is no larger unless one image is
     int threads = 1;
-    BadImages bad_images = BadImages::skip;       // of images that turn out bad when they are decoded
-    std::function<int()> stop{};                  // as DatasetOptions
+    BadImages bad_images = BadImages::skip;               // of images that turn out bad when they are decoded
+    std::function<int()> stop{};                          // as DatasetOptions
     std::function<void(std::int64_t images)> progress{};  // packed so far
     LogSink log{};
 };

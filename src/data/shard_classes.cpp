@@ -50,8 +50,9 @@ class ClassNumbers {
         std::set<std::string_view> taken;
         std::map<std::string, std::string> folders;
         for (const auto& [label, of_label] : counts) {
-            const auto most = std::max_element(of_label.begin(), of_label.end(),
-                                               [](const auto& a, const auto& b) { return a.second < b.second; });
+            const auto most =
+                std::max_element(of_label.begin(), of_label.end(),
+                                 [](const auto& a, const auto& b) { return a.second < b.second; });
             if (!is_class_number(images.texts[label]) || most->first.empty() ||
                 !taken.insert(most->first).second)
                 return;
@@ -101,8 +102,10 @@ void label_by_shard(FoundImages& images, const std::vector<std::string>& names, 
     for (FoundImage& image : images.list) {
         const std::string folder(folder_in_side(image));
         if (image.beside < 0) {
-            if (!folder.empty()) image.label = images.texts.number(folder);
-            else if (image.fault < 0) image.fault = images.texts.number("no label: neither key.cls nor key.json says one");
+            if (!folder.empty())
+                image.label = images.texts.number(folder);
+            else if (image.fault < 0)
+                image.fault = images.texts.number("no label: neither key.cls nor key.json says one");
             continue;
         }
         const std::string label = images.texts[image.beside];
@@ -113,7 +116,8 @@ void label_by_shard(FoundImages& images, const std::vector<std::string>& names, 
         if (name.empty()) name = label;
         image.label = images.texts.number(name);
         if (nfc(folder) != nfc(name) && classes.contains(folder) && image.fault < 0)
-            image.fault = images.texts.number("its label is " + in_words(label, name) + ", its folder '" + folder + "'");
+            image.fault = images.texts.number("its label is " + in_words(label, name) + ", its folder '" +
+                                              folder + "'");
     }
 }
 

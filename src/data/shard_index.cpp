@@ -21,8 +21,8 @@ namespace onecycle {
 
 namespace {
 
-constexpr std::size_t head_bytes = 18;                      // that tell an image
-constexpr std::uint64_t most_bytes = 0xFFFFFFFF;            // of an image in a shard
+constexpr std::size_t head_bytes = 18;                           // that tell an image
+constexpr std::uint64_t most_bytes = 0xFFFFFFFF;                 // of an image in a shard
 constexpr std::size_t label_bytes = 4096, json_bytes = 1 << 20;  // of a file that says a label
 
 // A member's name in the WebDataset convention: what belongs to one sample has one key.
@@ -67,7 +67,9 @@ class Indexing {
         if (!has_image_ending(last) &&
             !(name.ending.empty() && begins_as_image(reader_.read(member, head_bytes)))) {
             if (name.ending != "cls" && name.ending != "json")
-                ++index_.others[last.find('.') == std::string::npos ? "" : lower_case(last.substr(last.rfind('.') + 1))];
+                ++index_.others[last.find('.') == std::string::npos
+                                    ? ""
+                                    : lower_case(last.substr(last.rfind('.') + 1))];
             return;
         }
         ShardImage image{.offset = member.offset,
@@ -86,7 +88,8 @@ class Indexing {
         for (const ShardImage& image : index_.images) {
             if (labels_.empty()) break;
             const KeyedName name = keyed(std::string(index_.name(image)));
-            if (name.ending.find('.') == std::string::npos && labels_.contains(name.key)) plain.insert(name.key);
+            if (name.ending.find('.') == std::string::npos && labels_.contains(name.key))
+                plain.insert(name.key);
         }
         std::erase_if(index_.images, [&](ShardImage& image) {
             if (labels_.empty()) return false;
@@ -130,7 +133,8 @@ std::uint64_t text_hash(std::string_view bytes) {
 
 // The first bytes of the index' file; the images follow, then the names, then all texts.
 struct ShardHeader {
-    std::array<char, 16> magic = {'o', 'n', 'e', 'c', 'y', 'c', 'l', 'e', ' ', 's', 'h', 'a', 'r', 'd', '\n', 1};
+    std::array<char, 16> magic = {'o', 'n', 'e', 'c', 'y', 'c', 'l',  'e',
+                                  ' ', 's', 'h', 'a', 'r', 'd', '\n', 1};
     std::uint64_t makers = 0;
     std::uint64_t shard_bytes = 0;
     std::int64_t shard_changed = 0;
@@ -226,9 +230,9 @@ std::optional<ShardIndex> read_shard_index(FileSystem& fs, const std::string& fo
     std::uint64_t at = sizeof header;
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
-    for (const std::span<std::byte> part : {std::as_writable_bytes(std::span(index.images)),
-                                            std::as_writable_bytes(std::span(index.names)),
-                                            std::as_writable_bytes(std::span(texts))}) {
+    for (const std::span<std::byte> part :
+         {std::as_writable_bytes(std::span(index.images)), std::as_writable_bytes(std::span(index.names)),
+          std::as_writable_bytes(std::span(texts))}) {
         file.read_at(part, at);
         at += part.size();
         XXH3_64bits_update(&state, part.data(), part.size());
@@ -237,8 +241,7 @@ std::optional<ShardIndex> read_shard_index(FileSystem& fs, const std::string& fo
     const auto is_text = [&](std::int32_t k) { return k < static_cast<std::int64_t>(index.texts.size()); };
     for (const ShardImage& image : index.images)
         if (image.name > header.names || image.letters > header.names - image.name || !is_text(image.label) ||
-            !is_text(image.fault) || image.offset > shard->bytes ||
-            image.bytes > shard->bytes - image.offset)
+            !is_text(image.fault) || image.offset > shard->bytes || image.bytes > shard->bytes - image.offset)
             return {};
     return index;
 } catch (const std::exception&) {
@@ -248,18 +251,17 @@ std::optional<ShardIndex> read_shard_index(FileSystem& fs, const std::string& fo
 void write_shard_index(FileSystem& fs, const std::string& folder, const ShardIndex& index) {
     const std::string texts = texts_of(index);
     ShardHeader header{.makers = image_makers(),
-                  .shard_bytes = index.shard->bytes,
-                  .shard_changed = index.shard->changed,
-                  .images = index.images.size(),
-                  .names = index.names.size(),
-                  .texts = texts.size(),
-                  .labelled = index.labelled};
+                       .shard_bytes = index.shard->bytes,
+                       .shard_changed = index.shard->changed,
+                       .images = index.images.size(),
+                       .names = index.names.size(),
+                       .texts = texts.size(),
+                       .labelled = index.labelled};
     const std::array parts = {std::as_bytes(std::span(index.images)), std::as_bytes(std::span(index.names)),
                               std::as_bytes(std::span(texts))};
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
-    for (const std::span<const std::byte> part : parts)
-        XXH3_64bits_update(&state, part.data(), part.size());
+    for (const std::span<const std::byte> part : parts) XXH3_64bits_update(&state, part.data(), part.size());
     header.rest = XXH3_64bits_digest(&state);
     header.header = header_hash(header);
     make_directories(fs, folder);

@@ -32,10 +32,10 @@ struct ShardIndex {
     std::shared_ptr<const Shard> shard{};
     std::vector<ShardImage> images{};  // in the archive's order
     std::string names{};
-    std::vector<std::string> texts{};             // labels and faults
+    std::vector<std::string> texts{};               // labels and faults
     std::map<std::string, std::uint64_t> others{};  // members that are no images, by their endings
-    bool labelled = false;  // an image has a label
-    bool is_new = false;    // read_shard_index() did not find it
+    bool labelled = false;                          // an image has a label
+    bool is_new = false;                            // read_shard_index() did not find it
 
     std::string_view name(const ShardImage& image) const {
         return std::string_view(names).substr(image.name, image.letters);

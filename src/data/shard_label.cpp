@@ -51,8 +51,7 @@ void ShardLabel::add_cls(std::string_view contents, bool too_long) {
 }
 
 void ShardLabel::add_json(std::string_view contents, bool too_long) {
-    const nlohmann::json all =
-        too_long ? nlohmann::json() : nlohmann::json::parse(contents, nullptr, false);
+    const nlohmann::json all = too_long ? nlohmann::json() : nlohmann::json::parse(contents, nullptr, false);
     if (!all.is_object()) {
         if (all.is_discarded()) fault = "its .json is damaged";
         return;
@@ -63,7 +62,8 @@ void ShardLabel::add_json(std::string_view contents, bool too_long) {
         std::string label;
         if (found->is_string())
             label = trimmed(found->get<std::string>());
-        else if (found->is_number_unsigned() || (found->is_number_integer() && found->get<std::int64_t>() >= 0))
+        else if (found->is_number_unsigned() ||
+                 (found->is_number_integer() && found->get<std::int64_t>() >= 0))
             label = std::to_string(found->get<std::uint64_t>());
         if (!is_label(label)) {
             fault = std::string("the field ") + field + " of its .json is no class";

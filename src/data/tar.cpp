@@ -184,8 +184,9 @@ bool TarReader::next(TarMember& member) {
         if (!name) refuse_shard(in.path, "a member has no name", "make it again with tar");
         const bool whole = archive_entry_sparse_count(entry) == 0;
         const std::uint64_t stored = link ? 0 : bytes;
-        if (whole && stored > static_cast<std::uint64_t>(in.status.st_size) - std::min<std::uint64_t>(
-                                  offset, static_cast<std::uint64_t>(in.status.st_size)))
+        if (whole &&
+            stored > static_cast<std::uint64_t>(in.status.st_size) -
+                         std::min<std::uint64_t>(offset, static_cast<std::uint64_t>(in.status.st_size)))
             in.refuse_cut();
         if (whole) in.end = rounded_up(offset + stored);
         member.path = without_start(name);

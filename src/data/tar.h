@@ -14,7 +14,7 @@ namespace onecycle {
 
 // A regular file in an archive, also one that is stored as a hard link to one before it.
 struct TarMember {
-    std::string path{};  // as it is written, but without "./" and "/" in front
+    std::string path{};                   // as it is written, but without "./" and "/" in front
     std::uint64_t offset = 0, bytes = 0;  // of its contents, which lie there in one piece
 };
 

@@ -17,21 +17,25 @@ class PackedImages : public ::testing::Test {
   protected:
     static void SetUpTestSuite() {
         made_ = new Workplace;
-        ASSERT_EQ(made_->run({"demo-data", "photos", "--classes", "2", "--images", "10", "--size", "40"}).code, 0);
-        const Outcome packed = made_->run({"pack", "photos", "-o", "shards", "--shard-size", "20K", "--json"});
+        ASSERT_EQ(
+            made_->run({"demo-data", "photos", "--classes", "2", "--images", "10", "--size", "40"}).code, 0);
+        const Outcome packed =
+            made_->run({"pack", "photos", "-o", "shards", "--shard-size", "20K", "--json"});
         ASSERT_EQ(packed.code, 0) << packed.err;
         report_ = json::parse(packed.out);
     }
     static void TearDownTestSuite() { delete made_; }
 
     static Outcome train(const std::string& data, const std::string& out, Words more = {}) {
-        Words words = {"train", data, "--out", out, "--arch", "resnet18", "--size", "32", "--batch-size", "8",
-                       "--epochs", "1", "--max-lr", "0.01", "--progress", "none", "--cache", "cache"};
+        Words words = {"train",    data,   "--out",        out,    "--arch",   "resnet18",
+                       "--size",   "32",   "--batch-size", "8",    "--epochs", "1",
+                       "--max-lr", "0.01", "--progress",   "none", "--cache",  "cache"};
         words.insert(words.end(), more.begin(), more.end());
         return made_->run(words);
     }
     static std::string weights(const std::string& run) {
-        return made_->read(run + "/checkpoints/" + made_->read(run + "/latest").substr(0, 11) + ".safetensors");
+        return made_->read(run + "/checkpoints/" + made_->read(run + "/latest").substr(0, 11) +
+                           ".safetensors");
     }
 
     static inline Workplace* made_ = nullptr;
@@ -69,7 +73,8 @@ TEST_F(PackedImages, equal_images_give_equal_weights_and_one_can_go_on_with_the_
     const Outcome folder = train("photos", "a"), shards = train("shards", "b");
     ASSERT_EQ(folder.code, 0) << folder.err;
     ASSERT_EQ(shards.code, 0) << shards.err;
-    EXPECT_NE(shards.out.find("2 classes, 16 images to train on, 4 to evaluate on"), std::string::npos) << shards.out;
+    EXPECT_NE(shards.out.find("2 classes, 16 images to train on, 4 to evaluate on"), std::string::npos)
+        << shards.out;
     EXPECT_TRUE(weights("a") == weights("b"));
     // From the index, and from one archive.
     ASSERT_EQ(train("shards", "c").code, 0);
@@ -80,8 +85,8 @@ TEST_F(PackedImages, equal_images_give_equal_weights_and_one_can_go_on_with_the_
         EXPECT_EQ(json::parse(eval.out)["n"], 4) << data;
         EXPECT_EQ(json::parse(eval.out)["held_out"], 4) << data;
     }
-    const Outcome found = made_->run({"find", "shards", "--arch", "resnet18", "--size", "32", "--batch-size", "8",
-                                      "--steps", "12", "--quiet", "--out", "found"});
+    const Outcome found = made_->run({"find", "shards", "--arch", "resnet18", "--size", "32", "--batch-size",
+                                      "8", "--steps", "12", "--quiet", "--out", "found"});
     EXPECT_EQ(found.code, 0) << found.err;
 }
 
@@ -95,7 +100,8 @@ TEST_F(PackedImages, predict_takes_shards_and_what_is_in_them) {
     const Outcome one = made_->run({"predict", file, "--model", "p", "--json"});
     ASSERT_EQ(one.code, 0) << one.err;
     EXPECT_EQ(json::parse(one.out)[0]["file"], file);
-    EXPECT_NEAR(json::parse(one.out)[0]["top"][0]["probability"], predictions[0]["top"][0]["probability"], 1e-5);
+    EXPECT_NEAR(json::parse(one.out)[0]["top"][0]["probability"], predictions[0]["top"][0]["probability"],
+                1e-5);
     EXPECT_EQ(made_->run({"predict", shard, "--model", "p"}).code, 0);
     EXPECT_EQ(made_->run({"predict", shard + "/no/such.jpg", "--model", "p"}).code, 3);
 }
@@ -105,9 +111,26 @@ TEST_F(PackedImages, a_run_on_shards_resumes_and_its_folder_is_named_after_them)
     const Outcome whole = train("moved", "whole", {"--checkpoint-every", "1"});
     ASSERT_EQ(whole.code, 0) << whole.err;
     const Outcome stopped = made_->run_until("part/checkpoints/step-000001.safetensors", SIGTERM,
-                                             {"train", "moved", "--out", "part", "--arch", "resnet18", "--size", "32",
-                                              "--batch-size", "8", "--epochs", "1", "--max-lr", "0.01", "--progress",
-                                              "none", "--cache", "cache", "--checkpoint-every", "1"});
+                                             {"train",
+                                              "moved",
+                                              "--out",
+                                              "part",
+                                              "--arch",
+                                              "resnet18",
+                                              "--size",
+                                              "32",
+                                              "--batch-size",
+                                              "8",
+                                              "--epochs",
+                                              "1",
+                                              "--max-lr",
+                                              "0.01",
+                                              "--progress",
+                                              "none",
+                                              "--cache",
+                                              "cache",
+                                              "--checkpoint-every",
+                                              "1"});
     EXPECT_TRUE(stopped.code == 143 || stopped.code == 0) << stopped.err;
     const Outcome resumed = made_->run({"train", "--resume", "part"});
     ASSERT_EQ(resumed.code, 0) << resumed.err;
@@ -127,14 +150,13 @@ TEST_F(PackedImages, a_stop_leaves_whole_shards_and_the_same_command_goes_on) {
 }
 
 TEST_F(PackedImages, bad_options_and_folders_are_refused_by_their_codes) {
-    for (const auto& [code, words] :
-         {std::pair<int, Words>{2, {"pack", "photos"}},
-          {2, {"pack", "photos", "-o", "new", "--quality", "0"}},
-          {2, {"pack", "photos", "-o", "new", "--size", "0"}},
-          {2, {"pack", "photos", "-o", "new", "--shard-size", "10"}},
-          {3, {"pack", "nowhere", "-o", "new"}},
-          {5, {"pack", "photos", "-o", "photos"}},
-          {5, {"pack", "photos", "-o", "shards", "--size", "16"}}}) {
+    for (const auto& [code, words] : {std::pair<int, Words>{2, {"pack", "photos"}},
+                                      {2, {"pack", "photos", "-o", "new", "--quality", "0"}},
+                                      {2, {"pack", "photos", "-o", "new", "--size", "0"}},
+                                      {2, {"pack", "photos", "-o", "new", "--shard-size", "10"}},
+                                      {3, {"pack", "nowhere", "-o", "new"}},
+                                      {5, {"pack", "photos", "-o", "photos"}},
+                                      {5, {"pack", "photos", "-o", "shards", "--size", "16"}}}) {
         const Outcome outcome = made_->run(words);
         EXPECT_EQ(outcome.code, code) << outcome.err;
         EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;

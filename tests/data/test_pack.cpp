@@ -14,7 +14,8 @@ namespace onecycle::test {
 namespace {
 
 void add_many(const fs::path& folder, int each = 12) {
-    const std::vector<std::string> fixtures = {"rgb_420.jpg", "grey.jpg", "rgb.png", "source.png", "portrait.png"};
+    const std::vector<std::string> fixtures = {"rgb_420.jpg", "grey.jpg", "rgb.png", "source.png",
+                                               "portrait.png"};
     for (const char* name : {"cat", "dog", "eel"})
         for (int k = 0; k < each; ++k) {
             const std::string& fixture = fixtures[static_cast<std::size_t>(k) % fixtures.size()];
@@ -33,7 +34,8 @@ Dataset whole_without(const fs::path& path, const std::string& name) {
 
 std::map<std::string, std::vector<std::uint8_t>> files_in(const fs::path& folder) {
     std::map<std::string, std::vector<std::uint8_t>> files;
-    for (const auto& entry : fs::directory_iterator(folder)) files[entry.path().filename()] = bytes_of(entry.path());
+    for (const auto& entry : fs::directory_iterator(folder))
+        files[entry.path().filename()] = bytes_of(entry.path());
     return files;
 }
 
@@ -52,8 +54,9 @@ TEST(Pack, packed_images_are_the_data_set_that_they_were) {
         EXPECT_EQ(digest(whole(out)), digest(dataset));
         EXPECT_EQ(digest(open_dataset(out)), digest(open_dataset(root / name)));
         for (const Sample& sample : whole(out).train)
-            EXPECT_EQ(read_sample(sample), bytes_of(root / name / (name == std::string("sides") ? "train" : "") /
-                                                    std::string(sample.name())));
+            EXPECT_EQ(read_sample(sample),
+                      bytes_of(root / name / (name == std::string("sides") ? "train" : "") /
+                               std::string(sample.name())));
     }
     EXPECT_TRUE(fs::exists(root / "sides-shards/val-000000.tar"));
     EXPECT_TRUE(fs::exists(root / "classes-shards/all-000000.tar"));
@@ -98,7 +101,8 @@ TEST(Pack, images_are_made_smaller_once_and_small_ones_stay_as_they_are) {
         const Image expected = resize_bilinear(decode_sample(before, 0), after->width, after->height);
         const Image found = decode_sample(*after, 0);
         double error = 0;
-        for (std::size_t k = 0; k < expected.rgb.size(); ++k) error += std::abs(expected.rgb[k] - found.rgb[k]);
+        for (std::size_t k = 0; k < expected.rgb.size(); ++k)
+            error += std::abs(expected.rgb[k] - found.rgb[k]);
         EXPECT_LT(error / static_cast<double>(expected.rgb.size()), 12) << stem;
         EXPECT_EQ(read_sample(*after), encode_jpeg(expected, 90));
     }
@@ -154,7 +158,8 @@ TEST(Pack, a_folder_that_holds_something_else_is_refused) {
     const auto before = files_in(root / "out");
     EXPECT_THROW(pack_images(whole(root / "data"), root / "out", {}), Error);
     EXPECT_EQ(files_in(root / "out"), before);
-    for (const PackOptions& wrong : {PackOptions{.size = -1}, {.quality = 0}, {.quality = 101}, {.shard_bytes = 1}})
+    for (const PackOptions& wrong :
+         {PackOptions{.size = -1}, {.quality = 0}, {.quality = 101}, {.shard_bytes = 1}})
         EXPECT_THROW(pack_images(dataset, root / "new", wrong), Error);
     EXPECT_FALSE(fs::exists(root / "new"));
 }
@@ -176,14 +181,14 @@ TEST(Pack, an_image_that_fails_when_its_turn_comes_is_left_out_or_ends_it) {
 TEST(Pack, keys_stay_apart_and_end_at_their_first_dot) {
     TemporaryFolder root;
     for (const char* name : {"1.jpg", "1.png", "a.b.jpg", "a_b.png", "bare"})
-        write(root / "data/cat" / name, bytes_of(images() / (std::string(name).ends_with("png") ? "rgb.png" : "rgb_420.jpg")));
+        write(root / "data/cat" / name,
+              bytes_of(images() / (std::string(name).ends_with("png") ? "rgb.png" : "rgb_420.jpg")));
     write(root / "data/dog/1.jpg", bytes_of(images() / "grey.jpg"));
     const Dataset dataset = whole(root / "data");
     pack_images(dataset, root / "out", {});
     const Dataset packed = whole(root / "out");
-    EXPECT_EQ(names(packed.train),
-              (std::vector<std::string>{"cat/1.jpg", "cat/1_2.png", "cat/a_b.jpg", "cat/a_b_2.png", "cat/bare.jpg",
-                                        "dog/1.jpg"}));
+    EXPECT_EQ(names(packed.train), (std::vector<std::string>{"cat/1.jpg", "cat/1_2.png", "cat/a_b.jpg",
+                                                             "cat/a_b_2.png", "cat/bare.jpg", "dog/1.jpg"}));
     EXPECT_EQ(class_counts(packed.train, 2), (std::vector<std::int64_t>{5, 1}));
 }
 

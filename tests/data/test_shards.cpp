@@ -7,9 +7,9 @@
 
 #include "data/folders.h"
 #include "data/image_place.h"
+#include "data/loader.h"
 #include "data/sample_image.h"
 #include "data/shard_index.h"
-#include "data/loader.h"
 
 namespace onecycle::test {
 namespace {
@@ -66,7 +66,8 @@ TEST(Shards, equal_images_in_a_folder_and_in_shards_are_one_data_set) {
 TEST(Shards, names_of_every_kind_of_tar_are_read) {
     TemporaryFolder root;
     const std::string longest(150, 'x');
-    const Names expected = {"cat/1.jpg", "cat/h\xC3\xA9.png", "cat/" + longest + ".png", "dog/1.jpg", "dog/link.jpg"};
+    const Names expected = {"cat/1.jpg", "cat/h\xC3\xA9.png", "cat/" + longest + ".png", "dog/1.jpg",
+                            "dog/link.jpg"};
     write(root / "data/cat/1.jpg", bytes_of(images() / "rgb_420.jpg"));
     write(root / "data/cat" / ("h\xC3\xA9.png"), bytes_of(images() / "rgb.png"));
     write(root / "data/cat" / (longest + ".png"), bytes_of(images() / "source.png"));
@@ -108,14 +109,16 @@ class Beside {
 TEST(Shards, labels_stand_beside_the_images) {
     Beside flat;
     for (int k = 0; k < 12; ++k)
-        flat.add(std::to_string(100 + k) + ".jpg", std::to_string(100 + k) + ".cls", std::to_string(k) + "\n");
+        flat.add(std::to_string(100 + k) + ".jpg", std::to_string(100 + k) + ".cls",
+                 std::to_string(k) + "\n");
     flat.add("200.PNG", "200.json", R"({"label": 10, "caption": "a picture"})");
     flat.add("201.seg.png");
     flat.add("201.png", "201.json", R"({"class": 2})");
     flat.add("202.png", "202.cls", "002");
     const Dataset numbers = open_dataset(flat.shard(), {.valid_fraction = 0});
     EXPECT_EQ(numbers.classes, (Names{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"}));
-    EXPECT_EQ(class_counts(numbers.train, 12), (std::vector<std::int64_t>{1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 2, 1}));
+    EXPECT_EQ(class_counts(numbers.train, 12),
+              (std::vector<std::int64_t>{1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 2, 1}));
 
     std::string text;
     for (int k = 0; k < 12; ++k) text += "name" + std::to_string(k) + "\n";
@@ -134,8 +137,10 @@ TEST(Shards, labels_stand_beside_the_images) {
     EXPECT_EQ(open_dataset(texts.shard(), {.valid_fraction = 0}).classes, (Names{"goldfish", "tench"}));
 
     Beside folders;  // each folder is a number's
-    for (const char* key : {"dog/1", "dog/2"}) folders.add(std::string(key) + ".jpg", std::string(key) + ".cls", "7");
-    for (const char* key : {"cat/1", "cat/2"}) folders.add(std::string(key) + ".jpg", std::string(key) + ".cls", "9");
+    for (const char* key : {"dog/1", "dog/2"})
+        folders.add(std::string(key) + ".jpg", std::string(key) + ".cls", "7");
+    for (const char* key : {"cat/1", "cat/2"})
+        folders.add(std::string(key) + ".jpg", std::string(key) + ".cls", "9");
     EXPECT_EQ(open_dataset(folders.shard()).classes, (Names{"cat", "dog"}));
 }
 
@@ -154,11 +159,13 @@ TEST(Shards, what_is_wrong_with_a_label_is_named) {
     const Opened opened = open(shard.shard(), options);
     EXPECT_EQ(opened.dataset.classes, (Names{"cat", "dog"}));
     EXPECT_EQ(opened.dataset.train.size() + opened.dataset.valid.size(), 20u);
-    for (const char* said : {"cat/wrong.jpg: its label is '0' ('dog'), its folder 'cat'", "none.jpg: no label",
-                             "dog/two.jpg: its .cls says '0', its .json '1'", "dog/empty.jpg: its .cls is empty"})
+    for (const char* said :
+         {"cat/wrong.jpg: its label is '0' ('dog'), its folder 'cat'", "none.jpg: no label",
+          "dog/two.jpg: its .cls says '0', its .json '1'", "dog/empty.jpg: its .cls is empty"})
         EXPECT_TRUE(opened.said(said)) << said << "\n" << opened.lines;
     options.bad_images = BadImages::fail;
-    EXPECT_NE(failure(shard.root_ / "shards", options).find("4 of 24 images cannot be used"), std::string::npos);
+    EXPECT_NE(failure(shard.root_ / "shards", options).find("4 of 24 images cannot be used"),
+              std::string::npos);
 }
 
 TEST(Shards, a_name_that_stands_twice_is_named) {
@@ -183,18 +190,21 @@ TEST(Shards, a_shard_that_is_cut_off_anywhere_is_refused_in_one_line) {
     const ShardImage& last = index.images.back();
     const std::size_t end = (last.offset + last.bytes + 511) / 512 * 512;
     for (std::size_t size = 1; size < end + 512; size += size < 1100 || size > end - 600 ? 37 : 1711) {
-        write(root / "cut.tar", std::vector<std::uint8_t>(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
+        write(root / "cut.tar",
+              std::vector<std::uint8_t>(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)));
         const std::string said = failure(root / "cut.tar", {.max_bad = 1});
         EXPECT_NE(said.find("cut.tar"), std::string::npos) << size << " " << said;
         EXPECT_NE(said, "accepted") << size;
     }
     write(root / "data.tar", std::string());
-    EXPECT_NE(failure(root / "data.tar").find("it is empty"), std::string::npos) << failure(root / "data.tar");
+    EXPECT_NE(failure(root / "data.tar").find("it is empty"), std::string::npos)
+        << failure(root / "data.tar");
     write(root / "data.tar", std::string(3000, 'x'));
     EXPECT_NE(failure(root / "data.tar").find("it is no tar archive"), std::string::npos)
         << failure(root / "data.tar");
     tar(root / "data", "cat", root / "packed/one.tar.gz", "--gzip");
-    EXPECT_NE(failure(root / "packed").find("compressed (gzip)"), std::string::npos) << failure(root / "packed");
+    EXPECT_NE(failure(root / "packed").find("compressed (gzip)"), std::string::npos)
+        << failure(root / "packed");
     EXPECT_NE(failure(root / "packed/one.tar.gz").find("gunzip <"), std::string::npos);
     fs::rename(root / "packed/one.tar.gz", root / "renamed.tar");
     EXPECT_NE(failure(root / "renamed.tar").find("compressed"), std::string::npos);
@@ -220,8 +230,9 @@ TEST(Shards, what_is_left_out_or_labelled_is_told_by_the_members_paths) {
                       b = open_dataset(root / "shards", {.exclude = {glob}});
         EXPECT_EQ(digest(a), digest(b)) << glob;
     }
-    write(root / "labels.csv", std::string("file,label,split\ntrain/cat/1.jpg,a,train\ntrain/dog/1.jpg,b,train\n"
-                                           "val/cat/1.jpg,a,val\nval/dog/2,b,val\n"));
+    write(root / "labels.csv",
+          std::string("file,label,split\ntrain/cat/1.jpg,a,train\ntrain/dog/1.jpg,b,train\n"
+                      "val/cat/1.jpg,a,val\nval/dog/2,b,val\n"));
     const DatasetOptions table{.labels = (root / "labels.csv").native()};
     const Dataset a = open_dataset(root / "data", table), b = open_dataset(root / "shards", table);
     EXPECT_EQ(digest(a), digest(b));
@@ -296,7 +307,8 @@ TEST(Shards, a_bad_image_in_a_shard_is_named_and_left_out_like_a_file) {
     write(root / "data/dog/empty.png", std::string());
     write(root / "data/dog/notes.txt", std::string("text"));
     tar(root / "data", "cat dog", root / "one.tar");
-    const DatasetOptions options{.valid_fraction = 0, .max_bad = 1, .index_folder = (root / "cache").native()};
+    const DatasetOptions options{
+        .valid_fraction = 0, .max_bad = 1, .index_folder = (root / "cache").native()};
     const Dataset folder = open_dataset(root / "data", options);
     for (int start = 0; start < 2; ++start) {
         const Dataset shard = open_dataset(root / "one.tar", options);

@@ -163,7 +163,7 @@ TEST_F(Trained, a_second_start_reads_no_image_that_has_not_changed) {
     options_.max_bad = 0.5;
     const Dataset after = dataset();
     ASSERT_EQ(after.bad.size(), 1u);
-    EXPECT_EQ(after.bad[0].path, changed.path);
+    EXPECT_EQ(after.bad[0].path, changed.path());
     options_.cache = "off";
     options_.max_bad = 1;
     EXPECT_THROW(dataset(), Error) << "without the cache every file is read";
