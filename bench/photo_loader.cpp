@@ -13,8 +13,8 @@
 #include "core/file.h"
 #include "data/image_cache.h"
 #include "data/kept_images.h"
+#include "data/loader.h"
 #include "onecycle/error.h"
-#include "onecycle/loader.h"
 
 using namespace onecycle;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
+#include "rules/schedule_value.h"
 #include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
@@ -9,7 +10,7 @@ namespace onecycle::ONECYCLE_CUDA {
 // Not inlined: cosine and power in double would take registers from the kernel's loop.
 __device__ __attribute__((noinline)) inline ScheduleValue evaluate_apart(const Schedule& schedule,
                                                                          std::int64_t step) {
-    return evaluate(schedule, step);
+    return schedule_value(schedule, step);
 }
 
 // Learning rate and momentum of the update that is due; every thread of the block gets them. All

@@ -9,8 +9,8 @@
 
 #include "bench/ladder/climb.h"
 #include "bench/ladder/ladder.h"
-#include "onecycle/rng.h"
 #include "rules/half.h"
+#include "rules/rng.h"
 
 namespace onecycle::ladder {
 

@@ -1,7 +1,7 @@
 // Finds the learning rate for a folder of images, trains with it, and saves the network:
 //     train FOLDER MODEL.safetensors
-#include <onecycle/find_report.h>
 #include <onecycle/learner.h>
+#include <onecycle/report.h>
 
 #include <cstdio>
 #include <exception>

@@ -1,6 +1,6 @@
 // Reads a learning-rate curve that any program saved (columns lr and loss) and says what it tells:
 //     range_test curve.csv
-#include <onecycle/find_report.h>
+#include <onecycle/report.h>
 
 #include <cstdio>
 #include <exception>

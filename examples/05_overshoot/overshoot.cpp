@@ -5,7 +5,7 @@
 // factor lies between -1 and 1 and w shrinks. Above it, every step lands higher up on the other
 // side.
 #include <onecycle/chart.h>
-#include <onecycle/find_report.h>
+#include <onecycle/report.h>
 
 #include <cmath>
 #include <cstdio>
@@ -38,12 +38,11 @@ std::vector<double> descend(double w, double rate, int steps) {
 // One run while the rate rises from 1e-4 to 10 in 100 steps.
 LossCurve range_test() {
     LossCurve curve;
-    BlowUpDetector blow_up;
     double w = 1;
     for (int k = 0; k < 100; ++k) {
         curve.lr.push_back(1e-4 * std::pow(1e5, k / 99.0));
         curve.loss.push_back(loss(w));
-        if (blow_up.add(loss(w))) break;
+        if (has_blown_up(curve.loss)) break;
         w = step(w, curve.lr.back());
     }
     return curve;

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "onecycle/error.h"
 #include "onecycle/log.h"
 
 namespace onecycle {
@@ -36,6 +37,21 @@ struct Sample {
 struct BadImage {
     std::string path;
     std::string reason;  // "truncated", "empty file", ...
+};
+
+// An image cannot be used and nothing may take its place.
+class UnusableImage : public Error {
+  public:
+    // `option`: what allows going on without the image: "--bad-images skip", say; empty where
+    // nothing does.
+    UnusableImage(const std::string& where, const std::string& why, const std::string& option);
+
+    const std::string& where() const noexcept { return where_; }
+    const std::string& why() const noexcept { return why_; }
+    const std::string& option() const noexcept { return option_; }
+
+  private:
+    std::string where_, why_, option_;
 };
 
 enum class BadImages { skip, fail };

@@ -21,14 +21,12 @@
 #include "onecycle/log.h"
 #include "onecycle/model.h"
 #include "onecycle/options.h"
+#include "onecycle/ranks.h"
 #include "onecycle/range_test.h"
-#include "onecycle/rate_trial.h"
 
 namespace onecycle {
 
 class RunFolder;
-
-class Communicator;
 
 // What is known after an update, a little late.
 struct StepReport {
@@ -103,11 +101,27 @@ std::function<bool(const std::map<std::string, std::string>& metadata)> belongs_
 
 // Opens options.data to continue the run in this folder. Where its newest checkpoint lists images,
 // the sides are those, in their order, whatever was added since; an image that is missing or has
-// other contents stays in its place and is left out when its turn comes (onecycle/image_faults.h).
+// other contents stays in its place and is left out when its turn comes (docs/data.md).
 // Throws Error(data) where options.bad_images is `fail` or more than options.max_bad are gone,
 // those aside that the run went without already; and as open_dataset().
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {},
                        const std::function<int()>& stop = {});
+
+// --- does a rate hold? A short training by one cycle says ---
+
+struct TrialOptions {
+    std::int64_t updates = 0;  // of each trial; 0: two epochs, but 50 at least and 200 at most
+};
+
+// A trial that diverged has no loss and no accuracy.
+struct RateTrial {
+    double lr = 0;  // the maximum of its cycle
+    std::int64_t updates = 0;
+    // On the evaluation side, after the last update.
+    std::optional<double> valid_loss{}, accuracy{};
+    Interval interval{0, 1};  // of the accuracy, Wilson, 95 %
+    std::int64_t n = 0;       // evaluated images; 0: diverged
+};
 
 class Learner {
   public:
@@ -167,7 +181,7 @@ class Learner {
     // such a training, saying so. Throws Error(diverged) when the loss or a gradient is not finite:
     // names the step and the tensor; the last checkpoint stays. Throws Error(data) when the images
     // are not those of the checkpoint. An image that can no longer be used follows
-    // TrainOptions::bad_images: another takes its place (onecycle/image_faults.h), or the state is
+    // TrainOptions::bad_images: another takes its place (docs/data.md), or the state is
     // saved and UnusableImage thrown.
     FitResult fit(const FitOptions& options = {});
 

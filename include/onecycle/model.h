@@ -11,12 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/architecture.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/log.h"
 #include "onecycle/network.h"
+#include "onecycle/ranks.h"
 #include "onecycle/tensor_file.h"
 
 namespace onecycle {
@@ -86,6 +86,9 @@ struct ModelOptions {
     std::int64_t max_pixels = DatasetOptions{}.max_pixels;
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
+    // Of evaluate(): the job whose ranks share the images; null: this process does it alone. Not with
+    // figures by image (EvaluateOptions::top_losses, tta), which every rank then computes by itself.
+    std::shared_ptr<Communicator> ranks{};
 };
 
 struct Prediction {

@@ -7,9 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/architecture.h"
-#include "onecycle/augment.h"
 #include "onecycle/dataset.h"
+#include "onecycle/image.h"
 #include "onecycle/network.h"
 #include "onecycle/optimizer.h"
 #include "onecycle/policy.h"

@@ -25,11 +25,12 @@
 #include <vector>
 
 #include "onecycle/log.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 
 struct BadImage;
+class RunFolders;
 
 // The whole state of a training: tensors by name, everything else as text. Nothing that differs
 // between equal runs (no time, host or path) may stand in it, so that equal runs give equal bytes.
@@ -51,8 +52,6 @@ struct CheckpointFile {
 // the next RunFolder::save(). Write the rows before the checkpoint that follows them.
 class CsvLog {
   public:
-    // Opens or makes the file. A last line that was cut short is dropped. Throws Error(io).
-    CsvLog(FileSystem& fs, const std::string& path, const std::string& header);
     ~CsvLog();
     CsvLog(CsvLog&&) noexcept;
 
@@ -69,7 +68,9 @@ class CsvLog {
     void sync();
 
   private:
+    friend class RunFolders;
     struct Impl;
+    explicit CsvLog(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };
 
@@ -80,25 +81,23 @@ class RunFolder {
     // Whether `--out path` could be created: Error(io) when it is there and not empty, or not
     // writable. What a run leaves that was killed before its first file was whole does not count.
     // Changes nothing, so that a bad option is found before any work.
-    static void check_out(const std::string& path, FileSystem& fs = posix_file_system());
+    static void check_out(const std::string& path);
 
     // Whether it is a folder that holds nothing, or only what such a killed run leaves.
-    static bool is_unused(const std::string& path, FileSystem& fs = posix_file_system());
+    static bool is_unused(const std::string& path);
 
     // The same for a folder that may hold others already: what create_numbered() makes one in.
-    static void check_parent(const std::string& path, FileSystem& fs = posix_file_system());
+    static void check_parent(const std::string& path);
 
     // Error(io) when the disk that holds (or would hold) `path` has less than `bytes` to give: a
     // run that could not save is better not begun.
-    static void check_space(const std::string& path, std::uint64_t bytes,
-                            FileSystem& fs = posix_file_system());
+    static void check_space(const std::string& path, std::uint64_t bytes);
 
     // Makes the folder named by --out. Throws as check_out().
-    static RunFolder create(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system());
+    static RunFolder create(const std::string& path, LogSink log = {});
 
     // Makes parent/name, or parent/name-2, parent/name-3, … : the first that is not there.
-    static RunFolder create_numbered(const std::string& parent, const std::string& name, LogSink log = {},
-                                     FileSystem& fs = posix_file_system());
+    static RunFolder create_numbered(const std::string& parent, const std::string& name, LogSink log = {});
 
     // Opens a folder to continue its run: removes what a killed process left, and puts the pointers
     // right. Checkpoints newer than the newest good one are renamed: damaged ones to NAME.damaged,
@@ -106,8 +105,7 @@ class RunFolder {
     // folder (has no config.json) or all its checkpoints are damaged, Error(io) when another
     // process works in it or a checkpoint cannot be read. A finished run may lie on a disk that can
     // only be read: see read_only().
-    static RunFolder open(const std::string& path, LogSink log = {}, FileSystem& fs = posix_file_system(),
-                          const CheckpointFilter& belongs = {});
+    static RunFolder open(const std::string& path, LogSink log = {}, const CheckpointFilter& belongs = {});
 
     ~RunFolder();  // whoever comes next may work in it
     RunFolder(RunFolder&&) noexcept;
@@ -124,7 +122,6 @@ class RunFolder {
     bool read_only() const;
 
     const std::string& path() const;
-    FileSystem& file_system() const;                       // that it was made or opened with
     std::string file(const std::string& name) const;       // path of a file inside
     std::string checkpoint_file(std::int64_t step) const;  // of the checkpoint after `step` updates
 
@@ -151,6 +148,7 @@ class RunFolder {
                      const LogSink& log = {});
 
   private:
+    friend class RunFolders;
     struct Impl;
     explicit RunFolder(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
@@ -160,17 +158,15 @@ class RunFolder {
 // passed over. Nothing when there is none. Reads only. Throws Error(io) when a newer one cannot be
 // read.
 std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log = {},
-                                                      FileSystem& fs = posix_file_system(),
                                                       const CheckpointFilter& belongs = {});
 
 // The checkpoint that `best` names. Nothing where there is no `best`, or where it names none, which
 // one log line tells. Throws Error(io) when it cannot be read.
-std::optional<std::string> best_checkpoint(const std::string& run, const LogSink& log = {},
-                                           FileSystem& fs = posix_file_system());
+std::optional<std::string> best_checkpoint(const std::string& run, const LogSink& log = {});
 
 // What `--model M` means: a run folder's best checkpoint (its newest while none is named best), or
 // the file itself. Throws Error(model) when it is not there, is a folder without checkpoints, or no
 // regular file.
-std::string resolve_model(const std::string& path, FileSystem& fs = posix_file_system());
+std::string resolve_model(const std::string& path);
 
 }  // namespace onecycle

@@ -1,12 +1,9 @@
 // A schedule: learning rate and momentum as a pure function of the update's number. It is plain
 // data, so it can be copied to a device, written to a checkpoint and evaluated at any step without
-// history: resume is exact by construction. This header compiles for host and device.
+// history: resume is exact by construction.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-
-#include "onecycle/host_device.h"
 
 namespace onecycle {
 
@@ -43,31 +40,8 @@ struct ScheduleValue {
     double momentum;  // beta1 for Adam
 };
 
-// The ends are met exactly, and q outside [0, 1] holds them.
-ONECYCLE_HD inline double interpolate(Curve curve, double a, double b, double q) {
-    if (q <= 0 || a == b) return a;
-    if (q >= 1) return b;
-    constexpr double pi = 3.14159265358979323846;
-    switch (curve) {
-        case Curve::cosine:
-            return b + (a - b) / 2 * (1 + cos(pi * q));
-        case Curve::exponential:
-            return a * pow(b / a, q);
-        case Curve::linear:
-            break;
-    }
-    return a + (b - a) * q;
-}
-
-// What update number `step` uses; steps count from 0.
-ONECYCLE_HD inline ScheduleValue evaluate(const Schedule& schedule, std::int64_t step) {
-    const double k = static_cast<double>(step);
-    int i = schedule.count - 1;
-    while (i > 0 && schedule.segments[i].start > k) --i;
-    const Segment& s = schedule.segments[i];
-    const double q = (k - s.start) / (s.end - s.start);
-    return {interpolate(s.lr_curve, s.lr_start, s.lr_end, q),
-            interpolate(s.momentum_curve, s.momentum_start, s.momentum_end, q)};
-}
+// What update number `step` uses; steps count from 0. Host and device compute it by one formula
+// (rules/schedule_value.h in the sources).
+ScheduleValue evaluate(const Schedule& schedule, std::int64_t step);
 
 }  // namespace onecycle

@@ -14,7 +14,7 @@
 #include "onecycle/chart.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
-#include "onecycle/evaluation_report.h"
+#include "onecycle/evaluation.h"
 #include "onecycle/model.h"
 #include "onecycle/tensor_file.h"
 #include "train/engine.h"
@@ -45,7 +45,14 @@ class Eval : public Verb {
         declare_console_options(a, console_options_, true);
     }
 
+    bool runs_on_ranks() const override { return true; }
+
     int run(const Arguments&, Console& console) override {
+        if (options_.tta || options_.top_losses > 0) {  // rank 0's work
+            if (!console.leads()) return 0;
+        } else {
+            model_options_.ranks = console.ranks();
+        }
         require_data(data_, "eval");
         require_model(model_);
         model_ = newest_run(model_, console);
@@ -63,7 +70,7 @@ class Eval : public Verb {
         };
         // What cannot be written is better known before the work than after it.
         const OutputRule replaced{.force = force_, .own_mark = chart::svg_mark};
-        if (!svg_.empty()) check_output(posix_file_system(), svg_, replaced);
+        if (!svg_.empty() && console.leads()) check_output(posix_file_system(), svg_, replaced);
         Model model(model_, model_options_);
         read_as_in_training(console);
         const Dataset dataset = open(model.info(), console);
@@ -76,7 +83,7 @@ class Eval : public Verb {
             console.result(to_json(evaluation, split));
         else
             console.say(report(evaluation, console.report_columns()));
-        if (!svg_.empty()) write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
+        if (!svg_.empty() && console.leads()) write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
         return 0;
     }
 

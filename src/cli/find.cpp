@@ -13,9 +13,9 @@
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
-#include "onecycle/find_report.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
+#include "onecycle/report.h"
 #include "onecycle/run_folder.h"
 
 namespace onecycle::cli {

@@ -5,12 +5,11 @@
 #include "cli/model_options.h"
 #include "cli/verb.h"
 #include "core/file.h"
-#include "onecycle/architecture.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
+#include "onecycle/network.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/safetensors.h"
-#include "onecycle/torch_file.h"
+#include "onecycle/tensor_file.h"
 #include "train/model_info.h"
 
 namespace onecycle::cli {
@@ -39,17 +38,15 @@ FileInfo inspect(const std::string& path) {
         }
     }
     info.file = resolve_model(path);
-    const auto file = open_tensor_file(info.file, posix_file_system(), false, known_networks());
+    const auto file = open_tensor_file(info.file, false, known_networks());
     file->verify();
     info.tensors = file->tensors();
-    if (const auto* ours = dynamic_cast<const SafetensorsFile*>(file.get())) info.digest = ours->digest();
+    info.digest = file->digest();
     try {
         info.model = describe_model(*file);
         if (info.kind.empty()) info.kind = info.model->trained_here() ? "checkpoint" : "model";
     } catch (const Error& error) {
-        if (info.kind.empty())
-            info.kind =
-                info.digest.empty() && looks_like_torch(info.file) ? "PyTorch file" : "safetensors file";
+        if (info.kind.empty()) info.kind = file->format() + std::string(" file");
         info.not_a_model = error.what();
     }
     return info;

@@ -9,12 +9,12 @@
 
 #include "data/image_list.h"
 #include "device/cuda/machine.h"
-#include "onecycle/architecture.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/export.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/network.h"
+#include "onecycle/tensor_file.h"
 #include "train/access_counts.h"
 #include "train/profile.h"
 

@@ -14,12 +14,12 @@
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "device/communicator.h"
+#include "onecycle/dataset.h"
 #include "onecycle/error.h"
-#include "onecycle/image_faults.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
+#include "onecycle/report.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/training_report.h"
 #include "report/text.h"
 
 namespace onecycle::cli {
@@ -97,9 +97,8 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         const FitResult result = learner.fit();
         return result.signal ? 128 + result.signal : 0;
     }
-    RunFolder run = resume_.empty()
-                        ? make_out(out_, options_.data, "", console.log())
-                        : RunFolder::open(resume_, console.log(), posix_file_system(), belongs_to(options_));
+    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
+                                    : RunFolder::open(resume_, console.log(), belongs_to(options_));
     FitResult result;
     try {
         // First of all: from here on the run can be resumed.

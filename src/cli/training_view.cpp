@@ -8,8 +8,8 @@
 #include "cli/out_folder.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
+#include "onecycle/report.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/training_report.h"
 
 namespace onecycle::cli {
 

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "cli/console.h"
-#include "onecycle/find_report.h"
 #include "onecycle/learner.h"
+#include "onecycle/report.h"
 
 namespace onecycle {
 class RunFolder;

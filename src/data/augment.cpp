@@ -1,11 +1,11 @@
-#include "onecycle/augment.h"
+#include "onecycle/image.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "data/view_rule.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 #include "rules/view.h"
 
 namespace onecycle {

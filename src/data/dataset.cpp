@@ -15,7 +15,7 @@
 #include "data/folder.h"
 #include "data/sides.h"
 #include "onecycle/image.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

@@ -12,7 +12,7 @@
 
 #include "onecycle/error.h"
 #include "onecycle/image.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 #define STBI_WRITE_NO_STDIO
 #define STB_IMAGE_WRITE_STATIC

@@ -1,4 +1,4 @@
-#include "onecycle/image_faults.h"
+#include "data/image_faults.h"
 
 #include <algorithm>
 #include <utility>

@@ -11,10 +11,9 @@
 #include <mutex>
 #include <vector>
 
-#include "onecycle/augment.h"
+#include "data/image_faults.h"
 #include "onecycle/dataset.h"
 #include "onecycle/image.h"
-#include "onecycle/image_faults.h"
 
 namespace onecycle {
 

@@ -1,4 +1,4 @@
-#include "onecycle/loader.h"
+#include "data/loader.h"
 
 #include <algorithm>
 #include <chrono>

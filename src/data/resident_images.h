@@ -6,10 +6,10 @@
 #include <functional>
 #include <vector>
 
+#include "data/image_faults.h"
 #include "data/kept_images.h"
 #include "onecycle/dataset.h"
 #include "onecycle/image.h"
-#include "onecycle/image_faults.h"
 #include "rules/resident_image.h"
 
 namespace onecycle {

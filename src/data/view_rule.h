@@ -1,7 +1,7 @@
 // A policy as plain data, as draw_view() and a device take it.
 #pragma once
 
-#include "onecycle/augment.h"
+#include "onecycle/image.h"
 #include "rules/view.h"
 
 namespace onecycle {

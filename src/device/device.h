@@ -183,6 +183,6 @@ enum class StepMode { graph, eager };
 std::unique_ptr<Device> make_cuda_device(int index, StepMode mode = StepMode::graph);
 
 // The CUDA device on the emulator.
-std::unique_ptr<Device> make_emulated_device(StepMode mode = StepMode::graph);
+std::unique_ptr<Device> make_emulated_device(StepMode mode = StepMode::graph, int index = 0);
 
 }  // namespace onecycle

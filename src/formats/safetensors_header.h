@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "formats/malformed.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 

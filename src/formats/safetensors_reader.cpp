@@ -3,10 +3,11 @@
 #include "core/digest.h"
 #include "core/file.h"
 #include "formats/malformed.h"
+#include "formats/readers.h"
 #include "formats/safetensors_header.h"
 #include "formats/weights_place.h"
 #include "formats/weights_recipe.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 namespace {
@@ -74,7 +75,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path, FileSystem& fs, bool e
                                  const KnownNetworks& known)
     : impl_(std::make_unique<Impl>(fs, path)) {
     describe(path, std::move(impl_->header.tensors), std::move(impl_->header.metadata));
-    if (!digest().empty() && !ema) return;
+    if (!impl_->digest.empty() && !ema) return;
     NamedTensors all;
     for (const TensorInfo& tensor : tensors()) all.names.push_back(tensor.name);
     ChosenWeights chosen = choose_weights({all}, ema, known.marks);
@@ -89,7 +90,7 @@ SafetensorsFile::~SafetensorsFile() = default;
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
 SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;
 
-const std::string& SafetensorsFile::digest() const {
+std::string SafetensorsFile::digest() const {
     return impl_->digest;
 }
 

@@ -6,6 +6,7 @@
 #include "core/digest.h"
 #include "core/file.h"
 #include "formats/safetensors_header.h"
+#include "formats/safetensors_writer.h"
 
 namespace onecycle {
 namespace {
@@ -93,6 +94,11 @@ std::string write_safetensors(const std::string& path, const std::vector<TensorS
     return digest;
 } catch (const Malformed& malformed) {
     refuse(path, malformed);
+}
+
+std::string write_safetensors(const std::string& path, const std::vector<TensorSource>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
+    return write_safetensors(path, tensors, metadata, posix_file_system());
 }
 
 }  // namespace onecycle

@@ -3,9 +3,8 @@
 #include <utility>
 
 #include "formats/malformed.h"
+#include "formats/readers.h"
 #include "formats/weights_place.h"
-#include "onecycle/safetensors.h"
-#include "onecycle/torch_file.h"
 
 namespace onecycle {
 
@@ -64,6 +63,10 @@ std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, FileSystem
                                              const KnownNetworks& known) {
     if (looks_like_torch(path, fs)) return std::make_unique<TorchFile>(path, fs, ema, known);
     return std::make_unique<SafetensorsFile>(path, fs, ema, known);
+}
+
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path, bool ema, const KnownNetworks& known) {
+    return open_tensor_file(path, posix_file_system(), ema, known);
 }
 
 }  // namespace onecycle

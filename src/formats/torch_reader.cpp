@@ -8,11 +8,11 @@
 
 #include "core/file.h"
 #include "formats/malformed.h"
+#include "formats/readers.h"
 #include "formats/safetensors_header.h"
 #include "formats/state_dict.h"
 #include "formats/weights_recipe.h"
 #include "formats/zip.h"
-#include "onecycle/torch_file.h"
 
 namespace onecycle {
 namespace {

@@ -1,4 +1,4 @@
-#include "onecycle/architecture.h"
+#include "onecycle/network.h"
 
 #include <algorithm>
 #include <numeric>

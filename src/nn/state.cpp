@@ -7,8 +7,8 @@
 
 #include "core/digest.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
 #include "rules/half.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

@@ -4,7 +4,7 @@
 
 #include "onecycle/chart.h"
 #include "onecycle/error.h"
-#include "onecycle/evaluation_report.h"
+#include "onecycle/evaluation.h"
 #include "report/text.h"
 
 namespace onecycle {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "onecycle/training_report.h"
+#include "onecycle/report.h"
 #include "report/text.h"
 
 namespace onecycle {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "onecycle/error.h"
-#include "onecycle/evaluation_report.h"
+#include "onecycle/evaluation.h"
 #include "report/text.h"
 
 namespace onecycle {

@@ -8,7 +8,7 @@
 
 #include "core/file.h"
 #include "onecycle/error.h"
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/csv.h"
 #include "train/log_rows.h"
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/axis.h"
 #include "report/terminal_plot.h"
 #include "report/text.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "onecycle/chart.h"
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/axis.h"
 #include "report/text.h"
 

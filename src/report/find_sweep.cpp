@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/text.h"
 
 namespace onecycle {

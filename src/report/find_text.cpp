@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/text.h"
 
 namespace onecycle {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "onecycle/training_report.h"
+#include "onecycle/report.h"
 #include "report/text.h"
 
 namespace onecycle {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "onecycle/chart.h"
-#include "onecycle/training_report.h"
+#include "onecycle/report.h"
 #include "report/csv.h"
 #include "report/text.h"
 

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "onecycle/blow_up.h"
 #include "onecycle/schedule.h"
+#include "rules/blow_up.h"
 
 namespace onecycle {
 

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "onecycle/host_device.h"
-#include "onecycle/rng.h"
+#include "rules/host_device.h"
+#include "rules/rng.h"
 #include "rules/step_rules.h"
 
 namespace onecycle {

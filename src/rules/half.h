@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "onecycle/host_device.h"
+#include "rules/host_device.h"
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>

@@ -13,9 +13,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "onecycle/host_device.h"
-#include "onecycle/rng.h"
 #include "rules/folded_beta.h"
+#include "rules/host_device.h"
+#include "rules/rng.h"
 #include "rules/step_rules.h"
 #include "rules/view.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "onecycle/host_device.h"
+#include "rules/host_device.h"
 
 namespace onecycle {
 

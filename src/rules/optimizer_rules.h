@@ -12,9 +12,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "onecycle/host_device.h"
 #include "onecycle/optimizer.h"
 #include "onecycle/schedule.h"
+#include "rules/host_device.h"
 
 namespace onecycle {
 

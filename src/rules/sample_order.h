@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "onecycle/host_device.h"
-#include "onecycle/rng.h"
+#include "rules/host_device.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "onecycle/host_device.h"
 #include "rules/control.h"
+#include "rules/host_device.h"
 
 namespace onecycle {
 

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "onecycle/host_device.h"
-#include "onecycle/rng.h"
+#include "rules/host_device.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "onecycle/range_test_analysis.h"
+#include "onecycle/range_test.h"
 
 namespace onecycle {
 

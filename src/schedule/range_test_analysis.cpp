@@ -1,4 +1,5 @@
-#include "onecycle/range_test_analysis.h"
+#include "onecycle/range_test.h"
+#include "rules/blow_up.h"
 
 #include <fmt/format.h>
 
@@ -197,6 +198,11 @@ void choose_auto(RangeTestAnalysis& a, bool steepest_is_sure, double evidence, b
 }
 
 }  // namespace
+
+bool has_blown_up(const std::vector<double>& loss) {
+    BlowUpDetector detector;
+    return std::ranges::any_of(loss, [&](double next) { return detector.add(next); });
+}
 
 RangeTestAnalysis analyse_range_test(const std::vector<double>& lr, const std::vector<double>& loss,
                                      const AnalysisOptions& options) {

@@ -1,8 +1,8 @@
 #include <charconv>
 #include <string_view>
+#include <utility>
 
-#include "core/file.h"
-#include "onecycle/run_folder.h"
+#include "store/run_folders.h"
 
 namespace onecycle {
 namespace {
@@ -52,19 +52,23 @@ struct CsvLog::Impl {
     }
 };
 
-CsvLog::CsvLog(FileSystem& fs, const std::string& path, const std::string& header)
-    : impl_(std::make_unique<Impl>(fs, path)) {
-    impl_->file = retried([&] { return fs.open_update(path); });
-    check(impl_->file, path);
-    check(retried([&] { return fs.sync_directory(parent_directory(path)); }), path);
-    const std::string text = impl_->text();
+CsvLog::CsvLog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+CsvLog RunFolders::csv_log(const std::string& path, const std::string& header) const {
+    CsvLog log(std::make_unique<CsvLog::Impl>(fs_, path));
+    CsvLog::Impl& impl = *log.impl_;
+    impl.file = retried([&] { return fs_.open_update(path); });
+    check(impl.file, path);
+    check(retried([&] { return fs_.sync_directory(parent_directory(path)); }), path);
+    const std::string text = impl.text();
     const std::size_t whole_lines = text.rfind('\n') + 1;  // npos + 1 is 0
-    impl_->size = whole_lines;
-    if (whole_lines != text.size()) impl_->cut(whole_lines);
+    impl.size = whole_lines;
+    if (whole_lines != text.size()) impl.cut(whole_lines);
     if (whole_lines == 0) {
-        append(header);
-        sync();  // a power loss may drop any part of later rows, which keep_below() finds, but not this line
+        log.append(header);
+        log.sync();  // a power loss may drop any part of later rows, which keep_below() finds, but not this line
     }
+    return log;
 }
 CsvLog::~CsvLog() = default;
 CsvLog::CsvLog(CsvLog&&) noexcept = default;

@@ -1,14 +1,14 @@
-#include "onecycle/run_folder.h"
-
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
-#include "core/file.h"
 #include "core/shell_quoted.h"
+#include "formats/readers.h"
+#include "formats/safetensors_writer.h"
 #include "onecycle/dataset.h"
+#include "store/run_folders.h"
 
 namespace onecycle {
 namespace {
@@ -378,29 +378,29 @@ struct RunFolder::Impl {
     }
 };
 
-void RunFolder::check_out(const std::string& path, FileSystem& fs) {
+void RunFolders::check_out(const std::string& path) const {
     FileStatus status;
-    if (is_there(fs, path, status) && status.type == FileStatus::Type::directory && !is_unused(path, fs))
+    if (is_there(fs_, path, status) && status.type == FileStatus::Type::directory && !is_unused(path))
         refuse_out(path, "it is not empty");
-    check_parent(path, fs);
+    check_parent(path);
 }
 
-bool RunFolder::is_unused(const std::string& path, FileSystem& fs) {
-    return std::ranges::all_of(names_in(fs, path), is_leftover);
+bool RunFolders::is_unused(const std::string& path) const {
+    return std::ranges::all_of(names_in(fs_, path), is_leftover);
 }
 
-void RunFolder::check_parent(const std::string& path, FileSystem& fs) {
-    const std::string existing = innermost(fs, path);
+void RunFolders::check_parent(const std::string& path) const {
+    const std::string existing = innermost(fs_, path);
     FileStatus status;
-    if (is_there(fs, existing, status) && status.type != FileStatus::Type::directory)
+    if (is_there(fs_, existing, status) && status.type != FileStatus::Type::directory)
         refuse_out(path, "'" + existing + "' is a file");
-    const int result = retried([&] { return fs.writable(existing); });
+    const int result = retried([&] { return fs_.writable(existing); });
     if (result < 0) throw file_error("cannot use --out", path, -result);
 }
 
-void RunFolder::check_space(const std::string& path, std::uint64_t bytes, FileSystem& fs) {
+void RunFolders::check_space(const std::string& path, std::uint64_t bytes) const {
     std::uint64_t free = 0;
-    const int result = retried([&] { return fs.free_space(innermost(fs, path), free); });
+    const int result = retried([&] { return fs_.free_space(innermost(fs_, path), free); });
     if (result < 0) throw file_error("cannot use --out", path, -result);
     if (free < bytes)
         throw Error(ErrorKind::io, "cannot use --out", path,
@@ -409,32 +409,31 @@ void RunFolder::check_space(const std::string& path, std::uint64_t bytes, FileSy
                     "free some space or choose a folder on another disk");
 }
 
-RunFolder RunFolder::create(const std::string& path, LogSink log, FileSystem& fs) {
-    check_out(path, fs);
-    std::vector<std::string> folders = missing_folders(fs, path);
-    make_directories(fs, path);
-    RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
-    check_out(path, fs);  // another process may have worked in it before we had the lock
-    for (const std::string& name : names_in(fs, path))
+RunFolder RunFolders::create(const std::string& path, LogSink log) const {
+    check_out(path);
+    std::vector<std::string> folders = missing_folders(fs_, path);
+    make_directories(fs_, path);
+    RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log)));
+    check_out(path);  // another process may have worked in it before we had the lock
+    for (const std::string& name : names_in(fs_, path))
         if (name != lock_name) run.impl_->remove(path + '/' + name, run.impl_->log);
     run.impl_->made = std::move(folders);
     run.impl_->is_new = true;
     return run;
 }
 
-RunFolder RunFolder::create_numbered(const std::string& parent, const std::string& name, LogSink log,
-                                     FileSystem& fs) {
-    std::vector<std::string> folders = missing_folders(fs, parent);
-    make_directories(fs, parent);
+RunFolder RunFolders::create_numbered(const std::string& parent, const std::string& name, LogSink log) const {
+    std::vector<std::string> folders = missing_folders(fs_, parent);
+    make_directories(fs_, parent);
     for (int number = 1;; ++number) {
         std::string path = parent + '/' + name;
         if (number > 1) path += '-' + std::to_string(number);
-        const int made = retried([&] { return fs.mkdir(path); });
+        const int made = retried([&] { return fs_.mkdir(path); });
         if (made == -EEXIST) continue;
         if (made < 0) throw file_error("cannot make folder", path, -made);
-        const int synced = retried([&] { return fs.sync_directory(parent); });
+        const int synced = retried([&] { return fs_.sync_directory(parent); });
         if (synced < 0) throw file_error("cannot make folder", path, -synced);
-        RunFolder run(std::make_unique<Impl>(fs, path, std::move(log)));
+        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log)));
         folders.insert(folders.begin(), path);
         run.impl_->made = std::move(folders);
         run.impl_->is_new = true;
@@ -442,26 +441,25 @@ RunFolder RunFolder::create_numbered(const std::string& parent, const std::strin
     }
 }
 
-RunFolder RunFolder::open(const std::string& path, LogSink log, FileSystem& fs,
-                          const CheckpointFilter& belongs) {
+RunFolder RunFolders::open(const std::string& path, LogSink log, const CheckpointFilter& belongs) const {
     FileStatus status;
     const auto refuse = [&](const std::string& why) {
         throw Error(ErrorKind::model, "cannot resume", path, why,
                     "give the folder of a run that was started");
     };
-    if (!is_there(fs, path, status)) refuse("there is no such folder");
-    if (!is_there(fs, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
+    if (!is_there(fs_, path, status)) refuse("there is no such folder");
+    if (!is_there(fs_, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
     try {
-        RunFolder run(std::make_unique<Impl>(fs, path, log));
+        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, log));
         run.impl_->clean_up(belongs);
         return run;
     } catch (const Error& error) {
         // A disk that can only be read holds all that a finished run needs.
-        if (error.kind() != ErrorKind::io || fs.writable(path) == 0 ||
-            !find_newest(fs, path, {}, belongs).finished)
+        if (error.kind() != ErrorKind::io || fs_.writable(path) == 0 ||
+            !find_newest(fs_, path, {}, belongs).finished)
             throw;
     }
-    return RunFolder(std::make_unique<Impl>(fs, path, std::move(log), true));
+    return RunFolder(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log), true));
 }
 
 RunFolder::RunFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -494,8 +492,8 @@ bool RunFolder::read_only() const {
     return impl_->read_only;
 }
 
-FileSystem& RunFolder::file_system() const {
-    return impl_->fs;
+FileSystem& RunFolders::file_system_of(const RunFolder& run) {
+    return run.impl_->fs;
 }
 
 const std::string& RunFolder::path() const {
@@ -527,12 +525,12 @@ void RunFolder::write_bad_images(const std::vector<BadImage>& bad) {
 }
 
 CsvLog& RunFolder::steps_log(const std::string& header) {
-    if (!impl_->steps) impl_->steps.emplace(impl_->fs, file("steps.csv"), header);
+    if (!impl_->steps) impl_->steps.emplace(RunFolders(impl_->fs).csv_log(file("steps.csv"), header));
     return *impl_->steps;
 }
 
 CsvLog& RunFolder::metrics_log(const std::string& header) {
-    if (!impl_->metrics) impl_->metrics.emplace(impl_->fs, file("metrics.csv"), header);
+    if (!impl_->metrics) impl_->metrics.emplace(RunFolders(impl_->fs).csv_log(file("metrics.csv"), header));
     return *impl_->metrics;
 }
 
@@ -561,38 +559,38 @@ std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std
     return digest;
 }
 
-std::optional<CheckpointFile> newest_valid_checkpoint(const std::string& run, const LogSink& log,
-                                                      FileSystem& fs, const CheckpointFilter& belongs) {
-    return find_newest(fs, run, log, belongs).checkpoint;
+std::optional<CheckpointFile> RunFolders::newest_valid_checkpoint(const std::string& run, const LogSink& log,
+                                                                  const CheckpointFilter& belongs) const {
+    return find_newest(fs_, run, log, belongs).checkpoint;
 }
 
-std::optional<std::string> best_checkpoint(const std::string& run, const LogSink& log, FileSystem& fs) {
+std::optional<std::string> RunFolders::best_checkpoint(const std::string& run, const LogSink& log) const {
     const std::string pointer = run + "/best";
     FileStatus status;
-    if (!is_there(fs, pointer, status)) return {};
+    if (!is_there(fs_, pointer, status)) return {};
     std::string name;
     if (status.type == FileStatus::Type::regular && status.size <= pointer_limit)
-        name = read_file(fs, pointer, ErrorKind::model, pointer_limit);
+        name = read_file(fs_, pointer, ErrorKind::model, pointer_limit);
     name.erase(name.find_last_not_of('\n') + 1);
     std::string best = run + "/checkpoints/" + name;
-    if (step_of(name) && is_there(fs, best, status) && status.type == FileStatus::Type::regular) return best;
+    if (step_of(name) && is_there(fs_, best, status) && status.type == FileStatus::Type::regular) return best;
     if (log)
         log(LogLevel::warning,
             "passing over " + printable(pointer) + ": it does not name a checkpoint; the newest is taken");
     return {};
 }
 
-std::string resolve_model(const std::string& path, FileSystem& fs) {
+std::string RunFolders::resolve_model(const std::string& path) const {
     constexpr const char* cannot_open = "cannot open model";
     FileStatus status;
-    if (!is_there(fs, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
+    if (!is_there(fs_, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
     if (status.type == FileStatus::Type::regular) return path;
     if (status.type != FileStatus::Type::directory) {
         throw Error(ErrorKind::model, cannot_open, path, "it is not a regular file",
                     "give the path of a file");
     }
-    if (const auto best = best_checkpoint(path, {}, fs)) return *best;
-    if (const auto newest = newest_valid_checkpoint(path, {}, fs)) return newest->path;
+    if (const auto best = best_checkpoint(path)) return *best;
+    if (const auto newest = newest_valid_checkpoint(path)) return newest->path;
     throw Error(ErrorKind::model, cannot_open, path, "it is a folder without a checkpoint",
                 "give a run folder that has one, or a model file");
 }

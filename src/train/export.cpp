@@ -62,7 +62,7 @@ std::map<std::string, std::string> onnx_metadata(const ModelInfo& info) {
 using Weights = std::map<std::string, HostTensor>;
 
 std::uint64_t write_weights(const std::string& to, const TensorFile& file, const Network& network,
-                            const Weights& weights, const ModelInfo& info, FileSystem& fs) {
+                            const Weights& weights, const ModelInfo& info) {
     std::vector<TensorSource> sources;
     for (const auto& [name, tensor] : weights)
         sources.push_back(float_tensor(name, tensor.shape, tensor.values));
@@ -77,7 +77,7 @@ std::uint64_t write_weights(const std::string& to, const TensorFile& file, const
             {name, StoredType::i64, {}, [&count] { return std::as_bytes(std::span(&count, 1)); }});
     }
     const auto metadata = metadata_of(info);
-    write_safetensors(to, sources, metadata, fs);
+    write_safetensors(to, sources, metadata);
     return safetensors_size(to, sources, metadata);
 }
 
@@ -108,7 +108,7 @@ ExportResult export_of(const std::string& model, const std::string& to, const Ex
     check_output(fs, to, replaced);  // that took a while
     if (format == Format::onnx)
         return {to, "onnx", write_graph(to, network, weights, info, options, fs), info};
-    return {to, "safetensors", write_weights(to, *file, network, weights, info, fs), info};
+    return {to, "safetensors", write_weights(to, *file, network, weights, info), info};
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/image_faults.h"
+#include "data/image_faults.h"
 
 namespace onecycle {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "data/loader.h"
 #include "nn/program.h"
 #include "nn/state.h"
 #include "onecycle/evaluation.h"
-#include "onecycle/loader.h"
 
 namespace onecycle {
 

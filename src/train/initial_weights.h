@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "nn/state.h"
-#include "onecycle/architecture.h"
 #include "onecycle/log.h"
+#include "onecycle/network.h"
 #include "onecycle/options.h"
 
 namespace onecycle {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "onecycle/error.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 #include "train/advice.h"
 #include "train/learner_core.h"
 #include "train/model_info.h"

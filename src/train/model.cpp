@@ -69,7 +69,9 @@ struct Model::Impl {
           info(with_options(require_classifier(require_architecture(describe_model(*file, own), own)),
                             options)),
           engine(make_engine(options.device, options.precision, options.threads,
-                             {.deterministic = options.deterministic, .graph = !options.no_graph})),
+                             {.deterministic = options.deterministic,
+                              .graph = !options.no_graph,
+                              .ranks = options.ranks.get()})),
           network(network_of(info, info.size)),
           state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute)) {
         if (const auto plans = info.metadata.find("convolution_plans"); plans != info.metadata.end())
@@ -135,12 +137,15 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
     for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
     const int batch = by_image ? impl_->prepare(impl_->image_evaluator, samples.size()).batch
                                : impl_->prepare(impl_->evaluator, samples.size()).batch;
+    Communicator* const share = by_image ? nullptr : impl_->options.ranks.get();
     Loader loader(
         std::move(labelled),
         {.size = impl_->info.size,
          .batch_size = batch,
          .crop_pct = impl_->info.crop_pct,
          .training = false,
+         .rank = share ? place_in(*share).rank : 0,
+         .ranks = share ? place_in(*share).ranks : 1,
          .threads = worker_threads(impl_->options.threads),
          .cache_bytes = 0,
          .faults = std::make_shared<ImageFaults>(ImageFaults::Rules{.bad_images = impl_->options.bad_images,
@@ -151,7 +156,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
     const std::vector<std::string>& names = impl_->info.named ? impl_->info.classes : classes;
     Evaluation result =
         by_image ? impl_->image_evaluator.pass->evaluate(loader, samples, names, options, impl_->options.stop)
-                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop);
+                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop, share);
     if (!std::isfinite(result.loss)) refuse_overflow(impl_->info);
     return result;
 }

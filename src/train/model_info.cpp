@@ -269,7 +269,7 @@ ModelInfo describe_model(const TensorFile& file, const Architecture* own) {
 }
 
 std::unique_ptr<TensorFile> open_model(const std::string& model, bool init_ema, const Architecture* own) {
-    return open_tensor_file(resolve_model(model), posix_file_system(), init_ema, known_networks(own));
+    return open_tensor_file(resolve_model(model), init_ema, known_networks(own));
 }
 
 ModelInfo read_model_info(const std::string& model, bool init_ema) {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/architecture.h"
 #include "onecycle/model.h"
+#include "onecycle/network.h"
 #include "onecycle/options.h"
 #include "onecycle/tensor_file.h"
 #include "train/model_tensors.h"

@@ -12,7 +12,7 @@
 
 #include "nn/state_copy.h"
 #include "onecycle/network.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 

@@ -8,7 +8,7 @@
 
 #include "nn/program.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 #include "train/access_counts.h"
 #include "train/stages.h"
 #include "train/train_step.h"

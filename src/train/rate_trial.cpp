@@ -1,5 +1,5 @@
 // Short trainings by one cycle from the present state, one a rate. They leave no trace.
-#include "onecycle/rate_trial.h"
+#include "onecycle/learner.h"
 
 #include <fmt/format.h>
 

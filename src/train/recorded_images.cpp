@@ -4,6 +4,7 @@
 
 #include "core/shell_quoted.h"
 #include "data/folder.h"
+#include "formats/readers.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
 #include "onecycle/model.h"
@@ -94,7 +95,7 @@ Dataset reopen_dataset(const std::string& run, const TrainOptions& options, cons
         cannot_go_on_with(options.data, "its images are not there: no such folder",
                           moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
-    const auto newest = newest_valid_checkpoint(run, {}, posix_file_system(), belongs_to(options));
+    const auto newest = newest_valid_checkpoint(run, {}, belongs_to(options));
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);
     if (const auto split = recorded_split({.metadata = file.metadata()})) {

@@ -1,9 +1,9 @@
 // Work on a learner's state that leaves no trace.
 #pragma once
 
+#include "data/loader.h"
 #include "nn/state.h"
 #include "onecycle/error.h"
-#include "onecycle/loader.h"
 
 namespace onecycle {
 

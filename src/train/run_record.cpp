@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "onecycle/error.h"
+#include "store/run_folders.h"
 #include "train/fault_record.h"
 #include "train/log_rows.h"
 
@@ -31,11 +32,11 @@ RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
 
 std::optional<CheckpointFile> RunRecord::newest(const LogSink& log) const {
     if (!run_) return {};
-    return newest_valid_checkpoint(run_->path(), log, run_->file_system());
+    return RunFolders(RunFolders::file_system_of(*run_)).newest_valid_checkpoint(run_->path(), log);
 }
 
 SafetensorsFile RunRecord::open(const CheckpointFile& checkpoint) const {
-    return SafetensorsFile(checkpoint.path, run_->file_system());
+    return SafetensorsFile(checkpoint.path, RunFolders::file_system_of(*run_));
 }
 
 void RunRecord::continue_from(const CheckpointFile& checkpoint, const std::string& digest) {

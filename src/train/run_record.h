@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/image_faults.h"
+#include "data/image_faults.h"
+#include "formats/readers.h"
 #include "onecycle/run_folder.h"
 #include "rules/control.h"
 #include "train/checkpoint_writer.h"

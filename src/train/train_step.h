@@ -8,10 +8,10 @@
 #include <optional>
 #include <vector>
 
+#include "data/loader.h"
 #include "nn/input_slots.h"
 #include "nn/program.h"
 #include "nn/state.h"
-#include "onecycle/loader.h"
 
 namespace onecycle {
 

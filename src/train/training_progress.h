@@ -8,8 +8,9 @@
 #include <optional>
 #include <string>
 
+#include "formats/readers.h"
 #include "onecycle/learner.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 #include "train/learner_core.h"
 
 namespace onecycle {

@@ -10,6 +10,16 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
 cmake --install "$build" --prefix "$place/usr" > "$place/log"
+
+# Every header is one that a program may include first and alone, and names nothing that stays here.
+cd "$place/usr/include"
+[ "$(find onecycle -type f | wc -l)" -eq 20 ]
+if grep -nE 'FileSystem|#include "(core|rules|data|formats|store)/' onecycle/*.h; then exit 1; fi
+alone=(c++ -std=c++20 -Wall -Wextra -Werror -fsyntax-only -I. -x c++ -include)
+printf '%s\n' onecycle/*.h | xargs -I{} -P 2 "${alone[@]}" {} /dev/null 2> "$place/said" ||
+    { cat "$place/said"; exit 1; }
+cd - > /dev/null
+
 cmake -S "$source/examples" -B "$place/build" -G Ninja -DCMAKE_PREFIX_PATH="$place/usr" > "$place/log"
 cmake --build "$place/build" > "$place/log" || { cat "$place/log"; exit 1; }
 

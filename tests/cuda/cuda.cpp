@@ -1,7 +1,7 @@
 #include "cuda/cuda.h"
 
-#include "onecycle/rng.h"
 #include "rules/half.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

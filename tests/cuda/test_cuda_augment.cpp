@@ -5,10 +5,10 @@
 
 #include "cuda/cuda.h"
 #include "data/view_rule.h"
-#include "onecycle/augment.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
+#include "onecycle/image.h"
 #include "rules/resident_image.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

@@ -2,7 +2,7 @@
 
 #include "cuda/cuda.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

@@ -1,8 +1,8 @@
 // Max pooling and global average pooling on the emulator.
 
 #include "cuda/batch_norm.h"
-#include "onecycle/rng.h"
 #include "ops/max_pool_values.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

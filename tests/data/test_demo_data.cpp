@@ -6,10 +6,10 @@
 #include <set>
 
 #include "data/files.h"
-#include "onecycle/augment.h"
 #include "onecycle/dataset.h"
 #include "onecycle/demo_data.h"
 #include "onecycle/error.h"
+#include "onecycle/image.h"
 
 using namespace onecycle;
 using namespace onecycle::test;

@@ -7,7 +7,6 @@
 #include <sstream>
 
 #include "data/files.h"
-#include "onecycle/augment.h"
 #include "onecycle/image.h"
 #include "rules/view.h"
 

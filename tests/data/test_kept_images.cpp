@@ -6,7 +6,7 @@
 #include "core/file.h"
 #include "data/files.h"
 #include "data/image_cache.h"
-#include "onecycle/loader.h"
+#include "data/loader.h"
 
 using namespace onecycle;
 using namespace onecycle::test;

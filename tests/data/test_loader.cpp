@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "data/files.h"
+#include "data/loader.h"
 #include "onecycle/dataset.h"
-#include "onecycle/loader.h"
 #include "rules/sample_order.h"
 
 using namespace onecycle;

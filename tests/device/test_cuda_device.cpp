@@ -1,7 +1,10 @@
 // The CUDA device, on the emulator: what it promises of steps, copies, memory and calls.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "device/cuda/stream.h"
@@ -99,7 +102,8 @@ TEST(CudaDevice, a_launch_is_one_cudaGraphLaunch_and_no_call_that_waits) {
     for (auto& [name, count] : after.of)
         if (before.of.count(name)) count -= before.of.at(name);
     std::erase_if(after.of, [](const auto& call) { return call.second == 0; });
-    EXPECT_EQ(after.of, (std::map<std::string, std::uint64_t>{{"cudaGraphLaunch", 10}}));
+    EXPECT_EQ(after.of,
+              (std::map<std::string, std::uint64_t>{{"cudaGraphLaunch", 10}, {"cudaSetDevice", 10}}));
     device->synchronize();
     EXPECT_EQ(device->runtime_calls().blocking, before.blocking + 1);
 }
@@ -125,6 +129,56 @@ TEST(CudaDevice, every_call_of_the_runtime_is_counted) {
         const std::uint64_t earlier = seam_before.of.count(name) ? seam_before.of.at(name) : 0;
         EXPECT_EQ(seam.of.count(name) ? seam.of.at(name) - earlier : 0, count) << name;
     }
+}
+
+TEST(CudaDevice, every_entry_makes_its_device_the_calling_threads) {
+    set_devices(2);
+    const std::vector<float> ones(n, 1.0f);
+    std::vector<float> out(n);
+    {
+        const auto device = make_emulated_device(StepMode::graph, 1),
+                   eager = make_emulated_device(StepMode::eager, 1);
+        const Step step(*device), plain(*eager);
+        const auto graph = device->prepare(step.work()), pieces = eager->prepare(plain.work());
+        SharedMemory shared(*device, bytes);
+        const auto side = device->make_side_copy({{step.x.data(), bytes}});
+        side->begin();
+        std::byte* memory = nullptr;
+        Device::SharedPointers pinned{};
+        const std::pair<const char*, std::function<void()>> entries[] = {
+            {"allocate", [&] { memory = device->allocate(bytes); }},
+            {"release", [&] { device->release(memory); }},
+            {"free_memory", [&] { device->free_memory(); }},
+            {"allocate_shared", [&] { pinned = device->allocate_shared(bytes); }},
+            {"release_shared", [&] { device->release_shared(pinned.on_host); }},
+            {"copy_in", [&] { device->copy_in(step.x.data(), ones.data(), bytes); }},
+            {"copy", [&] { device->copy(step.y.data(), step.x.data(), bytes); }},
+            {"synchronize", [&] { device->synchronize(); }},
+            {"copy_ahead", [&] { device->copy_ahead(step.x.data(), shared.on_host(), bytes); }},
+            {"make_side_copy",
+             [&] {
+                 device->make_side_copy({{step.x.data(), bytes}});
+             }},
+            {"SideCopy::begin", [&] { side->begin(); }},
+            {"SideCopy::wait", [&] { side->wait(); }},
+            {"prepare", [&] { device->prepare(step.work()); }},
+            {"launch of a graph", [&] { graph->launch(); }},
+            {"launch of the pieces", [&] { pieces->launch(); }},
+            {"busy", [&] { device->busy(); }},
+            {"copy_out", [&] { device->copy_out(out.data(), step.sum.data(), bytes); }},
+        };
+        std::thread([&] {
+            for (const auto& [name, enter] : entries) {
+                cudaSetDevice(0);  // what another device's entry left
+                enter();
+                int current = -1;
+                cudaGetDevice(&current);
+                EXPECT_EQ(current, 1) << name;
+            }
+        }).join();
+    }
+    set_devices(1);
+    EXPECT_EQ(out, std::vector<float>(n, 1.0f + 5.0f)) << "x = 2 * 0 + 1 after the copy ahead, y = 3 * 1 + 2";
 }
 
 TEST(CudaDevice, copy_in_leaves_its_input_to_steps_that_were_launched_before) {

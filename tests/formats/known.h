@@ -1,7 +1,7 @@
 // What readers look for in these tests: ResNets, and the names under which they are published.
 #pragma once
 
-#include "onecycle/tensor_file.h"
+#include "formats/readers.h"
 
 namespace onecycle::test {
 

@@ -5,7 +5,9 @@
 
 #include "core/file.h"
 #include "core/simulated_file_system.h"
-#include "onecycle/safetensors.h"
+#include "formats/readers.h"
+#include "formats/safetensors_writer.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 namespace {

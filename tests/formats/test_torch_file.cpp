@@ -10,11 +10,11 @@
 #include "core/file.h"
 #include "core/simulated_file_system.h"
 #include "formats/known.h"
+#include "formats/readers.h"
 #include "formats/torch_builder.h"
 #include "formats/weights_place.h"
 #include "onecycle/error.h"
-#include "onecycle/safetensors.h"
-#include "onecycle/torch_file.h"
+#include "onecycle/tensor_file.h"
 
 namespace onecycle {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "nn/architectures/residual_blocks.h"
-#include "onecycle/architecture.h"
+#include "onecycle/network.h"
 
 namespace onecycle {
 

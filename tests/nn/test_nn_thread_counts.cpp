@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "nn/training.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 namespace {

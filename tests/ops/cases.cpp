@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "onecycle/rng.h"
 #include "ops/reference.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "onecycle/rng.h"
 #include "rules/control.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

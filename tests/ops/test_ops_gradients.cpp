@@ -6,8 +6,8 @@
 #include <cmath>
 #include <functional>
 
-#include "onecycle/rng.h"
 #include "ops/reference.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

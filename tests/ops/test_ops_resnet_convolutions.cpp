@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "onecycle/rng.h"
 #include "ops/ops.h"
 #include "ops/resnet_convolutions.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
-#include "onecycle/rng.h"
 #include "ops/harness.h"
 #include "rules/control.h"
+#include "rules/rng.h"
 
 namespace onecycle::testing {
 

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "onecycle/range_test.h"
+#include "rules/blow_up.h"
 
 namespace onecycle {
 

@@ -1,4 +1,4 @@
-#include "onecycle/evaluation_report.h"
+#include "onecycle/evaluation.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "onecycle/error.h"
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/curves.h"
 
 namespace onecycle {

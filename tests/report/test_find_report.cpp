@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "onecycle/find_report.h"
+#include "onecycle/report.h"
 #include "report/curves.h"
 #include "report/text.h"
 #include "report/well_formed.h"

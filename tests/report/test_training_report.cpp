@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "onecycle/error.h"
-#include "onecycle/training_report.h"
+#include "onecycle/report.h"
 #include "report/text.h"
 #include "report/well_formed.h"
 

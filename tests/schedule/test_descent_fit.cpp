@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 namespace {

@@ -10,8 +10,9 @@
 #include <random>
 
 #include "onecycle/error.h"
-#include "onecycle/range_test_analysis.h"
-#include "onecycle/rng.h"
+#include "onecycle/range_test.h"
+#include "rules/blow_up.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 namespace {
@@ -286,6 +287,15 @@ TEST(BlowUpDetector, stops_when_the_median_of_seven_passes_twice_the_start_or_at
     EXPECT_TRUE(BlowUpDetector().add(infinity));
     BlowUpDetector negative;
     for (int i = 0; i < 50; ++i) EXPECT_FALSE(negative.add(-3.0));
+}
+
+TEST(BlowUp, of_a_whole_curve_is_that_of_its_losses_one_by_one) {
+    std::vector<double> loss(20, 2.0);
+    loss.insert(loss.end(), 4, 4.5);
+    for (std::size_t rows = 0; rows <= loss.size(); ++rows)
+        EXPECT_EQ(has_blown_up({loss.begin(), loss.begin() + static_cast<std::ptrdiff_t>(rows)}),
+                  rows == loss.size());
+    EXPECT_TRUE(has_blown_up({2.0, nan_value, 2.0}));
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "onecycle/range_test_analysis.h"
+#include "onecycle/range_test.h"
 
 namespace onecycle {
 namespace {

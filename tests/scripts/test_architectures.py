@@ -30,8 +30,8 @@ assert len(listed) > 5 and len(set(listed)) == len(listed), listed
 for name in listed:
     text = (ROOT / "src/nn/architectures" / (name + ".cpp")).read_text()
     assert f"Architecture {name}() {{" in text and f'"{name}"' in text, name
-default = re.search(r'default_architecture = "(\w+)"', (ROOT / "include/onecycle/architecture.h").read_text())[1]
+default = re.search(r'default_architecture = "(\w+)"', (ROOT / "include/onecycle/network.h").read_text())[1]
 assert default in listed, default
-allowed = {("src/nn/CMakeLists.txt", name) for name in listed} | {("include/onecycle/architecture.h", default)}
+allowed = {("src/nn/CMakeLists.txt", name) for name in listed} | {("include/onecycle/network.h", default)}
 strangers = mentions(set(listed)) - allowed
 assert not strangers, f"these name an architecture: {sorted(strangers)}"

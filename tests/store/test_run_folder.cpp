@@ -1,4 +1,7 @@
+#include "formats/readers.h"
+#include "formats/safetensors_writer.h"
 #include "onecycle/run_folder.h"
+#include "store/run_folders.h"
 
 #include <gtest/gtest.h>
 
@@ -36,9 +39,9 @@ void save(RunFolder& run, std::int64_t step) {
 // Tells of each save that returned.
 void train(SimulatedFileSystem& fs, std::int64_t* saved = nullptr) {
     const bool started = fs.has("run/config.json");
-    RunFolder run = started ? RunFolder::open("run", {}, fs) : RunFolder::create("run", {}, fs);
+    RunFolder run = started ? RunFolders(fs).open("run") : RunFolders(fs).create("run");
     if (!started) run.write("config.json", "{}");
-    const auto newest = newest_valid_checkpoint("run", {}, fs);
+    const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
     const std::int64_t first = newest ? newest->step : 0;
     CsvLog& log = run.steps_log(header);
     log.keep_below(first);
@@ -110,7 +113,7 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
             fs.power_loss_at_call = call;
             train_until_power_loss(fs, saved);
             fs.lose_power(damage);
-            const auto newest = newest_valid_checkpoint("run", {}, fs);
+            const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
             ASSERT_GE(newest ? newest->step : 0, saved);
             for (const char* pointer : {"run/latest", "run/best"}) {
                 ASSERT_TRUE(!fs.has(pointer) || fs.has(target_of(fs, pointer))) << pointer;
@@ -121,7 +124,7 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
                 1 + static_cast<std::int64_t>(call * 7 + static_cast<std::int64_t>(damage)) % 60;
             train_until_power_loss(fs, saved);
             fs.lose_power(damage + 1);
-            ASSERT_GE(newest_valid_checkpoint("run", {}, fs).value_or(CheckpointFile{}).step, saved);
+            ASSERT_GE(RunFolders(fs).newest_valid_checkpoint("run").value_or(CheckpointFile{}).step, saved);
             train(fs);
             ASSERT_EQ(contents(fs), expected);
         }
@@ -131,7 +134,7 @@ TEST(RunFolder, a_power_loss_at_any_call_loses_no_saved_step_and_the_resumed_run
 TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_checkpoints_valid) {
     // A run with step 2 saved, about to save step 4.
     const auto prepared = [](SimulatedFileSystem& fs) {
-        RunFolder run = RunFolder::create("run", {}, fs);
+        RunFolder run = RunFolders(fs).create("run");
         run.steps_log(header).append("0,0.5");
         save(run, 2);
         fs.calls = 0;
@@ -159,7 +162,7 @@ TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_chec
                 const bool harmless = code == 0 || (code == EINTR && !for_ever);
                 EXPECT_FALSE(harmless && failed);
                 fs.fault = {};
-                const auto newest = newest_valid_checkpoint("run", {}, fs);
+                const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
                 ASSERT_TRUE(newest);
                 EXPECT_TRUE(newest->step == 4 || (failed && newest->step == 2));
                 EXPECT_NO_THROW(SafetensorsFile("run/checkpoints/step-000002.safetensors", fs).verify());
@@ -174,7 +177,7 @@ TEST(RunFolder, any_failing_call_of_a_save_is_reported_and_leaves_the_older_chec
 
 TEST(RunFolder, a_full_disk_is_found_before_anything_is_written) {
     SimulatedFileSystem fs;
-    RunFolder run = RunFolder::create("run", {}, fs);
+    RunFolder run = RunFolders(fs).create("run");
     save(run, 2);
     const auto before = contents(fs);
     fs.space = 1000;
@@ -193,9 +196,9 @@ TEST(RunFolder, a_full_disk_is_found_before_anything_is_written) {
 TEST(RunFolder, a_disk_without_room_for_checkpoints_is_found_before_the_run_begins) {
     SimulatedFileSystem fs;
     fs.space = 3'000'000;
-    EXPECT_NO_THROW(RunFolder::check_space("runs/new", 3'000'000, fs));
+    EXPECT_NO_THROW(RunFolders(fs).check_space("runs/new", 3'000'000));
     try {
-        RunFolder::check_space("runs/new", 3'000'001, fs);
+        RunFolders(fs).check_space("runs/new", 3'000'001);
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::io);
@@ -213,7 +216,7 @@ TEST(RunFolder, a_damaged_newest_checkpoint_is_passed_over_with_one_line_and_set
     fs.contents(newest).back() ^= std::byte{1};
     std::vector<std::string> lines;
     const auto log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
-    EXPECT_EQ(newest_valid_checkpoint("run", log, fs)->step, 6);
+    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run", log)->step, 6);
     ASSERT_EQ(lines.size(), 1u);
     EXPECT_NE(lines[0].find("step-000008.safetensors"), std::string::npos) << lines[0];
 
@@ -228,7 +231,7 @@ TEST(RunFolder, a_checkpoint_under_another_ones_name_is_passed_over) {
     train(fs);
     ASSERT_EQ(fs.rename("run/checkpoints/step-000004.safetensors", "run/checkpoints/step-000010.safetensors"),
               0);
-    EXPECT_EQ(newest_valid_checkpoint("run", {}, fs)->step, 8);
+    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run")->step, 8);
 }
 
 TEST(RunFolder, what_a_killed_process_left_is_removed) {
@@ -238,7 +241,7 @@ TEST(RunFolder, what_a_killed_process_left_is_removed) {
     for (const char* garbage : {"run/latest.tmp", "run/checkpoints/step-000009.safetensors.1.tmp"}) {
         ASSERT_GT(fs.create_exclusive(garbage), 0);
     }
-    RunFolder::open("run", {}, fs);
+    RunFolders(fs).open("run");
     EXPECT_EQ(contents(fs), expected);
 }
 
@@ -261,7 +264,7 @@ TEST(RunFolder, a_checkpoint_that_cannot_be_read_just_now_is_an_io_error_and_not
         fs.path = "run/checkpoints/step-000008.safetensors";
         fs.code = code;
         try {
-            RunFolder::open("run", {}, fs);
+            RunFolders(fs).open("run");
             ADD_FAILURE() << "it was taken for damaged";
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
@@ -277,7 +280,7 @@ TEST(RunFolder, any_failing_read_of_an_opening_renames_no_checkpoint) {
     SimulatedFileSystem trial;
     train(trial);
     trial.calls = 0;
-    RunFolder::open("run", {}, trial);
+    RunFolders(trial).open("run");
     const std::int64_t total = trial.calls;
     for (std::int64_t call = 1; call <= total; ++call) {
         SCOPED_TRACE(call);
@@ -287,7 +290,7 @@ TEST(RunFolder, any_failing_read_of_an_opening_renames_no_checkpoint) {
         fs.calls = 0;
         fs.fault = {call, EIO, true};
         try {
-            RunFolder::open("run", {}, fs);
+            RunFolders(fs).open("run");
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
         }
@@ -304,7 +307,7 @@ TEST(RunFolder, where_all_checkpoints_are_damaged_nothing_begins_anew_and_each_i
     const auto before = contents(fs);
     for (int times = 0; times < 2; ++times) {
         try {
-            RunFolder::open("run", {}, fs);
+            RunFolders(fs).open("run");
             FAIL() << "it would begin anew";
         } catch (const Error& error) {
             EXPECT_EQ(error.kind(), ErrorKind::model);
@@ -321,7 +324,7 @@ TEST(RunFolder, where_all_checkpoints_are_damaged_nothing_begins_anew_and_each_i
         const std::string file = std::string("run/checkpoints/step-00000") + step + ".safetensors";
         ASSERT_EQ(fs.rename(file, file + ".damaged"), 0);
     }
-    EXPECT_THROW(RunFolder::open("run", {}, fs), Error);
+    EXPECT_THROW(RunFolders(fs).open("run"), Error);
 }
 
 TEST(RunFolder, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_set_aside) {
@@ -334,8 +337,8 @@ TEST(RunFolder, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_se
     std::string lines;
     const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
     const auto ours = [](const auto& metadata) { return metadata.count("of") == 0; };
-    EXPECT_EQ(newest_valid_checkpoint("run", {}, fs, ours)->step, 8);
-    RunFolder::open("run", log, fs, ours);
+    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run", {}, ours)->step, 8);
+    RunFolders(fs).open("run", log, ours);
     EXPECT_NE(lines.find("step-000010.safetensors: it is of another run"), std::string::npos) << lines;
     EXPECT_NE(lines.find("step-000012.safetensors: it is no regular file"), std::string::npos) << lines;
     EXPECT_TRUE(fs.has(folder + "step-000010.safetensors.foreign"));
@@ -346,15 +349,15 @@ TEST(RunFolder, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_se
 
 TEST(RunFolder, a_pointer_that_is_a_folder_costs_no_checkpoint) {
     SimulatedFileSystem fs;
-    RunFolder run = RunFolder::create("run", {}, fs);
+    RunFolder run = RunFolders(fs).create("run");
     ASSERT_EQ(fs.mkdir("run/latest"), 0);
     ASSERT_EQ(fs.mkdir("run/best"), 0);
     std::string lines;
     const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
     run.save(2, {{}, {}}, 2, log);
     EXPECT_NE(lines.find("passing over run/best: it is a folder"), std::string::npos) << lines;
-    EXPECT_FALSE(best_checkpoint("run", log, fs));
-    EXPECT_EQ(resolve_model("run", fs), "run/checkpoints/step-000002.safetensors");
+    EXPECT_FALSE(RunFolders(fs).best_checkpoint("run", log));
+    EXPECT_EQ(RunFolders(fs).resolve_model("run"), "run/checkpoints/step-000002.safetensors");
 }
 
 TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
@@ -363,21 +366,21 @@ TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
     for (const char* left : {".lock", ".onecycle-4711", ".onecycle-4711-2", "config.json.tmp",
                              "config.json.1.tmp", "bad-images.txt.tmp"})
         ASSERT_GT(fs.create_exclusive(std::string("run/") + left), 0);
-    EXPECT_TRUE(RunFolder::is_unused("run", fs));
-    EXPECT_NO_THROW(RunFolder::check_out("run", fs));
-    { RunFolder run = RunFolder::create("run", {}, fs); }
+    EXPECT_TRUE(RunFolders(fs).is_unused("run"));
+    EXPECT_NO_THROW(RunFolders(fs).check_out("run"));
+    { RunFolder run = RunFolders(fs).create("run"); }
     EXPECT_EQ(names(fs), "");
     for (const char* kept : {"config.json", ".onecycle-notes", "config.json.2024.tmp.bak", "thesis.tmp"}) {
         SCOPED_TRACE(kept);
         ASSERT_GT(fs.create_exclusive(std::string("run/") + kept), 0);
-        EXPECT_THROW(RunFolder::check_out("run", fs), Error);
+        EXPECT_THROW(RunFolders(fs).check_out("run"), Error);
         ASSERT_EQ(fs.unlink(std::string("run/") + kept), 0);
     }
 }
 
 TEST(RunFolder, one_that_is_gone_is_not_made_again) {
     SimulatedFileSystem fs;
-    RunFolder run = RunFolder::create("run", {}, fs);
+    RunFolder run = RunFolders(fs).create("run");
     run.write("config.json", "{}");
     save(run, 2);
     EXPECT_FALSE(run.is_gone());
@@ -397,7 +400,7 @@ TEST(RunFolder, one_that_is_gone_is_not_made_again) {
 TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
     SimulatedFileSystem fs;
     write_file_atomically(fs, "log", "step,loss\n0,1\n1,1\n2,1\n10,1\n11,");
-    CsvLog log(fs, "log", "step,loss");
+    CsvLog log = RunFolders(fs).csv_log("log", "step,loss");
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n2,1\n10,1\n");
     log.keep_below(2);
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n");
@@ -407,7 +410,7 @@ TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
 
 TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part_and_comes_with_the_next) {
     SimulatedFileSystem fs;
-    CsvLog log(fs, "log", "step,loss");
+    CsvLog log = RunFolders(fs).csv_log("log", "step,loss");
     fs.calls = 0;
     fs.fault = {1, EIO, false};
     EXPECT_THROW(log.append("0,1.5"), Error);
@@ -531,9 +534,9 @@ TEST_F(OnDisk, a_finished_run_on_a_disk_that_can_only_be_read_is_opened_and_no_o
         run.save(2, {{}, {{"steps", "4"}}}, -1);
     }
     ReadOnlyDisk disk;
-    expect_error(ErrorKind::io, "read-only", [&] { RunFolder::open(path, {}, disk); });
+    expect_error(ErrorKind::io, "read-only", [&] { RunFolders(disk).open(path); });
     RunFolder::open(path).save(4, {{}, {{"steps", "4"}}}, -1);
-    RunFolder run = RunFolder::open(path, {}, disk);
+    RunFolder run = RunFolders(disk).open(path);
     EXPECT_TRUE(run.read_only());
     run.write("training.svg", "<svg/>");
     EXPECT_FALSE(std::filesystem::exists(path + "/training.svg"));

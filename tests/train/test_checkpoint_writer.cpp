@@ -12,7 +12,9 @@
 #include <thread>
 
 #include "core/watched_file_system.h"
+#include "formats/readers.h"
 #include "onecycle/error.h"
+#include "store/run_folders.h"
 #include "train/engine.h"
 #include "train/tiny.h"
 #include "train/train_step.h"
@@ -78,7 +80,7 @@ TEST(Checkpoints, an_epoch_passes_while_the_disk_holds_up_the_checkpoint_before_
     };
     {
         Learner learner(tiny_dataset(), tiny_options(), {.on_step = on_step});
-        RunFolder run = RunFolder::create(path, {}, disk);
+        RunFolder run = RunFolders(disk).create(path);
         const FitResult result = learner.fit({.run = &run});
         EXPECT_TRUE(passed) << "training waited for the disk";
         EXPECT_TRUE(result.checkpoint.ends_with("step-000006.safetensors")) << result.checkpoint;
@@ -103,7 +105,7 @@ TEST(Checkpoints, a_disk_that_fails_stops_training_where_that_is_asked_for_and_k
         options.save_errors = SaveErrors::stop;
         Learner learner(tiny_dataset(), options);
         {
-            RunFolder run = RunFolder::create(folder / "run", {}, disk);
+            RunFolder run = RunFolders(disk).create(folder / "run");
             try {
                 learner.fit({.run = &run});
                 FAIL() << "nobody heard of it";
@@ -140,7 +142,7 @@ TEST(Checkpoints, a_disk_that_fails_for_a_while_is_told_of_once_and_does_not_end
                      if (level == LogLevel::warning && line.find("training goes on") != line.npos) ++warnings;
                  }});
         {
-            RunFolder run = RunFolder::create(folder / "run", {}, disk);
+            RunFolder run = RunFolders(disk).create(folder / "run");
             EXPECT_TRUE(learner.fit({.run = &run}).finished());
         }
         EXPECT_GE(warnings, 1);
@@ -190,7 +192,7 @@ TEST(Checkpoints, the_last_one_that_fails_is_heard_of_too) {
         return name == "sync" && ends_with_step(path, 6) ? -EIO : 0;
     };
     Learner learner(tiny_dataset(), tiny_options());
-    RunFolder run = RunFolder::create(folder / "run", {}, disk);
+    RunFolder run = RunFolders(disk).create(folder / "run");
     EXPECT_THROW(learner.fit({.run = &run}), Error);
 }
 
@@ -255,7 +257,7 @@ TEST(CheckpointWriter, writes_the_state_of_the_moment_whatever_happens_to_it_aft
         }
         return 0;
     };
-    RunFolder run = RunFolder::create(folder / "run", {}, disk);
+    RunFolder run = RunFolders(disk).create(folder / "run");
     CheckpointWriter writer(machine.state, run, {});
     machine.at_update(1);
     writer.save({.step = 1});
@@ -280,7 +282,7 @@ TEST(CheckpointWriter, tries_again_from_the_same_copy_after_pauses_that_grow) {
         times.push_back(Clock::now());
         return ++tries <= 2 ? -ESTALE : 0;
     };
-    RunFolder run = RunFolder::create(folder / "run", {}, disk);
+    RunFolder run = RunFolders(disk).create(folder / "run");
     std::vector<std::string> lines;
     CheckpointWriter writer(
         machine.state, run, [&](LogLevel, const std::string& line) { lines.push_back(line); }, {},
@@ -307,7 +309,7 @@ TEST(CheckpointWriter, tells_of_old_files_that_cannot_be_deleted_on_the_thread_t
     Machine machine;
     WatchedFileSystem disk;
     disk.before = [](const std::string& call, const std::string&) { return call == "unlink" ? -EACCES : 0; };
-    RunFolder run = RunFolder::create(folder / "run", {}, disk);
+    RunFolder run = RunFolders(disk).create(folder / "run");
     int lines = 0;
     const auto log = [&, here = std::this_thread::get_id()](LogLevel, const std::string& line) {
         EXPECT_EQ(std::this_thread::get_id(), here);

@@ -6,12 +6,13 @@
 #include <functional>
 
 #include "core/file.h"
+#include "formats/readers.h"
 #include "formats/torch_builder.h"
 #include "onecycle/error.h"
 #include "onecycle/image.h"
 #include "onecycle/model.h"
 #include "onecycle/run_folder.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 #include "train/evaluator.h"
 #include "train/log_rows.h"
 #include "train/tiny.h"

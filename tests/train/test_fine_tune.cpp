@@ -4,12 +4,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/readers.h"
 #include "nn/expect_change.h"
 #include "nn/network_of.h"
 #include "nn/training.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 #include "train/stages.h"
 #include "train/tiny.h"
 #include "train/train_step.h"

@@ -2,9 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "core/watched_file_system.h"
+#include "data/image_faults.h"
 #include "onecycle/error.h"
-#include "onecycle/image_faults.h"
 #include "rules/sample_order.h"
+#include "store/run_folders.h"
 #include "train/learner_core.h"
 #include "train/tiny.h"
 
@@ -90,7 +91,7 @@ TEST_F(LostImages, are_replaced_named_once_counted_and_a_resume_ends_with_the_sa
     };
     {
         Learner learner(dataset, options, observer);
-        RunFolder run = RunFolder::create(whole, {}, disk);
+        RunFolder run = RunFolders(disk).create(whole);
         const FitResult result = learner.fit({.run = &run});
         EXPECT_TRUE(result.finished());
         EXPECT_EQ(result.bad_images, 4);

@@ -8,8 +8,9 @@
 #include <cmath>
 #include <set>
 
+#include "formats/readers.h"
 #include "onecycle/error.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 #include "train/tiny.h"
 
 namespace onecycle {

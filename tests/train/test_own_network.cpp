@@ -1,8 +1,9 @@
 // A network that is not built in: found a rate for, trained, resumed, saved, loaded, exported.
 #include <gtest/gtest.h>
 
+#include "formats/readers.h"
 #include "onecycle/export.h"
-#include "onecycle/safetensors.h"
+#include "onecycle/tensor_file.h"
 #include "train/initial_weights.h"
 #include "train/tiny.h"
 

@@ -1,5 +1,5 @@
 // Short trainings that verify a rate: that they are trainings, and that they leave no trace.
-#include "onecycle/rate_trial.h"
+#include "onecycle/learner.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "core/watched_file_system.h"
+#include "formats/readers.h"
 #include "onecycle/error.h"
+#include "store/run_folders.h"
 #include "train/learner_core.h"
 #include "train/tiny.h"
 
@@ -41,7 +43,7 @@ TEST_P(Resume, at_every_step_is_bit_exact) {
     };
     {
         Learner learner(tiny_dataset(), options, {.on_step = copy_at});
-        RunFolder run = RunFolder::create(whole, {}, disk);
+        RunFolder run = RunFolders(disk).create(whole);
         EXPECT_TRUE(learner.fit({.run = &run}).finished());
     }
     // One learner continues them all: what it did before must not show. A run without a checkpoint
@@ -142,7 +144,7 @@ TEST(Resume, lost_or_shortened_logs_change_nothing_and_are_told) {
     FitResult expected;
     {
         Learner learner(tiny_dataset(), options, {.on_step = copy});
-        RunFolder run = RunFolder::create(whole, {}, disk);
+        RunFolder run = RunFolders(disk).create(whole);
         expected = learner.fit({.run = &run});
     }
     ASSERT_GT(newest_valid_checkpoint(folder / "killed").value().step, 0);

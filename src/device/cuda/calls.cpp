@@ -56,6 +56,10 @@ void check(cudaError_t error, const char* what) {
                 std::string(cudaGetErrorString(error)) + " (" + cudaGetErrorName(error) + ")");
 }
 
+void make_current(int device) {
+    ONECYCLE_CALL_CUDA(cudaSetDevice, device);
+}
+
 void complain(cudaError_t error, const char* what) noexcept {
     if (error != cudaSuccess && !thrown)
         std::fprintf(stderr, "warning: a CUDA call failed: %s: %s\n", what, cudaGetErrorString(error));

@@ -9,6 +9,10 @@ namespace onecycle::ONECYCLE_CUDA {
 
 RuntimeCalls counted_calls();
 
+// Makes a device the calling thread's. Which one that is, each thread chooses for itself, and the
+// runtime's calls act on it: every entry of a device begins with this, so that any thread may call.
+void make_current(int device);
+
 // For destructors: writes a line to stderr instead of throwing; silent after an error was thrown,
 // since most calls fail after one that did.
 void complain(cudaError_t error, const char* what) noexcept;

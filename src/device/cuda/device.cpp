@@ -24,22 +24,30 @@ namespace {
 
 class EagerStep final : public Launchable {
   public:
-    EagerStep(Stream& stream, std::vector<ProgramPiece> step) : stream_(stream), step_(std::move(step)) {}
+    EagerStep(int device, Stream& stream, std::vector<ProgramPiece> step)
+        : device_(device), stream_(stream), step_(std::move(step)) {}
     void launch() override {
+        make_current(device_);
         for (ProgramPiece& work : step_) work.run(stream_);
     }
 
   private:
+    int device_;
     Stream& stream_;
     std::vector<ProgramPiece> step_;
 };
 
 class GraphStep final : public Launchable {
   public:
-    GraphStep(GraphExec graph, cudaStream_t stream) : graph_(std::move(graph)), stream_(stream) {}
-    void launch() override { ONECYCLE_CALL_CUDA(cudaGraphLaunch, graph_.get(), stream_); }
+    GraphStep(int device, GraphExec graph, cudaStream_t stream)
+        : device_(device), graph_(std::move(graph)), stream_(stream) {}
+    void launch() override {
+        make_current(device_);
+        ONECYCLE_CALL_CUDA(cudaGraphLaunch, graph_.get(), stream_);
+    }
 
   private:
+    int device_;
     GraphExec graph_;
     cudaStream_t stream_;
 };
@@ -117,7 +125,7 @@ std::string mebibytes(std::size_t bytes) {
 class CudaDevice : public Device {
   public:
     CudaDevice(DeviceKind kind, int index, StepMode mode) : kind_(kind), index_(index), mode_(mode) {
-        ONECYCLE_CALL_CUDA(cudaSetDevice, index);
+        make_current(index);
         cudaDeviceProp properties{};
         ONECYCLE_CALL_CUDA(cudaGetDeviceProperties, &properties, index);
         name_ = properties.name;
@@ -131,13 +139,16 @@ class CudaDevice : public Device {
         stream_ = std::make_unique<CudaStream>(*this, main_.get());
         staging_ = std::make_unique<Staging>(main_.get(), ring_bytes);
     }
-    ~CudaDevice() override { ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, main_.get()); }
+    ~CudaDevice() override {
+        ONECYCLE_CLOSE_CUDA(cudaSetDevice, index_);
+        ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, main_.get());
+    }
 
     DeviceKind kind() const override { return kind_; }
     std::string name() const override { return name_; }
 
     std::byte* allocate(std::size_t bytes) override {
-        ONECYCLE_CALL_CUDA(cudaSetDevice, index_);  // this thread's choice
+        make_current(index_);
         void* memory = nullptr;
         const cudaError_t error = ONECYCLE_TRY_CUDA(cudaMalloc, &memory, bytes);
         if (error == cudaErrorMemoryAllocation) {
@@ -154,15 +165,19 @@ class CudaDevice : public Device {
         ONECYCLE_CALL_CUDA(cudaMemsetAsync, zeroed, 0, bytes, main_.get());
         return zeroed;
     }
-    void release(std::byte* memory) noexcept override { ONECYCLE_CLOSE_CUDA(cudaFree, memory); }
+    void release(std::byte* memory) noexcept override {
+        ONECYCLE_CLOSE_CUDA(cudaSetDevice, index_);
+        ONECYCLE_CLOSE_CUDA(cudaFree, memory);
+    }
     std::size_t free_memory() override {
+        make_current(index_);
         std::size_t free = 0, total = 0;
         ONECYCLE_CALL_CUDA(cudaMemGetInfo, &free, &total);
         return free;
     }
 
     SharedPointers allocate_shared(std::size_t bytes) override {
-        ONECYCLE_CALL_CUDA(cudaSetDevice, index_);
+        make_current(index_);
         void *on_host = nullptr, *on_device = nullptr;
         ONECYCLE_CALL_CUDA(cudaHostAlloc, &on_host, bytes, cudaHostAllocMapped);
         ONECYCLE_CALL_CUDA(cudaHostGetDevicePointer, &on_device, on_host, 0u);
@@ -170,6 +185,7 @@ class CudaDevice : public Device {
         return {static_cast<std::byte*>(on_host), static_cast<std::byte*>(on_device)};
     }
     void release_shared(std::byte* on_host) noexcept override {
+        ONECYCLE_CLOSE_CUDA(cudaSetDevice, index_);
         // Steps and copies may still use it.
         ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, main_.get());
         ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, copies_.get());
@@ -177,37 +193,46 @@ class CudaDevice : public Device {
     }
 
     void copy_in(std::byte* to, const void* from_host, std::size_t bytes) override {
+        make_current(index_);
         staging_->copy_in(to, from_host, bytes);
     }
     void copy_out(void* to_host, const std::byte* from, std::size_t bytes) override {
+        make_current(index_);
         staging_->copy_out(to_host, from, bytes);
     }
     void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
         if (bytes == 0) return;  // no memory was taken for it either
+        make_current(index_);
         ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from, bytes, cudaMemcpyDeviceToDevice, main_.get());
     }
 
     void copy_ahead(std::byte* to, const std::byte* from_shared, std::size_t bytes) override {
+        make_current(index_);
         ONECYCLE_CALL_CUDA(cudaMemcpyAsync, to, from_shared, bytes, cudaMemcpyHostToDevice, copies_.get());
         ONECYCLE_CALL_CUDA(cudaEventRecord, copied_.get(), copies_.get());
         ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, main_.get(), copied_.get(), 0u);
     }
 
     std::unique_ptr<SideCopy> make_side_copy(const std::vector<SideCopy::Piece>& pieces) override {
+        make_current(index_);
         return std::make_unique<CudaSideCopy>(*this, index_, main_.get(), side_priority_, pieces);
     }
 
     // Kernels and plans are made before, when the operations are; a piece only launches.
     std::unique_ptr<Launchable> prepare(std::vector<ProgramPiece> step) override {
-        if (mode_ == StepMode::eager) return std::make_unique<EagerStep>(*stream_, std::move(step));
-        ONECYCLE_CALL_CUDA(cudaSetDevice, index_);
-        return std::make_unique<GraphStep>(StepRecording(*this, main_.get(), side_priority_, step).run(),
-                                           main_.get());
+        if (mode_ == StepMode::eager) return std::make_unique<EagerStep>(index_, *stream_, std::move(step));
+        make_current(index_);
+        return std::make_unique<GraphStep>(
+            index_, StepRecording(*this, main_.get(), side_priority_, step).run(), main_.get());
     }
 
     Stream& stream() override { return *stream_; }
-    void synchronize() override { ONECYCLE_CALL_CUDA(cudaStreamSynchronize, main_.get()); }
+    void synchronize() override {
+        make_current(index_);
+        ONECYCLE_CALL_CUDA(cudaStreamSynchronize, main_.get());
+    }
     bool busy() override {
+        make_current(index_);
         const cudaError_t state = ONECYCLE_TRY_CUDA(cudaStreamQuery, main_.get());
         if (state != cudaErrorNotReady) check(state, "cudaStreamQuery");
         if (state == cudaErrorNotReady) ONECYCLE_TRY_CUDA(cudaGetLastError);  // no error to keep
@@ -215,6 +240,9 @@ class CudaDevice : public Device {
         return state == cudaErrorNotReady;
     }
     RuntimeCalls runtime_calls() const override { return counted_calls(); }
+
+  protected:
+    int index() const { return index_; }
 
   private:
     static constexpr std::size_t ring_bytes = std::size_t{64} << 20;
@@ -236,10 +264,10 @@ class CudaDevice : public Device {
 
 #if defined(ONECYCLE_EMULATED)
 
-std::unique_ptr<Device> make_emulated_device(StepMode mode) {
+std::unique_ptr<Device> make_emulated_device(StepMode mode, int index) {
     using namespace emulated;
     if (cudaPeekAtLastError() == cudaErrorLaunchFailure) cudaDeviceReset();  // a kernel failed before
-    return std::make_unique<CudaDevice>(DeviceKind::emulated, 0, mode);
+    return std::make_unique<CudaDevice>(DeviceKind::emulated, index, mode);
 }
 
 #else
@@ -255,6 +283,7 @@ class Gpu final : public cuda::CudaDevice {
     // state must, and the host's time for the launches does not count.
     std::vector<double> seconds(const std::vector<std::function<void(Stream&)> >& pieces) override {
         using namespace cuda;
+        make_current(index());
         const cudaStream_t main = handle(stream());
         std::vector<Event> marks;
         for (std::size_t i = 0; i <= pieces.size(); ++i) marks.push_back(make_timing_event());

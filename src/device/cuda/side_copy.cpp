@@ -26,11 +26,13 @@ CudaSideCopy::CudaSideCopy(Device& device, int index, cudaStream_t main, int pri
 }
 
 CudaSideCopy::~CudaSideCopy() {
+    ONECYCLE_CLOSE_CUDA(cudaSetDevice, index_);
     ONECYCLE_CLOSE_CUDA(cudaStreamSynchronize, side_.get());
     ONECYCLE_CLOSE_CUDA(cudaFreeHost, on_host_);
 }
 
 void CudaSideCopy::begin() {
+    make_current(index_);
     // An event that was never recorded is one that has happened.
     ONECYCLE_CALL_CUDA(cudaStreamWaitEvent, main_, arrived_.get(), 0u);
     for (std::size_t i = 0; i < pieces_.size(); ++i)
@@ -45,7 +47,7 @@ void CudaSideCopy::begin() {
 }
 
 void CudaSideCopy::wait() {
-    ONECYCLE_CALL_CUDA(cudaSetDevice, index_);  // this thread's choice
+    make_current(index_);
     ONECYCLE_CALL_CUDA(cudaEventSynchronize, arrived_.get());
 }
 

@@ -16,7 +16,7 @@
 #include "device/emulated/memory.h"
 #include "device/emulated/shared_memory.h"
 #include "onecycle/error.h"
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 namespace onecycle::emulated {
 

@@ -5,7 +5,7 @@
 
 namespace onecycle {
 
-std::unique_ptr<Device> make_emulated_device(StepMode) {
+std::unique_ptr<Device> make_emulated_device(StepMode, int) {
     throw Error(ErrorKind::device, "no such device", "emulated", "this program is built without it",
                 "run scripts/build, or use --device cpu");
 }

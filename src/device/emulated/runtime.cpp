@@ -2,6 +2,7 @@
 #include "device/emulated/runtime.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -51,6 +52,12 @@ const ErrorText* text_of(cudaError_t error) {
     for (const ErrorText& t : error_texts)
         if (t.error == error) return &t;
     return nullptr;
+}
+
+std::atomic<int> devices{1};
+thread_local int current_device = 0;
+bool is_there(int device) {
+    return device >= 0 && device < devices;
 }
 
 Action action(std::function<void()> f) {
@@ -125,13 +132,28 @@ cudaError_t destroy(std::set<T*>& live, T* handle) {
 
 // --- device ---
 
+void set_devices(int count) {
+    devices = count;
+}
+
 cudaError_t cudaSetDevice(int device) {
-    return api("cudaSetDevice", [&](Context&) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+    return api("cudaSetDevice", [&](Context&) {
+        if (!is_there(device)) return cudaErrorInvalidDevice;
+        current_device = device;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaGetDevice(int* device) {
+    return api("cudaGetDevice", [&](Context&) {
+        *device = current_device;
+        return cudaSuccess;
+    });
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     return api("cudaGetDeviceProperties", [&](Context&) {
-        if (device != 0) return cudaErrorInvalidDevice;
+        if (!is_there(device)) return cudaErrorInvalidDevice;
         *properties = {};
         std::strcpy(properties->name, "emulated CUDA");
         properties->totalGlobalMem = device_memory();
@@ -141,7 +163,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
     return api("cudaDeviceGetAttribute", [&](Context&) {
-        if (device != 0) return cudaErrorInvalidDevice;
+        if (!is_there(device)) return cudaErrorInvalidDevice;
         switch (attribute) {
             case cudaDevAttrMultiProcessorCount:
                 *value = emulated_multiprocessors;

@@ -90,7 +90,8 @@ using cudaGraphExec_t = GraphExecState*;
 using cudaHostFn_t = void (*)(void*);
 
 // --- device ---
-cudaError_t cudaSetDevice(int device);
+cudaError_t cudaSetDevice(int device);  // this thread's choice
+cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest);
@@ -147,6 +148,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
 // --- not CUDA's ---
 // How often each function of the runtime was called by this process.
 std::map<std::string, std::uint64_t> runtime_calls();
+// How many devices there are: one, unless a test wants more. They share their memory.
+void set_devices(int count);
 
 // Puts work of the host that touches these places of memory on a stream, as launch_grid does with a
 // kernel.

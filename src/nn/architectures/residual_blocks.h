@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "onecycle/architecture.h"
+#include "onecycle/network.h"
 
 namespace onecycle {
 

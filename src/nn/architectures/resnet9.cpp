@@ -2,7 +2,7 @@
 // train your ResNet", 2018): two residual branches, maximum pooling in place of strides. For images
 // of 32 to 64 pixels. No weights of it are published.
 #include "nn/architectures/fastai_head.h"
-#include "onecycle/architecture.h"
+#include "onecycle/network.h"
 
 namespace onecycle::built_in {
 

@@ -1,5 +1,5 @@
-// What a range test is shown and stored as: CSV, JSON, sentences, a plot for the terminal, an SVG.
-// All return text and write nothing; equal input gives equal bytes.
+// What a range test and a training are shown and stored as: CSV, JSON, sentences, plots for the
+// terminal, SVG. All return text and write nothing; equal input gives equal bytes.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,12 @@
 #include <string_view>
 #include <vector>
 
+#include "onecycle/learner.h"
 #include "onecycle/range_test.h"
-#include "onecycle/range_test_analysis.h"
-#include "onecycle/rate_trial.h"
 
 namespace onecycle {
+
+// --- a range test, its trials and its sweeps ---
 
 struct LossCurve {
     std::vector<double> lr, loss;  // a loss may be nan or infinite
@@ -110,5 +111,35 @@ std::string sweep_json(SweepParameter parameter, const std::vector<SweepResult>&
 // The smoothed curves over each other, each with its own mark.
 std::string sweep_plot(SweepParameter parameter, const std::vector<SweepResult>& results, int width = 80);
 std::string sweep_svg(SweepParameter parameter, const std::vector<SweepResult>& results);
+
+// --- a training ---
+
+struct TrainingCurves {
+    // A row an update, in order.
+    std::vector<double> step, lr, momentum, loss;
+    // A row an epoch; `epoch_step` is the update after which it was measured.
+    std::vector<double> epoch_step, valid_loss, accuracy;
+};
+
+// From the text of a run's steps.csv and metrics.csv (which may be empty). Epochs are taken to have
+// equal numbers of updates, `steps_per_epoch`. Throws Error(data) naming the file's line when
+// malformed.
+TrainingCurves read_training_curves(std::string_view steps_csv, std::string_view metrics_csv,
+                                    double steps_per_epoch);
+
+// Three panels over the update's number: loss (batches, their centred mean, evaluation), rate,
+// momentum.
+std::string training_svg(const TrainingCurves& curves, const std::string& title = "Training");
+
+// The state of a training or a range test in one line of at most `width` columns (40 or more), with
+// a bar for terminals and without one for logs. No line end.
+std::string progress_bar(const StepReport& report, int width = 80);
+std::string progress_line(const StepReport& report);
+
+// The table of the epochs, a line each, and the line above it, in at most `width` columns (0: no
+// limit): what stands at the right is left out where there is no room. `interval`: whether the
+// epochs have one. No line ends.
+std::string epoch_heading(bool interval, int width = 0);
+std::string epoch_line(const EpochReport& report, int width = 0);
 
 }  // namespace onecycle

@@ -1,4 +1,4 @@
-#include "onecycle/rng.h"
+#include "rules/rng.h"
 
 #include <cmath>
 #include <numbers>

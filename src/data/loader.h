@@ -13,10 +13,10 @@
 #include <memory>
 #include <vector>
 
-#include "onecycle/augment.h"
+#include "data/image_faults.h"
 #include "onecycle/dataset.h"
-#include "onecycle/image_faults.h"
-#include "onecycle/rng.h"
+#include "onecycle/image.h"
+#include "rules/rng.h"
 
 namespace onecycle {
 

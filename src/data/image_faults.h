@@ -16,24 +16,8 @@
 #include <vector>
 
 #include "onecycle/dataset.h"
-#include "onecycle/error.h"
 
 namespace onecycle {
-
-// An image cannot be used and nothing may take its place.
-class UnusableImage : public Error {
-  public:
-    // `option`: what allows going on without the image: "--bad-images skip", say; empty where
-    // nothing does.
-    UnusableImage(const std::string& where, const std::string& why, const std::string& option);
-
-    const std::string& where() const noexcept { return where_; }
-    const std::string& why() const noexcept { return why_; }
-    const std::string& option() const noexcept { return option_; }
-
-  private:
-    std::string where_, why_, option_;
-};
 
 struct ImageFault {
     bool training = true;     // which side's list

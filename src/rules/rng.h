@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "onecycle/host_device.h"
+#include "rules/host_device.h"
 
 namespace onecycle {
 
