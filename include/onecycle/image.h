@@ -90,7 +90,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name 
 // Reads and decodes a file. Throws ImageError, also when the file cannot be read.
 Image read_image(const std::string& path, const DecodeOptions& options = {});
 
-// The bytes of a regular file. Throws ImageError when it is missing, unreadable, not a regular file
+// The bytes of a regular file, or of a member of a shard, SHARD.tar/<member>. Throws ImageError when it is missing, unreadable, not a regular file
 // or above `max_bytes`.
 std::vector<std::uint8_t> read_image_bytes(const std::string& path,
                                            std::size_t max_bytes = ImageLimits{}.max_file_bytes);
@@ -132,6 +132,8 @@ std::string png_decoder();
 std::string webp_decoder();
 std::string tiff_decoder();
 std::string heif_decoder();
+// Which library reads shards: "libarchive 3.6.2"; empty where this build refuses them.
+std::string shard_reader();
 
 // --- views ---
 

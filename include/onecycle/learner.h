@@ -103,9 +103,11 @@ std::function<bool(const std::map<std::string, std::string>& metadata)> belongs_
 // the sides are those, in their order, whatever was added since; an image that is missing or has
 // other contents stays in its place and is left out when its turn comes (docs/data.md).
 // Throws Error(data) where options.bad_images is `fail` or more than options.max_bad are gone,
-// those aside that the run went without already; and as open_dataset().
+// those aside that the run went without already; and as open_dataset(). `progress`: as
+// DatasetOptions.
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {},
-                       const std::function<int()>& stop = {});
+                       const std::function<int()>& stop = {},
+                       const std::function<void(std::int64_t images, std::int64_t of)>& progress = {});
 
 // --- does a rate hold? A short training by one cycle says ---
 

@@ -84,6 +84,7 @@ struct TrainOptions {
     bool nesterov = false;                 // sgd only, with a momentum above 0
     double beta2 = 0.99;                   // in [0, 1)
     double eps = 1e-5;                     // above 0
+    double trust_coefficient = 0.001;      // of lars; above 0
     std::optional<double> weight_decay{};  // 0 or more; empty: default_weight_decay()
     bool decay_norm_and_bias = false;      // weight decay for batch norms and biases, too
     double label_smoothing = 0;            // in [0, 1)
@@ -126,10 +127,11 @@ struct TrainOptions {
     SaveErrors save_errors = SaveErrors::go_on;
 };
 
-// 1e-4 for sgd and adam (added to the gradient), 1e-2 for adamw (decoupled).
+// 1e-4 for sgd, adam and lars (added to the gradient), 1e-2 for adamw and lamb (apart from it).
 double default_weight_decay(OptimizerKind kind);
 
-OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; else Error(usage)
+// sgd, adam, adamw, lars, lamb; else Error(usage).
+OptimizerKind parse_optimizer(const std::string& name);
 std::string to_string(OptimizerKind kind);
 SaveErrors parse_save_errors(const std::string& name);  // go-on, stop; else Error(usage)
 std::string to_string(SaveErrors what);

@@ -18,6 +18,7 @@
 #include "onecycle/model.h"
 #include "onecycle/tensor_file.h"
 #include "train/engine.h"
+#include "train/image_store.h"
 #include "train/recorded_images.h"
 
 namespace onecycle::cli {
@@ -130,6 +131,8 @@ class Eval : public Verb {
         options.labels = labels_;
         options.label_from = label_from_;
         options.max_pixels = model_options_.max_pixels;
+        options.index_folder = default_cache_folder();
+        options.progress = look_progress(console);
         options.log = console.log();
         if (const auto split = recorded_split(info)) {
             options.seed = split->seed;

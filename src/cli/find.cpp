@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "cli/image_progress.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
@@ -51,7 +52,7 @@ class Find : public Verb {
         a.positional("DATA", options_.data, "the folder of images");
         a.group("Range test");
         a.number("--start-lr", find_.start_lr, "the first rate");
-        a.number("--end-lr", find_.end_lr, "the last rate");
+        a.number("--end-lr", find_.end_lr, "the last rate [10, lars 1000]");
         a.whole("--steps", find_.steps, "updates");
         a.value("--ramp", "NAME", "inclusive",
                 "inclusive: the last update uses --end-lr; fastai: one short of it",
@@ -75,7 +76,8 @@ class Find : public Verb {
     bool runs_on_ranks() const override { return true; }
     int run(const Arguments& arguments, Console& console) override {
         merge_sizes(arguments, options_);
-        make_range_test_schedule({find_.start_lr, find_.end_lr, find_.steps, find_.ramp});  // checks them
+        make_range_test_schedule(
+            {find_.start_lr, end_lr_of(find_, options_.optimizer), find_.steps, find_.ramp});  // checks them
         check(options_);
         if (!from_csv_.empty()) {
             refuse_beside_curve(arguments.given("DATA"), options_.data);
@@ -102,8 +104,9 @@ class Find : public Verb {
         if (options_.init != "random") check_model(options_.init, options_.init_ema);
         SignalGuard guard;
         guard.answer(console.stop_answer(nothing_begun));
-        const Dataset dataset =
-            open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal));
+        DatasetOptions opening = dataset_options(options_, console.log(), stop_signal);
+        opening.progress = look_progress(console);
+        const Dataset dataset = open_dataset(options_.data, opening);
         if (verify_ && dataset.valid.empty())
             throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
                         "nothing is held out to verify on", "leave one of the two out");
@@ -114,7 +117,7 @@ class Find : public Verb {
         if (!sweep_.values.empty()) return sweep(learner, dataset, console);
 
         FindContext context = context_of(learner, dataset);
-        if (!is_of_training(find_)) context.origin = FindContext::Origin::test;
+        if (!is_of_training(find_, options_.optimizer)) context.origin = FindContext::Origin::test;
         RangeTestResult test = learner.find(find_);
         if (test.stopped == RangeTestStop::signal) return stopped(console, test.signal);
         say_range_test(console, test.analysis, context);
@@ -157,10 +160,10 @@ class Find : public Verb {
     }
 
     // The range test that `--max-lr auto` runs.
-    static bool is_of_training(const FindOptions& o) {
+    static bool is_of_training(const FindOptions& o, OptimizerKind kind) {
         constexpr FindOptions own;
-        return o.start_lr == own.start_lr && o.end_lr == own.end_lr && o.steps == own.steps &&
-               o.ramp == own.ramp;
+        return o.start_lr == own.start_lr && end_lr_of(o, kind) == end_lr_of(own, kind) &&
+               o.steps == own.steps && o.ramp == own.ramp;
     }
 
     // Short trainings around the rate.

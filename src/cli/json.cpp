@@ -96,6 +96,25 @@ std::string to_json(const ExportResult& result) {
                  {"size", result.info.size}});
 }
 
+std::string to_json(const PackResult& result, const std::string& folder, std::size_t classes,
+                    const std::vector<BadImage>& bad) {
+    Json shards = Json::array(), left_out = Json::array();
+    for (const PackedShard& shard : result.shards)
+        shards.push_back({{"file", shard.file},
+                          {"images", shard.images},
+                          {"bytes", shard.bytes},
+                          {"digest", shard.digest}});
+    for (const std::vector<BadImage>* list : {&bad, &result.left_out})
+        for (const BadImage& image : *list) left_out.push_back({{"file", image.path}, {"reason", image.reason}});
+    return text({{"folder", folder},
+                 {"images", result.images},
+                 {"classes", classes},
+                 {"bytes", result.bytes},
+                 {"packed_before", result.kept_from_before},
+                 {"shards", shards},
+                 {"left_out", left_out}});
+}
+
 std::string to_json(const FitResult& result, const std::string& run) {
     Json epochs = Json::array();
     for (const EpochReport& e : result.epochs)
@@ -217,7 +236,49 @@ std::string to_json(const MachineInfo& machine) {
                  {"advice", machine.advice}});
 }
 
-std::string to_json(const Profile& profile) {
+namespace {
+
+Json json_of(const ScaleForecast& forecast) {
+    const Links& links = forecast.options.links;
+    Json transfers = Json::array(), ranks = Json::array(), inputs = Json::array();
+    for (const Transfer& t : forecast.transfers)
+        transfers.push_back(
+            {{"what", t.what}, {"bytes", t.bytes}, {"ready_step", t.ready_step}, {"ready_seconds", t.ready}});
+    for (const RanksForecast& f : forecast.ranks)
+        ranks.push_back({{"ranks", f.ranks},
+                         {"nodes", f.nodes},
+                         {"between_nodes", f.between.empty() ? Json(nullptr) : Json(f.between)},
+                         {"wire_seconds", f.wire},
+                         {"exposed_seconds", f.exposed},
+                         {"memory_seconds", f.memory},
+                         {"step_seconds", f.step},
+                         {"images_per_second", f.images_per_second},
+                         {"efficiency", f.efficiency},
+                         {"start_seconds", f.starts},
+                         {"end_seconds", f.ends}});
+    for (const InputForecast& input : forecast.inputs)
+        inputs.push_back(
+            {{"input", input.name},
+             {"images_per_core", input.images_per_core > 0 ? Json(input.images_per_core) : Json()},
+             {"cores_a_rank", input.cores},
+             {"enough", input.enough}});
+    return {{"links",
+             {{"node_ranks", links.node},
+              {"inside_bytes_per_second", links.inside},
+              {"between_bytes_per_second", links.between},
+              {"inside_hop_seconds", links.inside_hop},
+              {"between_hop_seconds", links.between_hop}}},
+            {"bucket_bytes", bucket_bytes},
+            {"transfers", transfers},
+            {"forecasts", ranks},
+            {"images_per_second_a_rank", forecast.images_per_rank},
+            {"cores_a_rank", forecast.options.cores},
+            {"inputs", inputs}};
+}
+
+}  // namespace
+
+std::string to_json(const Profile& profile, const ScaleForecast* forecast) {
     const auto number = [](const std::optional<double>& value) {
         return value ? Json(*value) : Json(nullptr);
     };
@@ -254,6 +315,10 @@ std::string to_json(const Profile& profile) {
                              {"flops_per_second", limits->flops_per_second}}
                       : Json(nullptr);
     };
+    Json gradients = Json::array();
+    for (const GradientPart& part : profile.gradients)
+        gradients.push_back(
+            {{"space", part.space}, {"offset", part.offset}, {"bytes", part.bytes}, {"step", part.step}});
     Json load = nullptr;
     if (profile.load) load = {{"others", profile.load->others}, {"processors", profile.load->processors}};
     return text({{"arch", train.arch},
@@ -276,6 +341,9 @@ std::string to_json(const Profile& profile) {
                  {"flops", profile.flops()},
                  {"bytes", profile.bytes()},
                  {"arena_bytes", profile.arena_bytes},
+                 {"statistics_bytes", profile.statistics_bytes},
+                 {"gradients", gradients},
+                 {"data_parallel", forecast ? json_of(*forecast) : Json(nullptr)},
                  {"limit_seconds", profile.limit()},
                  {"seconds", number(profile.seconds())},
                  {"whole_step", whole},

@@ -46,6 +46,7 @@ constexpr VerbEntry verbs[] = {
     {"info", "what a model, checkpoint or run folder holds", make_info},
     {"profile", "what each operation of a training step costs, and what the hardware allows", make_profile},
     {"doctor", "what this machine can do, and what to install", make_doctor},
+    {"pack", "images into shards, archives that are read in long pieces; made smaller once, if wanted", make_pack},
     {"demo-data", "make a small image folder to try things on", make_demo_data},
 };
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "data/shard_index.h"
 #include "onecycle/error.h"
 
 namespace onecycle::cli {
@@ -41,8 +42,9 @@ void check_out_space(const std::string& out, std::uint64_t bytes) {
 }
 
 std::string data_name(const std::string& data) {
-    const auto folder = std::filesystem::absolute(data).lexically_normal();
-    return (folder.has_filename() ? folder.filename() : folder.parent_path().filename()).native();
+    const auto whole = std::filesystem::absolute(data).lexically_normal();
+    const auto name = whole.has_filename() ? whole.filename() : whole.parent_path().filename();
+    return (has_shard_ending(name.native()) ? name.stem() : name).native();
 }
 
 RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log) {

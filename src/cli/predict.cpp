@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
 #include "cli/image_progress.h"
@@ -11,6 +12,7 @@
 #include "cli/verb.h"
 #include "core/signals.h"
 #include "data/folder.h"
+#include "data/shard_index.h"
 #include "device/communicator.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
@@ -26,14 +28,15 @@ struct Item {
 
 // Folders are searched.
 void add_images(std::vector<Item>& items, std::string path) {
-    if (!is_folder(path)) {
+    const bool shard = has_shard_ending(path) && std::filesystem::is_regular_file(path);
+    if (!shard && !is_folder(path)) {
         items.push_back({path});
         return;
     }
     while (path.size() > 1 && path.back() == '/') path.pop_back();
     try {
         const std::vector<std::string> images = images_below(path);
-        if (images.empty()) items.push_back({path, "no image in this folder"});
+        if (images.empty()) items.push_back({path, shard ? "no image in this shard" : "no image in this folder"});
         for (const std::string& image : images) items.push_back({image});
     } catch (const Error& error) {
         items.push_back({path, error.what()});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
@@ -83,9 +84,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     }
     SignalGuard guard;
     guard.answer(console.stop_answer(nothing_begun));
-    const Dataset dataset =
-        resume_.empty() ? open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal))
-                        : reopen_dataset(resume_, options_, console.log(), stop_signal);
+    const Dataset dataset = open(console);
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
     if (resume_.empty() && console.leads()) check_out_space(out_, learner.run_bytes());
@@ -114,6 +113,14 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     say_end(console, run, result);
     if (console.json()) console.result(to_json(result, run.path()));
     return result.signal ? 128 + result.signal : 0;
+}
+
+Dataset TrainingVerb::open(Console& console) const {
+    if (!resume_.empty())
+        return reopen_dataset(resume_, options_, console.log(), stop_signal, look_progress(console));
+    DatasetOptions options = dataset_options(options_, console.log(), stop_signal);
+    options.progress = look_progress(console);
+    return open_dataset(options_.data, options);
 }
 
 // A picture that cannot be made takes nothing from the run.

@@ -140,12 +140,15 @@ void declare_learning(Arguments& a, TrainOptions& o) {
             });
     a.group("Optimizer");
     a.whole("--batch-size", o.batch_size, "images per batch");
-    a.value("--optimizer", "NAME", to_string(o.optimizer), "sgd, adam or adamw",
+    a.value("--optimizer", "NAME", to_string(o.optimizer), "sgd, adam, adamw; for large batches lars, lamb",
             [&o](const std::string& text) { o.optimizer = parse_optimizer(text); });
     a.flag("--nesterov", o.nesterov, "Nesterov momentum, for sgd");
-    a.number("--beta2", o.beta2, "of Adam");
-    a.number("--eps", o.eps, "of Adam");
-    a.value("--weight-decay", "X", o.weight_decay ? fmt::to_string(*o.weight_decay) : "1e-4, adamw 1e-2",
+    a.number("--beta2", o.beta2, "of adam, adamw, lamb");
+    a.number("--eps", o.eps, "of adam, adamw, lamb");
+    a.number("--trust-coefficient", o.trust_coefficient,
+             "of lars: each layer's step, as a share of its weights");
+    a.value("--weight-decay", "X",
+            o.weight_decay ? fmt::to_string(*o.weight_decay) : "1e-4, adamw and lamb 1e-2",
             "pulls weights towards zero; not norms and biases",
             [&o](const std::string& text) { o.weight_decay = parse_number("--weight-decay", text); });
     a.flag("--decay-norm-and-bias", o.decay_norm_and_bias, "norms and biases too");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/unicode.h"
+#include "data/shard_label.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -36,6 +37,9 @@ std::vector<std::string> ClassNames::sorted(bool with_evaluation) {
         names.push_back(spellings.shown);
     }
     std::sort(names.begin(), names.end());
+    if (numbers_ && std::all_of(names.begin(), names.end(), [](const auto& n) { return is_class_number(n); }))
+        std::stable_sort(names.begin(), names.end(),
+                         [](const auto& a, const auto& b) { return a.size() < b.size(); });
     for (std::size_t c = 0; c < names.size(); ++c) by_text_[nfc(names[c])].label = static_cast<int>(c);
     return names;
 }

@@ -104,7 +104,7 @@ void ImageCache::read_index() {
 }
 
 std::optional<Image> ImageCache::find(const Sample& sample, std::uint64_t rule) {
-    const KeptKey key = kept_key(sample.path, rule);
+    const KeptKey key = kept_key(sample.path(), rule);
     KeptEntry entry;
     std::shared_ptr<const OpenFile> file;
     {
@@ -133,13 +133,13 @@ void ImageCache::forget(const KeptEntry& entry) {
 
 bool ImageCache::contains(const Sample& sample, std::uint64_t rule) const {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(kept_key(sample.path, rule));
+    const auto found = entries_.find(kept_key(sample.path(), rule));
     return found != entries_.end() && found->second.is_of(sample);
 }
 
 bool ImageCache::checked_before(Sample& sample) const {
     const std::lock_guard lock(mutex_);
-    const auto key = by_path_.find(kept_key(sample.path, 0).path);
+    const auto key = by_path_.find(kept_key(sample.path(), 0).path);
     if (key == by_path_.end()) return false;
     const auto found = entries_.find(key->second);
     if (found == entries_.end() || !found->second.is_of(sample)) return false;
@@ -150,7 +150,7 @@ bool ImageCache::checked_before(Sample& sample) const {
 }
 
 void ImageCache::add(const Sample& sample, std::uint64_t rule, const Image& image) {
-    KeptEntry entry{.key = kept_key(sample.path, rule),
+    KeptEntry entry{.key = kept_key(sample.path(), rule),
                     .source_bytes = sample.bytes,
                     .source_changed = sample.changed,
                     .source_content = sample.content,

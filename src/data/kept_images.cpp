@@ -104,10 +104,10 @@ std::shared_ptr<const Image> usable_image(KeptImages& kept, ImageFaults* faults,
     if (faults->left_out(training, id, number)) return nullptr;
     try {
         std::shared_ptr<const Image> image = kept.get(index, sample);
-        if (image->damaged) faults->note_damaged(sample.path);
+        if (image->damaged) faults->note_damaged(sample.path());
         return image;
     } catch (const ImageError& error) {
-        faults->add({training, id, number, sample.path, error.reason()});
+        faults->add({training, id, number, sample.path(), error.reason()});
         return nullptr;
     }
 }

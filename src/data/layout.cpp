@@ -207,7 +207,7 @@ void use_named(const std::string& valid_dir, const Folder& data, const DatasetOp
                Layout& layout) {
     std::string dir = valid_dir;
     while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
-    layout.named = std::make_unique<Folder>(dir, options.exclude, place_in(dir, data.path()));
+    layout.named = std::make_unique<Folder>(dir, options.exclude, place_in(dir, data.path()), data.reading());
     const Folder& named = *layout.named;
     layout.valid = &named;
     const Folder& root = unwrapped(data, layout, flat);
@@ -266,6 +266,10 @@ std::string place_in(const std::string& dir, const std::string& data) {
                outer = std::filesystem::canonical(data, error);
     const auto relative = inner.lexically_relative(outer).native();
     return error || relative == "." || relative.starts_with("..") ? "" : relative;
+}
+
+std::string side_word(const SplitName& name) {
+    return std::string(split_words[static_cast<std::size_t>(name.rank)].first);
 }
 
 std::optional<SplitName> split_name(const std::string& name) {

@@ -103,7 +103,7 @@ struct Loader::Impl {
         std::shared_ptr<const Image> image = usable_source(id, batch.step);
         for (std::int64_t turn = 1; options.training && image == nullptr; ++turn) {
             if (turn == sample_count())
-                throw UnusableImage(samples[static_cast<std::size_t>(place)].path,
+                throw UnusableImage(samples[static_cast<std::size_t>(place)].path(),
                                     "nor can any other training image be used", "");
             id = sample_at(batch.step, ticket.position, turn);
             image = usable_source(id, batch.step);

@@ -61,7 +61,7 @@ void make_resident_images(const std::vector<Sample>& samples, const ResidentPlan
             const Sample& sample = samples[first + k];
             made[k] = usable_image(kept, faults, true, from, id, sample);
             if (made[k] == nullptr || plan.table[first + k].width > 0) return;
-            faults->add({true, id, from, sample.path, "could not be read when the images were counted"});
+            faults->add({true, id, from, sample.path(), "could not be read when the images were counted"});
             made[k] = nullptr;
         });
         for (std::size_t k = 0; k < n; ++k) take(first + k, made[k] ? *made[k] : nothing);

@@ -6,8 +6,11 @@
 
 namespace onecycle {
 
-// Decodes the file. `min_short_side`: as DecodeOptions. Throws ImageError, also when the file is
-// not the one that the list was made from, by its size and contents.
+// The file's bytes. Throws ImageError, also when it is not the one that the list was made from, by
+// its size and contents.
+std::vector<std::uint8_t> read_sample(const Sample& sample);
+
+// Decodes the file. `min_short_side`: as DecodeOptions. Throws ImageError as read_sample().
 Image decode_sample(const Sample& sample, int min_short_side);
 
 // Opens the file without reading it, and returns when it was last changed, in nanoseconds. Throws

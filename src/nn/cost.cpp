@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "rules/optimizer_rules.h"
+
 namespace onecycle {
 
 double flops_of(const OpDesc& desc) {
@@ -120,9 +122,18 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
         }
         case OpKind::check_gradients:
             return flat_work(desc, desc.inputs.size() == 4).gradients;
+        case OpKind::trust_ratio: {  // of what has a ratio: the gradients, the weights, LAMB's moments
+            OpDesc adapted = desc;
+            std::erase_if(adapted.parameters,
+                          [](const ParameterSegment& s) { return !is_adapted(s.decay_multiplier); });
+            const bool lamb = has_second_moment(desc.optimizer.kind);
+            const FlatWork work = flat_work(adapted, desc.inputs.size() == (lamb ? 7 : 5));
+            return work.gradients + (lamb ? 12 : 4) * work.trained;
+        }
         case OpKind::update_parameters: {
-            const FlatWork work = flat_work(desc, desc.inputs.size() == 4);
-            const double moments = desc.optimizer.kind == OptimizerKind::sgd ? 1 : 2;
+            const std::size_t ratios = has_trust_ratio(desc.optimizer.kind) ? 1 : 0;
+            const FlatWork work = flat_work(desc, desc.inputs.size() == 4 + ratios);
+            const double moments = has_second_moment(desc.optimizer.kind) ? 2 : 1;
             const double emas = desc.optimizer.ema_decay > 0 ? 1 : 0;
             return work.gradients + 8 * (1 + moments + emas) * work.trained + 2 * (1 + emas) * work.copied;
         }

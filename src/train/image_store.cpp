@@ -38,9 +38,14 @@ std::string default_cache_folder() {
     return folder.empty() ? "" : folder + "/images";
 }
 
+std::string cache_folder(const TrainOptions& options) {
+    if (options.cache == "off") return "";
+    return options.cache.empty() ? default_cache_folder() : options.cache;
+}
+
 std::shared_ptr<ImageCache> look_into_cache(const TrainOptions& options) {
-    const std::string folder = options.cache.empty() ? default_cache_folder() : options.cache;
-    if (folder == "off" || folder.empty()) return nullptr;
+    const std::string folder = cache_folder(options);
+    if (folder.empty()) return nullptr;
     return std::make_shared<ImageCache>(
         posix_file_system(), folder, options.data,
         fmt::format("{} {} {}", largest_size(options), crops_at_random(options.augment), options.crop_pct));

@@ -120,6 +120,8 @@ void check_learning(const TrainOptions& o) {
     require(o.beta2 >= 0 && o.beta2 < 1, "--beta2", o.beta2, "it must be at least 0 and below 1",
             "0.99 is the default");
     require(o.eps > 0 && std::isfinite(o.eps), "--eps", o.eps, "it must be above 0", "1e-5 is the default");
+    require(o.trust_coefficient > 0 && std::isfinite(o.trust_coefficient), "--trust-coefficient",
+            o.trust_coefficient, "it must be above 0", "0.001 is the default");
     require(o.mixup >= 0 && o.mixup <= largest_mix_alpha, "--mixup", o.mixup,
             "it must be 0 (off) or above, up to 1000", "0.4 is usual");
     require(o.cutmix >= 0 && o.cutmix <= largest_mix_alpha, "--cutmix", o.cutmix,
@@ -164,17 +166,24 @@ std::string absolute(const std::string& path) {
 
 }  // namespace
 
+namespace {
+
+// By kind.
+constexpr std::initializer_list<const char*> optimizer_names = {"sgd", "adam", "adamw", "lars", "lamb"};
+
+}  // namespace
+
 double default_weight_decay(OptimizerKind kind) {
-    return kind == OptimizerKind::adamw ? 1e-2 : 1e-4;
+    return kind == OptimizerKind::adamw || kind == OptimizerKind::lamb ? 1e-2 : 1e-4;
 }
 
 OptimizerKind parse_optimizer(const std::string& name) {
-    one_of("--optimizer", name, {"sgd", "adam", "adamw"});
-    return name == "sgd" ? OptimizerKind::sgd : name == "adam" ? OptimizerKind::adam : OptimizerKind::adamw;
+    one_of("--optimizer", name, optimizer_names);
+    return static_cast<OptimizerKind>(std::ranges::find(optimizer_names, name) - optimizer_names.begin());
 }
 
 std::string to_string(OptimizerKind kind) {
-    return kind == OptimizerKind::sgd ? "sgd" : kind == OptimizerKind::adam ? "adam" : "adamw";
+    return optimizer_names.begin()[static_cast<std::size_t>(kind)];
 }
 
 SaveErrors parse_save_errors(const std::string& name) {
@@ -292,6 +301,7 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .threads = worker_threads(o.threads),
             .stop = std::move(stop),
             .checked_before = std::move(checked_before),
+            .index_folder = cache_folder(o),
             .log = std::move(log)};
 }
 
@@ -321,6 +331,7 @@ OptimizerOptions optimizer_options(const TrainOptions& o) {
             .beta2 = o.beta2,
             .epsilon = o.eps,
             .weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer)),
+            .trust_coefficient = o.trust_coefficient,
             .clip_norm = o.clip_norm,
             .accumulate = o.accumulate,
             .ema_decay = o.ema};

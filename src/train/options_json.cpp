@@ -57,6 +57,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("beta2", o.beta2);
     visit("eps", o.eps);
     visit("weight_decay", o.weight_decay);
+    visit("trust_coefficient", o.trust_coefficient);
     visit("decay_norm_and_bias", o.decay_norm_and_bias);
     visit("label_smoothing", o.label_smoothing);
     visit("mixup", o.mixup);

@@ -83,11 +83,15 @@ bool outlasts_training(const LearnerCore& core) {
     return all_epochs(core.options) * core.steps_per_epoch() < FindOptions{}.steps;
 }
 
+double end_lr_of(const FindOptions& options, OptimizerKind kind) {
+    return options.end_lr.value_or(kind == OptimizerKind::lars ? 1000 : 10);
+}
+
 RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
                                double momentum) {
     const auto start = std::chrono::steady_clock::now();
     const Schedule schedule = make_range_test_schedule({.start_lr = options.start_lr,
-                                                        .end_lr = options.end_lr,
+                                                        .end_lr = end_lr_of(options, core.options.optimizer),
                                                         .steps = options.steps,
                                                         .ramp = options.ramp,
                                                         .momentum = momentum});

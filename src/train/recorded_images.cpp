@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "core/shell_quoted.h"
 #include "data/folder.h"
 #include "formats/readers.h"
@@ -90,11 +92,14 @@ std::function<bool(const std::map<std::string, std::string>&)> belongs_to(const 
 }
 
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log,
-                       const std::function<int()>& stop) {
-    if (!is_folder(options.data))
+                       const std::function<int()>& stop,
+                       const std::function<void(std::int64_t, std::int64_t)>& progress) {
+    std::error_code unknown;
+    if (!is_folder(options.data) && !std::filesystem::is_regular_file(options.data, unknown))
         cannot_go_on_with(options.data, "its images are not there: no such folder",
                           moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
+    opening.progress = progress;
     const auto newest = newest_valid_checkpoint(run, {}, belongs_to(options));
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);

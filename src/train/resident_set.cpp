@@ -68,7 +68,7 @@ int ResidentSet::fill(KeptImages& kept, int threads, const std::function<int()>&
     }
     if (faults_) faults_->name_until(true, from);
     if (usable == 0)
-        throw UnusableImage(samples_.front().path, "nor can any other training image be used", "");
+        throw UnusableImage(samples_.front().path(), "nor can any other training image be used", "");
     device_->copy_in(memory_.data(), table.data(), input_.table_bytes());
     filled_ = true;
     if (log)

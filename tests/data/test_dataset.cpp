@@ -31,7 +31,7 @@ TEST(Dataset, automatic_split_is_stratified_seeded_and_blind_to_file_order) {
     EXPECT_EQ(names(first.valid), names(second.valid));
     EXPECT_EQ(digest(first), digest(second));
     EXPECT_TRUE(std::is_sorted(first.train.begin(), first.train.end(), [](const Sample& x, const Sample& y) {
-        return std::pair(x.label, x.name) < std::pair(y.label, y.name);
+        return std::pair(x.label, x.name()) < std::pair(y.label, y.name());
     }));
     EXPECT_EQ(all_samples(first).size(), 30u);
 

@@ -41,8 +41,8 @@ MAY_INCLUDE = {
 # From a room, but only these headers of another.
 ALSO = {
     "train": {"device/cuda/machine.h", "ops/cuda/plan_book.h"},
-    "cli": {"data/decode_budget.h", "data/folder.h", "data/image_list.h", "device/communicator.h", "device/cuda/machine.h", "device/launched_rank.h",
-            "nn/program.h",
+    "cli": {"data/decode_budget.h", "data/folder.h", "data/image_list.h", "data/pack.h", "data/shard_index.h",
+            "device/communicator.h", "device/cuda/machine.h", "device/launched_rank.h", "nn/program.h",
             "report/access_counts_text.h", "report/profile_text.h", "report/text.h", "train/access_counts.h",
             "train/engine.h", "train/model_info.h", "train/model_tensors.h", "train/profile.h",
             "train/recorded_images.h"},

@@ -150,9 +150,9 @@ TEST_F(Trained, a_second_start_reads_no_image_that_has_not_changed) {
     const Dataset before = dataset();
     // Other bytes of the same size and time: whoever reads a file again finds no image.
     for (const Sample& sample : all_samples(before)) {
-        const auto time = fs::last_write_time(sample.path);
-        std::ofstream(sample.path, std::ios::binary) << std::string(sample.bytes, '?');
-        fs::last_write_time(sample.path, time);
+        const auto time = fs::last_write_time(sample.path());
+        std::ofstream(sample.path(), std::ios::binary) << std::string(sample.bytes, '?');
+        fs::last_write_time(sample.path(), time);
     }
     EXPECT_EQ(train(), expected);
     EXPECT_EQ(made_, 0u);

@@ -85,7 +85,16 @@ TrainOptions progressive() {
     return options;
 }
 
-INSTANTIATE_TEST_SUITE_P(Options, Resume, ::testing::Values(tiny_options(), everything_on(), progressive()));
+TrainOptions with(OptimizerKind kind, double max_lr) {
+    TrainOptions options = everything_on();
+    options.optimizer = kind;
+    options.max_lr = max_lr;
+    return options;
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, Resume,
+                         ::testing::Values(tiny_options(), everything_on(), progressive(),
+                                           with(OptimizerKind::lars, 1), with(OptimizerKind::lamb, 0.003)));
 
 TEST(Stop, saves_and_is_resumed_to_the_same_bytes) {
     const TemporaryFolder folder;
