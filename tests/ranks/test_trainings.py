@@ -14,6 +14,14 @@ import unittest
 from job import Job, children, given, left_of, main
 
 
+class Refusals(unittest.TestCase):
+    def test_what_all_ranks_find_wrong_is_said_once(self):
+        for words, code in ((("train", "--nonsense"), 2), (("train", "/nowhere"), 3), (("walk",), 2)):
+            with self.subTest(words=words):
+                job = Job(3, *words).wait(60)
+                self.assertEqual((job.code, len(job.errors)), (code, 1), job.err)
+
+
 class Trainings(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

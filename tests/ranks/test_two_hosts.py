@@ -107,7 +107,6 @@ class TwoHosts(unittest.TestCase):
         self.assertEqual(files["one"].keys(), files["two"].keys())
         self.assertEqual([name for name in files["one"] if files["one"][name] != files["two"][name]], [])
         self.assertGreater(sent[1] - sent[0], 4 * 13_000_000)  # two steps an epoch, half of the gradients and weights
-        self.assertIn("2 ranks", job.out + job.err)
 
     def test_a_stopped_rank_is_named_with_its_host(self):
         job = self.job(2, "call", 60, settings={"ONECYCLE_RANK_TIMEOUT": "3"})
