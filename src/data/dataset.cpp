@@ -82,7 +82,7 @@ class Progress {
     void one_more() {
         constexpr std::int64_t every = 256;
         const std::int64_t done = done_.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (tell_ && (done % every == 0 || owed_.load(std::memory_order_relaxed))) {
+        if (tell_ && (done % every == 0 || owed_.load(std::memory_order_relaxed)) ) {
             const bool mine = std::this_thread::get_id() == caller_;
             owed_.store(!mine, std::memory_order_relaxed);
             if (mine) tell_(done, all_);
@@ -168,8 +168,7 @@ class IndexNotes {
     // Several images may lie at one place, by hard links.
     void add(const Sample& sample) {
         const std::uint64_t offset = sample.place.record()->offset;
-        for (auto at =
-                 std::lower_bound(unknown_.begin(), unknown_.end(), std::pair(offset, std::uint32_t{0}));
+        for (auto at = std::lower_bound(unknown_.begin(), unknown_.end(), std::pair(offset, std::uint32_t{0}));
              at != unknown_.end() && at->first == offset; ++at) {
             ShardImage& image = index_.images[at->second];
             image.content = sample.content;
@@ -274,9 +273,9 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                     "leave --valid out, or remove the column");
 
     const auto shards = std::make_shared<ShardReading>(ShardReading{.index_folder = options.index_folder,
-                                                                    .threads = options.threads,
-                                                                    .stop = options.stop,
-                                                                    .log = options.log});
+                                                                   .threads = options.threads,
+                                                                   .stop = options.stop,
+                                                                   .log = options.log});
     if (options.progress) shards->counted = [&](std::int64_t images) { options.progress(images, 0); };
     std::optional<Folder> tree(std::in_place, root, options.exclude, "", shards);
     const Folder& data = *tree;
