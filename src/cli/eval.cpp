@@ -7,6 +7,7 @@
 #include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
+#include "cli/shared_dataset.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
 #include "core/echoed.h"
@@ -75,7 +76,7 @@ class Eval : public Verb {
         if (!svg_.empty() && console.leads()) check_output(posix_file_system(), svg_, replaced);
         Model model(model_, model_options_);
         read_as_in_training(console);
-        const Dataset dataset = open(model.info(), console);
+        const Dataset dataset = shared_dataset(console, [&] { return open(model.info(), console); });
         guard.answer(console.stop_answer(after_this_batch));
         std::optional<UnseenImages> split;
         const std::vector<Sample> samples = choose(model.info(), dataset, split, console);

@@ -9,6 +9,7 @@
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
+#include "cli/shared_dataset.h"
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
@@ -86,7 +87,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     }
     SignalGuard guard;
     guard.answer(console.stop_answer(nothing_begun));
-    const Dataset dataset = open(console);
+    const Dataset dataset = shared_dataset(console, [&] { return open(console); });
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
     if (resume_.empty() && console.leads()) check_out_space(out_, learner.run_bytes());

@@ -14,7 +14,8 @@ std::vector<std::uint8_t> read_sample(const Sample& sample);
 
 // Decodes the file. `min_short_side`: as DecodeOptions; `budget`: as ImageLimits::memory. Throws
 // ImageError as read_sample().
-Image decode_sample(const Sample& sample, int min_short_side, const std::shared_ptr<DecodeBudget>& budget);
+Image decode_sample(const Sample& sample, int min_short_side,
+                    const std::shared_ptr<DecodeBudget>& budget = {});
 
 // Opens the file without reading it, and returns when it was last changed, in nanoseconds. Throws
 // ImageError, as decode_sample() does, where the file cannot be opened or has another size: so an

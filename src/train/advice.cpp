@@ -75,6 +75,9 @@ std::vector<std::string> describe(const LearnerCore& core) {
                                 o.init == "random" ? "from scratch" : "from " + echoed(o.init), core.size(),
                                 core.step.batch(), o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
                                 to_string(o.optimizer), core.engine.device->name()));
+    if (const RankPlace place = core.place(); place.ranks > 1)
+        lines.push_back(fmt::format("{} ranks on {}, each with a batch of its own: {} images an update",
+                                    place.ranks, counted(place.nodes, "machine"), core.images_per_step()));
     lines.push_back(fmt::format("{} of {}: {}", counted(all_epochs(o), "epoch"),
                                 counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
     if (o.freeze_epochs > 0)
