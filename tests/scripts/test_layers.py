@@ -42,7 +42,8 @@ MAY_INCLUDE = {
 ALSO = {
     "train": {"device/cuda/machine.h", "ops/cuda/plan_book.h"},
     "cli": {"data/dataset_bytes.h", "data/folder.h", "data/image_list.h", "data/pack.h", "data/shard_index.h",
-            "device/communicator.h", "device/cuda/machine.h", "nn/program.h",
+            "device/communicator.h", "device/cuda/machine.h", "device/launched_rank.h",
+            "nn/program.h",
             "report/access_counts_text.h", "report/profile_text.h", "report/ranks_text.h", "report/text.h",
             "train/access_counts.h", "train/engine.h", "train/image_store.h", "train/model_info.h",
             "train/model_tensors.h", "train/profile.h", "train/ranks_forecast.h",
