@@ -9,7 +9,7 @@ constexpr int threads = 256;
 // Bytes moved an element: 2 read, 4 written.
 template <typename Half>
 __global__ void __launch_bounds__(threads)
-    widen_gradients_kernel(float* __restrict__ gradients,             // [bucket]
+    widen_gradients_kernel(float* __restrict__ gradients,            // [bucket]
                            const Half* __restrict__ half_gradients,  // [bucket]
                            const __grid_constant__ FlatTable table) {
     const int piece = static_cast<int>(blockIdx.x);

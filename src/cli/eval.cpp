@@ -86,7 +86,8 @@ class Eval : public Verb {
             console.result(to_json(evaluation, split));
         else
             console.say(report(evaluation, console.report_columns()));
-        if (!svg_.empty() && console.leads()) write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
+        if (!svg_.empty() && console.leads())
+            write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
         return 0;
     }
 

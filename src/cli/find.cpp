@@ -108,8 +108,7 @@ class Find : public Verb {
         guard.answer(console.stop_answer(nothing_begun));
         DatasetOptions opening = dataset_options(options_, console.log(), stop_signal);
         opening.progress = look_progress(console);
-        const Dataset dataset =
-            shared_dataset(console, [&] { return open_dataset(options_.data, opening); });
+        const Dataset dataset = shared_dataset(console, [&] { return open_dataset(options_.data, opening); });
         if (verify_ && dataset.valid.empty())
             throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
                         "nothing is held out to verify on", "leave one of the two out");

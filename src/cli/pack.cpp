@@ -25,7 +25,8 @@ class Pack : public Verb {
         a.positional("DATA", data_, "the folder of images, or shards of them (.tar)");
         a.text("-o,--out", "DIR", out_,
                "the folder to make; one that an earlier pack of the same was stopped in is gone on with");
-        a.whole("--size", size_, "make images smaller whose short side is longer, to so many pixels: as JPEG");
+        a.whole("--size", size_,
+                "make images smaller whose short side is longer, to so many pixels: as JPEG");
         a.whole("--quality", pack_.quality, "of images that are made smaller: 1 to 100");
         a.value("--shard-size", "BYTES", "512M", "no shard is larger; K, M and G are KiB, MiB and GiB",
                 [this](const std::string& text) { pack_.shard_bytes = parse_bytes("--shard-size", text); });

@@ -138,9 +138,9 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
             const auto there = names.find(sample.name());
             const bool is_there = there != names.end(),
                        is_same = is_there && same_contents(sample, *there->second);
-            sample.place = is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
-            const bool has_changed =
-                is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
+            sample.place =
+                is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
+            const bool has_changed = is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
             ++(is_same ? difference.known : has_changed ? difference.changed : difference.missing);
             if (!is_same) difference.gone.emplace(training, static_cast<std::int64_t>(k));
             if (!is_there) continue;

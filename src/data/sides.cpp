@@ -83,8 +83,8 @@ class Gathering {
             of_home = member->index;
             add_member(image, *member, *home, name);
             if (k > 0 && folder.images()[k] == folder.images()[k - 1] && image.fault < 0)
-                image.fault = images.texts.number(
-                    "its name is also in " + folder.in_shard(k - 1)->index->shard->path);
+                image.fault =
+                    images.texts.number("its name is also in " + folder.in_shard(k - 1)->index->shard->path);
         }
     }
 
@@ -275,8 +275,7 @@ void sort_samples(std::vector<Sample>& samples) {
 }
 
 // The classes that the folders of each side name, or the labels of its images.
-ClassNames names_of(const FoundImages& images, const Layout& layout, const Labels& labels,
-                    bool open_train) {
+ClassNames names_of(const FoundImages& images, const Layout& layout, const Labels& labels, bool open_train) {
     ClassNames names;
     if (labels.by_folder()) {
         if (layout.train && (open_train || layout.train_is_side))

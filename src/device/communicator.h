@@ -60,7 +60,7 @@ class Communicator {
 };
 
 // Helpers on the host's data.
-void broadcast(Communicator& ranks, std::string& text);              // rank 0's text
+void broadcast(Communicator& ranks, std::string& text);                            // rank 0's text
 std::vector<std::string> all_gather(Communicator& ranks, const std::string& own);  // by rank
 std::int64_t largest(Communicator& ranks, std::int64_t own);
 // Texts of any bytes as one, and back.

@@ -143,9 +143,8 @@ class Forward {
             return static_cast<std::size_t>(at) * sizeof(float);
         };
         const auto vector = [&](const std::string& name, bool second) {
-            return together
-                       ? builder_.add_buffer(name, {channels}, Space::batch_statistics, place(second))
-                       : builder_.vector(name, channels);
+            return together ? builder_.add_buffer(name, {channels}, Space::batch_statistics, place(second))
+                            : builder_.vector(name, channels);
         };
         const int mean = vector("mean " + l.name, false), variance = vector("variance " + l.name, true);
         builder_.statistics.push_back({&l, mean, variance});

@@ -91,9 +91,9 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
 
 const char* name_of(Space space) {
     static constexpr const char* names[] = {
-        "arena",        "parameters", "gradients", "gradient_sum", "half_parameters", "half_gradients",
-        "half_average", "moment1",    "moment2",   "statistics",   "batch_statistics",
-        "statistics_sum", "average", "control",      "progress",   "input",     "constant",     "counts"};
+        "arena",        "parameters", "gradients", "gradient_sum", "half_parameters",  "half_gradients",
+        "half_average", "moment1",    "moment2",   "statistics",   "batch_statistics", "statistics_sum",
+        "average",      "control",    "progress",  "input",        "constant",         "counts"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }

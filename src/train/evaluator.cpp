@@ -147,7 +147,8 @@ Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& c
         }
     }
     Evaluation result;
-    for (std::size_t c = 0; c < k; ++c) result.confusion.emplace_back(counts.data() + c * k, counts.data() + (c + 1) * k);
+    for (std::size_t c = 0; c < k; ++c)
+        result.confusion.emplace_back(counts.data() + c * k, counts.data() + (c + 1) * k);
     result.n = totals.n;
     result.loss = totals.loss;
     result.accuracy = totals.accuracy();

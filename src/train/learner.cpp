@@ -134,7 +134,8 @@ Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
                                                                   .max_bad = impl_->options.max_bad,
                                                                   .images = samples.size(),
                                                                   .log = impl_->observer.log}));
-    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop, impl_->ranks());
+    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop,
+                                             impl_->ranks());
 }
 
 Evaluation Learner::evaluate() {

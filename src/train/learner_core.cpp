@@ -255,7 +255,8 @@ int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64
 
 int LearnerCore::signal_of(const LoopEnd& end) const {
     if (end.signal != 0 || !end.asked) return end.signal;
-    return static_cast<int>(largest(*ranks(), stop_signal()));  // a rank may have had it between two questions
+    return static_cast<int>(
+        largest(*ranks(), stop_signal()));  // a rank may have had it between two questions
 }
 
 void LearnerCore::compare_ranks() const {
@@ -285,25 +286,25 @@ void LearnerCore::share_faults(std::int64_t before_batch) const {
 }
 
 std::int64_t LearnerCore::steps_per_epoch() const {
-    return SampleOrder{
-        .samples = std::ssize(dataset.train),
+    return SampleOrder{.samples = std::ssize(dataset.train),
                        .batch = step.batch(),
                        .batches_per_update = static_cast<int>(batches_per_update(options))}
         .updates_per_epoch();
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
-    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = size(),
-                                                                 .batch_size = batch,
-                                                                 .augment = options.augment,
-                                                                 .crop_pct = options.crop_pct,
-                                                                 .batches_per_update = static_cast<int>(batches_per_update(options)),
-                                                                 .rank = place().rank,
-                                                                 .ranks = place().ranks,
-                                                                 .seed = options.seed,
-                                                                 .threads = worker_threads(options.threads),
-                                                                 .kept = training_images(),
-                                                                 .faults = faults});
+    return std::make_unique<Loader>(
+        dataset.train, LoaderOptions{.size = size(),
+                                     .batch_size = batch,
+                                     .augment = options.augment,
+                                     .crop_pct = options.crop_pct,
+                                     .batches_per_update = static_cast<int>(batches_per_update(options)),
+                                     .rank = place().rank,
+                                     .ranks = place().ranks,
+                                     .seed = options.seed,
+                                     .threads = worker_threads(options.threads),
+                                     .kept = training_images(),
+                                     .faults = faults});
 }
 
 Loader& LearnerCore::train_loader() {

@@ -111,8 +111,7 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
         clear_moments(core.state);
         begin_updates(core.state, schedule, 0, options.steps, 0, true, first_epoch);
         const std::int64_t first_batch = first_epoch * loader.batches_per_epoch();
-        result.signal =
-            core.start_batches(step, loader, first_batch, first_batch + options.steps * batches);
+        result.signal = core.start_batches(step, loader, first_batch, first_batch + options.steps * batches);
         if (result.signal) result.stopped = RangeTestStop::signal;
         CurveReader reader(core, result, images_per_step);
         LoopEnd end;

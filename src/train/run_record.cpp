@@ -132,7 +132,8 @@ void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) 
         if (fresh) write_if_possible([&] { write_bad_images(); });
     }
     const std::int64_t best_step = progress.best ? (progress.best->epoch + 1) * core_.steps_per_epoch() : -1;
-    writer_->save({progress.step, progress.step * batches_per_update(core_.options), best_step, std::move(metadata)});
+    writer_->save(
+        {progress.step, progress.step * batches_per_update(core_.options), best_step, std::move(metadata)});
     saved_step_ = progress.step;
 }
 

@@ -45,13 +45,13 @@ BuiltOp make_all_reduce(const OpDesc& desc, const Context& context) {
 
 BuiltOp make_gather_results(const OpDesc& desc, const Context& context) {
     const std::vector<Share> shares = require_results(desc);
-    return op_from(desc, 0,
-                   [shares, rank = desc.rank, ranks = context.ranks](void* const* in, void* const* out, void*) {
-                       auto* const results = static_cast<BatchResult*>(out[0]);
-                       results[rank] = *static_cast<const BatchResult*>(in[0]);
-                       results[rank].stop_wanted = static_cast<const StepProgress*>(in[1])->stop_wanted;
-                       ranks->gather(reinterpret_cast<std::byte*>(results), shares);
-                   });
+    return op_from(
+        desc, 0, [shares, rank = desc.rank, ranks = context.ranks](void* const* in, void* const* out, void*) {
+            auto* const results = static_cast<BatchResult*>(out[0]);
+            results[rank] = *static_cast<const BatchResult*>(in[0]);
+            results[rank].stop_wanted = static_cast<const StepProgress*>(in[1])->stop_wanted;
+            ranks->gather(reinterpret_cast<std::byte*>(results), shares);
+        });
 }
 
 }  // namespace onecycle::cpu

@@ -39,8 +39,8 @@ BuiltOp make_all_reduce(const OpDesc& desc, const Context& context) {
 BuiltOp make_gather_results(const OpDesc& desc, const Context& context) {
     const std::vector<Share> shares = require_results(desc);
     return op_from(desc, 0,
-                   [shares, rank = desc.rank, ranks = context.ranks](void* const* in, void* const* out,
-                                                                     void*, cudaStream_t stream) {
+                   [shares, rank = desc.rank, ranks = context.ranks](void* const* in, void* const* out, void*,
+                                                                     cudaStream_t stream) {
                        auto* const results = output<BatchResult>(out, 0);
                        note_result(results, input<BatchResult>(in, 0), input<StepProgress>(in, 1), rank,
                                    stream);
