@@ -25,6 +25,9 @@ foreach(package PNG JPEG WEBP TIFF HEIF ARCHIVE)
 endforeach()
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)            # libxxhash-dev, header only here
+# Optional: src/mpi, which alone is linked with it. Debian: libopenmpi-dev openmpi-bin.
+set(MPI_CXX_SKIP_MPICXX TRUE)
+find_package(MPI QUIET COMPONENTS CXX)
 if(ONECYCLE_BUILD_TESTS)
     find_package(GTest REQUIRED)             # libgtest-dev
 endif()

@@ -8,6 +8,7 @@
 
 #include "cli/json.h"
 #include "cli/verb.h"
+#include "device/communicator.h"
 #include "onecycle/image.h"
 #include "train/engine.h"
 
@@ -52,6 +53,14 @@ void examine_gpus(MachineInfo& machine) {
         machine.advice.push_back(fmt::format("the GPU is not used: {}; {}", why, fix));
 }
 
+// What starts several ranks.
+void examine_mpi(MachineInfo& machine) {
+    const RanksSupport ranks = ranks_support();
+    machine.libraries.emplace_back("MPI", ranks.library);
+    if (!ranks.missing.empty())
+        machine.advice.push_back("one process a job, no mpirun or srun: " + ranks.missing);
+}
+
 // libheif may come in parts: itself, and a plug-in for each kind of coding.
 void advise_on_heif(MachineInfo& machine) {
     const std::string decoder = heif_decoder();
@@ -77,6 +86,7 @@ MachineInfo examine() {
     machine.libraries.emplace_back("webp", webp_decoder());
     machine.libraries.emplace_back("tiff", tiff_decoder());
     machine.libraries.emplace_back("heif", heif_decoder());
+    examine_mpi(machine);
     machine.libraries.emplace_back("archive", shard_reader());
     examine_gpus(machine);
     try {

@@ -237,7 +237,49 @@ std::string to_json(const MachineInfo& machine) {
                  {"advice", machine.advice}});
 }
 
-std::string to_json(const Profile& profile) {
+namespace {
+
+Json json_of(const ScaleForecast& forecast) {
+    const Links& links = forecast.options.links;
+    Json transfers = Json::array(), ranks = Json::array(), inputs = Json::array();
+    for (const Transfer& t : forecast.transfers)
+        transfers.push_back(
+            {{"what", t.what}, {"bytes", t.bytes}, {"ready_step", t.ready_step}, {"ready_seconds", t.ready}});
+    for (const RanksForecast& f : forecast.ranks)
+        ranks.push_back({{"ranks", f.ranks},
+                         {"nodes", f.nodes},
+                         {"between_nodes", f.between.empty() ? Json(nullptr) : Json(f.between)},
+                         {"wire_seconds", f.wire},
+                         {"exposed_seconds", f.exposed},
+                         {"memory_seconds", f.memory},
+                         {"step_seconds", f.step},
+                         {"images_per_second", f.images_per_second},
+                         {"efficiency", f.efficiency},
+                         {"start_seconds", f.starts},
+                         {"end_seconds", f.ends}});
+    for (const InputForecast& input : forecast.inputs)
+        inputs.push_back(
+            {{"input", input.name},
+             {"images_per_core", input.images_per_core > 0 ? Json(input.images_per_core) : Json()},
+             {"cores_a_rank", input.cores},
+             {"enough", input.enough}});
+    return {{"links",
+             {{"node_ranks", links.node},
+              {"inside_bytes_per_second", links.inside},
+              {"between_bytes_per_second", links.between},
+              {"inside_hop_seconds", links.inside_hop},
+              {"between_hop_seconds", links.between_hop}}},
+            {"bucket_bytes", bucket_bytes},
+            {"transfers", transfers},
+            {"forecasts", ranks},
+            {"images_per_second_a_rank", forecast.images_per_rank},
+            {"cores_a_rank", forecast.options.cores},
+            {"inputs", inputs}};
+}
+
+}  // namespace
+
+std::string to_json(const Profile& profile, const ScaleForecast* forecast) {
     const auto number = [](const std::optional<double>& value) {
         return value ? Json(*value) : Json(nullptr);
     };
@@ -274,6 +316,10 @@ std::string to_json(const Profile& profile) {
                              {"flops_per_second", limits->flops_per_second}}
                       : Json(nullptr);
     };
+    Json gradients = Json::array();
+    for (const GradientPart& part : profile.gradients)
+        gradients.push_back(
+            {{"space", part.space}, {"offset", part.offset}, {"bytes", part.bytes}, {"step", part.step}});
     Json load = nullptr;
     if (profile.load) load = {{"others", profile.load->others}, {"processors", profile.load->processors}};
     return text({{"arch", train.arch},
@@ -296,6 +342,9 @@ std::string to_json(const Profile& profile) {
                  {"flops", profile.flops()},
                  {"bytes", profile.bytes()},
                  {"arena_bytes", profile.arena_bytes},
+                 {"statistics_bytes", profile.statistics_bytes},
+                 {"gradients", gradients},
+                 {"data_parallel", forecast ? json_of(*forecast) : Json(nullptr)},
                  {"limit_seconds", profile.limit()},
                  {"seconds", number(profile.seconds())},
                  {"whole_step", whole},

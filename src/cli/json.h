@@ -18,6 +18,7 @@
 #include "onecycle/tensor_file.h"
 #include "train/access_counts.h"
 #include "train/profile.h"
+#include "train/ranks_forecast.h"
 
 namespace onecycle::cli {
 
@@ -30,7 +31,7 @@ std::string to_json(const PackResult& result, const std::string& folder, std::si
                     const std::vector<BadImage>& bad);
 std::string to_json(const FitResult& result, const std::string& run);
 
-std::string to_json(const Profile& profile);
+std::string to_json(const Profile& profile, const ScaleForecast* forecast = nullptr);
 std::string to_json(const AccessCounts& counts);
 
 struct FileInfo {

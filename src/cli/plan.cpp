@@ -37,7 +37,7 @@ class Plan : public Verb {
         a.whole("--size", network_.size, "pixels, square");
         a.whole("--classes", network_.classes, "outputs");
         a.whole("--batch-size", key_.batch, "images per batch");
-        a.value("--optimizer", "NAME", "sgd", "sgd, adam or adamw",
+        a.value("--optimizer", "NAME", "sgd", "sgd, adam, adamw, lars or lamb",
                 [this](const std::string& text) { key_.optimizer.kind = parse_optimizer(text); });
         a.text("--device", "NAME", device_,
                "auto, cpu, cuda (compiled also where there is no GPU) or emulated: whose program");

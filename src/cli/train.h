@@ -17,6 +17,7 @@ class TrainingVerb : public Verb {
     explicit TrainingVerb(std::string name) : name_(std::move(name)) {}
 
     void declare(Arguments& arguments, const std::vector<std::string>& words) override;
+    bool runs_on_ranks() const override { return true; }
     int run(const Arguments& arguments, Console& console) override;
 
   protected:

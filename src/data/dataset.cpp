@@ -9,7 +9,9 @@
 #include <optional>
 #include <utility>
 
+#include "core/echoed.h"
 #include "data/dataset_words.h"
+#include "data/decode_budget.h"
 #include "data/folder.h"
 #include "data/image_check.h"
 #include "data/sides.h"
@@ -55,7 +57,7 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         options.log(LogLevel::warning, (fail || too_many ? "cannot use " : "left out ") + share);
         constexpr std::size_t shown = 10;
         for (std::size_t k = 0; k < std::min(shown, bad.size()); ++k)
-            options.log(LogLevel::warning, "  " + printable(bad[k].path) + ": " + printable(bad[k].reason));
+            options.log(LogLevel::warning, "  " + echoed(bad[k].path) + ": " + echoed(bad[k].reason));
         if (bad.size() > shown)
             options.log(LogLevel::warning, "  and " + std::to_string(bad.size() - shown) + " more");
     }
@@ -118,17 +120,11 @@ void check_evaluation_side(const Dataset& dataset, const DatasetOptions& options
     const std::vector<std::int64_t> counts = class_counts(dataset.valid, dataset.classes.size());
     for (std::size_t c = 0; c < counts.size(); ++c)
         if (counts[c] == 0)
-            options.log(LogLevel::warning, printable(dataset.valid_dir) + ": no image of class '" +
-                                               printable(dataset.classes[c]) + "' to evaluate with");
+            options.log(LogLevel::warning, echoed(dataset.valid_dir) + ": no image of class '" +
+                                               echoed(dataset.classes[c]) + "' to evaluate with");
 }
 
 }  // namespace
-
-BadImages parse_bad_images(const std::string& name) {
-    if (name == "skip") return BadImages::skip;
-    if (name == "fail") return BadImages::fail;
-    throw Error(ErrorKind::usage, "unknown value", "--bad-images", "'" + name + "'", "skip or fail");
-}
 
 Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
@@ -172,6 +168,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                       .exclude = options.exclude,
                       .labels = options.labels,
                       .label_from = options.label_from};
+    dataset.decode_budget = make_decode_budget(options.decode_memory);
     dataset.classes = std::move(sides.classes);
     dataset.train = std::move(sides.train);
     dataset.valid = std::move(sides.valid);
@@ -187,7 +184,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     CheckProgress progress(options.progress, dataset.train.size() + dataset.valid.size());
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        check_and_measure(*side, options, progress, dataset.bad);
+        check_and_measure(*side, options, dataset.decode_budget, progress, dataset.bad);
     progress.end();
     std::sort(dataset.bad.begin(), dataset.bad.end(),
               [](const BadImage& a, const BadImage& b) { return a.path < b.path; });

@@ -7,6 +7,7 @@
 
 #include "core/threads.h"
 #include "data/codecs.h"
+#include "data/decode_budget.h"
 #include "data/image_place.h"
 #include "onecycle/image.h"
 
@@ -26,7 +27,9 @@ namespace {
 
 // Reads an image to its end, unless an earlier run did. Throws ImageError.
 void check_image(Sample& sample, const DatasetOptions& options, const ImageLimits& limits) {
-    const auto is_allowed = [&] { return std::int64_t{sample.width} * sample.height <= limits.max_pixels; };
+    const std::int64_t surely_fits = std::min<std::int64_t>(
+        limits.max_pixels, static_cast<std::int64_t>(limits.memory->bytes() / most_decode_bytes_a_pixel));
+    const auto is_allowed = [&] { return std::int64_t{sample.width} * sample.height <= surely_fits; };
     const bool in_index = sample.content != 0;  // of a shard, which has not changed since
     if (in_index && is_allowed()) return;
     const std::string path = sample.path();
@@ -48,9 +51,11 @@ void check_image(Sample& sample, const DatasetOptions& options, const ImageLimit
 
 }  // namespace
 
-void check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options, CheckProgress& progress,
+void check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options,
+                       const std::shared_ptr<DecodeBudget>& budget, CheckProgress& progress,
                        std::vector<BadImage>& bad) {
-    const ImageLimits limits = limits_with(options.max_pixels);
+    ImageLimits limits = limits_with(options.max_pixels);
+    limits.memory = budget;
     std::mutex mutex;
     std::vector<std::size_t> places;  // of bad ones
     // Many at a time: taking a number costs as much as looking an image up.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -32,8 +33,10 @@ class CheckProgress {
     std::atomic<bool> owed_{false};
 };
 
-// Notes size and contents of the images, and takes the bad ones out of the list. Throws Interrupted.
-void check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options, CheckProgress& progress,
+// Notes size and contents of the images, and takes the bad ones out of the list. `budget`: of the
+// memory that decoding takes. Throws Interrupted.
+void check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options,
+                       const std::shared_ptr<DecodeBudget>& budget, CheckProgress& progress,
                        std::vector<BadImage>& bad);
 
 // What was found out about images in shards goes into their indices, which are kept.

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "core/digest.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/threads.h"
 #include "data/codecs.h"
@@ -149,6 +150,7 @@ class Side {
         return static_cast<std::size_t>(permuted_index(place, samples_.size(), 0, RandomPurpose::shuffle, 0));
     }
     const Sample& at(std::size_t place) const { return samples_[index(place)]; }
+    const std::shared_ptr<DecodeBudget>& decode_budget() const { return dataset_.decode_budget; }
     Name name_at(std::size_t place) const {
         const std::size_t k = index(place);
         Name name = name_of(samples_[k], class_of(samples_[k]));
@@ -180,7 +182,7 @@ Piece make_piece(const Side& side, std::size_t place, const PackOptions& options
     Name name = side.name_at(place);
     Piece piece{.key = name.key};
     if (is_made_smaller(sample, options)) {
-        const Image whole = decode_sample(sample, 0);
+        const Image whole = decode_sample(sample, 0, side.decode_budget());
         const std::int64_t shorter = std::min(whole.width, whole.height);
         const Image smaller =
             resize_bilinear(whole, static_cast<int>(std::int64_t{whole.width} * options.size / shorter),
@@ -376,7 +378,7 @@ class Packing {
                 }
                 if (piece.damaged && options_.log)
                     options_.log(LogLevel::warning,
-                                 printable(sample.path()) + ": damaged; packed as far as it can be decoded");
+                                 echoed(sample.path()) + ": damaged; packed as far as it can be decoded");
                 piece = {};
                 ++images;
                 ++result_.images;
@@ -409,7 +411,7 @@ class Packing {
             throw Error(ErrorKind::data, "cannot use image", sample.path(), why,
                         "remove it, or use --bad-images skip");
         if (options_.log)
-            options_.log(LogLevel::warning, "left out " + printable(sample.path()) + ": " + printable(why));
+            options_.log(LogLevel::warning, "left out " + echoed(sample.path()) + ": " + echoed(why));
         leave_out({sample.path(), why}, file);
     }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "rules/optimizer_rules.h"
+
 namespace onecycle {
 
 double flops_of(const OpDesc& desc) {
@@ -114,21 +116,33 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             break;
         case OpKind::accumulate_gradients: {
             const bool half = desc.inputs.size() == 2;
-            const FlatWork work = flat_work(desc, half);
+            FlatWork work = flat_work(desc, half);
+            if (desc.parameters.empty())
+                work = {.gradients = in(0), .trained = static_cast<double>(desc.inputs[0].elements())};
             const int passes = (desc.micro > 0 ? 2 : 1) + (desc.outputs.size() == 2 ? 1 : 0);
             return work.gradients + passes * 4 * work.trained;
         }
         case OpKind::check_gradients:
             return flat_work(desc, desc.inputs.size() == 4).gradients;
+        case OpKind::trust_ratio: {  // of what has a ratio: the gradients, the weights, LAMB's moments
+            OpDesc adapted = desc;
+            std::erase_if(adapted.parameters,
+                          [](const ParameterSegment& s) { return !is_adapted(s.decay_multiplier); });
+            const bool lamb = has_second_moment(desc.optimizer.kind);
+            const FlatWork work = flat_work(adapted, desc.inputs.size() == (lamb ? 7 : 5));
+            return work.gradients + (lamb ? 12 : 4) * work.trained;
+        }
         case OpKind::update_parameters: {
-            const FlatWork work = flat_work(desc, desc.inputs.size() == 4);
-            const double moments = desc.optimizer.kind == OptimizerKind::sgd ? 1 : 2;
+            const std::size_t ratios = has_trust_ratio(desc.optimizer.kind) ? 1 : 0;
+            const FlatWork work = flat_work(desc, desc.inputs.size() == 4 + ratios);
+            const double moments = has_second_moment(desc.optimizer.kind) ? 2 : 1;
             const double emas = desc.optimizer.ema_decay > 0 ? 1 : 0;
             return work.gradients + 8 * (1 + moments + emas) * work.trained + 2 * (1 + emas) * work.copied;
         }
         case OpKind::update_statistics:
-            if (desc.inputs.size() % 2 != 0) once += out(0);  // even: from another buffer
-            return desc.outputs.size() == 2 ? once + out(1) : once;
+            return once + out(0) + (desc.outputs.size() == 2 ? out(1) : 0);
+        case OpKind::all_reduce:  // what goes over the wire and comes back, and the sums
+            return 4 * in(0);
         default:
             break;
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <tuple>
 
 #include "nn/program.h"
 #include "onecycle/error.h"
@@ -59,12 +60,15 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::batch_norm_max_pool_backward:
             return from_to(desc.inputs[0], desc.outputs[0]);
         case OpKind::accumulate_gradients:
+        case OpKind::all_reduce:
         case OpKind::check_gradients:
+        case OpKind::trust_ratio:
         case OpKind::update_parameters:
             return fmt::format("{:.1f} M parameters", static_cast<double>(desc.inputs[0].elements()) / 1e6);
         case OpKind::update_statistics:
         case OpKind::commit_step:
         case OpKind::add_metrics:
+        case OpKind::gather_results:
             return "";
         case OpKind::softmax_cross_entropy:
             return image_shape(desc.inputs[0]);
@@ -106,6 +110,18 @@ void describe(Profile& profile, const Program& program) {
                                  .bytes = step.bytes,
                                  .limit = profile.limits.seconds(step.flops, step.bytes),
                                  .seconds = {}});
+    for (int i = 0; const ProgramOp& step : program.ops) {
+        for (const int output : step.outputs) {
+            const Buffer& buffer = program.buffers[static_cast<std::size_t>(output)];
+            if (step.phase == Phase::backward &&
+                (buffer.space == Space::gradients || buffer.space == Space::half_gradients))
+                profile.gradients.push_back({name_of(buffer.space), buffer.offset, buffer.bytes, i});
+            if (buffer.space == Space::statistics) profile.statistics_bytes = buffer.bytes;
+        }
+        ++i;
+    }
+    std::ranges::sort(profile.gradients, {},
+                      [](const GradientPart& part) { return std::tie(part.space, part.offset); });
 }
 
 // Numbers in (-1, 1) of the type: zeros would run faster than real ones.

@@ -33,6 +33,14 @@ struct ProfiledStep {
     std::optional<double> seconds;
 };
 
+// The gradient of one parameter that is trained.
+struct GradientPart {
+    std::string space;       // "gradients" or "half_gradients"
+    std::size_t offset = 0;  // bytes in that buffer
+    std::size_t bytes = 0;
+    int step = 0;  // which makes it
+};
+
 struct Profile {
     ProfileOptions options;
     std::string device;  // "AMD EPYC, 2 threads"
@@ -43,6 +51,8 @@ struct Profile {
         after;  // as measured before and after the steps; `limits` is the higher of each
     std::optional<MachineLoad> load;  // while all that was measured
     std::vector<ProfiledStep> steps;
+    std::vector<GradientPart> gradients;  // by space, then offset
+    std::size_t statistics_bytes = 0;     // of batch norms' running statistics
     std::size_t arena_bytes = 0;
 
     // What was measured of the whole step, launched as training launches it.

@@ -29,6 +29,7 @@ class Row:
 # Places without a row: (file, part of the text): why.
 EXCUSED = {
     ("device/cuda/", ""): "needs a GPU",
+    ("device/ranks_join.cpp", ""): "a job of ranks is needed: tests/ranks/test_transport.py",
     ("ops/cuda/plan_search.cpp", ""): "needs a GPU",
     ("ops/cuda/switches.cpp", ""): "needs a build with CUDA",
     ("cli/main.cpp", "use a smaller --batch-size or --size"): "every allocation that can be large has its own message",
@@ -106,6 +107,7 @@ EXCUSED = {
     ("train/profile.cpp", "add --device emulated"): "in that build alone: tests/cli/test_profile_counts.cpp",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
     ("store/run_folder.cpp", "free some space"): "a full disk is simulated in tests/store/test_run_folder.cpp",
+    ("store/run_place.cpp", "free some space"): "as above",
     ("train/run_record.cpp", "continue it where it is now"): "a folder is moved in tests/cli/test_run_faults.cpp",
     ("store/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
 }
@@ -156,11 +158,11 @@ def option_rows():
             ("--dropout", "1", "0.5", "below 1"), ("--freeze-epochs", "-1", "1", "such stage"),
             ("--lr-mult", "0", "100", "above 0"), ("--batch-size", "1", "64", "between 2 and 65536"),
             ("--weight-decay", "-1", "1e-4", "0 or more"), ("--beta2", "1", "0.99", "below 1"),
-            ("--eps", "0", "1e-5", "above 0"), ("--mixup", "-1", "0.4", "up to 1000"),
+            ("--eps", "0", "1e-5", "above 0"), ("--trust-coefficient", "0", "0.001", "above 0"), ("--mixup", "-1", "0.4", "up to 1000"),
             ("--cutmix", "-1", "1", "up to 1000"), ("--label-smoothing", "1", "0.1", "below 1"),
             ("--clip-norm", "-1", "1", "or more"), ("--accumulate", "0", "1", "between 1 and 65536"),
             ("--ema", "1", "0.999", "below 1"), ("--input", "disk", "stream", "no such choice"),
-            ("--optimizer", "lamb", "adamw", "no such choice"), ("--head", "mlp", "fastai", "no such choice"),
+            ("--optimizer", "lion", "lamb", "no such choice"), ("--head", "mlp", "fastai", "no such choice"),
             ("--freeze", "10", "layer2", "no such choice"), ("--stem", "tiny", "small", "no such choice"),
             ("--class-weights", "heavy", "balanced", "right form"), ("--augment", "heavy", "strong", "unknown"),
             ("--bad-images", "maybe", "skip", "unknown value"), ("--progress", "fancy", "plain", "unknown mode"),
@@ -739,6 +741,17 @@ def other_rows():
               free=True)
     yield Row("profile --predict a100", 2, "not known",
               (predict, "profile --predict a100 --limits 1500,250"), free=True)
+    ranks = predict + " --ranks 8"
+    yield Row("profile --ranks 8", 2, "predicted, not run", (ranks,))
+    yield Row(predict + " --ranks 8,0", 2, "list of whole numbers", (predict + " --ranks 8,64",))
+    yield Row(predict + " --ranks 12", 2, "do not fill nodes of 8", (ranks, ranks + " --ranks-per-node 4"))
+    yield Row(predict + " --link 450,50", 2, "several ranks", (ranks + " --link 450,50", predict))
+    yield Row(ranks + " --link 450", 2, "two or four numbers", (ranks + " --link 450,50",))
+    yield Row(ranks + " --link 450,0", 2, "above 0", (ranks + " --link 450,50",), free=True)
+    yield Row(ranks + " --link 450,50,1,-1", 2, "0 or more", (ranks + " --link 450,50",), free=True)
+    yield Row(ranks + " --ranks-per-node 0", 2, "between 1 and 1024", (ranks + " --ranks-per-node 8",))
+    yield Row(ranks + " --cores 0", 2, "above 0", (ranks + " --cores 14",), free=True)
+    yield Row(ranks + " --decode-rate -1", 2, "0 (as measured) or more", (ranks,), free=True)
     yield Row("profile --arch resnet18 --size 1024 --batch-size 4096 --device cpu --limits 1,1", 7, "not enough memory",
               (small,), free=True)
 

@@ -1,6 +1,7 @@
 // Bytes and operations of a step, counted by hand: the profile and its predictions rest on them.
 #include <gtest/gtest.h>
 
+#include "nn/cost.h"
 #include "nn/network_of.h"
 #include "nn/program.h"
 
@@ -76,6 +77,24 @@ TEST(Cost, the_update_moves_what_each_parameter_needs) {
                 (convolutions * 20 + classifier * 22 + vectors * 20) / 1e6, tolerance);
     EXPECT_NEAR(step("check_gradients").bytes / 1e6, (convolutions * 2 + (classifier + vectors) * 4) / 1e6,
                 tolerance);
+}
+
+// LARS reads gradients and weights of what decays once more, LAMB the two moments as well. Both
+// leave batch norms and biases alone.
+TEST(Cost, trust_ratios_read_what_they_measure_of_the_weights_alone) {
+    OpDesc desc{.kind = OpKind::trust_ratio};
+    desc.parameters = {{.offset = 0, .elements = 1000, .half_gradient = true},
+                       {.offset = 1024, .elements = 100, .decay_multiplier = 0},
+                       {.offset = 1152, .elements = 300, .frozen = true},
+                       {.offset = 1536, .elements = 50}};
+    const TensorDesc flat{2048};
+    desc.optimizer.kind = OptimizerKind::lars;
+    desc.inputs.assign(5, flat);
+    desc.outputs = {{4}};
+    EXPECT_EQ(bytes_of(desc, false), 1000 * (2 + 4) + 50 * (4 + 4));
+    desc.optimizer.kind = OptimizerKind::lamb;
+    desc.inputs.assign(7, flat);
+    EXPECT_EQ(bytes_of(desc, false), 1000 * (2 + 12) + 50 * (4 + 12));
 }
 
 // An independent count of the same fusions (reads and writes of each kernel, summed over
