@@ -2,6 +2,7 @@
 
 #include "kernels/normalize.h"
 #include "rules/resample.h"
+#include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -82,7 +83,7 @@ __global__ void __launch_bounds__(draw_threads)
     const int n = static_cast<int>(blockIdx.x);
     if (threadIdx.x == 0) {
         const std::int64_t number =
-            plan.order.number_of(control->update, control->micro, control->first_epoch);
+            plan.order.number_of(control->update, global_micro(*control), control->first_epoch);
         std::int64_t place = 0;  // the sample whose place this is: its view is drawn
         for (std::int64_t turn = 0;; ++turn) {
             const std::int64_t sample = plan.order.sample_at(number, n, turn);

@@ -71,8 +71,8 @@ __global__ void __launch_bounds__(threads) squares_kernel(double* __restrict__ s
 // has no order. Bytes moved: 8 a piece.
 __global__ void __launch_bounds__(last_threads)
     judge_gradients_kernel(GradientCheck* __restrict__ check, const double* __restrict__ sums,  // [pieces]
-                           const BatchResult* __restrict__ result, const StepControl* __restrict__ control,
-                           double clip_norm, bool scaled, const __grid_constant__ FlatTable table) {
+                           const BatchResult* __restrict__ results,  // [ranks]
+                           int ranks, bool summed, const StepControl* __restrict__ control, double clip_norm, bool scaled, const __grid_constant__ FlatTable table) {
     constexpr std::int32_t none = 0x7FFFFFFF;
     ONECYCLE_SHARED(std::int32_t, first_bad, 1);
     if (threadIdx.x == 0) first_bad[0] = none;
@@ -85,7 +85,8 @@ __global__ void __launch_bounds__(last_threads)
     }
     total = block_sum(total);  // has barriers: first_bad is complete
     if (threadIdx.x == 0)
-        *check = judge_gradients(total, first_bad[0] == none ? -1 : first_bad[0], result->loss, *control,
+        *check = judge_gradients(total, first_bad[0] == none ? -1 : first_bad[0],
+                                 loss_of_update(*control, results, ranks, summed), *control,
                                  clip_norm, scaled ? control->loss_scale : 1.0f);
 }
 
@@ -105,21 +106,21 @@ void accumulate_gradients(float* sum, float* mean, const float* gradients, const
 
 template <typename Half>
 void check_gradients(GradientCheck* check, double* sums, const float* gradients, const Half* half_gradients,
-                     const BatchResult* result, const StepControl* control, double clip_norm, bool scaled,
-                     const FlatTable& table, cudaStream_t stream) {
+                     const BatchResult* results, int ranks, bool summed, const StepControl* control,
+                     double clip_norm, bool scaled, const FlatTable& table, cudaStream_t stream) {
     if (table.pieces > 0)
         launch("squares", squares_kernel<Half>, block_a_piece(table), stream, sums, gradients, half_gradients,
                table);
-    launch("judge_gradients", judge_gradients_kernel, {1, last_threads}, stream, check, sums, result, control,
-           clip_norm, scaled, table);
+    launch("judge_gradients", judge_gradients_kernel, {1, last_threads}, stream, check, sums, results, ranks,
+           summed, control, clip_norm, scaled, table);
 }
 
 #define ONECYCLE_INSTANTIATE(Half)                                                                   \
     template void accumulate_gradients<Half>(float*, float*, const float*, const Half*, bool, float, \
                                              const FlatTable&, cudaStream_t);                        \
     template void check_gradients<Half>(GradientCheck*, double*, const float*, const Half*,          \
-                                        const BatchResult*, const StepControl*, double, bool,        \
-                                        const FlatTable&, cudaStream_t);
+                                        const BatchResult*, int, bool, const StepControl*, double,   \
+                                        bool, const FlatTable&, cudaStream_t);
 ONECYCLE_INSTANTIATE(float)
 ONECYCLE_INSTANTIATE(bf16)
 ONECYCLE_INSTANTIATE(f16)

@@ -17,11 +17,11 @@ template <typename Half>
 void accumulate_gradients(float* sum, float* mean, const float* gradients, const Half* half_gradients,
                           bool first, float count, const FlatTable& table, cudaStream_t stream);
 
-// The judgement of rules/step_rules.h; `sums` is [table.pieces] scratch. `scaled`: gradients were
-// computed times control->loss_scale.
+// The judgement of rules/step_rules.h; `sums` is [table.pieces] scratch. `results` [ranks],
+// `summed`: see loss_of_update; `scaled`: gradients were computed times control->loss_scale.
 template <typename Half>
 void check_gradients(GradientCheck* check, double* sums, const float* gradients, const Half* half_gradients,
-                     const BatchResult* result, const StepControl* control, double clip_norm, bool scaled,
-                     const FlatTable& table, cudaStream_t stream);
+                     const BatchResult* results, int ranks, bool summed, const StepControl* control,
+                     double clip_norm, bool scaled, const FlatTable& table, cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -20,10 +20,8 @@ struct RunningStatisticsTable {
     RunningStatistics norm[capacity];
 };
 
-// statistics = (1 - momentum) before + momentum batch, for the first `norms` of the table. `before`
-// may be `statistics`. ema += ema_rest (statistics - ema), unless it is null.
-void update_statistics(float* statistics, const float* before, float* ema,
-                       const RunningStatisticsTable& table, int norms, const GradientCheck* check,
-                       float momentum, float ema_rest, cudaStream_t stream);
+// statistics = (1 - momentum) statistics + momentum batch, for the first `norms` of the table. ema += ema_rest (statistics - ema), unless it is null.
+void update_statistics(float* statistics, float* ema, const RunningStatisticsTable& table, int norms,
+                       const GradientCheck* check, float momentum, float ema_rest, cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

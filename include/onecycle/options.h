@@ -92,7 +92,10 @@ struct TrainOptions {
     double mixup = 0, cutmix = 0;
     bool balanced_class_weights = false;  // --class-weights balanced: n / (classes * n_class)
     double clip_norm = 0;                 // above 0: the gradient's global norm is at most this
-    int accumulate = 1;                   // batches per update, 1 to 65536
+    int accumulate = 1;                   // batches per update and rank, 1 to 65536
+    // Processes that train together: the learner sets it from the job that it is part of
+    // (Observer::ranks). A run may go on with another number where `accumulate` makes up for it.
+    int ranks = 1;
     double ema = 0;  // above 0: decay of a moving average, which is then what counts; below 1
 
     // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at
@@ -117,6 +120,9 @@ struct TrainOptions {
     // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not
     // fit in memory. Changes no result.
     std::string cache{};
+    // Bytes that decoding images may take, over all threads; 0: a quarter of what is free. Of this
+    // machine rather than of a run: config.json does not have it.
+    std::uint64_t decode_memory = 0;
     bool deterministic = false;  // the CPU and the emulated device always are
     // On CUDA a step's pieces are launched one by one: the same bits.
     bool no_graph = false;
@@ -158,6 +164,10 @@ NetworkOptions network_options(const TrainOptions& options, int classes, int siz
 // Of the last stage; the policy "fine-tune" is what fastai's fine_tune() does there.
 PolicyOptions policy_options(const TrainOptions& options);
 OptimizerOptions optimizer_options(const TrainOptions& options);
+// Batches of an update, on all ranks.
+inline std::int64_t batches_per_update(const TrainOptions& options) {
+    return std::int64_t{options.accumulate} * options.ranks;
+}
 // Epochs of all stages.
 std::int64_t all_epochs(const TrainOptions& options);
 
@@ -165,7 +175,8 @@ std::int64_t all_epochs(const TrainOptions& options);
 // max_lr.
 std::string to_json(const TrainOptions& options);
 // Members that are missing keep their defaults. Throws Error(usage) naming `where` (a file) and the
-// member for an unknown one or one of a wrong type or value, and for text that is not JSON.
+// member for an unknown one or one of a wrong type or value, and for text that is not JSON. The
+// digest of the images that `onecycle train` adds is passed over.
 TrainOptions train_options_from_json(const std::string& text, const std::string& where);
 
 // The options, as "--batch-size", whose values differ and may change the result of a training. Not

@@ -9,6 +9,7 @@
 
 #include "cli/arguments.h"
 #include "core/file.h"
+#include "device/communicator.h"
 #include "onecycle/error.h"
 #include "report/text.h"
 
@@ -66,7 +67,18 @@ void Console::write(int file, const std::string& text) {
     (file == STDOUT_FILENO ? results_ : errors_)->offer(wrapped(text, columns_of_terminal(file)));
 }
 
+void Console::join(std::shared_ptr<Communicator> ranks) {
+    ranks_ = std::move(ranks);
+    const RankPlace place = ranks_ ? ranks_->place() : RankPlace{};
+    silent_ = place.rank > 0;
+    if (!silent_) return;
+    who_ = "rank " + std::to_string(place.rank) + " on " + printable(place.host) + ": ";
+    options_.quiet = true;
+    options_.progress = Progress::none;
+}
+
 void Console::result(const std::string& text) {
+    if (silent_) return;
     end_progress();
     const int failed = results_->deliver(text);
     if (failed && failed != EPIPE) throw file_error("cannot write", "stdout", failed);
@@ -81,7 +93,7 @@ void Console::say(const std::string& line) {
 }
 
 void Console::warn(const std::string& line) {
-    write(STDERR_FILENO, line + "\n");
+    write(STDERR_FILENO, who_ + line + "\n");
 }
 
 bool Console::progress_due() const {

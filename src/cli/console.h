@@ -12,6 +12,10 @@
 #include "cli/output_queue.h"
 #include "onecycle/log.h"
 
+namespace onecycle {
+class Communicator;
+}
+
 namespace onecycle::cli {
 
 class Arguments;
@@ -43,6 +47,11 @@ class Console {
 
     bool json() const { return options_.json; }
 
+    // Makes this the console of a rank of a job. Rank 0 alone speaks; the others warn, by name.
+    void join(std::shared_ptr<Communicator> ranks);
+    const std::shared_ptr<Communicator>& ranks() const { return ranks_; }  // null: no job
+    bool leads() const { return !silent_; }
+
     // A result that was asked for, as it is: CSV, a JSON object. Throws Error(io) when stdout
     // cannot take it.
     void result(const std::string& text);
@@ -55,6 +64,9 @@ class Console {
 
     // On stderr, also under --quiet.
     void warn(const std::string& line);
+
+    // Waits until all warnings have gone out.
+    void flush() { errors_->deliver(""); }
 
     // The state of a long work: a line that is rewritten on a terminal, elsewhere a plain line at
     // most every ten seconds. While progress_due() is false a line would be dropped, so it need not
@@ -79,6 +91,9 @@ class Console {
     void write(int file, const std::string& text);
 
     ConsoleOptions options_;
+    std::shared_ptr<Communicator> ranks_;
+    bool silent_ = false;  // a rank that does not lead
+    std::string who_;      // stands before its warnings
     std::shared_ptr<OutputQueue> errors_, results_;  // one and the same where both go to one place
     bool color_, bar_;
     bool bar_shown_ = false;

@@ -8,6 +8,7 @@
 
 #include "cli/json.h"
 #include "cli/verb.h"
+#include "device/communicator.h"
 #include "onecycle/image.h"
 #include "train/engine.h"
 
@@ -52,6 +53,14 @@ void examine_gpus(MachineInfo& machine) {
         machine.advice.push_back(fmt::format("the GPU is not used: {}; {}", why, fix));
 }
 
+// What starts several ranks.
+void examine_mpi(MachineInfo& machine) {
+    const RanksSupport ranks = ranks_support();
+    machine.libraries.emplace_back("MPI", ranks.library);
+    if (!ranks.missing.empty())
+        machine.advice.push_back("one process a job, no mpirun or srun: " + ranks.missing);
+}
+
 // libheif may come in parts: itself, and a plug-in for each kind of coding.
 void advise_on_heif(MachineInfo& machine) {
     const std::string decoder = heif_decoder();
@@ -77,6 +86,8 @@ MachineInfo examine() {
     machine.libraries.emplace_back("webp", webp_decoder());
     machine.libraries.emplace_back("tiff", tiff_decoder());
     machine.libraries.emplace_back("heif", heif_decoder());
+    examine_mpi(machine);
+    machine.libraries.emplace_back("archive", shard_reader());
     examine_gpus(machine);
     try {
         machine.devices.push_back(make_engine("emulated", "auto", 0).device->name());
@@ -97,6 +108,8 @@ MachineInfo examine() {
     if (tiff_decoder().empty())
         machine.advice.push_back("TIFF cannot be decoded: install libtiff-dev and build again");
     advise_on_heif(machine);
+    if (shard_reader().empty())
+        machine.advice.push_back("shards (.tar) cannot be read: install libarchive-dev and build again");
     if (processor_has("amx_tile") && machine.instruction_set.find("amx") == std::string::npos)
         machine.advice.push_back(
             "AMX is advertised and not used: training is in fp32, which it does not speed up, "

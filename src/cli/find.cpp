@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <optional>
 
+#include "cli/image_progress.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
+#include "cli/shared_dataset.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
@@ -72,6 +75,7 @@ class Find : public Verb {
         declare_console_options(a, console_options_, true);
     }
 
+    bool runs_on_ranks() const override { return true; }
     int run(const Arguments& arguments, Console& console) override {
         merge_sizes(arguments, options_);
         make_range_test_schedule(
@@ -96,14 +100,16 @@ class Find : public Verb {
             throw Error(ErrorKind::usage, "bad option", fmt::format("--verify-steps {}", *verify_steps_),
                         "it is below 1", "give a whole number of 1 or more");
         require_data(options_.data, "find");
-        check_out(out_);
+        if (console.leads()) check_out(out_);
         // Before memory is taken for a training.
         if (options_.init != "random") options_.init = newest_run(options_.init, console);
         if (options_.init != "random") check_model(options_.init, options_.init_ema);
         SignalGuard guard;
         guard.answer(console.stop_answer(nothing_begun));
+        DatasetOptions opening = dataset_options(options_, console.log(), stop_signal);
+        opening.progress = look_progress(console);
         const Dataset dataset =
-            open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal));
+            shared_dataset(console, [&] { return open_dataset(options_.data, opening); });
         if (verify_ && dataset.valid.empty())
             throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
                         "nothing is held out to verify on", "leave one of the two out");
@@ -116,7 +122,7 @@ class Find : public Verb {
         FindContext context = context_of(learner, dataset);
         if (!is_of_training(find_, options_.optimizer)) context.origin = FindContext::Origin::test;
         RangeTestResult test = learner.find(find_);
-        if (test.stopped == RangeTestStop::signal) return stopped(console);
+        if (test.stopped == RangeTestStop::signal) return stopped(console, test.signal);
         say_range_test(console, test.analysis, context);
         if (test.passes > 1)
             console.say(fmt::format(
@@ -131,11 +137,12 @@ class Find : public Verb {
         if (verify_) {
             try {
                 trials = verify(learner, rate_to_train_with(test.analysis, context), console);
-            } catch (const Interrupted&) {
-                return stopped(console);
+            } catch (const Interrupted& interrupted) {
+                return stopped(console, interrupted.signal);
             }
             test.digest_after = learner.state_digest();
         }
+        if (!console.leads()) return 0;
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
         write_bad_images(folder, dataset.bad, console);
         write_range_test(folder, "", test, context, trials);
@@ -199,7 +206,8 @@ class Find : public Verb {
     int sweep(Learner& learner, const Dataset& dataset, Console& console) {
         const auto results = learner.sweep(sweep_.parameter, sweep_.values, find_);
         for (const SweepResult& result : results)
-            if (result.test.stopped == RangeTestStop::signal) return stopped(console);
+            if (result.test.stopped == RangeTestStop::signal) return stopped(console, result.test.signal);
+        if (!console.leads()) return 0;
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
         write_bad_images(folder, dataset.bad, console);
         for (const SweepResult& result : results)
@@ -223,12 +231,12 @@ class Find : public Verb {
     }
 
     static void say_written(Console& console, const RunFolder& folder, const std::string& name) {
-        console.say(fmt::format("Written: {}", printable(folder.file(name + ".svg"))));
+        console.say(fmt::format("Written: {}", echoed(folder.file(name + ".svg"))));
     }
 
-    static int stopped(Console& console) {
-        console.warn("Stopped; nothing was changed and nothing is left behind.");
-        return 128 + stop_signal();
+    static int stopped(Console& console, int signal) {
+        if (console.leads()) console.warn("Stopped; nothing was changed and nothing is left behind.");
+        return 128 + signal;
     }
 
     TrainOptions options_;

@@ -96,6 +96,25 @@ std::string to_json(const ExportResult& result) {
                  {"size", result.info.size}});
 }
 
+std::string to_json(const PackResult& result, const std::string& folder, std::size_t classes,
+                    const std::vector<BadImage>& bad) {
+    Json shards = Json::array(), left_out = Json::array();
+    for (const PackedShard& shard : result.shards)
+        shards.push_back({{"file", shard.file},
+                          {"images", shard.images},
+                          {"bytes", shard.bytes},
+                          {"digest", shard.digest}});
+    for (const std::vector<BadImage>* list : {&bad, &result.left_out})
+        for (const BadImage& image : *list) left_out.push_back({{"file", image.path}, {"reason", image.reason}});
+    return text({{"folder", folder},
+                 {"images", result.images},
+                 {"classes", classes},
+                 {"bytes", result.bytes},
+                 {"packed_before", result.kept_from_before},
+                 {"shards", shards},
+                 {"left_out", left_out}});
+}
+
 std::string to_json(const FitResult& result, const std::string& run) {
     Json epochs = Json::array();
     for (const EpochReport& e : result.epochs)

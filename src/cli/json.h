@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/image_list.h"
+#include "data/pack.h"
 #include "device/cuda/machine.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/export.h"
@@ -25,6 +26,9 @@ namespace onecycle::cli {
 std::string to_json(const Evaluation& evaluation, const std::optional<UnseenImages>& split = {});
 std::string to_json(const std::vector<Prediction>& predictions);
 std::string to_json(const ExportResult& result);
+// `bad`: what the check of the images has left out.
+std::string to_json(const PackResult& result, const std::string& folder, std::size_t classes,
+                    const std::vector<BadImage>& bad);
 std::string to_json(const FitResult& result, const std::string& run);
 
 std::string to_json(const Profile& profile, const ScaleForecast* forecast = nullptr);

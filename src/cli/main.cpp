@@ -7,16 +7,20 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <new>
 #include <string_view>
+#include <thread>
 
 #include "cli/other_words.h"
 #include "cli/verb.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
+#include "core/threads.h"
+#include "device/communicator.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -41,6 +45,7 @@ constexpr VerbEntry verbs[] = {
     {"info", "what a model, checkpoint or run folder holds", make_info},
     {"profile", "what each operation of a training step costs, and what the hardware allows", make_profile},
     {"doctor", "what this machine can do, and what to install", make_doctor},
+    {"pack", "images into shards, archives that are read in long pieces; made smaller once, if wanted", make_pack},
     {"demo-data", "make a small image folder to try things on", make_demo_data},
 };
 
@@ -242,6 +247,49 @@ int help(const std::vector<std::string>& words) {
     return 0;
 }
 
+// The line and the exit code of what ended the program; `code` 128 and more: a signal, no line.
+struct Failure {
+    std::string line;
+    int code;
+};
+Failure failure_of(std::exception_ptr what) {
+    try {
+        std::rethrow_exception(std::move(what));
+    } catch (const Error& error) {
+        return {error.what(), error.exit_code()};
+    } catch (const Interrupted& interrupted) {
+        return {"", 128 + interrupted.signal};
+    } catch (const std::bad_alloc&) {
+        const Error error(ErrorKind::io, "out of memory", "onecycle", "the machine has no more to give",
+                          "use a smaller --batch-size or --size");
+        return {error.what(), error.exit_code()};
+    } catch (const std::exception& unexpected) {
+        const Error error(ErrorKind::io, "unexpected failure", "onecycle", unexpected.what(),
+                          "this is a fault of the program: please report it");
+        return {error.what(), error.exit_code()};
+    }
+}
+
+// As a rank of a job: rank 0 alone does what is not shared. What ends one rank ends the job, since
+// the others wait for it; what all ranks find wrong is said once.
+int run_on_ranks(Declared& chosen, Console& console, Communicator& ranks) {
+    constexpr std::chrono::seconds others_may_speak{2};
+    int code = 0;
+    try {
+        use_share_of_cores(ranks.place().local_rank, ranks.place().local_ranks);
+        if (console.leads() || chosen.verb->runs_on_ranks()) code = chosen.verb->run(chosen.arguments, console);
+        console.end_progress();
+        ranks.finish();
+    } catch (...) {
+        const Failure failure = failure_of(std::current_exception());
+        if (!console.leads()) std::this_thread::sleep_for(others_may_speak);
+        if (!failure.line.empty()) console.warn("error: " + failure.line);
+        console.flush();
+        ranks.abort(failure.code);
+    }
+    return code;
+}
+
 // Reads the command line and runs its verb.
 int run(const std::vector<std::string>& words) {
     const auto first =
@@ -278,6 +326,9 @@ int run(const std::vector<std::string>& words) {
         refuse_words("bad command line", app.get_name(), error.what(), "--help shows the form");
     }
     Console console(chosen.verb->console_options());
+    const std::shared_ptr<Communicator> ranks = join_ranks();
+    console.join(ranks);
+    if (ranks) return run_on_ranks(chosen, console, *ranks);
     const int code = chosen.verb->run(chosen.arguments, console);
     console.end_progress();
     return code;
@@ -316,23 +367,11 @@ int main(int argc, char** argv) {
     fill_closed_streams();
     ignore_signals_of_writing();
     spin_briefly(argv);
-    const auto fail = [](const std::string& line, int code) {
-        cli::Console({}).warn("error: " + line);
-        return code;
-    };
     try {
         return cli::run(std::vector<std::string>(argv + 1, argv + argc));
-    } catch (const Error& error) {
-        return fail(error.what(), error.exit_code());
-    } catch (const Interrupted& interrupted) {
-        return 128 + interrupted.signal;
-    } catch (const std::bad_alloc&) {
-        const Error error(ErrorKind::io, "out of memory", "onecycle", "the machine has no more to give",
-                          "use a smaller --batch-size or --size");
-        return fail(error.what(), error.exit_code());
-    } catch (const std::exception& unexpected) {
-        const Error error(ErrorKind::io, "unexpected failure", "onecycle", unexpected.what(),
-                          "this is a fault of the program: please report it");
-        return fail(error.what(), error.exit_code());
+    } catch (...) {
+        const cli::Failure failure = cli::failure_of(std::current_exception());
+        if (!failure.line.empty()) cli::Console({}).warn("error: " + failure.line);
+        return failure.code;
     }
 }

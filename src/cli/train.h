@@ -17,6 +17,7 @@ class TrainingVerb : public Verb {
     explicit TrainingVerb(std::string name) : name_(std::move(name)) {}
 
     void declare(Arguments& arguments, const std::vector<std::string>& words) override;
+    bool runs_on_ranks() const override { return true; }
     int run(const Arguments& arguments, Console& console) override;
 
   protected:
@@ -30,6 +31,7 @@ class TrainingVerb : public Verb {
     virtual void prepare(const Arguments&, Console&, TrainOptions&) const {}
 
   private:
+    Dataset open(Console& console) const;
     // Says how to go on where an image stops the training.
     static void draw(Console& console, RunFolder& run, double steps_per_epoch);
     FitResult fit(Learner& learner, RunFolder& run) const;

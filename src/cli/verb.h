@@ -21,6 +21,9 @@ class Verb {
     // Does the work and returns the exit code. Throws Error.
     virtual int run(const Arguments& arguments, Console& console) = 0;
 
+    // Whether several ranks share its work; else rank 0 alone does it.
+    virtual bool runs_on_ranks() const { return false; }
+
     const ConsoleOptions& console_options() const { return console_options_; }
 
   protected:
@@ -38,5 +41,6 @@ std::unique_ptr<Verb> make_info();
 std::unique_ptr<Verb> make_profile();
 std::unique_ptr<Verb> make_doctor();
 std::unique_ptr<Verb> make_demo_data();
+std::unique_ptr<Verb> make_pack();
 
 }  // namespace onecycle::cli

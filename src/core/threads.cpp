@@ -1,5 +1,7 @@
 #include "core/threads.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -33,6 +35,29 @@ void for_each_index(std::size_t n, int threads, const std::function<void(std::si
         work();
     }
     if (failure) std::rethrow_exception(failure);
+}
+
+void use_share_of_cores(int part, int parts) {
+    cpu_set_t bound, all;
+    CPU_ZERO(&bound);
+    CPU_ZERO(&all);
+    if (parts < 2 || sched_getaffinity(0, sizeof bound, &bound) != 0) return;
+    for (int core = 0; core < CPU_SETSIZE; ++core) CPU_SET(core, &all);
+    // The kernel leaves those that the process may use.
+    if (sched_setaffinity(0, sizeof all, &all) != 0 || sched_getaffinity(0, sizeof all, &all) != 0) return;
+    const int cores = CPU_COUNT(&all), fair = std::max(1, cores / parts);
+    cpu_set_t own = bound;
+    if (CPU_COUNT(&bound) != fair) {
+        CPU_ZERO(&own);
+        int begin = part * cores / parts, end = (part + 1) * cores / parts;
+        if (end == begin) end = begin + 1;  // more processes than cores
+        for (int core = 0, number = 0; core < CPU_SETSIZE; ++core) {
+            if (!CPU_ISSET(core, &all)) continue;
+            if (number >= begin && number < end) CPU_SET(core, &own);
+            ++number;
+        }
+    }
+    sched_setaffinity(0, sizeof own, &own);
 }
 
 }  // namespace onecycle

@@ -11,4 +11,9 @@ namespace onecycle {
 // out. Where the machine has no more threads to give, those that run do all the work.
 void for_each_index(std::size_t n, int threads, const std::function<void(std::size_t)>& f);
 
+// Of `parts` processes on this machine that share its cores, binds this one to its part of them,
+// unless the launcher has bound it to as many already. What asks how many cores there are is told
+// the part from then on. (mpirun binds each of two processes to one core, however many there are.)
+void use_share_of_cores(int part, int parts);
+
 }  // namespace onecycle

@@ -54,7 +54,7 @@ struct Loader::Impl {
         if (!options.kept)
             options.kept = std::make_shared<KeptImages>(
                 KeptRule{.size = options.size, .augment = options.augment, .crop_pct = options.crop_pct},
-                options.cache_bytes);
+                options.cache_bytes, nullptr, options.decode_budget);
         slots.resize(batches_ahead(options));
     }
 
@@ -103,7 +103,7 @@ struct Loader::Impl {
         std::shared_ptr<const Image> image = usable_source(id, batch.step);
         for (std::int64_t turn = 1; options.training && image == nullptr; ++turn) {
             if (turn == sample_count())
-                throw UnusableImage(samples[static_cast<std::size_t>(place)].path,
+                throw UnusableImage(samples[static_cast<std::size_t>(place)].path(),
                                     "nor can any other training image be used", "");
             id = sample_at(batch.step, ticket.position, turn);
             image = usable_source(id, batch.step);
@@ -160,7 +160,7 @@ struct Loader::Impl {
         const Ticket ticket{in_the_making.back(), issue_position};
         if (++issue_position == ticket.slot->batch.count) {
             issue_position = 0;
-            ++issue_step;
+            issue_step += options.ranks;
         }
         return ticket;
     }
@@ -209,7 +209,7 @@ struct Loader::Impl {
         }
         Slot* const slot = in_the_making.front();
         in_the_making.pop_front();
-        ++next_step;
+        next_step += options.ranks;
         return slot;
     }
 
@@ -244,6 +244,7 @@ Loader::Loader(std::vector<Sample> samples, const LoaderOptions& options) {
     check_range(options.crop_pct >= least_crop_pct && options.crop_pct <= 1, "--crop-pct",
                 "it must lie between 0.1 and 1");
     check_range(options.batches_per_update >= 1, "--accumulate", "it must be at least 1");
+    check_range(options.rank >= 0 && options.rank < options.ranks, "ranks", "the rank is not among them");
     check_range(options.threads >= 0, "--threads", "it must be at least 0");
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot load images", "dataset", "the list of files is empty");
@@ -266,7 +267,7 @@ void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     work.in_the_making.clear();
     work.free_slots.clear();
     for (Slot& slot : work.slots) work.free_slots.push_back(&slot);
-    work.next_step = work.issue_step = first_step;
+    work.next_step = work.issue_step = first_step + work.options.rank;
     work.last_step = last_step;
     work.issue_position = 0;
     try {

@@ -32,13 +32,16 @@ struct LoaderOptions {
     // Evaluation: in the list's order, evaluation_view(), nothing dropped.
     bool training = true;
     int batches_per_update = 1;
+    // Of several ranks, each makes the batches whose number is `rank` beyond a multiple of `ranks`.
+    int rank = 0, ranks = 1;
     RandomPurpose order = RandomPurpose::shuffle;  // keys the order; a range test has its own
     std::uint64_t seed = 0;
     int threads = 1;                                   // workers; 0: next() does the work itself
     std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
     std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images in memory; 0: none
-    // What views are cut from; null: the loader's own.
+    // What views are cut from; null: the loader's own, within `decode_budget` (null: no bound).
     std::shared_ptr<KeptImages> kept{};
+    std::shared_ptr<DecodeBudget> decode_budget{};
     // Takes note of images that can no longer be used and says whether to go on without them; null:
     // that is an error.
     std::shared_ptr<ImageFaults> faults{};
@@ -68,7 +71,8 @@ class Loader {
 
     std::int64_t batches_per_epoch() const noexcept;
 
-    // Begins to make the batches of steps first .. last - 1. Stops what was under way; the cache
+    // Begins to make the batches of steps first .. last - 1, or this rank's of them; `first` is a
+    // multiple of `ranks`. Stops what was under way; the cache
     // stays. All batches must have been given back.
     void start(std::int64_t first_step, std::int64_t last_step);
 

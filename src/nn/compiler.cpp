@@ -124,7 +124,10 @@ Program compile(const Network& network, const StateLayout& layout, const Backend
     add_forward(builder);
     add_loss(builder);
     if (key.mode == Mode::train) {
+        builder.results = builder.program.result;
+        if (key.ranks > 1) add_gather_results(builder);
         add_backward(builder);
+        if (key.ranks > 1) add_reduction(builder);
         add_update(builder);
     }
     Program& program = builder.program;

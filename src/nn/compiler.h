@@ -72,6 +72,12 @@ class ProgramBuilder {
         return program.buffers[static_cast<std::size_t>(buffer)].name;
     }
 
+    // An all_reduce of the key's ranks and micro batches, without operands.
+    OpDesc reduction() const;
+    // Adds one of so many elements of a flat buffer, from `begin` on.
+    void add_reduction_op(const std::string& name, const OpDesc& desc, Space space, Space sum_space,
+                          std::int64_t begin, std::int64_t elements);
+
     const Network& network;
     const StateLayout& layout;
     const Backend& backend;
@@ -81,6 +87,7 @@ class ProgramBuilder {
     std::vector<ForwardUnit> units;
     std::vector<BatchStatistics> statistics;
     int logits = -1, logits_gradient = -1;
+    int results = -1;                     // of all ranks; with one rank the batch's result
     int labels2 = -1, label_weight = -1;  // of mixed samples
 
   private:
@@ -93,6 +100,8 @@ void add_forward(ProgramBuilder& builder);
 int add_input(ProgramBuilder& builder, const Layer& layer);  // the buffer of what the network reads
 void add_loss(ProgramBuilder& builder);
 void add_backward(ProgramBuilder& builder);
+void add_gather_results(ProgramBuilder& builder);
+void add_reduction(ProgramBuilder& builder);
 void add_update(ProgramBuilder& builder);
 
 }  // namespace onecycle

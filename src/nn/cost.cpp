@@ -116,7 +116,9 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             break;
         case OpKind::accumulate_gradients: {
             const bool half = desc.inputs.size() == 2;
-            const FlatWork work = flat_work(desc, half);
+            FlatWork work = flat_work(desc, half);
+            if (desc.parameters.empty())
+                work = {.gradients = in(0), .trained = static_cast<double>(desc.inputs[0].elements())};
             const int passes = (desc.micro > 0 ? 2 : 1) + (desc.outputs.size() == 2 ? 1 : 0);
             return work.gradients + passes * 4 * work.trained;
         }
@@ -138,8 +140,9 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             return work.gradients + 8 * (1 + moments + emas) * work.trained + 2 * (1 + emas) * work.copied;
         }
         case OpKind::update_statistics:
-            if (desc.inputs.size() % 2 != 0) once += out(0);  // even: from another buffer
-            return desc.outputs.size() == 2 ? once + out(1) : once;
+            return once + out(0) + (desc.outputs.size() == 2 ? out(1) : 0);
+        case OpKind::all_reduce:  // what goes over the wire and comes back, and the sums
+            return 4 * in(0);
         default:
             break;
     }

@@ -133,9 +133,21 @@ class Forward {
 
     // Buffers for the batch's mean and variance of a batch norm.
     std::vector<int> batch_statistics(const Layer& l) {
-        const auto channels = builder_.layout.statistics[static_cast<std::size_t>(l.statistics)].channels;
-        const int mean = builder_.vector("mean " + l.name, channels);
-        const int variance = builder_.vector("variance " + l.name, channels);
+        const auto k = static_cast<std::size_t>(l.statistics);
+        const std::int64_t channels = builder_.layout.statistics[k].channels;
+        // Where several micro batches make an update they lie together, to be added up.
+        const bool together = builder_.program.key.batches_per_update() > 1;
+        const auto place = [&](bool second) {
+            const std::int64_t at =
+                builder_.layout.batch_statistics[k] + (second ? padded_to_segment(channels) : 0);
+            return static_cast<std::size_t>(at) * sizeof(float);
+        };
+        const auto vector = [&](const std::string& name, bool second) {
+            return together
+                       ? builder_.add_buffer(name, {channels}, Space::batch_statistics, place(second))
+                       : builder_.vector(name, channels);
+        };
+        const int mean = vector("mean " + l.name, false), variance = vector("variance " + l.name, true);
         builder_.statistics.push_back({&l, mean, variance});
         return {mean, variance};
     }

@@ -68,7 +68,7 @@ class Input {
                       .purpose = resident.order,
                       .samples = resident.samples,
                       .batch = key_.batch,
-                      .batches_per_update = key_.optimizer.accumulate};
+                      .batches_per_update = key_.batches_per_update()};
         desc.view = resident.view;
         desc.largest_crop = resident.largest_crop;
         const int x = builder_.activation("input", layer_);

@@ -67,11 +67,15 @@ struct ProgramKey {
     double mixup = 0, cutmix = 0;     // alpha of each, in training; 0: without it
     std::uint64_t seed = 0;           // of dropout, mixup and cutmix
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
+    int rank = 0, ranks = 1;          // processes that train together: see device/communicator.h
     int input_slots = 0;  // batches that the host hands over ahead; 0: one, in order with the launches
     std::optional<ResidentInput> resident;  // where training batches come from; else the host hands them over
     bool confusion = false;                 // evaluate: counts what each class is taken for
     bool fuse = true;                       // false: every layer by itself, for comparison
     bool side_branch = false;  // weight gradients on branch 1, even where the back end gains nothing
+
+    // Of an update, on all ranks.
+    int batches_per_update() const { return optimizer.accumulate * ranks; }
 
     bool operator==(const ProgramKey&) const = default;
 };
@@ -153,6 +157,8 @@ class Runnable {
     std::vector<double> step_seconds();
 
     BatchResult read_result() const;
+    // So many ways for a result to the host, while later launches run.
+    std::vector<std::unique_ptr<SideCopy>> result_copies(int count);
     std::vector<float> read_probabilities(int n) const;  // [n, classes]
     // Any buffer in plain order; for tests and fault-finding, valid until its memory is used again.
     std::vector<float> read(int buffer) const;

@@ -16,7 +16,8 @@ bool outlives_launch(Space space) {
         case Space::gradients:
         case Space::half_gradients:
         case Space::gradient_sum:
-        case Space::next_statistics:
+        case Space::batch_statistics:
+        case Space::statistics_sum:
             return false;
         default:
             return true;
@@ -158,6 +159,14 @@ BatchResult Runnable::read_result() const {
     BatchResult result;
     state_->device().copy_out(&result, address(program_->result), sizeof result);
     return result;
+}
+
+std::vector<std::unique_ptr<SideCopy>> Runnable::result_copies(int count) {
+    std::vector<std::unique_ptr<SideCopy>> copies;
+    for (int i = 0; i < count; ++i)
+        copies.push_back(
+            state_->device().make_side_copy({{address(program_->result), sizeof(BatchResult)}}));
+    return copies;
 }
 
 std::vector<float> Runnable::read_probabilities(int n) const {

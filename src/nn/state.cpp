@@ -20,10 +20,6 @@ bool multiplies(ParameterRole role) {
     return role == ParameterRole::conv_weight || role == ParameterRole::linear_weight;
 }
 
-std::int64_t padded(std::int64_t elements) {
-    return (elements + segment_alignment - 1) / segment_alignment * segment_alignment;
-}
-
 TensorDesc plain_desc(const std::vector<std::int64_t>& shape) {
     TensorDesc desc;
     desc.rank = static_cast<int>(shape.size());
@@ -96,8 +92,8 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
 const char* name_of(Space space) {
     static constexpr const char* names[] = {
         "arena",        "parameters", "gradients", "gradient_sum", "half_parameters", "half_gradients",
-        "half_average", "moment1",    "moment2",   "statistics",   "next_statistics", "average",
-        "control",      "progress",   "input",     "constant",     "counts"};
+        "half_average", "moment1",    "moment2",   "statistics",   "batch_statistics",
+        "statistics_sum", "average", "control",      "progress",   "input",     "constant",     "counts"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }
@@ -120,12 +116,14 @@ StateLayout::StateLayout(const Network& network, const Backend& backend, bool de
                          .half = half && multiplies(all[i].role),
                          .half_gradient = half && all[i].role == ParameterRole::conv_weight};
         parameter_desc[i] = desc;
-        parameter_elements += padded(desc.stored_elements());
+        parameter_elements += padded_to_segment(desc.stored_elements());
     }
     for (const Layer& layer : network.layers()) {
         if (layer.kind != LayerKind::batch_norm) continue;
         statistics.push_back({.offset = statistics_elements, .channels = layer.shape[0]});
         statistics_elements += 2 * layer.shape[0];
+        batch_statistics.push_back(batch_statistics_elements);
+        batch_statistics_elements += 2 * padded_to_segment(layer.shape[0]);
     }
 }
 
@@ -142,16 +140,21 @@ State::State(Device& device, const Network& network, StateLayout layout)
     allocate(Space::control, sizeof(StepControl));
 }
 
-State::State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer)
+State::State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer,
+             const RankPlace& place)
     : State(device, network, std::move(layout)) {
     optimizer_ = optimizer.kind;
+    rank_ = place.rank;
+    ranks_ = place.ranks;
     const std::size_t flat = bytes(Space::parameters), statistics = bytes(Space::statistics);
     allocate(Space::gradients, flat);
     allocate(Space::moment1, flat);
     if (has_second_moment(optimizer.kind)) allocate(Space::moment2, flat);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
     if (optimizer.ema_decay > 0) allocate(Space::ema, flat + statistics);
-    if (optimizer.accumulate > 1) allocate(Space::next_statistics, statistics);
+    const std::size_t batch_statistics = float_bytes(layout_.batch_statistics_elements);
+    if (optimizer.accumulate * ranks_ > 1) allocate(Space::batch_statistics, batch_statistics);
+    if (optimizer.accumulate > 1) allocate(Space::statistics_sum, batch_statistics);
     if (layout_.compute == DType::f32) return;
     allocate(Space::half_gradients, flat / 2);
     if (optimizer.ema_decay > 0) allocate(Space::half_ema, flat / 2);
@@ -178,6 +181,12 @@ void State::set_progress(const StepControl& control) {
     progress().update = control.update;
     progress().stop = control.stop;
     progress().first_bad = control.first_bad;
+    progress().stopped_at = control.stopped_at;
+    progress().asked = control.asked;
+}
+
+void State::want_stop(std::int32_t wanted) {
+    std::atomic_ref(progress().stop_wanted).store(wanted, std::memory_order_release);
 }
 
 ProgressSeen State::read_progress() const {
@@ -188,6 +197,8 @@ ProgressSeen State::read_progress() const {
     seen.update = std::atomic_ref(p.update).load(std::memory_order_acquire);
     seen.stop = std::atomic_ref(p.stop).load(std::memory_order_acquire);
     seen.first_bad = p.first_bad;
+    seen.stopped_at = p.stopped_at;
+    seen.asked = p.asked;
     return seen;
 }
 
@@ -384,6 +395,18 @@ constexpr Space kept_spaces[] = {Space::parameters, Space::half_parameters, Spac
                                  Space::ema,        Space::half_ema,        Space::control};
 
 }  // namespace
+
+void State::broadcast(Communicator& ranks) {
+    std::vector<std::byte> bytes_of_space;
+    for (Space space : kept_spaces) {
+        if (space == Space::gradient_sum || space == Space::control || !bytes(space)) continue;
+        bytes_of_space.resize(bytes(space));
+        device_->copy_out(bytes_of_space.data(), base(space), bytes_of_space.size());
+        ranks.broadcast(bytes_of_space);
+        device_->copy_in(base(space), bytes_of_space.data(), bytes_of_space.size());
+    }
+    device_->synchronize();
+}
 
 State::Snapshot State::snapshot() const {
     Snapshot snapshot;

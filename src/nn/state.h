@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "device/communicator.h"
 #include "device/device.h"
 #include "onecycle/network.h"
 #include "ops/ops.h"
@@ -28,11 +29,20 @@ struct StateLayout {
     std::vector<StatisticsSegment> statistics;  // by index of Network::statistics(); samples unset
     std::int64_t parameter_elements = 0;        // with padding
     std::int64_t statistics_elements = 0;
+    // Where the batch's mean and variance of each batch norm lie where several micro batches make an
+    // update, by index of Network::statistics(): the mean, and the variance padded(channels) later.
+    std::vector<std::int64_t> batch_statistics;
+    std::int64_t batch_statistics_elements = 0;
 
     StateLayout() = default;
     StateLayout(const Network& network, const Backend& backend, bool decay_norm_and_bias,
                 DType compute = DType::f32);
 };
+
+// Elements that a tensor takes in a flat buffer.
+constexpr std::int64_t padded_to_segment(std::int64_t elements) {
+    return (elements + segment_alignment - 1) / segment_alignment * segment_alignment;
+}
 
 enum class Space : std::uint8_t {
     arena,            // activations and everything else that lives inside one step
@@ -45,7 +55,8 @@ enum class Space : std::uint8_t {
     moment1,          // flat: SGD's momentum buffer, Adam's first moment
     moment2,          // flat: Adam's second moment
     statistics,       // running mean and variance
-    next_statistics,  // with accumulation: what they become when the update takes effect
+    batch_statistics,  // of a batch, and then their mean over the micro batches of an update
+    statistics_sum,    // with accumulation
     ema,              // [parameters, statistics]: the weights' moving average
     control,          // StepControl
     progress,         // StepProgress, in memory that the host reads too
@@ -68,6 +79,8 @@ struct HostTensor {
 struct ProgressSeen {
     std::int64_t launches, update;
     std::int32_t stop, first_bad;
+    std::int64_t stopped_at;
+    std::int32_t asked;
 };
 
 // Where a tensor of a state lies: an offset in elements of a flat buffer, in a stored layout.
@@ -81,7 +94,9 @@ struct StateTensor {
 
 class State {
   public:
-    State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer);
+    // `place`: which rank of how many trains here.
+    State(Device& device, const Network& network, StateLayout layout, const OptimizerOptions& optimizer,
+          const RankPlace& place = {});
     // Only what evaluation and prediction need: no gradients, no moments.
     State(Device& device, const Network& network, StateLayout layout);
 
@@ -106,6 +121,12 @@ class State {
     // older than ring_size updates.
     ProgressSeen read_progress() const;
     const RingEntry& ring_entry(std::int64_t update) const { return progress().ring[update % ring_size]; }
+
+    // Asks all ranks to stop after the update that is under way, or takes that back (0): what is
+    // wanted stands in ProgressSeen::asked of all of them then.
+    void want_stop(std::int32_t wanted);
+    int ranks() const { return ranks_; }
+    int rank() const { return rank_; }
 
     // Fresh weights by `seed`: Kaiming normal with fan-out for convolutions, PyTorch's uniform for
     // the classifier, norms 1 and 0, running statistics 0 and 1; moments 0. Random numbers are
@@ -141,6 +162,10 @@ class State {
     // every back end that holds equal values.
     std::string digest() const;
 
+    // Makes what training carries from one update to the next that of rank 0, counters aside. All
+    // ranks call it.
+    void broadcast(Communicator& ranks);
+
     // A copy of all buffers in device memory, and back: a range test leaves no trace. restore()
     // waits.
     struct Snapshot {
@@ -163,6 +188,7 @@ class State {
     const Network* network_;
     StateLayout layout_;
     OptimizerKind optimizer_{};
+    int rank_ = 0, ranks_ = 1;
     std::vector<DeviceMemory> memory_;
     SharedMemory progress_;
 };

@@ -1,4 +1,4 @@
-// The update: gradients are checked, then weights, moments, batch-norm statistics, average and
+// The update, at the end of its last micro batch: gradients are checked, then weights, moments, batch-norm statistics, average and
 // counters take effect together, or nothing does.
 #include "nn/compiler.h"
 #include "rules/optimizer_rules.h"
@@ -23,6 +23,8 @@ void add_update(ProgramBuilder& builder) {
     desc.optimizer = optimizer;
     desc.accumulation = optimizer.accumulate;
     desc.micro = program.key.micro;
+    desc.rank = program.key.rank;
+    desc.ranks = program.key.ranks;
     desc.parameters = builder.parameter_table();
     const auto step = [&](OpKind kind, const std::vector<int>& inputs, const std::vector<int>& outputs) {
         desc.kind = kind;
@@ -43,14 +45,32 @@ void add_update(ProgramBuilder& builder) {
         inputs.insert(inputs.end(), more);
         return inputs;
     };
-    if (optimizer.accumulate > 1) {
+    const bool summed = optimizer.accumulate > 1, alone = program.key.ranks == 1;
+    const int results = builder.results;
+    // With several ranks all_reduce has added up everything (reduction.cpp), in f32.
+    if (!alone) all_gradients = {gradients};
+    if (alone && summed) {
         std::vector<int> outputs = {builder.add_buffer("gradient_sum", flat, Space::gradient_sum)};
         if (last_micro) outputs.push_back(gradients);
         step(OpKind::accumulate_gradients, all_gradients, outputs);
-        if (last_micro) all_gradients = {gradients};  // the sum is f32
+        all_gradients = {gradients};  // the sum is f32
+        if (!builder.statistics.empty()) {
+            const TensorDesc batch{builder.layout.batch_statistics_elements};
+            const int values = builder.add_buffer("batch statistics", batch, Space::batch_statistics);
+            outputs = {builder.add_buffer("sum of batch statistics", batch, Space::statistics_sum)};
+            if (last_micro) outputs.push_back(values);
+            OpDesc whole = desc;  // all of the buffer
+            whole.kind = OpKind::accumulate_gradients;
+            whole.parameters.clear();
+            builder.add_op("accumulate_statistics", Phase::update, whole, {values}, outputs);
+        }
     }
-    step(OpKind::check_gradients, with_gradients({program.result, control}), {check});
-    if (last_micro) {
+    if (!last_micro) {
+        step(OpKind::add_metrics, {results}, {control});
+        return;
+    }
+    step(OpKind::check_gradients, with_gradients({results, control}), {check});
+    {
         std::vector<int> outputs = {parameters, builder.add_buffer("moment1", flat, Space::moment1)};
         if (has_second_moment(optimizer.kind))
             outputs.push_back(builder.add_buffer("moment2", flat, Space::moment2));
@@ -71,8 +91,6 @@ void add_update(ProgramBuilder& builder) {
         step(OpKind::update_parameters, inputs, outputs);
     }
     if (!builder.layout.statistics.empty()) {
-        const int statistics =
-            builder.add_buffer("statistics", {builder.layout.statistics_elements}, Space::statistics);
         std::vector<int> inputs = {check};
         for (const auto& [layer, mean, variance] : builder.statistics) {
             StatisticsSegment segment =
@@ -81,26 +99,14 @@ void add_update(ProgramBuilder& builder) {
             desc.statistics.push_back(segment);
             inputs.insert(inputs.end(), {mean, variance});
         }
-        // Micro batches take effect together with the update, at its end.
-        int next = statistics;
-        if (optimizer.accumulate > 1) {
-            const int kept = builder.add_buffer("next_statistics", {builder.layout.statistics_elements},
-                                                Space::next_statistics);
-            if (program.key.micro == 0) inputs.push_back(statistics);
-            if (last_micro) inputs.push_back(kept);
-            if (!last_micro) next = kept;
-        }
-        std::vector<int> outputs = {next};
-        if (with_ema && last_micro)
+        std::vector<int> outputs = {
+            builder.add_buffer("statistics", {builder.layout.statistics_elements}, Space::statistics)};
+        if (with_ema)
             outputs.push_back(builder.add_buffer("average statistics", {builder.layout.statistics_elements},
                                                  Space::ema, flat.bytes()));
         step(OpKind::update_statistics, inputs, outputs);
     }
-    if (!last_micro) {
-        step(OpKind::add_metrics, {program.result}, {control});
-        return;
-    }
-    step(OpKind::commit_step, {program.result, check},
+    step(OpKind::commit_step, {results, check},
          {control, builder.add_buffer("progress", bytes(sizeof(StepProgress)), Space::progress)});
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "onecycle/error.h"
+#include "rules/control.h"
 
 namespace onecycle {
 
@@ -85,11 +86,10 @@ void require_window(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y
                 "x " + to_string(x) + " does not give y " + to_string(y));
 }
 
-int require_running_statistics(const OpDesc& desc) {
+void require_running_statistics(const OpDesc& desc) {
     const std::size_t norms = desc.statistics.size();
-    const bool apart = desc.inputs.size() == 2 + 2 * norms;
     const bool with_ema = desc.outputs.size() == 2;
-    require_operands(desc, 1 + 2 * norms + (apart ? 1 : 0), with_ema ? 2 : 1);
+    require_operands(desc, 1 + 2 * norms, with_ema ? 2 : 1);
     if (with_ema) require_like(desc, desc.outputs[1], desc.outputs[0], "the average");
     for (std::size_t k = 0; k < norms; ++k) {
         const StatisticsSegment& s = desc.statistics[k];
@@ -99,9 +99,39 @@ int require_running_statistics(const OpDesc& desc) {
                 "a statistic lies outside its buffer");
         require(s.samples > 0, desc, "the number of samples is not set");
     }
-    if (!apart) return -1;
-    require_like(desc, desc.inputs.back(), desc.outputs[0], "before");
-    return static_cast<int>(1 + 2 * norms);
+}
+
+Reduction require_reduction(const OpDesc& desc) {
+    require(desc.ranks > 1 && desc.rank >= 0 && desc.rank < desc.ranks, desc, "the rank is out of range");
+    require(desc.accumulation >= 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
+            "the micro batch is out of range");
+    const bool summed = desc.accumulation > 1;
+    require_operands(desc, desc.inputs.size() == 2 ? 2 : 1, summed ? 2 : 1);
+    const std::int64_t n = desc.inputs[0].elements();
+    require(n % segment_alignment == 0, desc, "the bucket is not made of whole segments");
+    require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
+    for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
+    constexpr std::int64_t vector_elements = 4;
+    Reduction reduction{.ranks = desc.ranks,
+                        .shares = shares_of(n, sizeof(float), desc.ranks, vector_elements),
+                        .first = desc.micro == 0,
+                        .last = desc.micro == desc.accumulation - 1,
+                        .summed = summed,
+                        .count = static_cast<float>(desc.accumulation * desc.ranks)};
+    const Share& own = reduction.shares[static_cast<std::size_t>(desc.rank)];
+    reduction.begin = static_cast<std::int64_t>(own.offset / sizeof(float));
+    reduction.elements = static_cast<std::int64_t>(own.bytes / sizeof(float));
+    reduction.workspace = own.bytes * static_cast<std::size_t>(desc.ranks);
+    return reduction;
+}
+
+std::vector<Share> require_results(const OpDesc& desc) {
+    require_operands(desc, 2, 1);
+    require(desc.inputs[0].bytes() == sizeof(BatchResult) && desc.inputs[1].bytes() == sizeof(StepProgress) &&
+                desc.outputs[0].bytes() == sizeof(BatchResult) * static_cast<std::size_t>(desc.ranks) &&
+                desc.rank >= 0 && desc.rank < desc.ranks,
+            desc, "it takes a result and the progress, and gives a result for each rank");
+    return shares_of(desc.ranks, sizeof(BatchResult), desc.ranks, 1);
 }
 
 }  // namespace onecycle

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "device/communicator.h"
 #include "ops/ops.h"
 
 namespace onecycle {
@@ -41,7 +42,21 @@ constexpr std::size_t aligned(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-// The operands of update_statistics. Returns the number of the input `before`, or -1: in place.
-int require_running_statistics(const OpDesc& desc);
+// The operands of update_statistics.
+void require_running_statistics(const OpDesc& desc);
+
+// What an all_reduce does, checked.
+struct Reduction {
+    int ranks = 1;
+    std::vector<Share> shares;                // of the bucket, by rank
+    std::int64_t begin = 0, elements = 0;     // this rank's share
+    std::size_t workspace = 0;                // bytes: everyone's version of it
+    bool first = true, last = true;           // of an update's micro batches on this rank
+    bool summed = false;                      // there are several: the sum is kept
+    float count = 1;                          // micro batches of an update, of all ranks
+};
+Reduction require_reduction(const OpDesc& desc);
+// The operands of gather_results. Returns each rank's place in the results.
+std::vector<Share> require_results(const OpDesc& desc);
 
 }  // namespace onecycle

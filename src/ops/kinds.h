@@ -105,7 +105,13 @@ namespace onecycle {
     /* The update, on flat buffers (state.h). */                                                   \
     /* gradients, [half_gradients] -> gradient_sum (in place), [gradients] */                      \
     BOTH(accumulate_gradients, in_place)                                                           \
-    /* gradients, [half_gradients], result, control -> check */                                    \
+    /* gradients [n], [half_gradients [n]] -> gradients (in place), [gradient_sum [n] (in place)]  \
+       With several ranks, for one bucket of the flat buffers. */                                  \
+    BOTH(all_reduce, in_place)                                                                     \
+    /* result, progress -> results [ranks]                                                         \
+       Every rank's, with the stop that its host wants. */                                         \
+    BOTH(gather_results, replaces)                                                                 \
+    /* gradients, [half_gradients], results, control -> check */                                   \
     BOTH(check_gradients, replaces)                                                                \
     /* gradients, [half_gradients], check, control, parameters, [moment1, moment2]                 \
        -> ratios f32 [P], of the P parameters those that are trained                               \
@@ -115,12 +121,11 @@ namespace onecycle {
        -> parameters, moment1, [moment2] (in place), [half_parameters],                            \
           [average (in place), [half_ema]] */                                                  \
     BOTH(update_parameters, in_place)                                                              \
-    /* check, (mean, variance) of every batch norm, [before]                                       \
-       -> statistics (in place, or from `before`), [ema] (in place) */                         \
+    /* check, (mean, variance) of every batch norm -> statistics, [ema] (both in place) */         \
     BOTH(update_statistics, in_place)                                                              \
-    /* result, check -> control (in place), progress */                                            \
+    /* results, check -> control (in place), progress */                                           \
     BOTH(commit_step, in_place)                                                                    \
-    /* result -> control (in place) */                                                             \
+    /* results -> control (in place) */                                                            \
     BOTH(add_metrics, in_place)
 // clang-format on
 

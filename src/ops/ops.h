@@ -38,7 +38,8 @@
 // (Backend::resident_images).
 //
 // Only check_gradients looks at the stop flag and the counters; the others change nothing unless
-// check.apply. With accumulation the earlier micro batches have run add_metrics: commit_step then
+// check.apply. `results` is the result of the batch, or with several ranks those of all of them, as
+// gather_results puts them. With accumulation the earlier micro batches have run add_metrics: commit_step then
 // records the mean over all of them, (sums.loss_sum + result.loss_sum) / (sums.weight +
 // result.weight), and clears the sums. With accumulation add_metrics also counts control.micro,
 // which commit_step sets back.
@@ -133,6 +134,7 @@ struct OpDesc {
     OptimizerOptions optimizer;
     double momentum = 0.1;            // of running statistics: new = (1-m) old + m batch
     int accumulation = 1, micro = 0;  // micro step `micro` of `accumulation`
+    int rank = 0, ranks = 1;          // this process, of so many: each runs micro batches of its own
     std::vector<ParameterSegment> parameters;
     std::vector<StatisticsSegment> statistics;
 };
@@ -192,8 +194,11 @@ class Backend {
     virtual std::vector<std::pair<std::string, std::string>> libraries() const = 0;
 };
 
-// The CPU back end on oneDNN. `threads` 0: all cores.
-std::unique_ptr<Backend> make_cpu_backend(int threads);
+class Communicator;
+
+// The CPU back end on oneDNN. `threads` 0: all cores. `ranks`: what programs with several ranks use;
+// null: such programs can be compiled, not run.
+std::unique_ptr<Backend> make_cpu_backend(int threads, Communicator* ranks = nullptr);
 
 class PlanBook;
 
@@ -203,13 +208,14 @@ struct CudaMath {
     bool tf32 = false;                  // products of f32 may round their inputs to TF32
     bool deterministic = true;          // only convolutions that give equal bits in equal runs
     std::shared_ptr<PlanBook> plans{};  // of convolutions: preferred, and written down; null: neither
+    Communicator* ranks = nullptr;      // as above
 };
 
 // The CUDA back end for one GPU. Throws Error(device), also in a build without CUDA.
 std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math);
 
 // The same on the emulator, with loops on the host for the libraries.
-std::unique_ptr<Backend> make_emulated_backend();
+std::unique_ptr<Backend> make_emulated_backend(Communicator* ranks = nullptr);
 
 // A library that the CUDA back end opens at run time.
 struct CudaLibrary {

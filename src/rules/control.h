@@ -16,6 +16,7 @@ struct BatchResult {
     double loss_sum;  // over the samples, each times its weight: loss = loss_sum / weight
     double weight;    // sum of the samples' weights; the count without class weights
     std::int64_t count, correct, correct5;
+    std::int64_t stop_wanted;  // with several ranks: StepProgress::stop_wanted of the rank; else 0
 };
 
 // Sums of results: of the earlier micro batches of an update, or of an evaluation's batches.
@@ -51,6 +52,13 @@ struct StepProgress {
     std::int32_t stop, first_bad;
     std::int64_t update;
     std::int64_t launches;  // of commit_step, taken or not, since the control block was written
+    // With several ranks: launch `stopped_at` was the one that set `stop`, and `asked` is the largest
+    // stop_wanted of all ranks where that is why.
+    std::int64_t stopped_at;
+    std::int32_t asked;
+    // The host writes it and the next step tells all ranks, so that all stop after the same update.
+    // 0: go on.
+    std::int32_t stop_wanted;
 };
 
 struct StepControl {
@@ -64,7 +72,10 @@ struct StepControl {
     float loss_scale;           // 1 without fp16
     std::int32_t good_steps;    // taken since the loss scale last changed
     std::int64_t launches;      // of commit_step
-    std::int32_t micro;         // micro batches already run for the current update
+    std::int32_t micro;         // micro batches already run for the current update, by this rank
+    std::int32_t rank, other_ranks;  // of how many others; ranks take turns at micro batches
+    std::int64_t stopped_at;         // the launch that set `stop`
+    std::int32_t asked;              // with stop_asked: what was wanted
     // A range test: a loss that has diverged (BlowUpDetector) stops the run (stop_blow_up), its own
     // step being the last.
     std::int32_t watch_blow_up;
@@ -82,5 +93,6 @@ inline constexpr std::int32_t good_steps_to_grow = 2000;
 // StepControl::stop
 inline constexpr std::int32_t stop_not_finite = 1;
 inline constexpr std::int32_t stop_blow_up = 2;
+inline constexpr std::int32_t stop_asked = 3;  // by the host of a rank
 
 }  // namespace onecycle

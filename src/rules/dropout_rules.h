@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "rules/control.h"
 #include "rules/host_device.h"
 #include "rules/rng.h"
+#include "rules/step_rules.h"
 
 namespace onecycle {
 
@@ -24,7 +24,7 @@ struct DropoutRule {
 
     ONECYCLE_HD RandomStream numbers(const StepControl& control) const {
         return {seed, RandomPurpose::dropout, static_cast<std::uint32_t>(control.update),
-                layer | static_cast<std::uint64_t>(control.micro) << 32};
+                layer | static_cast<std::uint64_t>(global_micro(control)) << 32};
     }
     // The factor of an element with this random number. As a product, so that NaN stays.
     ONECYCLE_HD float factor(std::uint32_t word) const { return word >> 8 >= least ? scale : 0.0f; }

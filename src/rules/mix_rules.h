@@ -13,10 +13,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "rules/control.h"
 #include "rules/folded_beta.h"
 #include "rules/host_device.h"
 #include "rules/rng.h"
+#include "rules/step_rules.h"
 #include "rules/view.h"
 
 namespace onecycle {
@@ -51,7 +51,7 @@ struct MixRule {
     ONECYCLE_HD MixDraw draw(const StepControl& control, int place, int height, int width) const {
         const PhiloxBlock random =
             RandomStream(seed, RandomPurpose::mix, static_cast<std::uint32_t>(control.update),
-                         static_cast<std::uint32_t>(place) | static_cast<std::uint64_t>(control.micro) << 32)
+                         static_cast<std::uint32_t>(place) | static_cast<std::uint64_t>(global_micro(control)) << 32)
                 .block(0);
         const std::uint32_t choice = random.word[1];
         if (mixup && !(cutmix && choice >> 31))

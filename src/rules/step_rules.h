@@ -37,6 +37,11 @@ ONECYCLE_HD inline GradientCheck judge_gradients(double squares, std::int32_t fi
     return check;
 }
 
+// The number of the micro batch that this rank is at, among those of all ranks for an update.
+ONECYCLE_HD inline std::int32_t global_micro(const StepControl& control) {
+    return control.micro * (1 + control.other_ranks) + control.rank;
+}
+
 // The schedule's step that is due, which is also how often the moments have been updated.
 ONECYCLE_HD inline std::int64_t stage_step(const StepControl& control) {
     return control.update - control.stage_start;
@@ -50,9 +55,20 @@ ONECYCLE_HD inline void add_result(ResultSums& sums, const BatchResult& result) 
     sums.correct5 += result.correct5;
 }
 
+// The mean loss of an update: over the results of all ranks, and with `summed` over its earlier micro
+// batches, too. Added in the order of micro batches, whoever ran them.
+ONECYCLE_HD inline double loss_of_update(const StepControl& control, const BatchResult* results, int ranks,
+                                         bool summed) {
+    if (!summed && ranks == 1) return results[0].loss;
+    ResultSums sums{};
+    if (summed) sums = control.sums;
+    for (int r = 0; r < ranks; ++r) add_result(sums, results[r]);
+    return sums.loss_sum / sums.weight;
+}
+
 // Records the step in the ring and counts it. A loss or gradient that is not finite stops the run
 // instead, unless a smaller loss scale may help.
-ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, const BatchResult& result,
+ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, double loss,
                                        const GradientCheck& check, const ScheduleValue& now, bool summed,
                                        bool scaled) {
     if (!check.apply) {
@@ -67,11 +83,7 @@ ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, co
         control.first_bad = check.first_bad;
         return;
     }
-    double loss = result.loss;
-    if (summed) {
-        loss = (control.sums.loss_sum + result.loss_sum) / (control.sums.weight + result.weight);
-        control.sums = {};
-    }
+    if (summed) control.sums = {};
     if (scaled && ++control.good_steps >= good_steps_to_grow) {
         control.good_steps = 0;
         if (control.loss_scale < largest_loss_scale) control.loss_scale *= 2;
@@ -82,15 +94,28 @@ ONECYCLE_HD inline void take_or_refuse(StepControl& control, RingEntry* ring, co
 }
 
 // The end of a step: takes or refuses it, and tells the host. `now` is the schedule at
-// stage_step(); `summed`: earlier micro batches are in the sums; `scaled`: there is a loss scale;
-// `fence()`: what is written before it is seen before what is written after it, by the host too.
+// stage_step(); `results`: of each rank; `summed`: earlier micro batches are in the sums; `scaled`:
+// there is a loss scale; `fence()`: what is written before it is seen before what is written after
+// it, by the host too.
 template <typename Fence>
-ONECYCLE_HD inline void commit(StepControl& control, StepProgress& progress, const BatchResult& result,
-                               const GradientCheck& check, const ScheduleValue& now, bool summed, bool scaled,
-                               Fence fence) {
-    take_or_refuse(control, progress.ring, result, check, now, summed, scaled);
+ONECYCLE_HD inline void commit(StepControl& control, StepProgress& progress, const BatchResult* results,
+                               int ranks, const GradientCheck& check, const ScheduleValue& now, bool summed,
+                               bool scaled, Fence fence) {
+    const bool was_stopped = control.stop != 0;
+    take_or_refuse(control, progress.ring, loss_of_update(control, results, ranks, summed), check, now,
+                   summed, scaled);
     control.micro = 0;
     ++control.launches;
+    std::int64_t wanted = 0;
+    for (int r = 0; r < ranks; ++r)
+        if (results[r].stop_wanted > wanted) wanted = results[r].stop_wanted;
+    if (wanted != 0 && control.stop == 0) {
+        control.stop = stop_asked;
+        control.asked = static_cast<std::int32_t>(wanted);
+    }
+    if (control.stop != 0 && !was_stopped) control.stopped_at = control.launches;
+    progress.stopped_at = control.stopped_at;
+    progress.asked = control.asked;
     progress.stop = control.stop;
     progress.first_bad = control.first_bad;
     fence();

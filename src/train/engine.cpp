@@ -4,6 +4,7 @@
 #include <array>
 #include <thread>
 
+#include "device/communicator.h"
 #include "device/cuda/machine.h"
 #include "onecycle/error.h"
 
@@ -23,6 +24,13 @@ void one_of(const std::string& option, const std::string& value, const std::arra
 DType compute_type(const std::string& precision) {
     if (precision == "auto" || precision == "bf16") return DType::bf16;
     return precision == "fp16" ? DType::f16 : DType::f32;
+}
+
+// CUDA_VISIBLE_DEVICES says which GPUs there are. A launcher that shows each rank its own GPU alone
+// calls it number 0.
+int gpu_of(const Communicator* ranks) {
+    const int gpus = static_cast<int>(examine_cuda().gpus.size());
+    return ranks && gpus > 1 ? ranks->place().local_rank % gpus : 0;
 }
 
 MissingCuda look_for_cuda() {
@@ -78,18 +86,19 @@ Engine make_engine(const std::string& device, const std::string& precision, int 
     const StepMode steps = mode.graph ? StepMode::graph : StepMode::eager;
     Engine engine{.compute = choice.compute};
     if (choice.device == "cuda") {
-        constexpr int gpu = 0;  // CUDA_VISIBLE_DEVICES says which
+        const int gpu = gpu_of(mode.ranks);
         engine.device = make_cuda_device(gpu, steps);
         engine.backend = make_cuda_backend({.device = gpu,
                                             .tf32 = choice.precision == "tf32",
                                             .deterministic = mode.deterministic,
-                                            .plans = engine.plans});
+                                            .plans = engine.plans,
+                                            .ranks = mode.ranks});
     } else if (choice.device == "emulated") {
         engine.device = make_emulated_device(steps);
-        engine.backend = make_emulated_backend();
+        engine.backend = make_emulated_backend(mode.ranks);
     } else {
         engine.device = make_cpu_device(worker_threads(threads));
-        engine.backend = make_cpu_backend(worker_threads(threads));
+        engine.backend = make_cpu_backend(worker_threads(threads), mode.ranks);
     }
     return engine;
 }

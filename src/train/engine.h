@@ -41,6 +41,7 @@ struct Engine {
 struct EngineMode {
     bool deterministic = false;  // only convolutions that give equal bits in equal runs
     bool graph = true;           // a step is one launch; false: its pieces are launched one by one
+    Communicator* ranks = nullptr;  // of a job of several processes, which takes its local rank's GPU
 };
 
 // Throws as choose_device().

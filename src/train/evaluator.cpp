@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <numeric>
 
 #include "core/threads.h"
+#include "device/communicator.h"
 #include "onecycle/error.h"
 #include "onecycle/image.h"
+#include "rules/step_rules.h"
 
 namespace onecycle {
 
@@ -62,9 +65,10 @@ void Evaluator::clear_sums() {
 }
 
 Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& stop,
-                                    const std::function<int()>& stop_at_once) {
-    clear_sums();
+                                    const std::function<int()>& stop_at_once, Communicator* ranks) {
     runnable_->clear_counts();
+    if (ranks) return totals_of_ranks(loader, stop, *ranks);
+    clear_sums();
     loader.start(0, loader.batches_per_epoch());
     const auto asked = [&] {
         ask(stop_at_once);
@@ -83,13 +87,68 @@ Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& 
     return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
 }
 
+Evaluator::Totals Evaluator::totals_of_ranks(Loader& loader, const std::function<int()>& stop,
+                                             Communicator& ranks) {
+    const auto [rank, all] = std::pair(ranks.place().rank, ranks.place().ranks);
+    const std::int64_t batches = loader.batches_per_epoch(), rounds = (batches + all - 1) / all;
+    std::vector<BatchResult> own(static_cast<std::size_t>(rounds));  // zeros count for nothing
+    const auto results = runnable_->result_copies(2);
+    std::int64_t under_way = -1;  // the round whose result is on its way to the host
+    const auto take = [&] {
+        if (under_way < 0) return;
+        SideCopy& copy = *results[static_cast<std::size_t>(under_way % 2)];
+        copy.wait();
+        std::memcpy(&own[static_cast<std::size_t>(under_way)], copy.piece(0), sizeof(BatchResult));
+        under_way = -1;
+    };
+    loader.start(0, batches);
+    Loader::BatchPtr batch = loader.next();
+    for (std::int64_t round = 0; round < rounds; ++round) {
+        // All leave together.
+        if (const auto signal = largest(ranks, stop ? stop() : 0)) {
+            take();
+            throw Interrupted(static_cast<int>(signal));
+        }
+        // Batches that lost all their images are passed over.
+        if (!batch || batch->step != round * all + rank) continue;
+        runnable_->set_batch(batch->pixels.data(), batch->labels.data(), batch->count);
+        runnable_->launch();
+        results[static_cast<std::size_t>(round % 2)]->begin();
+        take();
+        under_way = round;
+        batch.reset();
+        batch = loader.next();
+    }
+    take();
+    std::vector<BatchResult> everyone(own.size() * static_cast<std::size_t>(all));
+    ranks.all_gather(std::as_bytes(std::span(own)), reinterpret_cast<std::byte*>(everyone.data()));
+    ResultSums sums{};
+    for (std::int64_t number = 0; number < batches; ++number)
+        add_result(sums, everyone[static_cast<std::size_t>(number % all * rounds + number / all)]);
+    check_any(sums.count);
+    sums_->begin();  // the counts
+    clear_sums();
+    sums_->wait();
+    return {sums.loss_sum / sums.weight, sums.count, sums.correct, sums.correct5};
+}
+
 Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& classes,
-                               const std::function<int()>& stop) {
+                               const std::function<int()>& stop, Communicator* ranks) {
     const std::size_t k = classes.size();
-    const Totals totals = this->totals(loader, stop);
-    const auto* counts = reinterpret_cast<const std::int32_t*>(sums_->piece(1));
+    const Totals totals = this->totals(loader, stop, {}, ranks);
+    const auto* const own = reinterpret_cast<const std::int32_t*>(sums_->piece(1));
+    std::vector<std::int32_t> counts(own, own + k * k);
+    if (ranks) {
+        std::vector<std::int32_t> all(counts.size() * static_cast<std::size_t>(ranks->place().ranks));
+        ranks->all_gather(std::as_bytes(std::span(counts)), reinterpret_cast<std::byte*>(all.data()));
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            counts[i] = 0;
+            for (std::size_t at = i; at < all.size(); at += counts.size()) counts[i] += all[at];
+        }
+    }
     Evaluation result;
-    for (std::size_t c = 0; c < k; ++c) result.confusion.emplace_back(counts + c * k, counts + (c + 1) * k);
+    for (std::size_t c = 0; c < k; ++c)
+        result.confusion.emplace_back(counts.data() + c * k, counts.data() + (c + 1) * k);
     result.n = totals.n;
     result.loss = totals.loss;
     result.accuracy = totals.accuracy();
@@ -146,6 +205,7 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
             try {
                 DecodeOptions decode;
                 decode.limits = limits_with(views.max_pixels);
+                decode.limits.memory = views.decode_budget;
                 const Image image = read_image(answer.file, decode);
                 answer.damaged = image.damaged;
                 images[i] = evaluation_view(image, views.size, views.crop_pct);

@@ -50,15 +50,18 @@ class Evaluator {
     };
     // `stop` (may be null) is asked between batches, `stop_at_once` also in their midst; throws
     // Interrupted when one says so.
+    // `ranks` (may be null): the loader has this rank's batches; the sums are those of all, added in
+    // the order of batches, so that they are one rank's.
     Totals totals(Loader& loader, const std::function<int()>& stop,
-                  const std::function<int()>& stop_at_once = {});
+                  const std::function<int()>& stop_at_once = {}, Communicator* ranks = nullptr);
 
     // All figures.
     Evaluation evaluate(Loader& loader, const std::vector<std::string>& classes,
-                        const std::function<int()>& stop);
+                        const std::function<int()>& stop, Communicator* ranks = nullptr);
 
   private:
     void clear_sums();
+    Totals totals_of_ranks(Loader& loader, const std::function<int()>& stop, Communicator& ranks);
 
     Program program_;
     State* state_ = nullptr;
@@ -75,6 +78,7 @@ class Predictor {
         int threads;  // that read images
         std::function<int()> stop;
         std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // of an image
+        std::shared_ptr<DecodeBudget> decode_budget{};          // as ImageLimits::memory
     };
 
     Predictor(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);

@@ -29,7 +29,7 @@ class Fit {
     Fit(LearnerCore& core, const FitOptions& options)
         : core_(core),
           run_path_(options.run ? options.run->path() : ""),
-          record_(core, options.run),
+          record_(core, core.leads() ? options.run : nullptr),
           now_{.max_lr = options.max_lr ? options.max_lr : core.options.max_lr},
           stages_(stages_of(core.options, core.network)),
           steps_per_epoch_(core.steps_per_epoch()),
@@ -40,12 +40,7 @@ class Fit {
 
     FitResult run() try {
         if (core_.evaluates()) core_.valid_loader();  // nothing to evaluate on is found out before any work
-        const auto newest = record_.newest(core_.observer.log);
-        if (newest) {
-            resume(*newest);
-        } else {
-            begin();
-        }
+        resume_or_begin();
         while (now_.epoch < all_epochs(core_.options) && !result_.signal) {
             if (now_.stage + 1 < stages_.size() && now_.epoch == stages_[now_.stage + 1].first_epoch)
                 begin_stage(now_.stage + 1);
@@ -59,7 +54,7 @@ class Fit {
                 save();
             }
         }
-        if (result_.signal && now_.step > 0 && !record_.has(now_.step)) save();
+        if (result_.signal && now_.step > 0 && !saved_here()) save();
         return finish();
     } catch (const NotFinite& bad) {
         stop_diverged(bad.update, bad.tensor);
@@ -71,7 +66,23 @@ class Fit {
     const Stage& stage() const { return stages_[now_.stage]; }
     std::int64_t epoch_end() const { return (now_.epoch + 1) * steps_per_epoch_; }
 
+    // Whether the present state is saved; all ranks save together.
+    bool saved_here() const { return core_.ranks() ? saved_step_ == now_.step : record_.has(now_.step); }
+
     // --- how it starts ---
+
+    // Rank 0 alone reads the checkpoint; the others get what it read.
+    void resume_or_begin() {
+        const auto newest = record_.newest(core_.observer.log);
+        if (!core_.ranks()) return newest ? resume(*newest) : begin();
+        std::string metadata = newest ? to_text(record_.open(*newest).metadata()) : "";
+        broadcast(*core_.ranks(), metadata);
+        if (metadata.empty()) return begin();
+        std::string step = newest ? std::to_string(newest->step) : "";
+        broadcast(*core_.ranks(), step);
+        if (newest) return resume(*newest);
+        take_over(metadata_from(metadata), std::stoll(step));
+    }
 
     void begin() {
         record_.write_config(now_.max_lr);
@@ -146,19 +157,29 @@ class Fit {
         core_.state.write_control(control);
     }
 
-    void resume(const CheckpointFile& checkpoint) {
-        const SafetensorsFile file = record_.open(checkpoint);
-        const Metadata& metadata = file.metadata();
-        now_ = recorded_progress(metadata, checkpoint.step, now_.max_lr, core_);
-        check_same_training(metadata, core_, now_.max_lr, run_path_);
+    // On a rank that has no file.
+    void take_over(const Metadata& metadata, std::int64_t step) { go_on_from(metadata, step, nullptr, ""); }
 
-        restore_state(core_, file);
+    void go_on_from(const Metadata& metadata, std::int64_t step, const SafetensorsFile* file,
+                    const std::string& path) {
+        now_ = recorded_progress(metadata, step, now_.max_lr, core_);
+        check_same_training(metadata, core_, now_.max_lr, run_path_);
+        core_.use_plans(text_of(metadata, "convolution_plans"));
+        if (file) restore_state(core_, *file);
+        if (core_.ranks()) core_.state.broadcast(*core_.ranks());
         enter_stage(now_.stage);
         put_schedule();
-        record_.restore_faults(text_of(metadata, "bad_images"), checkpoint.path);
+        record_.restore_faults(text_of(metadata, "bad_images"), path);
         set_loss_scale(
             static_cast<float>(number_from(metadata, "loss_scale", core_.state.read_control().loss_scale)),
-            static_cast<std::int32_t>(number_from(metadata, "good_steps", 0)));
+            static_cast<std::int32_t>(
+                std::min<std::int64_t>(count_from(metadata, "good_steps", 0), INT32_MAX)));
+        saved_step_ = step;
+    }
+
+    void resume(const CheckpointFile& checkpoint) {
+        const SafetensorsFile file = record_.open(checkpoint);
+        go_on_from(file.metadata(), checkpoint.step, &file, checkpoint.path);
         record_.continue_from(checkpoint, file.digest());
         record_.begin_logs(now_.step, now_.epoch);
         TrainingProgress past;
@@ -183,7 +204,7 @@ class Fit {
         const LoopEnd end = run_updates(
             core_.state, core_.step, core_.train_loader(), target,
             [&](const RingEntry& entry) { return on_entry(entry); }, core_.observer.stop_at_once);
-        if (!result_.signal) result_.signal = end.signal;
+        if (!result_.signal) result_.signal = core_.signal_of(end);
         time_.training += watch.seconds();
         time_.images += (now_.step - first_step) * core_.images_per_step();
         if (end.stop == stop_not_finite) stop_diverged(end.update, tensor_name(end.first_bad));
@@ -198,7 +219,7 @@ class Fit {
         core_.next_batch = next_batch();
         return core_.start_batches(
             core_.step, loader, core_.next_batch,
-            now_.epoch * loader.batches_per_epoch() + steps_per_epoch_ * core_.options.accumulate);
+            now_.epoch * loader.batches_per_epoch() + steps_per_epoch_ * batches_per_update(core_.options));
     }
 
     // Takes the losses of an update that is done. False ends the loop.
@@ -208,6 +229,7 @@ class Fit {
         now_.loss_sum += entry.loss;
         reporter_.on_entry(entry, [&](StepReport& report, double seconds) { complete(report, seconds); });
         record_.check();
+        if (core_.ranks()) return !core_.stop_signal() && !save_asked();  // a wish: see run_updates()
         if (!result_.signal) result_.signal = core_.stop_signal();
         return !result_.signal && !save_asked();
     }
@@ -247,6 +269,7 @@ class Fit {
 
     // Saves what was reached. Whoever catches it can go on from there.
     [[noreturn]] void stop_without(const UnusableImage& image) {
+        if (core_.ranks()) throw UnusableImage(image);  // the others are in the midst of a step
         if (now_.step > 0 && !record_.has(now_.step)) save();
         record_.wait();
         if (!record_.checkpoint().empty())
@@ -257,9 +280,9 @@ class Fit {
 
     // The number of the training batch that comes next.
     std::int64_t next_batch() const {
-        const std::int64_t accumulate = core_.options.accumulate,
+        const std::int64_t batches = batches_per_update(core_.options),
                            per_epoch = core_.train_loader().batches_per_epoch();
-        return now_.step / steps_per_epoch_ * per_epoch + now_.step % steps_per_epoch_ * accumulate;
+        return now_.step / steps_per_epoch_ * per_epoch + now_.step % steps_per_epoch_ * batches;
     }
 
     // --- the end of an epoch ---
@@ -311,7 +334,10 @@ class Fit {
                                   *now_.max_lr);
     }
 
-    void save() { record_.save(now_, next_batch()); }
+    void save() {
+        record_.save(now_, next_batch());
+        saved_step_ = now_.step;
+    }
 
     FitResult finish() {
         result_.bad_images =
@@ -337,6 +363,7 @@ class Fit {
     Schedule schedule_{};  // the stage's
     FitResult result_;
 
+    std::int64_t saved_step_ = -1;
     bool warned_ = false;  // of a loss that is far too high
     std::int64_t loader_epoch_ = -1;
 

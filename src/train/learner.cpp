@@ -134,11 +134,13 @@ Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
                                                                   .max_bad = impl_->options.max_bad,
                                                                   .images = samples.size(),
                                                                   .log = impl_->observer.log}));
-    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop);
+    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop,
+                                             impl_->ranks());
 }
 
 Evaluation Learner::evaluate() {
-    return impl_->bound_evaluator().evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop);
+    return impl_->bound_evaluator().evaluate(impl_->valid_loader(), impl_->class_names, impl_->observer.stop,
+                                             impl_->ranks());
 }
 
 std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, int top) {
@@ -146,7 +148,7 @@ std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, 
     return impl_->bound_predictor().predict(
         files, impl_->class_names, top,
         {impl_->size(), impl_->options.crop_pct, worker_threads(impl_->options.threads), impl_->observer.stop,
-         impl_->options.max_pixels});
+         impl_->options.max_pixels, impl_->dataset.decode_budget});
 }
 
 void Learner::save(const std::string& path) const {
@@ -156,7 +158,7 @@ void Learner::save(const std::string& path) const {
     ModelTensors tensors(impl_->state, copy, false);
     TrainOptions options = impl_->options;
     options.size = impl_->size();
-    write_safetensors(path, tensors.sources(copy.control().update * options.accumulate),
+    write_safetensors(path, tensors.sources(copy.control().update * batches_per_update(options)),
                       model_metadata(options, impl_->class_names));
 }
 

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
+#include "core/echoed.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
+#include "train/fault_record.h"
 #include "train/initial_weights.h"
 #include "train/memory_need.h"
 
@@ -27,8 +30,14 @@ const Dataset& usable(const Dataset& dataset) {
     return dataset;
 }
 
-// The options with what the data set knows of itself.
-TrainOptions with_origin(TrainOptions options, const Dataset& dataset) {
+Dataset with_budget(Dataset dataset, const TrainOptions& options) {
+    if (!dataset.decode_budget) dataset.decode_budget = make_decode_budget(options.decode_memory);
+    return dataset;
+}
+
+// The options with what the data set knows of itself, and the job.
+TrainOptions with_origin(TrainOptions options, const Dataset& dataset, const Communicator* ranks) {
+    options.ranks = ranks ? ranks->place().ranks : 1;
     const DatasetOrigin& origin = dataset.origin;
     if (origin.folder.empty()) return options;
     options.data = origin.folder;
@@ -63,7 +72,8 @@ std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOption
                                        const std::shared_ptr<ImageFaults>& faults, const Backend& backend,
                                        int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
-    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults);
+    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults,
+                       dataset.decode_budget);
 }
 
 ImageFaults::Rules fault_rules(const Dataset& dataset, const TrainOptions& options, const LogSink& log) {
@@ -104,20 +114,22 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
 
 LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_,
                          const Architecture& architecture_)
-    : dataset(usable(dataset_)),
+    : dataset(with_budget(usable(dataset_), options_)),
       architecture(architecture_),
-      options(resolved(with_origin(options_, dataset), architecture)),
+      options(resolved(with_origin(options_, dataset, observer_.ranks.get()), architecture)),
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
-      packed_images(pack(image_list(dataset))),
+      packed_images(pack_image_list(dataset)),
       faults(std::make_shared<ImageFaults>(fault_rules(dataset, options, observer.log))),
       engine(make_engine(options.device, options.precision, options.threads,
-                         {.deterministic = options.deterministic, .graph = !options.no_graph})),
+                         {.deterministic = options.deterministic,
+                          .graph = !options.no_graph,
+                          .ranks = observer.ranks.get()})),
       network(network_for(largest_size(options))),
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
-            optimizer_options(options)),
+            optimizer_options(options), place()),
       resident(planned_set(dataset, options, faults, *engine.backend, largest_size(options))),
       step(network, state.layout(), *engine.backend,
            with_input(program_key(options, network, train_batch(dataset, options.batch_size)))),
@@ -137,10 +149,13 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
         if (state.has_ema()) state.reset_ema();
     }
     if (steps_per_epoch() < 1)
-        throw Error(ErrorKind::usage, "cannot train", fmt::format("--accumulate {}", options.accumulate),
+        throw Error(ErrorKind::usage, "cannot train",
+                    fmt::format("--accumulate {}", options.accumulate) +
+                        (options.ranks > 1 ? fmt::format(" on {} ranks", options.ranks) : ""),
                     fmt::format("an epoch has only {} images, fewer than {} batches of {}",
-                                dataset.train.size(), options.accumulate, step.batch()),
-                    "use a smaller --accumulate or --batch-size");
+                                dataset.train.size(), batches_per_update(options), step.batch()),
+                    options.ranks > 1 ? "use fewer ranks, or a smaller --accumulate or --batch-size"
+                                      : "use a smaller --accumulate or --batch-size");
 }
 
 Network LearnerCore::network_for(int size) const {
@@ -202,14 +217,14 @@ void LearnerCore::choose_image_store(std::uint64_t free) {
     count(dataset.valid, evaluation_rule(options, largest_size(options)));
     image_file->expect(missing);
     log(LogLevel::info, fmt::format("{} of {} images are in the cache {} ({:.0f} MB when all are)", found,
-                                    dataset.train.size() + dataset.valid.size(), printable(store.folder),
+                                    dataset.train.size() + dataset.valid.size(), echoed(store.folder),
                                     static_cast<double>(needs.training + needs.evaluation) / 1e6));
 }
 
 const std::shared_ptr<KeptImages>& LearnerCore::training_images() {
     const KeptRule rule = training_rule(options, size());
     if (!kept || kept->rule().size != rule.size)
-        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file);
+        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file, dataset.decode_budget);
     return kept;
 }
 
@@ -221,6 +236,8 @@ void LearnerCore::tell_complaints() {
 
 ProgramKey LearnerCore::with_input(ProgramKey key) const {
     if (resident) key.resident = resident->input();
+    key.rank = place().rank;
+    key.ranks = place().ranks;
     return key;
 }
 
@@ -232,25 +249,62 @@ int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64
         signal = resident->fill(*training_images(), worker_threads(options.threads), observer.stop,
                                 observer.log, next_batch);
     tell_complaints();
+    if (ranks()) signal = static_cast<int>(largest(*ranks(), signal));
     return signal;
 }
 
+int LearnerCore::signal_of(const LoopEnd& end) const {
+    if (end.signal != 0 || !end.asked) return end.signal;
+    return static_cast<int>(
+        largest(*ranks(), stop_signal()));  // a rank may have had it between two questions
+}
+
+void LearnerCore::compare_ranks() const {
+    if (!ranks()) return;
+    const std::vector<std::string> digests = all_gather(*ranks(), state.digest()),
+                                   hosts = all_gather(*ranks(), place().host);
+    for (std::size_t r = 1; r < digests.size(); ++r)
+        if (digests[r] != digests[0])
+            throw Error(ErrorKind::device, "the ranks' weights differ",
+                        fmt::format("rank {} on {}", r, printable(hosts[r])),
+                        fmt::format("after update {} they are not those of rank 0 on {}",
+                                    state.read_progress().update, printable(hosts[0])),
+                        "use machines of one kind, look for faulty memory, and continue with --resume");
+}
+
+void LearnerCore::share_faults(std::int64_t before_batch) const {
+    if (!ranks()) return;
+    std::map<std::pair<bool, std::int64_t>, ImageFault> all;
+    for (const std::string& record : all_gather(*ranks(), fault_record(faults->before(before_batch))))
+        for (const ImageFault& fault : faults_from_record(record, dataset, "a rank")) {
+            ImageFault& known = all.try_emplace({fault.training, fault.sample}, fault).first->second;
+            if (fault.from < known.from) known = fault;
+        }
+    std::vector<ImageFault> list;
+    for (const auto& [place, fault] : all) list.push_back(fault);
+    faults->restore(list);
+}
+
 std::int64_t LearnerCore::steps_per_epoch() const {
-    return SampleOrder{
-        .samples = std::ssize(dataset.train), .batch = step.batch(), .batches_per_update = options.accumulate}
+    return SampleOrder{.samples = std::ssize(dataset.train),
+                       .batch = step.batch(),
+                       .batches_per_update = static_cast<int>(batches_per_update(options))}
         .updates_per_epoch();
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
-    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = size(),
-                                                                 .batch_size = batch,
-                                                                 .augment = options.augment,
-                                                                 .crop_pct = options.crop_pct,
-                                                                 .batches_per_update = options.accumulate,
-                                                                 .seed = options.seed,
-                                                                 .threads = worker_threads(options.threads),
-                                                                 .kept = training_images(),
-                                                                 .faults = faults});
+    return std::make_unique<Loader>(
+        dataset.train, LoaderOptions{.size = size(),
+                                     .batch_size = batch,
+                                     .augment = options.augment,
+                                     .crop_pct = options.crop_pct,
+                                     .batches_per_update = static_cast<int>(batches_per_update(options)),
+                                     .rank = place().rank,
+                                     .ranks = place().ranks,
+                                     .seed = options.seed,
+                                     .threads = worker_threads(options.threads),
+                                     .kept = training_images(),
+                                     .faults = faults});
 }
 
 Loader& LearnerCore::train_loader() {
@@ -264,12 +318,14 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
                     "there are no images to evaluate on",
                     "add images, name a folder with --valid, or leave --valid-fraction out");
-    auto views =
-        std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes, image_file);
+    auto views = std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes,
+                                              image_file, dataset.decode_budget);
     return std::make_unique<Loader>(samples, LoaderOptions{.size = size(),
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,
                                                            .training = false,
+                                                           .rank = place().rank,
+                                                           .ranks = place().ranks,
                                                            .threads = worker_threads(options.threads),
                                                            .kept = std::move(views),
                                                            .faults = std::move(record)});

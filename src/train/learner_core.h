@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/free_memory.h"
+#include "device/communicator.h"
 #include "onecycle/learner.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
@@ -26,21 +27,32 @@ struct LearnerCore {
         : LearnerCore(from, given, std::move(watching), onecycle::architecture(given.arch)) {}
 
     void log(LogLevel level, const std::string& line) const {
-        if (observer.log) observer.log(level, line);
+        if (observer.log && leads()) observer.log(level, line);
     }
     int stop_signal() const { return observer.stop ? observer.stop() : 0; }
     // Of the evaluation side, by `evaluator`. Throws Interrupted when the observer stops it.
     Evaluator::Totals evaluate() {
-        return evaluator.totals(valid_loader(), observer.stop, observer.stop_at_once);
+        return evaluator.totals(valid_loader(), observer.stop, observer.stop_at_once, ranks());
     }
+
+    // The job, or null. Its calls are made by all ranks in the same order, with no step under way.
+    Communicator* ranks() const { return observer.ranks.get(); }
+    RankPlace place() const { return ranks() ? ranks()->place() : RankPlace{}; }
+    bool leads() const { return place().rank == 0; }
+    // The signal that ended a loop, the same on all ranks; 0: none did.
+    int signal_of(const LoopEnd& end) const;
+    // With several ranks: throws Error(device) that names the rank whose weights differ.
+    void compare_ranks() const;
+    // Makes the images that failed on any rank known to all.
+    void share_faults(std::int64_t before_batch) const;
 
     std::int64_t steps_per_epoch() const;  // updates
     // The images that one update uses.
-    std::int64_t images_per_step() const { return std::int64_t{step.batch()} * options.accumulate; }
+    std::int64_t images_per_step() const { return step.batch() * batches_per_update(options); }
 
     std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
-    // Returns the key with where training steps find their batches.
+    // Returns the key of a training step with where it finds its batches, and its rank.
     ProgramKey with_input(ProgramKey key) const;
     // Returns the images on the device; null where the host hands batches over.
     const DeviceMemory* resident_memory() const { return resident ? &resident->memory() : nullptr; }

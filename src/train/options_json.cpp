@@ -65,6 +65,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("class_weights", o.balanced_class_weights);
     visit("clip_norm", o.clip_norm);
     visit("accumulate", o.accumulate);
+    visit("ranks", o.ranks);
     visit("ema", o.ema);
     visit("freeze", o.freeze);
     visit("freeze_bn", o.freeze_bn);
@@ -257,7 +258,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
         throw Error(ErrorKind::usage, "cannot read options", where, "it is not a JSON object",
                     "give a run's config.json");
     TrainOptions options;
-    std::set<std::string_view> known;
+    std::set<std::string_view> known{dataset_member};
     each_option(options, [&](const char* name, auto& member) {
         known.insert(name);
         if (json.contains(name)) Reader{name, where, json[name]}(member);
@@ -293,9 +294,11 @@ Json without(Json json, std::initializer_list<const char*> names) {
     return json;
 }
 
-// What cannot change the result, or is guarded by the digest of the list of images.
-Json result_options(const TrainOptions& options) {
-    return without(as_json(options), {"data", "valid", split_seed, "exclude", "labels", "label_from",
+// Without what cannot change the result, or is guarded by the digest of the list of images. How the
+// batches of an update are spread over ranks cannot.
+Json result_options(TrainOptions options) {
+    options.accumulate = static_cast<int>(batches_per_update(options));
+    return without(as_json(options), {"ranks", "data", "valid", split_seed, "exclude", "labels", "label_from",
                                       "bad_images", "max_bad", "max_pixels", "threads", "input", "cache",
                                       "checkpoint_every", "save_errors", "deterministic", "no_graph"});
 }

@@ -60,6 +60,7 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::batch_norm_max_pool_backward:
             return from_to(desc.inputs[0], desc.outputs[0]);
         case OpKind::accumulate_gradients:
+        case OpKind::all_reduce:
         case OpKind::check_gradients:
         case OpKind::trust_ratio:
         case OpKind::update_parameters:
@@ -67,6 +68,7 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::update_statistics:
         case OpKind::commit_step:
         case OpKind::add_metrics:
+        case OpKind::gather_results:
             return "";
         case OpKind::softmax_cross_entropy:
             return image_shape(desc.inputs[0]);

@@ -36,6 +36,7 @@ class CurveReader {
         result_.lr.push_back(twelve_digits(entry.learning_rate));
         result_.loss.push_back(entry.loss);
         reporter_.on_entry(entry);
+        if (core_.ranks()) return core_.stop_signal() == 0;  // a wish: see run_updates()
         result_.signal = core_.stop_signal();
         if (result_.signal) result_.stopped = RangeTestStop::signal;
         return result_.signal == 0;
@@ -94,7 +95,8 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
                                                         .steps = options.steps,
                                                         .ramp = options.ramp,
                                                         .momentum = momentum});
-    const std::int64_t images_per_step = std::int64_t{step.batch()} * step.micro_batches();
+    const std::int64_t batches = step.programs().front().key.batches_per_update();
+    const std::int64_t images_per_step = step.batch() * batches;
     const auto passes_of = [&](std::int64_t steps) {
         return static_cast<double>(steps * images_per_step) / static_cast<double>(core.dataset.train.size());
     };
@@ -110,7 +112,7 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
         begin_updates(core.state, schedule, 0, options.steps, 0, true, first_epoch);
         const std::int64_t first_batch = first_epoch * loader.batches_per_epoch();
         result.signal =
-            core.start_batches(step, loader, first_batch, first_batch + options.steps * step.micro_batches());
+            core.start_batches(step, loader, first_batch, first_batch + options.steps * batches);
         if (result.signal) result.stopped = RangeTestStop::signal;
         CurveReader reader(core, result, images_per_step);
         LoopEnd end;
@@ -118,8 +120,8 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
             end = run_updates(
                 core.state, step, loader, options.steps,
                 [&](const RingEntry& entry) { return reader.on_entry(entry); }, core.observer.stop_at_once);
-        if (end.signal && !result.signal) {
-            result.signal = end.signal;
+        if (const int signal = core.signal_of(end); signal && !result.signal) {
+            result.signal = signal;
             result.stopped = RangeTestStop::signal;
         }
         if (end.stop && result.stopped == RangeTestStop::end)

@@ -38,7 +38,7 @@ RateTrial run_trial(LearnerCore& core, double lr, std::int64_t updates) {
     clear_moments(core.state);
     begin_updates(core.state, cycle(core.options, core.network, lr, updates), 0, updates);
     if (const int signal =
-            core.start_batches(core.step, core.train_loader(), 0, updates * core.step.micro_batches()))
+            core.start_batches(core.step, core.train_loader(), 0, updates * batches_per_update(core.options)))
         throw Interrupted(signal);
     const double images = static_cast<double>(core.images_per_step());
     int signal = 0;
@@ -59,12 +59,13 @@ RateTrial run_trial(LearnerCore& core, double lr, std::int64_t updates) {
                  .momentum = entry.momentum,
                  .images_per_second = seconds > 0 ? images / seconds : 0,
                  .seconds_left = seconds * static_cast<double>(updates - entry.update - 1)});
+        if (core.ranks()) return core.stop_signal() == 0;  // a wish: see run_updates()
         signal = core.stop_signal();
         return signal == 0;
     };
     const LoopEnd end =
         run_updates(core.state, core.step, core.train_loader(), updates, take, core.observer.stop_at_once);
-    if (signal || end.signal) throw Interrupted(signal ? signal : end.signal);
+    if (const int ended = signal ? signal : core.signal_of(end)) throw Interrupted(ended);
     if (end.stop) return trial;
     const Evaluator::Totals totals = core.evaluate();
     if (!std::isfinite(totals.loss)) return trial;

@@ -14,6 +14,13 @@ namespace {
 constexpr std::int64_t most_launches_ahead = ring_size / 2;
 constexpr double most_seconds_ahead = 1;
 
+// With several ranks: a fixed number, so that all ranks have launched equally often when they stop,
+// since a launch waits for the others'.
+constexpr std::int64_t launches_ahead_with_ranks = 4;
+
+// StepProgress::stop_wanted: what a host asks of all ranks. A signal is told by its number and this.
+constexpr std::int32_t want_end = 1, want_signal = 2;
+
 // Updates whose batches are handed over ahead: one that runs, one that waits, and enough of short
 // ones.
 constexpr int fewest_batches_held = 4, fewest_updates_held = 2;
@@ -67,6 +74,7 @@ class UpdateLoop {
     }
 
     LoopEnd run() {
+        if (state_.ranks() > 1) return run_together();
         try {
             while (go_on_ && signal_ == 0 && now_.stop == 0 && now_.update < last_)
                 if (!launch_next()) wait_for_progress();
@@ -81,26 +89,63 @@ class UpdateLoop {
         return {now_.update, now_.stop, now_.first_bad, signal_};
     }
 
+    // No rank leaves the others: what ends the loop early here is told to all of them, and they
+    // stop after the same update. A launch that is under way then changes nothing, but it waits for
+    // the others', so that each rank goes on to the same number of them.
+    LoopEnd run_together() {
+        while (now_.stop == 0 && now_.update < last_) {
+            if (const int signal = stop_())
+                state_.want_stop(want_signal + signal);
+            else if (!go_on_)
+                state_.want_stop(want_end);
+            if (!launch_next()) wait_for_progress();
+        }
+        if (now_.stop != 0) {
+            const std::int64_t all = now_.stopped_at + most_ahead() - 1;
+            while (launched_ < all) {
+                for (int micro = 0; micro < step_.micro_batches(); ++micro) step_.launch(micro);
+                ++launched_;
+            }
+        }
+        state_.device().synchronize();
+        poll();
+        LoopEnd end{now_.update, now_.stop, now_.first_bad};
+        state_.want_stop(0);
+        if (now_.stop != stop_asked) return end;
+        end.stop = 0;
+        end.asked = true;
+        end.signal = now_.asked >= want_signal ? now_.asked - want_signal : 0;
+        StepControl control = state_.read_control();
+        control.stop = control.asked = 0;
+        state_.write_control(control);
+        return end;
+    }
+
   private:
+    bool together() const { return state_.ranks() > 1; }
     std::int64_t under_way() const { return launched_ - now_.launches; }
+    std::int64_t most_ahead() const {
+        if (!together()) return ahead_.limit();
+        return step_.runs_while_the_host_goes_on() ? launches_ahead_with_ranks : 1;
+    }
 
     // False when there is nothing to launch before a step is done.
     bool launch_next() {
         // What the next launch leads to if none of those under way is refused. `update` may be
         // newer than `launches`: then this is too high, never too low.
         const std::int64_t update = now_.update + under_way();
-        if (update >= last_ || under_way() >= ahead_.limit()) return false;
+        if (update >= last_ || under_way() >= most_ahead()) return false;
         const bool fresh =
             step_.takes_batches() && update >= put_;  // else its batches are where it finds them
         if (fresh && put_ - now_.update >= step_.updates_held()) return false;
         if (under_way() == 0) ahead_.nothing_under_way();
         for (int micro = 0; micro < step_.micro_batches(); ++micro) {
             if (fresh) {
-                const Loader::BatchPtr batch = loader_.next(stop_);
+                const Loader::BatchPtr batch = together() ? loader_.next() : loader_.next(stop_);
                 if (!batch) return true;  // it was stopped
                 step_.put(put_, micro, *batch);
             }
-            if (step_.launch(micro, stop_) != 0) return true;
+            if (step_.launch(micro, together() ? nullptr : stop_) != 0) return true;
         }
         if (fresh) ++put_;
         ++launched_;
@@ -151,6 +196,7 @@ class UpdateLoop {
 TrainStep::TrainStep(const Network& network, const StateLayout& layout, const Backend& backend,
                      ProgramKey key) {
     key.mode = Mode::train;
+    asynchronous_ = backend.asynchronous();
     if (backend.asynchronous() && !key.resident) {
         const int accumulate = key.optimizer.accumulate;
         updates_held_ = std::max(fewest_updates_held, (fewest_batches_held + accumulate - 1) / accumulate);
@@ -208,6 +254,8 @@ void begin_updates(State& state, const Schedule& schedule, std::int64_t update, 
     control.watch_blow_up = watch_blow_up;
     control.first_epoch = first_epoch;
     control.loss_scale = state.layout().compute == DType::f16 ? first_loss_scale : 1;
+    control.rank = state.rank();
+    control.other_ranks = state.ranks() - 1;
     state.write_control(control);
 }
 

@@ -28,6 +28,7 @@ class TrainStep {
               const DeviceMemory* resident = nullptr);
 
     int batch() const { return programs_.front().key.batch; }
+    // Of an update, on this rank.
     int micro_batches() const { return programs_.front().key.optimizer.accumulate; }
     const std::vector<Program>& programs() const { return programs_; }
 
@@ -37,6 +38,8 @@ class TrainStep {
 
     // Whether the host feeds it: else it finds its batches on the device, and nothing is put.
     bool takes_batches() const { return !programs_.front().key.resident; }
+
+    bool runs_while_the_host_goes_on() const { return asynchronous_; }
 
     // Hands over micro batch `micro` of update `update`. Does not wait.
     void put(std::int64_t update, int micro, const Batch& batch);
@@ -52,6 +55,7 @@ class TrainStep {
 
     std::vector<Program> programs_;
     std::vector<Runnable> runnables_;  // one a program
+    bool asynchronous_ = false;
     int updates_held_ = 1;
     std::optional<InputSlots> slots_;  // where steps run while the host goes on
 };
@@ -71,6 +75,7 @@ struct LoopEnd {
     std::int32_t stop = 0;       // StepControl::stop: why the device stopped
     std::int32_t first_bad = 0;  // with stop_not_finite: index of a parameter, or -2 for the loss
     int signal = 0;              // not 0: what `stop` answered; the update under way was left
+    bool asked = false;          // with several ranks: `stop` or `take` of one of them ended it
 };
 
 // Launches updates until `last` are done in all, each from the loader's next batches (unless the
@@ -78,6 +83,9 @@ struct LoopEnd {
 // from it ends the loop after what is already launched. `stop` ends it at once when it answers
 // anything but 0, in the midst of a step where the device can leave one: that update is not done.
 // No step may be under way before, and none is after.
+// With several ranks all must call it alike, and all of them end after the same update: `stop` and a
+// false from `take` are wishes then, which the next step tells to all, and LoopEnd::asked is the
+// largest of them.
 // The host runs ahead of the device, by 32 steps or about a second at most, and reads how far it is
 // from memory that both see; one call waits, at the end.
 LoopEnd run_updates(State& state, TrainStep& step, Loader& loader, std::int64_t last,

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "train/log_rows.h"
 #include "train/model_info.h"
@@ -52,12 +54,12 @@ TrainingProgress recorded_progress(const Metadata& metadata, std::int64_t step, 
                                    const LearnerCore& core) {
     TrainingProgress progress{
         .step = step,
-        .epoch = static_cast<std::int64_t>(number_from(metadata, "epoch", 0)),
+        .epoch = count_from(metadata, "epoch", 0),
         .loss_sum = number_from(metadata, "epoch_loss_sum", 0),
         .max_lr = max_lr ? *max_lr : max_lr_of_record(text_of(metadata, "options")),
     };
     if (const std::string best = text_of(metadata, "best"); !best.empty())
-        progress.best = parse_metrics('\n' + best).front();
+        for (const EpochReport& row : parse_metrics('\n' + best)) progress.best = row;
     const std::vector<Stage> stages = stages_of(core.options, core.network);
     std::size_t& stage = progress.stage;
     while (stage + 1 < stages.size() && step > stages[stage + 1].first_epoch * core.steps_per_epoch())
@@ -72,17 +74,16 @@ void check_same_training(const Metadata& metadata, const LearnerCore& core, std:
     options.max_lr = max_lr;
     const auto changed = differences_from_record(text_of(metadata, "options"), options);
     if (!changed.empty())
-        throw Error(ErrorKind::usage, "cannot resume", printable(run),
+        throw Error(ErrorKind::usage, "cannot resume", echoed(run),
                     fmt::format("{} would change the result", fmt::join(changed, ", ")),
                     "leave it as it was, or start a new run");
     if (text_of(metadata, "dataset") != core.dataset_digest)
-        throw Error(ErrorKind::data, "cannot resume", printable(core.options.data),
+        throw Error(ErrorKind::data, "cannot resume", echoed(core.options.data),
                     "its images are not those that the run began with",
                     "put them back as they were, or start a new run");
 }
 
 void restore_state(LearnerCore& core, const SafetensorsFile& checkpoint) {
-    core.use_plans(text_of(checkpoint.metadata(), "convolution_plans"));
     State& state = core.state;
     auto weights = read_weights(checkpoint, core.network);
     if (state.has_ema()) {
@@ -91,6 +92,14 @@ void restore_state(LearnerCore& core, const SafetensorsFile& checkpoint) {
     }
     state.set_weights(weights);
     state.set_moments(read_tensors(checkpoint, state.moments()));
+}
+
+std::string to_text(const Metadata& metadata) {
+    return nlohmann::json(metadata).dump();
+}
+
+Metadata metadata_from(const std::string& text) {
+    return nlohmann::json::parse(text).get<Metadata>();
 }
 
 std::string text_of(const Metadata& metadata, const std::string& key) {

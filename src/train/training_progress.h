@@ -47,8 +47,12 @@ TrainingProgress recorded_progress(const Metadata& metadata, std::int64_t step, 
 void check_same_training(const Metadata& metadata, const LearnerCore& core, std::optional<double> max_lr,
                          const std::string& run);
 
-// Loads weights, moments, moving average and convolution plans of a checkpoint.
+// Loads weights, moments and moving average of a checkpoint.
 void restore_state(LearnerCore& core, const SafetensorsFile& checkpoint);
+
+// JSON, and back.
+std::string to_text(const Metadata& metadata);
+Metadata metadata_from(const std::string& text);
 
 // The text under this key, else empty.
 std::string text_of(const Metadata& metadata, const std::string& key);

@@ -67,6 +67,7 @@ TEST(Doctor, names_every_back_end_device_library_and_version) {
     EXPECT_EQ(said["libraries"]["png"].get<std::string>().rfind("libpng 1.", 0), 0u);
     EXPECT_NE(said["libraries"]["oneDNN"].get<std::string>(), "");
     EXPECT_NE(said["libraries"]["jpeg"].get<std::string>(), "");
+    EXPECT_TRUE(said["libraries"].contains("MPI"));
     if (cuda["built"]) {
         for (const char* name : {"cuDNN", "cuBLAS", "NCCL"})
             EXPECT_TRUE(said["libraries"].contains(name)) << name;
@@ -125,15 +126,28 @@ TEST(Doctor, tf32_is_refused_where_there_are_no_tensor_cores) {
     }
 }
 
-// One binary starts anywhere: the driver, cuDNN, cuBLAS and NCCL are opened when they are wanted.
-TEST(Doctor, the_binary_is_linked_with_no_library_of_cuda) {
+TEST(Doctor, mpi_is_found_or_said_to_be_missing) {
+    const Workplace place;
+    const auto found = [&] { return doctor(place)["libraries"]["MPI"].is_string(); };
+    const bool built =
+        std::filesystem::exists(std::filesystem::path(ONECYCLE_BINARY).parent_path() / "onecycle_mpi.so");
+    EXPECT_EQ(found(), built);
+    ::setenv("ONECYCLE_MPI_MODULE", "/nowhere/onecycle_mpi.so", 1);
+    EXPECT_FALSE(found());
+    const Outcome outcome = place.run({"doctor"});
+    ::unsetenv("ONECYCLE_MPI_MODULE");
+    EXPECT_NE(outcome.out.find("cannot open /nowhere/onecycle_mpi.so"), std::string::npos) << outcome.out;
+}
+
+// One binary starts anywhere: MPI, the driver, cuDNN, cuBLAS and NCCL are opened when they are wanted.
+TEST(Doctor, the_binary_is_linked_with_no_library_of_cuda_or_mpi) {
     std::FILE* const pipe = ::popen("ldd " ONECYCLE_BINARY, "r");
     ASSERT_NE(pipe, nullptr);
     std::string libraries;
     for (char part[256]; std::fgets(part, sizeof part, pipe);) libraries += part;
     ASSERT_EQ(::pclose(pipe), 0);
     EXPECT_NE(libraries.find("libstdc++"), std::string::npos) << libraries;
-    for (const char* name : {"libcu", "libnccl", "libnv"})
+    for (const char* name : {"libcu", "libnccl", "libnv", "libmpi", "libopen-"})
         EXPECT_EQ(libraries.find(name), std::string::npos) << libraries;
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "device/cuda/collectives.h"
 #include "device/cuda/machine.h"
 #include "device/cuda/side_copy.h"
 #include "device/cuda/staging.h"
@@ -235,6 +236,7 @@ class CudaDevice : public Device {
         const cudaError_t state = ONECYCLE_TRY_CUDA(cudaStreamQuery, main_.get());
         if (state != cudaErrorNotReady) check(state, "cudaStreamQuery");
         if (state == cudaErrorNotReady) ONECYCLE_TRY_CUDA(cudaGetLastError);  // no error to keep
+        check_collectives();
         return state == cudaErrorNotReady;
     }
     RuntimeCalls runtime_calls() const override { return counted_calls(); }

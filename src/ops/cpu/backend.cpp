@@ -35,7 +35,8 @@ int threads_granted(int wanted) {
 
 class CpuBackend final : public Backend {
   public:
-    explicit CpuBackend(int threads) {
+    CpuBackend(int threads, Communicator* ranks) {
+        context_.ranks = ranks;
         onednn::guard_instruction_set();
         context_.threads = threads_granted(threads > 0 ? threads : omp_get_max_threads());
         context_.block = onednn::has_avx512() ? 16 : 8;
@@ -76,8 +77,8 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(int threads) {
-    return std::make_unique<CpuBackend>(threads);
+std::unique_ptr<Backend> make_cpu_backend(int threads, Communicator* ranks) {
+    return std::make_unique<CpuBackend>(threads, ranks);
 }
 
 }  // namespace onecycle

@@ -15,6 +15,7 @@ namespace onecycle::cpu {
 // What builders know of the machine.
 struct Context {
     int threads = 1;
+    Communicator* ranks = nullptr;  // null: one rank
     int block = 8;  // channels in a block of oneDNN's layouts: 16 with AVX-512, else 8
 };
 

@@ -68,7 +68,8 @@ BuiltOp make_check_gradients(const OpDesc& desc, const Context& context) {
     const std::size_t workspace = pieces.size() * sizeof(double);
     const double clip_norm = desc.optimizer.clip_norm;
     return op_from(desc, workspace,
-                   [=, threads = context.threads](void* const* in, void* const* out, void* work) {
+                   [=, threads = context.threads, ranks = desc.ranks, summed = desc.accumulation > 1](
+                       void* const* in, void* const* out, void* work) {
                        auto* const sums = static_cast<double*>(work);
                        parallel_for(threads, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i) {
                            sums[i] = sum_of_squares(floats(in[0]), pieces[static_cast<std::size_t>(i)].range);
@@ -81,9 +82,11 @@ BuiltOp make_check_gradients(const OpDesc& desc, const Context& context) {
                            if (!is_finite(sums[i]) && (first_bad < 0 || segment < first_bad))
                                first_bad = segment;
                        }
+                       const StepControl& control = *static_cast<const StepControl*>(in[2]);
+                       const double loss = loss_of_update(control, static_cast<const BatchResult*>(in[1]),
+                                                          ranks, summed);
                        *static_cast<GradientCheck*>(out[0]) =
-                           judge_gradients(total, first_bad, static_cast<const BatchResult*>(in[1])->loss,
-                                           *static_cast<const StepControl*>(in[2]), clip_norm, 1);
+                           judge_gradients(total, first_bad, loss, control, clip_norm, 1);
                    });
 }
 

@@ -1,4 +1,5 @@
 // The CUDA back end: which builder serves which kind.
+#include "device/cuda/collectives.h"
 #include "onecycle/error.h"
 #include "ops/cuda/builders.h"
 #include "ops/cuda/switches.h"
@@ -53,6 +54,10 @@ std::unique_ptr<Backend> make_backend(const Context& context) {
 
 namespace {
 
+std::shared_ptr<ONECYCLE_CUDA::DeviceCommunicator> joined(Communicator* ranks) {
+    return ranks ? std::make_shared<ONECYCLE_CUDA::DeviceCommunicator>(*ranks) : nullptr;
+}
+
 ONECYCLE_CUDA::Context switched(ONECYCLE_CUDA::Context context) {
     const Switches switches = read_switches();
     if (!switches.one_grid) context.one_grid_bytes = 0;
@@ -63,8 +68,9 @@ ONECYCLE_CUDA::Context switched(ONECYCLE_CUDA::Context context) {
 }  // namespace
 
 #if defined(ONECYCLE_EMULATED)
-std::unique_ptr<Backend> make_emulated_backend() {
-    return emulated::make_backend(switched({.multiprocessors = emulated::emulated_multiprocessors}));
+std::unique_ptr<Backend> make_emulated_backend(Communicator* ranks) {
+    return emulated::make_backend(
+        switched({.multiprocessors = emulated::emulated_multiprocessors, .ranks = joined(ranks)}));
 }
 #else
 std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
@@ -77,7 +83,8 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaMath& math) {
                                   .deterministic = math.deterministic,
                                   .one_grid_bytes = static_cast<std::size_t>(cache) / 2,
                                   .tf32 = math.tf32,
-                                  .plans = math.plans}));
+                                  .plans = math.plans,
+                                  .ranks = joined(math.ranks)}));
 }
 #endif
 

@@ -14,6 +14,8 @@
 
 namespace onecycle::ONECYCLE_CUDA {
 
+class DeviceCommunicator;
+
 // What builders know of the machine.
 struct Context {
     int multiprocessors = 1;
@@ -26,6 +28,7 @@ struct Context {
     bool weight_gradient_branch = true;
     bool tf32 = false;                  // f32 products may round their inputs to TF32
     std::shared_ptr<PlanBook> plans{};  // may be null
+    std::shared_ptr<DeviceCommunicator> ranks{};  // null: one rank
 };
 
 std::unique_ptr<Backend> make_backend(const Context& context);

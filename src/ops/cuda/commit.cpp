@@ -8,10 +8,10 @@ namespace onecycle::ONECYCLE_CUDA {
 BuiltOp make_commit_step(const OpDesc& desc, const Context&) {
     require_operands(desc, 2, 2);
     return op_from(desc, 0,
-                   [summed = desc.accumulation > 1, scaled = desc.loss_scale](
+                   [ranks = desc.ranks, summed = desc.accumulation > 1, scaled = desc.loss_scale](
                        void* const* in, void* const* out, void*, cudaStream_t stream) {
                        commit_step(output<StepControl>(out, 0), output<StepProgress>(out, 1),
-                                   input<BatchResult>(in, 0), input<GradientCheck>(in, 1), summed, scaled,
+                                   input<BatchResult>(in, 0), ranks, input<GradientCheck>(in, 1), summed, scaled,
                                    stream);
                    });
 }
@@ -20,8 +20,8 @@ BuiltOp make_add_metrics(const OpDesc& desc, const Context&) {
     require_operands(desc, 1, 1);
     return op_from(
         desc, 0,
-        [micro = desc.accumulation > 1](void* const* in, void* const* out, void*, cudaStream_t stream) {
-            add_metrics(output<StepControl>(out, 0), input<BatchResult>(in, 0), micro, stream);
+        [micro = desc.accumulation > 1, ranks = desc.ranks](void* const* in, void* const* out, void*, cudaStream_t stream) {
+            add_metrics(output<StepControl>(out, 0), input<BatchResult>(in, 0), ranks, micro, stream);
         });
 }
 

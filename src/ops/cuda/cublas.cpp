@@ -11,7 +11,7 @@
 #include "device/cuda/library.h"
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
-#include "ops/cuda/library_call.h"
+#include "device/cuda/library_call.h"
 
 namespace onecycle {
 

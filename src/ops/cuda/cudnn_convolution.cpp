@@ -11,7 +11,7 @@
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
 #include "ops/cuda/cudnn.h"
-#include "ops/cuda/library_call.h"
+#include "device/cuda/library_call.h"
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
 #include "ops/cuda/plan_search.h"

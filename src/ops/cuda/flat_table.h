@@ -54,6 +54,13 @@ inline FlatTable whole_table(const OpDesc& desc, std::int64_t elements, std::int
     return flat_table(whole, elements, piece_elements, false, false);
 }
 
+// The parameters whose gradients come in 16 bits, of a table that is a bucket's.
+inline FlatTable half_table(const OpDesc& desc, std::int64_t elements, std::int64_t piece_elements) {
+    OpDesc halves = desc;
+    std::erase_if(halves.parameters, [](const ParameterSegment& s) { return !s.half_gradient; });
+    return flat_table(halves, elements, piece_elements, false, true);
+}
+
 // Calls f.operator()<Half>() with the type of a 16-bit operand, or float where there is none.
 template <typename F>
 auto with_half_type(const OpDesc& desc, const TensorDesc* half, std::int64_t elements, F f) {

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int cuda_major = CUDART_VERSION / 1000;
 
-// Not used yet: training runs on one GPU.
+// The ranks of a job need it where each has a GPU.
 std::string nccl_version() {
     const SharedLibrary library("libnccl.so.2", "NCCL 2");
     int version = 0;

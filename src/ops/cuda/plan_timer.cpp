@@ -4,7 +4,7 @@
 #include <random>
 #include <utility>
 
-#include "ops/cuda/library_call.h"
+#include "device/cuda/library_call.h"
 
 namespace onecycle::cuda {
 

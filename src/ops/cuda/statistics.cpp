@@ -8,11 +8,11 @@
 namespace onecycle::ONECYCLE_CUDA {
 
 BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
-    const int before = require_running_statistics(desc);
+    require_running_statistics(desc);
     require(desc.outputs[0].elements() < std::int64_t{1} << 31, desc, "there are too many statistics");
     return op_from(
         desc, 0,
-        [before, with_ema = desc.outputs.size() == 2, rest = static_cast<float>(1 - desc.optimizer.ema_decay),
+        [with_ema = desc.outputs.size() == 2, rest = static_cast<float>(1 - desc.optimizer.ema_decay),
          segments = desc.statistics, momentum = static_cast<float>(desc.momentum)](
             void* const* in, void* const* out, void*, cudaStream_t stream) {
             constexpr std::size_t most = RunningStatisticsTable::capacity;
@@ -31,8 +31,7 @@ BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
                 }
                 float* const statistics = output<float>(out, 0);
                 update_statistics(
-                    statistics, before < 0 ? statistics : input<float>(in, static_cast<std::size_t>(before)),
-                    with_ema ? output<float>(out, 1) : nullptr, table, static_cast<int>(end - begin),
+                    statistics, with_ema ? output<float>(out, 1) : nullptr, table, static_cast<int>(end - begin),
                     input<GradientCheck>(in, 0), momentum, rest, stream);
             }
         });

@@ -1,7 +1,7 @@
 // Calls of NVIDIA's libraries that put work on a stream.
 #pragma once
 
-#include "kernels/cuda.h"
+#include "device/cuda/runtime.h"
 
 namespace onecycle::cuda {
 

@@ -1,0 +1,57 @@
+// What several ranks add up: gradients, in the order of ranks, and the results of their batches.
+#include <algorithm>
+
+#include "device/communicator.h"
+#include "ops/cpu/builders.h"
+#include "ops/cpu/parallel.h"
+#include "rules/control.h"
+
+namespace onecycle::cpu {
+
+namespace {
+
+// See sum_in_order in kernels/all_reduce.cu: the same additions.
+void sum_in_order(float* sum, float* mean, const float* parts, int ranks, std::int64_t n, bool first,
+                  float count, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) {
+        float total = first ? parts[i] : sum[i] + parts[i];
+        for (int r = 1; r < ranks; ++r) total += parts[r * n + i];
+        if (sum) sum[i] = total;
+        if (mean) mean[i] = total / count;
+    }
+}
+
+}  // namespace
+
+BuiltOp make_all_reduce(const OpDesc& desc, const Context& context) {
+    const Reduction reduction = require_reduction(desc);
+    require(desc.inputs.size() == 1, desc, "this back end has no 16-bit gradients");
+    return op_from(desc, reduction.workspace,
+                   [reduction, threads = context.threads, ranks = context.ranks](
+                       void* const* in, void* const* out, void* work) {
+                       float* const gradients = floats_out(out[0]);
+                       auto* const bytes = reinterpret_cast<std::byte*>(gradients);
+                       const std::int64_t begin = reduction.begin, n = reduction.elements;
+                       float* const sum = reduction.summed ? floats_out(out[1]) + begin : nullptr;
+                       ranks->scatter(reinterpret_cast<const std::byte*>(in[0]),
+                                      static_cast<std::byte*>(work), reduction.shares);
+                       parallel_flat(threads, n, [&](Range range) {
+                           sum_in_order(sum, reduction.last ? gradients + begin : nullptr, floats(work),
+                                        reduction.ranks, n, reduction.first, reduction.count, range);
+                       });
+                       if (reduction.last) ranks->gather(bytes, reduction.shares);
+                   });
+}
+
+BuiltOp make_gather_results(const OpDesc& desc, const Context& context) {
+    const std::vector<Share> shares = require_results(desc);
+    return op_from(desc, 0,
+                   [shares, rank = desc.rank, ranks = context.ranks](void* const* in, void* const* out, void*) {
+                       auto* const results = static_cast<BatchResult*>(out[0]);
+                       results[rank] = *static_cast<const BatchResult*>(in[0]);
+                       results[rank].stop_wanted = static_cast<const StepProgress*>(in[1])->stop_wanted;
+                       ranks->gather(reinterpret_cast<std::byte*>(results), shares);
+                   });
+}
+
+}  // namespace onecycle::cpu
