@@ -426,10 +426,9 @@ def shard_rows():
     yield Row(find("numbered"), 3, "stands there twice", (find("numbered"),),
               before=one_by_one(numbered, written("numbered/classes.txt", "a\na\n")),
               after=removed("numbered/classes.txt"))
-    yield Row("pack data", 2, "missing option: -o", ("pack data -o shards/",), typed=True, before=removed("shards"))
-    for wrong in ["--size 0", "--quality 0", "--shard-size 10"]:
-        yield Row(f"pack data -o shards {wrong}", 2, "must", ("pack data -o shards --size 256",), free=True,
-                  before=removed("shards"))
+    yield Row("pack data", 2, "missing option: -o", ("pack data -o shards/",), free=True, before=removed("shards"))
+    yield Row("pack data -o shards --size 0", 2, "must lie between", ("pack data -o shards --size 256",), free=True,
+              before=removed("shards"))
     yield Row("pack data -o photos", 5, "not empty", ("pack data -o shards",), free=True, before=removed("shards"))
     yield Row("pack data -o odd", 5, "is damaged", ("pack data -o shards",), free=True,
               before=one_by_one(removed("shards"), written("odd/pack.json", "{")))
