@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Data-parallel steps as a discrete-event simulation, to check what `onecycle profile --predict --ranks` says.
 
-    build/onecycle profile --predict h200 --arch resnet50 --batch-size 256 --classes 1000 --ranks 8,64,1024 --json > p.json
-    bench/simulate_ranks.py p.json [--out bench/results/ranks-h200.json]
+    build/onecycle profile --predict h200 --arch resnet50 --batch-size 256 --classes 1000 --ranks 8,64,1024 --json >p
+    bench/simulate_ranks.py p [--out bench/results/ranks-h200.json]
 
 From the profile come the program of each number of ranks (its steps with their branches, edges and least times, and
 the bytes that they exchange) and the speed of the links; no formula is shared. The branches of the graph share the GPU
-while several have work. An exchange goes message by message: each rank sends to the ranks behind it in turn, through
-one port into its node and one out of it, and a port takes in one message at a time. While bytes are on their way they
+while several have work. An exchange goes message by message: each rank sends to each other one, node by node
+behind its own and place by place behind its own, through one port into its node and one out of it; a port takes in one
+message at a time. While bytes are on their way they
 take their share of the GPU's memory from the step.
 
 Beside it the same step with an all-reduce of two levels, which the program does not have: in the node each rank gets a
@@ -36,9 +37,8 @@ def exchange_seconds(ranks, node, share, inside, between, inside_hop, between_ho
     speeds, hops = {True: inside, False: between}, {True: inside_hop, False: between_hop}
     waiting = []  # per place and port: the receiving places, in order
     for place in range(node):
-        for home in (True, False):
-            offsets = [d for d in range(1, ranks) if (place + d < node or place + d >= ranks) == home]
-            waiting.append((home, [(place + d) % node for d in offsets]))
+        turned = [(place + turn) % node for turn in range(node)]
+        waiting += [(True, turned[1:]), (False, turned * (ranks // node - 1))]
     sending = [0.0] * len(waiting)  # until when a port is busy
     receiving = {(place, home): 0.0 for place in range(node) for home in (True, False)}
     finish = 0.0
@@ -62,7 +62,7 @@ def link_of(links, ranks, size):
 
 
 def two_level_seconds(links, ranks, size):
-    """In the node, where each rank then has 1/node; and that among the ranks of the same place, each in another node."""
+    """In the node, where each rank then has 1/node; and that among the ranks of the same place in each node."""
     inside = min(links["node_ranks"], ranks)
     apart = dict(links, node_ranks=1)
     return link_of(links, inside, size) + link_of(apart, ranks // inside, size / inside)
@@ -128,7 +128,6 @@ def compare(profile):
         wire = sum(t["end"] - t["start"] for t in found["transfers"])
         rows.append({"ranks": forecast["ranks"],
                      "forecast": {k: v for k, v in forecast.items() if k not in ("transfers", "steps")},
-                     "buckets": sum(1 for t in forecast["transfers"] if t["exchanges"] == 2),
                      "bytes": sum(t["bytes"] for t in forecast["transfers"]),
                      "simulated_step_seconds": found["step_seconds"],
                      "step_difference": forecast["step_seconds"] / found["step_seconds"] - 1,

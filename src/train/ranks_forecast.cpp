@@ -46,18 +46,20 @@ RanksForecast forecast(Profile profile, const Links& links, int ranks, double al
     for (const ProfiledStep& step : profile.steps) {
         if (step.exchanges == 0) continue;
         Transfer transfer{.name = step.name, .bytes = step.exchanged, .exchanges = step.exchanges};
+        if (!result.transfers.empty()) transfer.ready = result.transfers.back().ready;
         for (const int wait : step.waits)
             transfer.ready = std::max(transfer.ready, ends[static_cast<std::size_t>(wait)]);
         const double sent = step.exchanges * step.exchanged * (ranks - 1) / ranks,
                      bandwidth = profile.limits.bytes_per_second,
                      kernels = step.limit - counted_of_sent * sent / bandwidth;
-        // What was sent before has slowed the step down until here.
+        // What was sent before has slowed the step down until here. Kernels that run beside it share
+        // the GPU with it.
         transfer.start = std::max(done, transfer.ready + result.memory);
-        transfer.end = done =
-            transfer.start + kernels + step.exchanges * exchange_time(links, ranks, step.exchanged);
+        const bool beside = transfer.start < until_update + result.memory;
+        transfer.end = done = transfer.start + (beside ? 2 : 1) * kernels +
+                              step.exchanges * exchange_time(links, ranks, step.exchanged);
         result.wire += transfer.end - transfer.start;
-        if (transfer.start < until_update + result.memory)
-            result.memory += kernels + memory_of_sent * sent / bandwidth;
+        if (beside) result.memory += kernels + memory_of_sent * sent / bandwidth;
         result.transfers.push_back(std::move(transfer));
     }
     const double computed = until_update + result.memory;

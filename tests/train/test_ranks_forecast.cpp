@@ -87,7 +87,7 @@ TEST(Forecast, what_passes_through_the_memory_is_taken_from_the_step) {
         return profile;
     };
     const RanksForecast two = forecast_ranks(profile_of, {.ranks = {2}, .links = links}).ranks[0];
-    EXPECT_NEAR(two.transfers[0].end, 3.406e-3 + 10e-6, 1e-8);
+    EXPECT_NEAR(two.transfers[0].end, 3.406e-3 + 2 * 10e-6, 1e-8) << "half of the GPU";
     // Through NCCL's buffers each byte is read and written twice.
     EXPECT_NEAR(two.transfers[1].start, 4e-3 + 170e-6, 1e-8);
 }
@@ -109,11 +109,11 @@ double reduced(ProfileOptions options, int ranks) {
 }
 
 TEST(Forecast, of_a_network_sums_every_gradient_that_is_trained_in_32_bits_and_no_other) {
-    // 11.17 million weights of convolutions, the stem stored with 8 channels; 10 * 512 + 10 + 2 * 4800
-    // others. Each tensor begins at a multiple of 128.
-    const double all = 4 * (11'166'912 + 64 * 49 * 5 + 5130 + 9600);
-    for (const char* precision : {"fp32", "bf16"})
-        EXPECT_NEAR(reduced(resnet18(precision), 8), all, 4 * 128 * 62);
+    // 11.17 million weights of convolutions, 10 * 512 + 10 + 2 * 4800 others. Each tensor begins at a
+    // multiple of 128. In 16 bits the stem is stored with 8 channels.
+    const double all = 4 * (11'166'912 + 5130 + 9600), tolerance = 4 * 128 * 62 / 2.0;
+    EXPECT_NEAR(reduced(resnet18("fp32"), 8), all, tolerance);
+    EXPECT_NEAR(reduced(resnet18("bf16"), 8), all + 4 * 64 * 49 * 5, tolerance);
     EXPECT_EQ(reduced(resnet18("bf16"), 1), 0);
     ProfileOptions frozen = resnet18("bf16");
     frozen.train.freeze = "body";
