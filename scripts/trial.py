@@ -26,6 +26,31 @@ def add_options(parser):
     parser.add_argument("--place", help="a folder for the trainings; default: one in memory, deleted at the end")
 
 
+def add_faults_option(parser):
+    parser.add_argument("--faults", default=str(ROOT / "build/tests/cli/failing_calls.so"),
+                        help="the library of faults")
+
+
+def require_faults(arguments):
+    if not pathlib.Path(arguments.faults).exists():
+        sys.exit(f"error: no library of faults: {arguments.faults}: it is not built; "
+                 "fix: cmake --build build --target failing_calls")
+
+
+def faulty(run, faults, at, code, for_ever=False, count=""):
+    """The environment in which the call number `at` below the run's folder goes wrong."""
+    return {"LD_PRELOAD": faults, "ONECYCLE_FAULT_BELOW": str(run.folder), "ONECYCLE_FAULT_AT": str(at),
+            "ONECYCLE_FAULT_CODE": str(code), "ONECYCLE_FAULT_FOREVER": str(int(for_ever)),
+            "ONECYCLE_FAULT_COUNT": count}
+
+
+def count_calls(place, faults):
+    """How many calls below its folder a training makes."""
+    run, count = place.new_run("counted"), place.folder / "count"
+    run.start(run.first_command(), environment=faulty(run, faults, 0, 0, count=str(count)))
+    return int(count.read_text())
+
+
 def fail(run, why):
     print(f"FAILED: {run.folder}: {why}", file=sys.stderr)
     run.place.keep = True

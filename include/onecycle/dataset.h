@@ -26,6 +26,8 @@
 
 namespace onecycle {
 
+class DecodeBudget;  // see image.h
+
 // Where an image's bytes lie: a file, or a part of a shard. Its names share the memory of those it
 // was listed with, so that a list of millions stays small.
 class ImagePlace {
@@ -107,7 +109,10 @@ struct DatasetOptions {
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;                  // a larger fraction of bad files is an error
     std::int64_t max_pixels = 178'956'970;  // larger images are bad; see ImageLimits
-    int threads = 1;                        // that read files for the check
+    // Bytes that decoding may take, over all threads; an image that needs more is bad. 0: a quarter
+    // of what is free.
+    std::uint64_t decode_memory = 0;
+    int threads = 1;  // that read files for the check
     DatasetUse use = DatasetUse::training;
     std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
     // Says whether an earlier run has read a file of this path, size and time to its end, and then
@@ -143,6 +148,8 @@ struct Dataset {
     std::string valid_dir;      // folder of the evaluation side's
     std::vector<BadImage> bad;  // what was left out, sorted by path
     DatasetOrigin origin;
+    // Of DatasetOptions::decode_memory; null where a program put the lists together itself.
+    std::shared_ptr<DecodeBudget> decode_budget{};
 };
 
 // Finds the files, checks every one whole (probe_image; or checked_before), leaves out the bad

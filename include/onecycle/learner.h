@@ -21,8 +21,8 @@
 #include "onecycle/log.h"
 #include "onecycle/model.h"
 #include "onecycle/options.h"
-#include "onecycle/ranks.h"
 #include "onecycle/range_test.h"
+#include "onecycle/ranks.h"
 
 namespace onecycle {
 
@@ -95,9 +95,10 @@ struct FitResult {
     bool finished() const { return step == steps; }
 };
 
-// Whether a checkpoint is of the run that has these options (of its config.json).
+// Whether a checkpoint is of the run that has these options (of its config.json) and images
+// (digest(); empty: any).
 std::function<bool(const std::map<std::string, std::string>& metadata)> belongs_to(
-    const TrainOptions& options);
+    const TrainOptions& options, const std::string& dataset_digest = "");
 
 // Opens options.data to continue the run in this folder. Where its newest checkpoint lists images,
 // the sides are those, in their order, whatever was added since; an image that is missing or has

@@ -120,6 +120,9 @@ struct TrainOptions {
     // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not
     // fit in memory. Changes no result.
     std::string cache{};
+    // Bytes that decoding images may take, over all threads; 0: a quarter of what is free. Of this
+    // machine rather than of a run: config.json does not have it.
+    std::uint64_t decode_memory = 0;
     bool deterministic = false;  // the CPU and the emulated device always are
     // On CUDA a step's pieces are launched one by one: the same bits.
     bool no_graph = false;
@@ -172,7 +175,8 @@ std::int64_t all_epochs(const TrainOptions& options);
 // max_lr.
 std::string to_json(const TrainOptions& options);
 // Members that are missing keep their defaults. Throws Error(usage) naming `where` (a file) and the
-// member for an unknown one or one of a wrong type or value, and for text that is not JSON.
+// member for an unknown one or one of a wrong type or value, and for text that is not JSON. The
+// digest of the images that `onecycle train` adds is passed over.
 TrainOptions train_options_from_json(const std::string& text, const std::string& where);
 
 // The options, as "--batch-size", whose values differ and may change the result of a training. Not

@@ -7,8 +7,10 @@
 #include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
+#include "cli/shared_dataset.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/file.h"
 #include "core/signals.h"
 #include "onecycle/chart.h"
@@ -42,7 +44,7 @@ class Eval : public Verb {
         a.flag("--force", force_, "replace the file of --svg also where onecycle did not draw it");
         a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
-        declare_image_limits(a, model_options_.max_pixels);
+        declare_image_limits(a, model_options_.max_pixels, model_options_.decode_memory);
         declare_console_options(a, console_options_, true);
     }
 
@@ -74,7 +76,7 @@ class Eval : public Verb {
         if (!svg_.empty() && console.leads()) check_output(posix_file_system(), svg_, replaced);
         Model model(model_, model_options_);
         read_as_in_training(console);
-        const Dataset dataset = open(model.info(), console);
+        const Dataset dataset = shared_dataset(console, [&] { return open(model.info(), console); });
         guard.answer(console.stop_answer(after_this_batch));
         std::optional<UnseenImages> split;
         const std::vector<Sample> samples = choose(model.info(), dataset, split, console);
@@ -84,7 +86,8 @@ class Eval : public Verb {
             console.result(to_json(evaluation, split));
         else
             console.say(report(evaluation, console.report_columns()));
-        if (!svg_.empty() && console.leads()) write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
+        if (!svg_.empty() && console.leads())
+            write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
         return 0;
     }
 
@@ -131,6 +134,7 @@ class Eval : public Verb {
         options.labels = labels_;
         options.label_from = label_from_;
         options.max_pixels = model_options_.max_pixels;
+        options.decode_memory = model_options_.decode_memory;
         options.index_folder = default_cache_folder();
         options.progress = look_progress(console);
         options.log = console.log();
@@ -156,7 +160,7 @@ class Eval : public Verb {
                     "other contents: taken for other images.");
             if (unseen.trained_on + unseen.held_out == 0) return samples;
             if (unseen.samples.empty())
-                throw Error(ErrorKind::data, "nothing to evaluate on", printable(data_),
+                throw Error(ErrorKind::data, "nothing to evaluate on", echoed(data_),
                             "the model was trained on every image of it", "give other images, or use --all");
             if (list->automatic_split || unseen.trained_on > 0) console.say(text_of(unseen));
             samples = unseen.samples;

@@ -8,9 +8,11 @@
 #include "cli/image_progress.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
+#include "cli/shared_dataset.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
@@ -106,7 +108,8 @@ class Find : public Verb {
         guard.answer(console.stop_answer(nothing_begun));
         DatasetOptions opening = dataset_options(options_, console.log(), stop_signal);
         opening.progress = look_progress(console);
-        const Dataset dataset = open_dataset(options_.data, opening);
+        const Dataset dataset =
+            shared_dataset(console, [&] { return open_dataset(options_.data, opening); });
         if (verify_ && dataset.valid.empty())
             throw Error(ErrorKind::usage, "bad option", "--verify with --valid-fraction 0",
                         "nothing is held out to verify on", "leave one of the two out");
@@ -228,7 +231,7 @@ class Find : public Verb {
     }
 
     static void say_written(Console& console, const RunFolder& folder, const std::string& name) {
-        console.say(fmt::format("Written: {}", printable(folder.file(name + ".svg"))));
+        console.say(fmt::format("Written: {}", echoed(folder.file(name + ".svg"))));
     }
 
     static int stopped(Console& console, int signal) {

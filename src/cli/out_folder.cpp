@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "core/echoed.h"
 #include "data/shard_index.h"
 #include "onecycle/error.h"
 
@@ -55,7 +56,7 @@ RunFolder make_out(const std::string& out, const std::string& data, const std::s
 void write_bad_images(RunFolder& run, const std::vector<BadImage>& bad, Console& console) {
     if (bad.empty()) return;
     run.write_bad_images(bad);
-    console.say("All files that were left out: " + printable(run.file(bad_images_name)));
+    console.say("All files that were left out: " + echoed(run.file(bad_images_name)));
 }
 
 }  // namespace onecycle::cli

@@ -9,6 +9,7 @@
 #include "cli/json.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
@@ -24,7 +25,8 @@ class Pack : public Verb {
         a.positional("DATA", data_, "the folder of images");
         a.text("-o,--out", "DIR", out_,
                "the folder to make; one that an earlier pack of the same was stopped in is gone on with");
-        a.whole("--size", size_, "make images smaller whose short side is longer, to so many pixels: as JPEG");
+        a.whole("--size", size_,
+                "make images smaller whose short side is longer, to so many pixels: as JPEG");
         a.whole("--quality", pack_.quality, "of images that are made smaller: 1 to 100");
         a.value("--shard-size", "BYTES", "512M", "no shard is larger; K, M and G are KiB, MiB and GiB",
                 [this](const std::string& text) { pack_.shard_bytes = parse_bytes("--shard-size", text); });
@@ -32,7 +34,7 @@ class Pack : public Verb {
         a.text("--valid", "DIR", images_.valid_dir, "the evaluation images, when they are elsewhere");
         declare_reading(a, images_.exclude, images_.labels, images_.label_from);
         declare_bad_images(a, images_.bad_images, images_.max_bad);
-        declare_image_limits(a, images_.max_pixels);
+        declare_image_limits(a, images_.max_pixels, images_.decode_memory);
         a.group("Work");
         a.whole("--threads", threads_, "0: all cores; the shards are the same for any number");
         declare_console_options(a, console_options_, true);
@@ -69,7 +71,7 @@ class Pack : public Verb {
             console.result(to_json(result, out_, dataset.classes.size(), dataset.bad));
             return 0;
         }
-        console.say(fmt::format("{}: {} images of {} classes in {} shards, {:.1f} MB", printable(out_),
+        console.say(fmt::format("{}: {} images of {} classes in {} shards, {:.1f} MB", echoed(out_),
                                 result.images, dataset.classes.size(), result.shards.size(),
                                 static_cast<double>(result.bytes) / 1e6));
         if (result.kept_from_before > 0)

@@ -10,6 +10,7 @@
 #include "cli/model_options.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/signals.h"
 #include "data/folder.h"
 #include "data/shard_index.h"
@@ -36,7 +37,8 @@ void add_images(std::vector<Item>& items, std::string path) {
     while (path.size() > 1 && path.back() == '/') path.pop_back();
     try {
         const std::vector<std::string> images = images_below(path);
-        if (images.empty()) items.push_back({path, shard ? "no image in this shard" : "no image in this folder"});
+        if (images.empty())
+            items.push_back({path, shard ? "no image in this shard" : "no image in this folder"});
         for (const std::string& image : images) items.push_back({image});
     } catch (const Error& error) {
         items.push_back({path, error.what()});
@@ -91,14 +93,14 @@ Prediction prediction_of(const std::vector<std::string>& texts) {
 
 void say_answer(Console& console, const Prediction& p) {
     if (!p.error.empty()) {
-        console.warn("warning: " + printable(p.file) + ": " + printable(p.error));
+        console.warn("warning: " + echoed(p.file) + ": " + echoed(p.error));
         return;
     }
     if (p.damaged)
-        console.warn("warning: " + printable(p.file) + ": damaged; it is used as far as it can be decoded");
+        console.warn("warning: " + echoed(p.file) + ": damaged; it is used as far as it can be decoded");
     std::string line = printable(p.file) + ":";
     for (const auto& entry : p.top)
-        line += fmt::format("  {} {:.1f} %", printable(entry.label), 100 * entry.probability);
+        line += fmt::format("  {} {:.1f} %", echoed(entry.label), 100 * entry.probability);
     console.answer(line + "\n", 2);
 }
 
@@ -106,7 +108,7 @@ class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
         a.positional("PATH", paths_, "images, folders of images, or - for a list on stdin, a path a line");
-        declare_image_limits(a, options_.max_pixels);
+        declare_image_limits(a, options_.max_pixels, options_.decode_memory);
         a.group("Answers");
         a.whole("--top", top_, "so many classes for each image");
         declare_model_options(a, model_, options_);
@@ -133,7 +135,8 @@ class Predict : public Verb {
         options_.ranks = console.ranks();
         options_.stop = stop_signal;
         Model model(model_, options_);
-        const std::vector<Prediction> predictions = answer(model, items_for(paths_, console.ranks().get()), console);
+        const std::vector<Prediction> predictions =
+            answer(model, items_for(paths_, console.ranks().get()), console);
         const auto failed = std::count_if(predictions.begin(), predictions.end(),
                                           [](const Prediction& p) { return !p.error.empty(); });
         if (failed == std::ssize(predictions))
@@ -157,7 +160,8 @@ class Predict : public Verb {
         const std::size_t batch = static_cast<std::size_t>(options_.batch_size);
         for (std::size_t begin = 0, number = 0; begin < items.size(); begin += batch, ++number) {
             progress.done(static_cast<std::int64_t>(begin));
-            if (number % static_cast<std::size_t>(place.ranks) != static_cast<std::size_t>(place.rank)) continue;
+            if (number % static_cast<std::size_t>(place.ranks) != static_cast<std::size_t>(place.rank))
+                continue;
             const std::size_t end = std::min(begin + batch, items.size());
             answer_batch(model, {items.begin() + std::ptrdiff_t(begin), items.begin() + std::ptrdiff_t(end)},
                          predictions);
@@ -169,12 +173,14 @@ class Predict : public Verb {
         }
         if (!console.ranks()) return predictions;
         predictions = in_order(*console.ranks(), predictions, items.size(), batch);
-        if (!console.json() && std::ranges::any_of(predictions, [](const Prediction& p) { return p.error.empty(); }))
+        if (!console.json() &&
+            std::ranges::any_of(predictions, [](const Prediction& p) { return p.error.empty(); }))
             for (const Prediction& p : predictions) say_answer(console, p);
         return predictions;
     }
 
-    void answer_batch(Model& model, const std::vector<Item>& items, std::vector<Prediction>& predictions) const {
+    void answer_batch(Model& model, const std::vector<Item>& items,
+                      std::vector<Prediction>& predictions) const {
         std::vector<std::string> files;
         for (const Item& item : items)
             if (item.error.empty()) files.push_back(item.file);

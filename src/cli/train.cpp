@@ -9,9 +9,11 @@
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
+#include "cli/shared_dataset.h"
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "device/communicator.h"
@@ -22,6 +24,7 @@
 #include "onecycle/report.h"
 #include "onecycle/run_folder.h"
 #include "report/text.h"
+#include "train/recorded_images.h"
 
 namespace onecycle::cli {
 
@@ -59,9 +62,10 @@ void spread_over_ranks(TrainOptions& options, const Communicator* job) {
     const int ranks = job ? job->place().ranks : 1;
     const std::int64_t batches = batches_per_update(options);
     if (batches % ranks != 0)
-        throw Error(ErrorKind::usage, "cannot resume", fmt::format("{} ranks", ranks),
-                    fmt::format("an update takes {} batches, which {} ranks cannot share evenly", batches, ranks),
-                    fmt::format("use a number of ranks that divides {}", batches));
+        throw Error(
+            ErrorKind::usage, "cannot resume", fmt::format("{} ranks", ranks),
+            fmt::format("an update takes {} batches, which {} ranks cannot share evenly", batches, ranks),
+            fmt::format("use a number of ranks that divides {}", batches));
     options.accumulate = static_cast<int>(batches / ranks);
     options.ranks = ranks;
 }
@@ -84,7 +88,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     }
     SignalGuard guard;
     guard.answer(console.stop_answer(nothing_begun));
-    const Dataset dataset = open(console);
+    const Dataset dataset = shared_dataset(console, [&] { return open(console); });
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
     if (resume_.empty() && console.leads()) check_out_space(out_, learner.run_bytes());
@@ -96,12 +100,13 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         const FitResult result = learner.fit();
         return result.signal ? 128 + result.signal : 0;
     }
-    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
-                                    : RunFolder::open(resume_, console.log(), belongs_to(options_));
+    RunFolder run = resume_.empty()
+                        ? make_out(out_, options_.data, "", console.log())
+                        : RunFolder::open(resume_, console.log(), belongs_to(options_, digest(dataset)));
     FitResult result;
     try {
         // First of all: from here on the run can be resumed.
-        if (resume_.empty()) run.write("config.json", to_json(learner.options()));
+        if (resume_.empty()) run.write("config.json", run_config(learner.options(), digest(dataset)));
         write_bad_images(run, dataset.bad, console);
         view.expect_tests(run, context_of(learner, dataset));
         result = fit(learner, run);
@@ -135,12 +140,12 @@ FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
     return learner.fit({.run = &run});
 } catch (const UnusableImage& image) {
     if (run.remove_unless_begun())
-        throw Error(ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        throw Error(ErrorKind::data, "cannot use image", echoed(image.where()), image.why(),
                     "put it back as it was, or remove it" +
                         (image.option().empty() ? "" : ", or go on without it: " + image.option()));
     const std::string resume = fmt::format("onecycle {} --resume {}", name_, shell_quoted(run.path()));
     throw Error(
-        ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        ErrorKind::data, "cannot use image", echoed(image.where()), image.why(),
         fmt::format("put it back as it was and continue with {}", resume) +
             (image.option().empty() ? "" : fmt::format(", or without it: {} {}", resume, image.option())));
 }
@@ -182,7 +187,7 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
                                          100 * best.accuracy, best.epoch, short_number(result.max_lr, 3))));
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
-                    printable(run.path()), shell_quoted(run.path())));
+                    echoed(run.path()), shell_quoted(run.path())));
 }
 
 std::unique_ptr<Verb> make_train() {

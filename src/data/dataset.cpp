@@ -13,9 +13,11 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/echoed.h"
 #include "core/threads.h"
 #include "data/codecs.h"
 #include "data/dataset_words.h"
+#include "data/decode_budget.h"
 #include "data/folder.h"
 #include "data/image_place.h"
 #include "data/sides.h"
@@ -61,7 +63,7 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         options.log(LogLevel::warning, (fail || too_many ? "cannot use " : "left out ") + share);
         constexpr std::size_t shown = 10;
         for (std::size_t k = 0; k < std::min(shown, bad.size()); ++k)
-            options.log(LogLevel::warning, "  " + printable(bad[k].path) + ": " + printable(bad[k].reason));
+            options.log(LogLevel::warning, "  " + echoed(bad[k].path) + ": " + echoed(bad[k].reason));
         if (bad.size() > shown)
             options.log(LogLevel::warning, "  and " + std::to_string(bad.size() - shown) + " more");
     }
@@ -80,7 +82,7 @@ class Progress {
     void one_more() {
         constexpr std::int64_t every = 256;
         const std::int64_t done = done_.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (tell_ && (done % every == 0 || owed_.load(std::memory_order_relaxed)) ) {
+        if (tell_ && (done % every == 0 || owed_.load(std::memory_order_relaxed))) {
             const bool mine = std::this_thread::get_id() == caller_;
             owed_.store(!mine, std::memory_order_relaxed);
             if (mine) tell_(done, all_);
@@ -97,7 +99,9 @@ class Progress {
 
 // Reads an image to its end, unless an earlier run did. Throws ImageError.
 void check_image(Sample& sample, const DatasetOptions& options, const ImageLimits& limits) {
-    const auto is_allowed = [&] { return std::int64_t{sample.width} * sample.height <= limits.max_pixels; };
+    const std::int64_t surely_fits = std::min<std::int64_t>(
+        limits.max_pixels, static_cast<std::int64_t>(limits.memory->bytes() / most_decode_bytes_a_pixel));
+    const auto is_allowed = [&] { return std::int64_t{sample.width} * sample.height <= surely_fits; };
     const bool in_index = sample.content != 0;  // of a shard, which has not changed since
     if (in_index && is_allowed()) return;
     const std::string path = sample.path();
@@ -118,9 +122,11 @@ void check_image(Sample& sample, const DatasetOptions& options, const ImageLimit
 }
 
 // Notes size and contents of the images, and takes the bad ones out of the list.
-void check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options, Progress& progress,
+void check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options,
+                       const std::shared_ptr<DecodeBudget>& budget, Progress& progress,
                        std::vector<BadImage>& bad) {
-    const ImageLimits limits = limits_with(options.max_pixels);
+    ImageLimits limits = limits_with(options.max_pixels);
+    limits.memory = budget;
     std::mutex mutex;
     std::vector<std::size_t> places;  // of bad ones
     // Many at a time: taking a number costs as much as looking an image up.
@@ -162,7 +168,8 @@ class IndexNotes {
     // Several images may lie at one place, by hard links.
     void add(const Sample& sample) {
         const std::uint64_t offset = sample.place.record()->offset;
-        for (auto at = std::lower_bound(unknown_.begin(), unknown_.end(), std::pair(offset, std::uint32_t{0}));
+        for (auto at =
+                 std::lower_bound(unknown_.begin(), unknown_.end(), std::pair(offset, std::uint32_t{0}));
              at != unknown_.end() && at->first == offset; ++at) {
             ShardImage& image = index_.images[at->second];
             image.content = sample.content;
@@ -243,17 +250,11 @@ void check_evaluation_side(const Dataset& dataset, const DatasetOptions& options
     const std::vector<std::int64_t> counts = class_counts(dataset.valid, dataset.classes.size());
     for (std::size_t c = 0; c < counts.size(); ++c)
         if (counts[c] == 0)
-            options.log(LogLevel::warning, printable(dataset.valid_dir) + ": no image of class '" +
-                                               printable(dataset.classes[c]) + "' to evaluate with");
+            options.log(LogLevel::warning, echoed(dataset.valid_dir) + ": no image of class '" +
+                                               echoed(dataset.classes[c]) + "' to evaluate with");
 }
 
 }  // namespace
-
-BadImages parse_bad_images(const std::string& name) {
-    if (name == "skip") return BadImages::skip;
-    if (name == "fail") return BadImages::fail;
-    throw Error(ErrorKind::usage, "unknown value", "--bad-images", "'" + name + "'", "skip or fail");
-}
 
 Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
@@ -273,9 +274,9 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                     "leave --valid out, or remove the column");
 
     const auto shards = std::make_shared<ShardReading>(ShardReading{.index_folder = options.index_folder,
-                                                                   .threads = options.threads,
-                                                                   .stop = options.stop,
-                                                                   .log = options.log});
+                                                                    .threads = options.threads,
+                                                                    .stop = options.stop,
+                                                                    .log = options.log});
     if (options.progress) shards->counted = [&](std::int64_t images) { options.progress(images, 0); };
     std::optional<Folder> tree(std::in_place, root, options.exclude, "", shards);
     const Folder& data = *tree;
@@ -297,6 +298,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                       .exclude = options.exclude,
                       .labels = options.labels,
                       .label_from = options.label_from};
+    dataset.decode_budget = make_decode_budget(options.decode_memory);
     dataset.classes = std::move(sides.classes);
     dataset.train = std::move(sides.train);
     dataset.valid = std::move(sides.valid);
@@ -312,7 +314,7 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
     Progress progress(options.progress, dataset.train.size() + dataset.valid.size());
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        check_and_measure(*side, options, progress, dataset.bad);
+        check_and_measure(*side, options, dataset.decode_budget, progress, dataset.bad);
     std::sort(dataset.bad.begin(), dataset.bad.end(),
               [](const BadImage& a, const BadImage& b) { return a.path < b.path; });
     if (!shards->indices.empty() && !options.index_folder.empty()) note_in_indices(dataset, *shards);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/echoed.h"
 #include "data/codecs.h"
 #include "data/decode_budget.h"
 #include "data/image_place.h"
@@ -32,7 +33,7 @@ std::string not_an_image(Bytes bytes) {
         }
         start += static_cast<char>(bytes[i]);
     }
-    return "not an image (starts with '" + printable(start) + "')";
+    return "not an image (starts with '" + echoed(start) + "')";
 }
 
 // Either order of bytes, 32 or 64 bits (BigTIFF).
@@ -145,7 +146,10 @@ ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& n
                        const ImageLimits& limits) {
     return named(name, [&] {
         ImageProbe found = probe(bytes, limits);
+        if (limits.memory) limits.memory->check(decode_bytes(found));
         if (found.format == ImageFormat::jpeg) {
+            const DecodeBudget::Share share(limits.memory.get(),
+                                            found.damaged ? decode_bytes(found) : found.work_bytes);
             if (found.damaged)
                 found.damaged =
                     decode_jpeg(bytes, found, 1).damaged;  // at an eighth of its size: that is quickest
@@ -160,7 +164,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
                    const DecodeOptions& options) {
     return named(name, [&] {
         const ImageProbe found = probe(bytes, options.limits);
-        const DecodeBudget::Share share = decode_budget().take(decode_bytes(found));
+        const DecodeBudget::Share share(options.limits.memory.get(), decode_bytes(found));
         return upright(decode(bytes, found, options.min_short_side), found.orientation);
     });
 }

@@ -10,6 +10,8 @@
 #include <span>
 #include <utility>
 
+#include "core/echoed.h"
+
 namespace onecycle {
 
 namespace {
@@ -209,7 +211,7 @@ bool ImageCache::begin_writing() try {
     make_directories(fs_, folder_);
     std::uint64_t free = 0;
     if (retried([&] { return fs_.free_space(folder_, free); }) == 0 && expected_ > free / 2) {
-        give_up("they need " + std::to_string(expected_ >> 20) + " MiB in " + printable(folder_) +
+        give_up("they need " + std::to_string(expected_ >> 20) + " MiB in " + echoed(folder_) +
                 ", where at most half of the free " + std::to_string(free >> 20) + " MiB is taken");
         return false;
     }

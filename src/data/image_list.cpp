@@ -1,6 +1,7 @@
 #include "data/image_list.h"
 
 #include "data/image_place.h"
+#include "data/packing.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -13,73 +14,6 @@ namespace onecycle {
 namespace {
 
 constexpr std::uint8_t version = 1;
-
-class Packer {
-  public:
-    // Seven bits a byte, the lowest first; the eighth says that more follow.
-    void number(std::uint64_t value) {
-        for (; value >= 128; value >>= 7) bytes.push_back(static_cast<std::uint8_t>(value | 128));
-        bytes.push_back(static_cast<std::uint8_t>(value));
-    }
-    void text(std::string_view text) {
-        number(text.size());
-        bytes.insert(bytes.end(), text.begin(), text.end());
-    }
-    void hash(std::uint64_t value) {
-        for (int shift = 0; shift < 64; shift += 8)
-            bytes.push_back(static_cast<std::uint8_t>(value >> shift));
-    }
-
-    std::vector<std::uint8_t> bytes;
-};
-
-class Unpacker {
-  public:
-    explicit Unpacker(std::span<const std::uint8_t> bytes) : left_(bytes) {}
-
-    std::uint8_t byte() {
-        need(1);
-        const std::uint8_t value = left_.front();
-        left_ = left_.subspan(1);
-        return value;
-    }
-    std::uint64_t number() {
-        std::uint64_t value = 0;
-        for (int shift = 0; shift < 64; shift += 7) {
-            const std::uint8_t part = byte();
-            value |= std::uint64_t{part & 127u} << shift;
-            if (part < 128) return value;
-        }
-        throw std::runtime_error("a number is too long");
-    }
-    // A count of things that take at least `each` bytes: a wrong one must not reserve memory.
-    std::size_t count(std::size_t each) {
-        const std::uint64_t value = number();
-        if (value > left_.size() / each) throw std::runtime_error("a count is too large");
-        return static_cast<std::size_t>(value);
-    }
-    std::string text() {
-        const std::size_t size = count(1);
-        const std::string text(left_.begin(), left_.begin() + static_cast<std::ptrdiff_t>(size));
-        left_ = left_.subspan(size);
-        return text;
-    }
-    std::uint64_t hash() {
-        std::uint64_t value = 0;
-        for (int shift = 0; shift < 64; shift += 8) value |= std::uint64_t{byte()} << shift;
-        return value;
-    }
-    void end() const {
-        if (!left_.empty()) throw std::runtime_error("bytes are left over");
-    }
-
-  private:
-    void need(std::size_t bytes) const {
-        if (left_.size() < bytes) throw std::runtime_error("the list ends early");
-    }
-
-    std::span<const std::uint8_t> left_;
-};
 
 std::size_t shared_start(std::string_view a, std::string_view b) {
     return static_cast<std::size_t>(
@@ -105,10 +39,11 @@ void pack_side(Packer& packer, const std::vector<Sample>& side) {
 }
 
 std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
-    constexpr std::size_t fewest_bytes = 12;
+    // Longer than any path: names that each share all of the one before would fill the memory.
+    constexpr std::size_t fewest_bytes = 12, longest_name = 1 << 16;
     std::vector<Sample> side(unpacker.count(fewest_bytes));
     ImagePlaces places;
-    const ImageHome& nowhere = places.home({.skip = std::string::npos});
+    const ImageHome& unknown = places.home({.skip = std::string::npos});
     std::string before;
     for (Sample& sample : side) {
         const std::uint64_t label = unpacker.number(), shared = unpacker.number();
@@ -116,7 +51,8 @@ std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
         sample.label = static_cast<int>(label);
         before.resize(static_cast<std::size_t>(shared));
         before += unpacker.text();
-        sample.place = places.add(nowhere, before);
+        if (before.size() > longest_name) throw std::runtime_error("a name is too long");
+        sample.place = places.add(unknown, before);
         sample.bytes = unpacker.number();
         sample.content = unpacker.hash();
     }
@@ -202,9 +138,9 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
             const auto there = names.find(sample.name());
             const bool is_there = there != names.end(),
                        is_same = is_there && same_contents(sample, *there->second);
-            sample.place = is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
-            const bool has_changed =
-                is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
+            sample.place =
+                is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
+            const bool has_changed = is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
             ++(is_same ? difference.known : has_changed ? difference.changed : difference.missing);
             if (!is_same) difference.gone.emplace(training, static_cast<std::int64_t>(k));
             if (!is_there) continue;

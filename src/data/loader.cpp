@@ -54,7 +54,7 @@ struct Loader::Impl {
         if (!options.kept)
             options.kept = std::make_shared<KeptImages>(
                 KeptRule{.size = options.size, .augment = options.augment, .crop_pct = options.crop_pct},
-                options.cache_bytes);
+                options.cache_bytes, nullptr, options.decode_budget);
         slots.resize(batches_ahead(options));
     }
 

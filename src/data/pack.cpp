@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "core/digest.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/threads.h"
 #include "data/codecs.h"
@@ -48,13 +49,15 @@ Record record_in(FileSystem& fs, const std::string& folder) {
     const bool has_record = std::find(names.begin(), names.end(), record_name) != names.end();
     if (!has_record) {
         // A pack that was killed before its record was there leaves a temporary file at most.
-        if (std::all_of(names.begin(), names.end(), [](const auto& n) { return n.ends_with(temporary_ending); }))
+        if (std::all_of(names.begin(), names.end(),
+                        [](const auto& n) { return n.ends_with(temporary_ending); }))
             return nullptr;
         refuse_folder(folder, "it is not empty, and no pack was begun in it", "give a new or empty folder");
     }
     Record record = Record::parse(read_file(fs, folder + "/" + record_name), nullptr, false);
     if (!record.is_object() || !record.contains("shards") || !record["shards"].is_array())
-        refuse_folder(folder, std::string("its ") + record_name + " is damaged", "give a new or empty folder");
+        refuse_folder(folder, std::string("its ") + record_name + " is damaged",
+                      "give a new or empty folder");
     return record;
 }
 
@@ -79,14 +82,22 @@ std::string folder_of_class(std::string name) {
 
 const char* ending_of(ImageFormat format) {
     switch (format) {
-        case ImageFormat::jpeg: return "jpg";
-        case ImageFormat::png: return "png";
-        case ImageFormat::bmp: return "bmp";
-        case ImageFormat::gif: return "gif";
-        case ImageFormat::pnm: return "ppm";
-        case ImageFormat::webp: return "webp";
-        case ImageFormat::tiff: return "tif";
-        case ImageFormat::heif: break;
+        case ImageFormat::jpeg:
+            return "jpg";
+        case ImageFormat::png:
+            return "png";
+        case ImageFormat::bmp:
+            return "bmp";
+        case ImageFormat::gif:
+            return "gif";
+        case ImageFormat::pnm:
+            return "ppm";
+        case ImageFormat::webp:
+            return "webp";
+        case ImageFormat::tiff:
+            return "tif";
+        case ImageFormat::heif:
+            break;
     }
     return "heic";
 }
@@ -136,10 +147,10 @@ class Side {
         return dataset_.classes[static_cast<std::size_t>(sample.label)];
     }
     std::size_t index(std::size_t place) const {
-        return static_cast<std::size_t>(
-            permuted_index(place, samples_.size(), 0, RandomPurpose::shuffle, 0));
+        return static_cast<std::size_t>(permuted_index(place, samples_.size(), 0, RandomPurpose::shuffle, 0));
     }
     const Sample& at(std::size_t place) const { return samples_[index(place)]; }
+    const std::shared_ptr<DecodeBudget>& decode_budget() const { return dataset_.decode_budget; }
     Name name_at(std::size_t place) const {
         const std::size_t k = index(place);
         Name name = name_of(samples_[k], class_of(samples_[k]));
@@ -171,7 +182,7 @@ Piece make_piece(const Side& side, std::size_t place, const PackOptions& options
     Name name = side.name_at(place);
     Piece piece{.key = name.key};
     if (is_made_smaller(sample, options)) {
-        const Image whole = decode_sample(sample, 0);
+        const Image whole = decode_sample(sample, 0, side.decode_budget());
         const std::int64_t shorter = std::min(whole.width, whole.height);
         const Image smaller =
             resize_bilinear(whole, static_cast<int>(std::int64_t{whole.width} * options.size / shorter),
@@ -213,8 +224,7 @@ class Packing {
     Record wanted() const {
         Digest contents;
         for (const std::vector<Sample>* side : {&dataset_.train, &dataset_.valid})
-            for (const Sample& sample : *side)
-                contents.update(std::as_bytes(std::span(&sample.content, 1)));
+            for (const Sample& sample : *side) contents.update(std::as_bytes(std::span(&sample.content, 1)));
         return {{"size", options_.size},
                 {"quality", options_.size > 0 ? options_.quality : 0},
                 {"shard_size", options_.shard_bytes},
@@ -241,7 +251,8 @@ class Packing {
                 refuse_folder(folder_, "it holds shards of other images or options",
                               "give a new folder, or remove it: rm -r " + shell_quoted(folder_));
             old_ = before["shards"];
-            if (before.contains("left_out") && before["left_out"].is_array()) old_left_out_ = before["left_out"];
+            if (before.contains("left_out") && before["left_out"].is_array())
+                old_left_out_ = before["left_out"];
         }
         for (const std::string& name : listed(fs_, folder_))
             if (name.ends_with(temporary_ending)) retried([&] { return fs_.unlink(folder_ + "/" + name); });
@@ -298,7 +309,8 @@ class Packing {
     }
 
     void leave_out(BadImage bad, const std::string& file) {
-        record_["left_out"].push_back({{"shard", file}, {"file", printable(bad.path)}, {"reason", bad.reason}});
+        record_["left_out"].push_back(
+            {{"shard", file}, {"file", printable(bad.path)}, {"reason", bad.reason}});
         result_.left_out.push_back(std::move(bad));
     }
 
@@ -365,8 +377,8 @@ class Packing {
                     members.emplace_back(name, hash_of_text(text));
                 }
                 if (piece.damaged && options_.log)
-                    options_.log(LogLevel::warning, printable(sample.path()) +
-                                                        ": damaged; packed as far as it can be decoded");
+                    options_.log(LogLevel::warning,
+                                 echoed(sample.path()) + ": damaged; packed as far as it can be decoded");
                 piece = {};
                 ++images;
                 ++result_.images;
@@ -399,7 +411,7 @@ class Packing {
             throw Error(ErrorKind::data, "cannot use image", sample.path(), why,
                         "remove it, or use --bad-images skip");
         if (options_.log)
-            options_.log(LogLevel::warning, "left out " + printable(sample.path()) + ": " + printable(why));
+            options_.log(LogLevel::warning, "left out " + echoed(sample.path()) + ": " + echoed(why));
         leave_out({sample.path(), why}, file);
     }
 
@@ -411,7 +423,8 @@ class Packing {
         TarReader reader(path);
         for (TarMember member; same && reader.next(member); ++k)
             same = k < members.size() && member.path == members[k].first &&
-                   hash_of_text(reader.read(member, static_cast<std::size_t>(member.bytes))) == members[k].second;
+                   hash_of_text(reader.read(member, static_cast<std::size_t>(member.bytes))) ==
+                       members[k].second;
         if (same && k == members.size()) return;
         retried([&] { return fs_.unlink(path); });
         throw Error(ErrorKind::io, "cannot write shard", path, "what was read back is not what was written",
@@ -438,7 +451,8 @@ std::uint64_t pack_bytes(const Dataset& dataset, const PackOptions& options) {
             std::uint64_t image = sample.bytes;
             if (is_made_smaller(sample, options)) {
                 // Of an image that is no noise, JPEG of quality 90 makes less than a byte a pixel.
-                const std::uint64_t shorter = static_cast<std::uint64_t>(std::min(sample.width, sample.height)),
+                const std::uint64_t shorter =
+                                        static_cast<std::uint64_t>(std::min(sample.width, sample.height)),
                                     size = static_cast<std::uint64_t>(options.size);
                 image = std::uint64_t(sample.width) * sample.height * size / shorter * size / shorter;
             }

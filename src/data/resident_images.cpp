@@ -14,8 +14,9 @@ namespace {
 constexpr std::size_t image_alignment = 16;
 
 // Of a file whose size nobody has looked at yet.
-void measure(const Sample& sample, ImageFaults* faults, std::int64_t& width, std::int64_t& height) try {
-    const Image image = decode_sample(sample, 0);
+void measure(const Sample& sample, ImageFaults* faults, const std::shared_ptr<DecodeBudget>& budget,
+             std::int64_t& width, std::int64_t& height) try {
+    const Image image = decode_sample(sample, 0, budget);
     width = image.width, height = image.height;
 } catch (const ImageError&) {
     if (!faults) throw;
@@ -24,12 +25,12 @@ void measure(const Sample& sample, ImageFaults* faults, std::int64_t& width, std
 }  // namespace
 
 ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const KeptRule& rule,
-                                  ImageFaults* faults) {
+                                  ImageFaults* faults, const std::shared_ptr<DecodeBudget>& budget) {
     const bool crops = crops_at_random(rule.augment);
     ResidentPlan plan;
     for (const Sample& sample : samples) {
         std::int64_t width = sample.width, height = sample.height;
-        if (crops && width == 0) measure(sample, faults, width, height);
+        if (crops && width == 0) measure(sample, faults, budget, width, height);
         const KeptSize kept = kept_size(rule, width, height);
         if (crops) {
             if (kept.width != width || kept.height != height) ++plan.shrunk;

@@ -37,10 +37,11 @@ std::vector<std::uint8_t> read_sample(const Sample& sample) {
     });
 }
 
-Image decode_sample(const Sample& sample, int min_short_side) {
+Image decode_sample(const Sample& sample, int min_short_side, const std::shared_ptr<DecodeBudget>& budget) {
     DecodeOptions decode;
     decode.min_short_side = min_short_side;
     decode.limits = limits_of(sample);
+    decode.limits.memory = budget;
     return decode_image(read_sample(sample), sample.path(), decode);
 }
 

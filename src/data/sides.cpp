@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/echoed.h"
 #include "data/class_names.h"
 #include "data/dataset_words.h"
 #include "onecycle/error.h"
@@ -24,7 +25,7 @@ std::string some_of(const std::vector<std::string>& names) {
     constexpr std::size_t shown = 3;
     std::string text;
     for (std::size_t k = 0; k < std::min(shown, names.size()); ++k)
-        text += (k ? ", " : "") + printable(names[k]);
+        text += (k ? ", " : "") + echoed(names[k]);
     return names.size() > shown ? text + ", ..." : text;
 }
 
@@ -82,8 +83,8 @@ class Gathering {
             of_home = member->index;
             add_member(image, *member, *home, name);
             if (k > 0 && folder.images()[k] == folder.images()[k - 1] && image.fault < 0)
-                image.fault = images.texts.number(
-                    "its name is also in " + folder.in_shard(k - 1)->index->shard->path);
+                image.fault =
+                    images.texts.number("its name is also in " + folder.in_shard(k - 1)->index->shard->path);
         }
     }
 
@@ -144,7 +145,7 @@ void check_class_folders(const Folder& side, const Layout& layout, const LogSink
     }
     if (log && loose > 0)
         log(LogLevel::warning,
-            printable(side.path()) + ": ignored " + count_of(loose, "image") + " beside the class folders");
+            echoed(side.path()) + ": ignored " + count_of(loose, "image") + " beside the class folders");
 }
 
 // An evaluation side that is only named test may hold what is to be judged elsewhere: without any
@@ -175,24 +176,24 @@ void tell_passed_over(const Folder& data, const Layout& layout, const DatasetOpt
     if (layout.named) layout.named->each_listed(note);
     std::sort(loops.begin(), loops.end());
     for (const std::string& loop : loops)
-        log(LogLevel::warning, printable(loop) + ": ignored, a link to a folder above it");
+        log(LogLevel::warning, echoed(loop) + ": ignored, a link to a folder above it");
     const auto counted = [](const std::map<std::string, std::size_t>& counts) {
         std::string text;
         for (const auto& [name, count] : counts)
-            text += (text.empty() ? "" : ", ") + printable(name) +
+            text += (text.empty() ? "" : ", ") + echoed(name) +
                     (count > 1 ? " (" + std::to_string(count) + ")" : "");
         return text;
     };
     if (!leftovers.empty()) log(LogLevel::info, "ignored what systems leave: " + counted(leftovers));
     for (const std::string& output : outputs)
-        log(LogLevel::info, "ignored " + printable(output) + ": onecycle's own output");
+        log(LogLevel::info, "ignored " + echoed(output) + ": onecycle's own output");
     if (!excluded.empty()) log(LogLevel::info, "left out by --exclude: " + counted(excluded));
     if (options.use != DatasetUse::training) return;
     for (const std::string& glob : options.exclude)
         if (!excluded.contains(glob))
-            log(LogLevel::warning, "--exclude " + printable(glob) +
+            log(LogLevel::warning, "--exclude " + echoed(glob) +
                                        " leaves nothing out: it is compared with paths below " +
-                                       printable(data.path()));
+                                       echoed(data.path()));
 }
 
 // The sides as a table says them.
@@ -220,8 +221,8 @@ void tell_other_files(const Folder& side, const Layout& layout, const LogSink& l
         [&](const Folder& folder) { return &side == layout.valid || layout.belongs_to_training(folder); });
     for (const auto& [ending, count] : files)
         log(LogLevel::info,
-            printable(side.path()) + ": ignored " +
-                count_of(count, ending.empty() ? std::string("file") : "." + printable(ending) + " file"));
+            echoed(side.path()) + ": ignored " +
+                count_of(count, ending.empty() ? std::string("file") : "." + echoed(ending) + " file"));
 }
 
 // Where every class folder holds only folders, those may be what was meant.
@@ -239,10 +240,10 @@ void hint_at_deeper_classes(const Folder& side, const Layout& layout, const LogS
     }
     if (outer.size() < 2) return;
     if (only_splits)
-        log(LogLevel::warning, printable(side.path()) + ": " + some_of(inner) +
+        log(LogLevel::warning, echoed(side.path()) + ": " + some_of(inner) +
                                    " lie inside the class folders and are "
                                    "read as one; sides stand above the classes, as train/" +
-                                   printable(outer.front()) + "/");
+                                   echoed(outer.front()) + "/");
     else
         log(LogLevel::info, "hint: all images lie two folders down. The classes are " + some_of(outer) +
                                 "; if you meant those below them (" + some_of(inner) +
@@ -274,8 +275,7 @@ void sort_samples(std::vector<Sample>& samples) {
 }
 
 // The classes that the folders of each side name, or the labels of its images.
-ClassNames names_of(const FoundImages& images, const Layout& layout, const Labels& labels,
-                    bool open_train) {
+ClassNames names_of(const FoundImages& images, const Layout& layout, const Labels& labels, bool open_train) {
     ClassNames names;
     if (labels.by_folder()) {
         if (layout.train && (open_train || layout.train_is_side))
@@ -341,7 +341,7 @@ SideImages read_sides(const Folder& data, Layout& layout, const Labels& labels,
     if (layout.valid_is_test && layout.train && has_no_labels(images, names)) {
         if (options.log)
             options.log(LogLevel::info,
-                        printable(layout.valid->path()) +
+                        echoed(layout.valid->path()) +
                             ": no image has a label that training knows, so nothing is evaluated on it");
         layout.unlabelled = std::exchange(layout.valid, nullptr);
         layout.valid_is_test = false;

@@ -129,7 +129,9 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             break;
         case OpKind::accumulate_gradients: {
             const bool half = desc.inputs.size() == 2;
-            const FlatWork work = flat_work(desc, half);
+            FlatWork work = flat_work(desc, half);
+            if (desc.parameters.empty())
+                work = {.gradients = in(0), .trained = static_cast<double>(desc.inputs[0].elements())};
             const int passes = (desc.micro > 0 ? 2 : 1) + (desc.outputs.size() == 2 ? 1 : 0);
             return work.gradients + passes * 4 * work.trained;
         }

@@ -59,7 +59,10 @@ void add_update(ProgramBuilder& builder) {
             const int values = builder.add_buffer("batch statistics", batch, Space::batch_statistics);
             outputs = {builder.add_buffer("sum of batch statistics", batch, Space::statistics_sum)};
             if (last_micro) outputs.push_back(values);
-            step(OpKind::accumulate_gradients, {values}, outputs);
+            OpDesc whole = desc;  // all of the buffer
+            whole.kind = OpKind::accumulate_gradients;
+            whole.parameters.clear();
+            builder.add_op("accumulate_statistics", Phase::update, whole, {values}, outputs);
         }
     }
     if (!last_micro) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/echoed.h"
 #include "core/file.h"
 #include "onecycle/error.h"
 #include "train/stages.h"
@@ -88,7 +89,7 @@ StoreChoice choose_store(const TrainOptions& options, const StoreNeeds& needs, s
                     .line = fmt::format(
                         "the decoded images need {}, more than half of the free memory: they are kept in {} "
                         "(--cache DIR names another folder, --cache off keeps none)",
-                        megabytes(all), printable(default_cache_folder()))};
+                        megabytes(all), echoed(default_cache_folder()))};
         } else {
             choice.training_bytes = half - std::min(half, choice.evaluation_bytes);
             choice.line = fmt::format(

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/class_names.h"
@@ -78,7 +79,8 @@ struct Model::Impl {
             engine.plans->prefer(plans->second);
         load_weights(state, *file);
         if (!info.weights.others.empty() && options.log)
-            options.log(LogLevel::warning, info.path + " holds several sets of weights: " + taken_text(info));
+            options.log(LogLevel::warning,
+                        echoed(info.path) + " holds several sets of weights: " + taken_text(info));
     }
 
     // A pass over images, compiled for a batch size, in an arena of its own.
@@ -105,6 +107,7 @@ struct Model::Impl {
     }
 
     ModelOptions options;
+    std::shared_ptr<DecodeBudget> decode_budget = make_decode_budget(options.decode_memory);
     std::unique_ptr<TensorFile> file;
     ModelInfo info;
     Engine engine;
@@ -148,6 +151,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
          .ranks = share ? place_in(*share).ranks : 1,
          .threads = worker_threads(impl_->options.threads),
          .cache_bytes = 0,
+         .decode_budget = impl_->decode_budget,
          .faults = std::make_shared<ImageFaults>(ImageFaults::Rules{.bad_images = impl_->options.bad_images,
                                                                     .max_bad = impl_->options.max_bad,
                                                                     .images = samples.size(),
@@ -168,7 +172,7 @@ std::vector<Prediction> Model::predict(const std::vector<std::string>& files, in
         impl_->prepare(impl_->predictor, files.size())
             .pass->predict(files, impl_->info.classes, top,
                            {impl_->info.size, impl_->info.crop_pct, worker_threads(impl_->options.threads),
-                            impl_->options.stop, impl_->options.max_pixels});
+                            impl_->options.stop, impl_->options.max_pixels, impl_->decode_budget});
     for (const Prediction& answer : answers)
         for (const auto& entry : answer.top)
             if (!std::isfinite(entry.probability)) refuse_overflow(impl_->info);

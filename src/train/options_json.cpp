@@ -258,7 +258,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
         throw Error(ErrorKind::usage, "cannot read options", where, "it is not a JSON object",
                     "give a run's config.json");
     TrainOptions options;
-    std::set<std::string_view> known;
+    std::set<std::string_view> known{dataset_member};
     each_option(options, [&](const char* name, auto& member) {
         known.insert(name);
         if (json.contains(name)) Reader{name, where, json[name]}(member);

@@ -19,10 +19,10 @@ struct Stopped {
 }  // namespace
 
 ResidentSet::ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed,
-                         std::shared_ptr<ImageFaults> faults)
+                         std::shared_ptr<ImageFaults> faults, const std::shared_ptr<DecodeBudget>& budget)
     : samples_(std::move(samples)),
       faults_(std::move(faults)),
-      plan_(plan_resident_images(samples_, rule, faults_.get())) {
+      plan_(plan_resident_images(samples_, rule, faults_.get(), budget)) {
     input_ = {.seed = seed,
               .samples = static_cast<std::int64_t>(samples_.size()),
               .pixel_bytes = static_cast<std::int64_t>(plan_.bytes),

@@ -107,6 +107,7 @@ EXCUSED = {
     ("train/profile.cpp", "add --device emulated"): "in that build alone: tests/cli/test_profile_counts.cpp",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
     ("store/run_folder.cpp", "free some space"): "a full disk is simulated in tests/store/test_run_folder.cpp",
+    ("store/run_place.cpp", "free some space"): "as above",
     ("train/run_record.cpp", "continue it where it is now"): "a folder is moved in tests/cli/test_run_faults.cpp",
     ("store/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
 }

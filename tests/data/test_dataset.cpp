@@ -41,6 +41,21 @@ TEST(Dataset, automatic_split_is_stratified_seeded_and_blind_to_file_order) {
     EXPECT_NE(digest(open_dataset(a.path(), other)), digest(first));
 }
 
+TEST(Dataset, an_image_that_decoding_has_no_memory_for_is_found_by_its_header) {
+    TemporaryFolder data;
+    for (const char* name : {"a", "b"}) add_class(data / name, 30);
+    fs::copy_file(images() / "progressive.jpg", data / "a/large.jpg");
+    DatasetOptions options;
+    options.decode_memory = 8000;  // bytes: 37 x 29 pixels of 6, and 4608 of coefficients
+    const Opened opened = open(data.path(), options);
+    ASSERT_EQ(opened.dataset.bad.size(), 1u);
+    EXPECT_EQ(opened.dataset.bad[0].reason,
+              "too large: decoding it needs 11046 bytes, more than the 8000 of --decode-memory");
+    EXPECT_TRUE(opened.warned("a/large.jpg: too large")) << opened.warnings;
+    options.decode_memory = 11046;
+    EXPECT_TRUE(open_dataset(data.path(), options).bad.empty());
+}
+
 TEST(Dataset, leaving_out_bad_files_equals_a_folder_without_them) {
     TemporaryFolder clean, mixed;
     for (const char* name : {"a", "b"}) {

@@ -69,6 +69,15 @@ TEST(ImageList, damaged_in_any_byte_or_cut_anywhere_it_is_refused_or_read_but_ne
         }
 }
 
+TEST(ImageList, names_that_would_fill_the_memory_are_refused) {
+    ImageList list{.classes = {"a"}};
+    const std::string name = "a/" + std::string((1 << 16) - 2, 'x');
+    list.train.push_back(sample(name, 0, 1));
+    EXPECT_EQ(unpack(pack(list)).train[0].name(), name) << "longer than a path can be";
+    list.train.push_back(sample(name + "y", 0, 1));  // takes few bytes of the list
+    EXPECT_THROW(unpack(pack(list)), std::runtime_error);
+}
+
 TEST(ImageList, a_folder_that_changed_is_the_lists_dataset_with_the_lost_in_their_places) {
     const Dataset dataset = folder();
     const ImageList list = image_list(dataset);

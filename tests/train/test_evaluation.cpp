@@ -190,7 +190,9 @@ TEST_F(SmallModel, test_time_augmentation_is_the_mean_with_the_mirror_image) {
         mirrors.push_back(*folder_ / (std::to_string(samples.size()) + "m.bmp"));
         write_bmp(files.back(), image, false);
         write_bmp(mirrors.back(), image, true);
-        samples.push_back({files.back(), "", sample.label, std::filesystem::file_size(files.back())});
+        samples.push_back({.place = ImagePlace(files.back(), ""),
+                           .label = sample.label,
+                           .bytes = std::filesystem::file_size(files.back())});
     }
     Model model(file(), {.batch_size = 8});
     const auto plain = model.predict(files, 3), other = model.predict(mirrors, 3);

@@ -159,7 +159,7 @@ TEST_F(Trained, a_second_start_reads_no_image_that_has_not_changed) {
     EXPECT_NE(log_.find("16 of 16 images are in the cache"), std::string::npos) << log_;
     // One that was changed is looked at, and found bad.
     const Sample& changed = before.train.front();
-    fs::last_write_time(changed.path, fs::last_write_time(changed.path) + std::chrono::seconds(1));
+    fs::last_write_time(changed.path(), fs::last_write_time(changed.path()) + std::chrono::seconds(1));
     options_.max_bad = 0.5;
     const Dataset after = dataset();
     ASSERT_EQ(after.bad.size(), 1u);
