@@ -7,7 +7,7 @@ namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
 
-constexpr int threads = 256, blocks_per_multiprocessor = 4;
+constexpr int threads = 256, blocks_per_multiprocessor = 3;
 
 // squares[piece] = sums of w^2 and of measured_direction()^2 over the piece, in double. A block
 // adds its piece up in a fixed order, whatever the number of blocks. Bytes moved an element:
