@@ -241,22 +241,36 @@ namespace {
 
 Json json_of(const ScaleForecast& forecast) {
     const Links& links = forecast.options.links;
-    Json transfers = Json::array(), ranks = Json::array(), inputs = Json::array();
-    for (const Transfer& t : forecast.transfers)
-        transfers.push_back(
-            {{"what", t.what}, {"bytes", t.bytes}, {"ready_step", t.ready_step}, {"ready_seconds", t.ready}});
-    for (const RanksForecast& f : forecast.ranks)
+    Json ranks = Json::array(), inputs = Json::array();
+    for (const RanksForecast& f : forecast.ranks) {
+        Json transfers = Json::array(), steps = Json::array();
+        for (const Transfer& t : f.transfers)
+            transfers.push_back({{"name", t.name},
+                                 {"bytes", t.bytes},
+                                 {"exchanges", t.exchanges},
+                                 {"ready_seconds", t.ready},
+                                 {"start_seconds", t.start},
+                                 {"end_seconds", t.end}});
+        for (const ProfiledStep& s : f.steps)
+            steps.push_back({{"name", s.name},
+                             {"phase", s.phase},
+                             {"branch", s.branch},
+                             {"waits", s.waits},
+                             {"operation", s.operation},
+                             {"limit_seconds", s.limit},
+                             {"exchanged_bytes", s.exchanged},
+                             {"exchanges", s.exchanges}});
         ranks.push_back({{"ranks", f.ranks},
                          {"nodes", f.nodes},
-                         {"between_nodes", f.between.empty() ? Json(nullptr) : Json(f.between)},
                          {"wire_seconds", f.wire},
                          {"exposed_seconds", f.exposed},
                          {"memory_seconds", f.memory},
                          {"step_seconds", f.step},
                          {"images_per_second", f.images_per_second},
                          {"efficiency", f.efficiency},
-                         {"start_seconds", f.starts},
-                         {"end_seconds", f.ends}});
+                         {"transfers", transfers},
+                         {"steps", steps}});
+    }
     for (const InputForecast& input : forecast.inputs)
         inputs.push_back(
             {{"input", input.name},
@@ -268,9 +282,8 @@ Json json_of(const ScaleForecast& forecast) {
               {"inside_bytes_per_second", links.inside},
               {"between_bytes_per_second", links.between},
               {"inside_hop_seconds", links.inside_hop},
-              {"between_hop_seconds", links.between_hop}}},
-            {"bucket_bytes", bucket_bytes},
-            {"transfers", transfers},
+              {"between_hop_seconds", links.between_hop},
+              {"message_seconds", links.message}}},
             {"forecasts", ranks},
             {"images_per_second_a_rank", forecast.images_per_rank},
             {"cores_a_rank", forecast.options.cores},
@@ -316,10 +329,6 @@ std::string to_json(const Profile& profile, const ScaleForecast* forecast) {
                              {"flops_per_second", limits->flops_per_second}}
                       : Json(nullptr);
     };
-    Json gradients = Json::array();
-    for (const GradientPart& part : profile.gradients)
-        gradients.push_back(
-            {{"space", part.space}, {"offset", part.offset}, {"bytes", part.bytes}, {"step", part.step}});
     Json load = nullptr;
     if (profile.load) load = {{"others", profile.load->others}, {"processors", profile.load->processors}};
     return text({{"arch", train.arch},
@@ -342,8 +351,6 @@ std::string to_json(const Profile& profile, const ScaleForecast* forecast) {
                  {"flops", profile.flops()},
                  {"bytes", profile.bytes()},
                  {"arena_bytes", profile.arena_bytes},
-                 {"statistics_bytes", profile.statistics_bytes},
-                 {"gradients", gradients},
                  {"data_parallel", forecast ? json_of(*forecast) : Json(nullptr)},
                  {"limit_seconds", profile.limit()},
                  {"seconds", number(profile.seconds())},

@@ -49,29 +49,32 @@ std::vector<int> parse_ranks(const std::string& text) {
     std::vector<int> ranks;
     for (const std::string& part : parts_of(text)) {
         const double value = parse_number("--ranks", part);
-        if (!(value >= 1 && value <= 1'000'000 && value == std::floor(value)))
-            refuse("--ranks " + text, "it is not a list of whole numbers from 1 to 1000000",
+        if (!(value >= 1 && value <= 65536 && value == std::floor(value)))
+            refuse("--ranks " + text, "it is not a list of whole numbers from 1 to 65536",
                    "for example --ranks 8,64");
         ranks.push_back(static_cast<int>(value));
     }
     return ranks;
 }
 
-// "450,50" or "450,50,2,5": GB/s in a node and between nodes, then microseconds.
+// "450,50", "450,50,2,5" or "450,50,2,5,1": GB/s in a node and between nodes, then microseconds: of a
+// hop in each, and of a message.
 void parse_links(const std::string& text, Links& links) {
     const std::vector<std::string> parts = parts_of(text);
     const std::string form = "give GB/s in a node and between nodes, as --link 450,50";
-    if (parts.size() != 2 && parts.size() != 4)
-        refuse("--link " + text, "it is not two or four numbers", form);
+    if (parts.size() != 2 && parts.size() != 4 && parts.size() != 5)
+        refuse("--link " + text, "it is not two, four or five numbers", form);
     std::vector<double> values;
     for (const std::string& part : parts) values.push_back(parse_number("--link", part));
     if (!(values[0] > 0 && values[1] > 0)) refuse("--link " + text, "both must be above 0", form);
     links.inside = 1e9 * values[0];
     links.between = 1e9 * values[1];
     if (parts.size() == 2) return;
-    if (!(values[2] >= 0 && values[3] >= 0)) refuse("--link " + text, "a hop takes 0 or more", form);
+    for (std::size_t i = 2; i < values.size(); ++i)
+        if (!(values[i] >= 0)) refuse("--link " + text, "a hop and a message take 0 or more", form);
     links.inside_hop = 1e-6 * values[2];
     links.between_hop = 1e-6 * values[3];
+    if (parts.size() == 5) links.message = 1e-6 * values[4];
 }
 
 ProfileRows parse_rows(const std::string& name) {
@@ -117,9 +120,11 @@ class ProfileVerb : public Verb {
         a.group("Several GPUs, with --predict");
         a.value("--ranks", "N,N", "", "predict data-parallel training on so many GPUs",
                 [this](const std::string& text) { scale_.ranks = parse_ranks(text); });
-        a.value("--link", "GBPS,GBPS", "450,50",
-                "what a GPU sends in a node and between nodes, one way; then, if given, microseconds a hop",
-                [this](const std::string& text) { parse_links(text, scale_.links); });
+        a.value(
+            "--link", "GBPS,GBPS", "450,50",
+            "what a GPU sends in a node and between nodes, one way; then, if given, microseconds a hop in "
+            "each, and a message",
+            [this](const std::string& text) { parse_links(text, scale_.links); });
         a.whole("--ranks-per-node", scale_.links.node, "GPUs in a node");
         a.number("--cores", scale_.cores, "cores a GPU has for its input");
         a.number("--decode-rate", scale_.decode_rate,
@@ -153,9 +158,11 @@ class ProfileVerb : public Verb {
             console.result(console.json() ? to_json(counts) : access_counts_text(counts));
             return 0;
         }
-        const Profile profile = predict ? prediction() : measure_profile(options_);
+        const Profile profile = predict ? prediction(1) : measure_profile(options_);
         const auto forecast =
-            scale_.ranks.empty() ? std::nullopt : std::optional(forecast_ranks(profile, scale_));
+            scale_.ranks.empty()
+                ? std::nullopt
+                : std::optional(forecast_ranks([this](int ranks) { return prediction(ranks); }, scale_));
         console.result(console.json() ? to_json(profile, forecast ? &*forecast : nullptr)
                                       : profile_text(profile, rows_, slowest_first_) +
                                             (forecast ? ranks_text(profile, *forecast) : ""));
@@ -179,12 +186,14 @@ class ProfileVerb : public Verb {
                    "leave it out");
     }
 
-    Profile prediction() const {
-        if (options_.limits) return predict_profile(options_, *options_.limits);
-        if (options_.train.precision == "fp32" || options_.train.precision == "tf32")
-            refuse("--precision " + options_.train.precision, "only 16-bit limits of a GPU are known",
+    Profile prediction(int ranks) const {
+        ProfileOptions options = options_;
+        options.ranks = ranks;
+        if (options.limits) return predict_profile(options, *options.limits);
+        if (options.train.precision == "fp32" || options.train.precision == "tf32")
+            refuse("--precision " + options.train.precision, "only 16-bit limits of a GPU are known",
                    "name them: --limits GBPS,TFLOPS");
-        return predict_profile(options_, limits_of(predict_));
+        return predict_profile(options, limits_of(predict_));
     }
 
     ProfileOptions options_;

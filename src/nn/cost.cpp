@@ -67,6 +67,19 @@ FlatWork flat_work(const OpDesc& desc, bool half_gradients) {
     return work;
 }
 
+// Of the GPU's memory. Every rank sends and receives all but its own share, which it copies.
+double reduction_bytes(const OpDesc& desc) {
+    const auto bucket = static_cast<double>(desc.inputs[0].bytes());
+    const double share = bucket / desc.ranks, exchange = 2 * (bucket - share);
+    double widened = 0;
+    for (const ParameterSegment& s : desc.parameters)
+        if (s.half_gradient) widened += (2 + 4) * static_cast<double>(s.elements);
+    double bytes = widened + exchange + 2 * share + bucket;  // all parts of the share are read
+    if (desc.accumulation > 1) bytes += (desc.micro > 0 ? 2 : 1) * share;
+    if (desc.micro == desc.accumulation - 1) bytes += share + exchange;  // the mean goes to all
+    return bytes;
+}
+
 }  // namespace
 
 double bytes_of(const OpDesc& desc, bool second_pass_cached) {
@@ -141,8 +154,10 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
         }
         case OpKind::update_statistics:
             return once + out(0) + (desc.outputs.size() == 2 ? out(1) : 0);
-        case OpKind::all_reduce:  // what goes over the wire and comes back, and the sums
-            return 4 * in(0);
+        case OpKind::all_reduce:
+            return reduction_bytes(desc);
+        case OpKind::gather_results:  // the own result is noted; the others come, and it is sent
+            return in(0) + in(1) + 2 * out(0);
         default:
             break;
     }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <tuple>
 
 #include "nn/program.h"
 #include "onecycle/error.h"
@@ -79,10 +78,18 @@ std::string shape_of(const OpDesc& desc) {
     return (x.same_shape(y) ? image_shape(x) : from_to(x, y)) + (desc.residual ? ", residual" : "");
 }
 
+// How often each rank sends to each other one.
+int exchanges_of(const OpDesc& desc) {
+    if (desc.kind == OpKind::gather_results) return 1;
+    if (desc.kind != OpKind::all_reduce) return 0;
+    return desc.micro == desc.accumulation - 1 ? 2 : 1;  // earlier ones only sum
+}
+
 Program compile_step(const ProfileOptions& options, const Network& network, const StateLayout& layout,
                      const Backend& backend) {
     ProgramKey key;
     key.batch = options.train.batch_size;
+    key.ranks = options.ranks;
     key.optimizer = optimizer_options(options.train);
     key.label_smoothing = static_cast<float>(options.train.label_smoothing);
     key.mixup = options.train.mixup;
@@ -98,30 +105,23 @@ Network network_of(const ProfileOptions& options) {
 
 void describe(Profile& profile, const Program& program) {
     profile.arena_bytes = program.arena_bytes;
-    for (const ProgramOp& step : program.ops)
-        profile.steps.push_back({.name = step.name,
-                                 .operation = name_of(step.desc.kind),
-                                 .implementation = step.implementation,
-                                 .phase = name_of(step.phase),
-                                 .shape = shape_of(step.desc),
-                                 .branch = step.branch,
-                                 .waits = step.waits,
-                                 .flops = step.flops,
-                                 .bytes = step.bytes,
-                                 .limit = profile.limits.seconds(step.flops, step.bytes),
-                                 .seconds = {}});
-    for (int i = 0; const ProgramOp& step : program.ops) {
-        for (const int output : step.outputs) {
-            const Buffer& buffer = program.buffers[static_cast<std::size_t>(output)];
-            if (step.phase == Phase::backward &&
-                (buffer.space == Space::gradients || buffer.space == Space::half_gradients))
-                profile.gradients.push_back({name_of(buffer.space), buffer.offset, buffer.bytes, i});
-            if (buffer.space == Space::statistics) profile.statistics_bytes = buffer.bytes;
-        }
-        ++i;
+    for (const ProgramOp& step : program.ops) {
+        const int exchanges = exchanges_of(step.desc);
+        profile.steps.push_back(
+            {.name = step.name,
+             .operation = name_of(step.desc.kind),
+             .implementation = step.implementation,
+             .phase = name_of(step.phase),
+             .shape = shape_of(step.desc),
+             .branch = step.branch,
+             .waits = step.waits,
+             .flops = step.flops,
+             .bytes = step.bytes,
+             .limit = profile.limits.seconds(step.flops, step.bytes),
+             .seconds = {},
+             .exchanged = exchanges > 0 ? static_cast<double>(step.desc.outputs[0].bytes()) : 0.0,
+             .exchanges = exchanges});
     }
-    std::ranges::sort(profile.gradients, {},
-                      [](const GradientPart& part) { return std::tie(part.space, part.offset); });
 }
 
 // Numbers in (-1, 1) of the type: zeros would run faster than real ones.

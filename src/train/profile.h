@@ -19,6 +19,7 @@ namespace onecycle {
 struct ProfileOptions {
     TrainOptions train;  // network, batch, optimizer, device; nothing about data or schedule is looked at
     int classes = 10;
+    int ranks = 1;                 // that train together: the program of one of them; predicted only
     int repeats = 5;               // times are medians
     std::optional<Limits> limits;  // in place of measured ones
 };
@@ -31,14 +32,8 @@ struct ProfiledStep {
     double flops = 0, bytes = 0;
     double limit = 0;  // seconds at the limits
     std::optional<double> seconds;
-};
-
-// The gradient of one parameter that is trained.
-struct GradientPart {
-    std::string space;       // "gradients" or "half_gradients"
-    std::size_t offset = 0;  // bytes in that buffer
-    std::size_t bytes = 0;
-    int step = 0;  // which makes it
+    double exchanged = 0;  // bytes of the buffer that the ranks exchange, a share of each
+    int exchanges = 0;     // how often each rank sends to each other one
 };
 
 struct Profile {
@@ -51,8 +46,6 @@ struct Profile {
         after;  // as measured before and after the steps; `limits` is the higher of each
     std::optional<MachineLoad> load;  // while all that was measured
     std::vector<ProfiledStep> steps;
-    std::vector<GradientPart> gradients;  // by space, then offset
-    std::size_t statistics_bytes = 0;     // of batch norms' running statistics
     std::size_t arena_bytes = 0;
 
     // What was measured of the whole step, launched as training launches it.

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 #include "onecycle/error.h"
 
@@ -11,39 +11,17 @@ namespace onecycle {
 
 namespace {
 
-constexpr double chunk = 128 << 10;  // bytes that a tree passes on at a time
-// Bytes of a GPU's memory that a ring reads and writes for each byte of a bucket, times (n-1)/n:
-// own and received numbers are read and their sum is sent, then what arrives is written and sent.
-constexpr double memory_of_ring = 5;
-
-double ring(double n, double bytes, double bytes_per_second, double hop) {
-    return n < 2 ? 0 : 2 * (n - 1) * (bytes / n / bytes_per_second + hop);
-}
-
-// Two binary trees, each with half of the bytes: a node that passes on in one is a leaf of the
-// other, so that each sends and receives all bytes twice. Sums go up while results of earlier pieces
-// come down. The first piece meets two messages a level, of two children or to two; the others
-// follow as fast as an adapter can.
-double tree(double n, double bytes, double bytes_per_second, double hop) {
-    if (n < 2) return 0;
-    const double depth = std::ceil(std::log2(n));
-    const double pieces = std::max(1.0, std::round(bytes / 2 / chunk)), piece = bytes / 2 / pieces;
-    return (2 * depth - 1) * 2 * piece / bytes_per_second + 2 * depth * hop +
-           (1 - 1 / pieces) * 2 * bytes / bytes_per_second;
-}
+// Bytes of a GPU's memory that are read or written for each byte that a rank sends: by sender and
+// receiver, and again by both, since NCCL passes it through a buffer of its own. A program counts
+// the first two.
+constexpr double memory_of_sent = 4, counted_of_sent = 2;
 
 struct Shares {
-    double inside, nodes;
+    int inside, nodes;
 };
 Shares shares_of(const Links& links, int ranks) {
     const int inside = std::min(links.node, ranks);
-    return {static_cast<double>(inside), static_cast<double>(ranks) / inside};
-}
-
-double memory_seconds(const Profile& profile, const Links& links, int ranks, double bytes) {
-    const auto [inside, nodes] = shares_of(links, ranks);
-    const double moved = bytes * (inside - 1) / inside + bytes / inside * (nodes - 1) / nodes;
-    return memory_of_ring * moved / profile.limits.bytes_per_second;
+    return {inside, ranks / inside};
 }
 
 void check_ranks(const RanksOptions& options) {
@@ -55,34 +33,41 @@ void check_ranks(const RanksOptions& options) {
                                     std::max(1, ranks / options.links.node) * options.links.node));
 }
 
-RanksForecast forecast(const Profile& profile, const std::vector<Transfer>& transfers, const Links& links,
-                       int ranks) {
-    RanksForecast result{.ranks = ranks, .nodes = static_cast<int>(shares_of(links, ranks).nodes)};
+// `alone`: the step of a single rank.
+RanksForecast forecast(Profile profile, const Links& links, int ranks, double alone) {
+    RanksForecast result{.ranks = ranks, .nodes = shares_of(links, ranks).nodes};
     double until_update = 0, update = 0;
-    for (const ProfiledStep& step : profile.steps)
-        (step.phase == name_of(Phase::update) ? update : until_update) += step.limit;
-    double done = 0, largest = 0;
-    for (const Transfer& transfer : transfers) {
-        const auto bytes = static_cast<double>(transfer.bytes);
-        const AllReduceTime time = all_reduce_time(links, ranks, bytes);
-        // What was summed before has slowed the step down until here.
-        const double start = std::max(done, transfer.ready + result.memory);
-        done = start + time.seconds;
-        result.starts.push_back(start);
-        result.ends.push_back(done);
-        result.wire += time.seconds;
-        if (start < until_update + result.memory)
-            result.memory += memory_seconds(profile, links, ranks, bytes);
-        if (bytes > largest) {
-            largest = bytes;
-            result.between = time.between;
-        }
+    std::vector<double> ends;  // of each step
+    for (const ProfiledStep& step : profile.steps) {
+        if (step.exchanges == 0) (step.phase == name_of(Phase::update) ? update : until_update) += step.limit;
+        ends.push_back(until_update + update);
+    }
+    double done = 0;
+    for (const ProfiledStep& step : profile.steps) {
+        if (step.exchanges == 0) continue;
+        Transfer transfer{.name = step.name, .bytes = step.exchanged, .exchanges = step.exchanges};
+        if (!result.transfers.empty()) transfer.ready = result.transfers.back().ready;
+        for (const int wait : step.waits)
+            transfer.ready = std::max(transfer.ready, ends[static_cast<std::size_t>(wait)]);
+        const double sent = step.exchanges * step.exchanged * (ranks - 1) / ranks,
+                     bandwidth = profile.limits.bytes_per_second,
+                     kernels = step.limit - counted_of_sent * sent / bandwidth;
+        // What was sent before has slowed the step down until here. Kernels that run beside it share
+        // the GPU with it.
+        transfer.start = std::max(done, transfer.ready + result.memory);
+        const bool beside = transfer.start < until_update + result.memory;
+        transfer.end = done = transfer.start + (beside ? 2 : 1) * kernels +
+                              step.exchanges * exchange_time(links, ranks, step.exchanged);
+        result.wire += transfer.end - transfer.start;
+        if (beside) result.memory += kernels + memory_of_sent * sent / bandwidth;
+        result.transfers.push_back(std::move(transfer));
     }
     const double computed = until_update + result.memory;
     result.exposed = std::max(0.0, done - computed);
     result.step = computed + result.exposed + update;
     result.images_per_second = ranks * profile.options.train.batch_size / result.step;
-    result.efficiency = (until_update + update) / result.step;
+    result.efficiency = alone / result.step;
+    result.steps = std::move(profile.steps);
     return result;
 }
 
@@ -106,56 +91,22 @@ std::vector<InputForecast> inputs_for(double images_per_second, const RanksOptio
 
 }  // namespace
 
-AllReduceTime all_reduce_time(const Links& links, int ranks, double bytes) {
-    const auto [inside, nodes] = shares_of(links, ranks);
-    const double by_ring = ring(nodes, bytes / inside, links.between, links.between_hop),
-                 by_tree = tree(nodes, bytes / inside, links.between, links.between_hop);
-    return {ring(inside, bytes, links.inside, links.inside_hop) + std::min(by_ring, by_tree),
-            nodes < 2           ? ""
-            : by_tree < by_ring ? "tree"
-                                : "ring"};
-}
-
-std::vector<Transfer> transfers_of(const Profile& profile) {
-    std::vector<double> ends;  // of each step
-    double at = 0;
-    for (const ProfiledStep& step : profile.steps) ends.push_back(at += step.limit);
-    std::vector<Transfer> transfers;
-    const auto close = [&](Transfer& open) {
-        if (open.bytes == 0) return;
-        open.ready = ends[static_cast<std::size_t>(open.ready_step)];
-        transfers.push_back(open);
-        open.bytes = 0;
-        open.ready_step = 0;
+double exchange_time(const Links& links, int ranks, double bytes) {
+    const int inside = shares_of(links, ranks).inside;
+    const auto port = [&](int messages, double bytes_per_second, double hop) {
+        return messages == 0 ? 0 : messages * (bytes / ranks / bytes_per_second + links.message) + hop;
     };
-    for (const char* space : {name_of(Space::gradients), name_of(Space::half_gradients)}) {
-        Transfer open{.what = space};
-        for (const GradientPart& part : profile.gradients) {
-            if (part.space != space) continue;
-            open.bytes += part.bytes;
-            open.ready_step = std::max(open.ready_step, part.step);
-            if (open.bytes >= bucket_bytes) close(open);
-        }
-        close(open);
-    }
-    // Running statistics of batch norms and the sums of losses: small, and ready before backward.
-    Transfer statistics{.what = "statistics", .bytes = profile.statistics_bytes},
-        result{.what = "result", .bytes = sizeof(BatchResult)};
-    for (std::size_t i = 0; i < profile.steps.size(); ++i) {
-        if (profile.steps[i].phase == name_of(Phase::forward)) statistics.ready_step = static_cast<int>(i);
-        if (profile.steps[i].phase == name_of(Phase::loss)) result.ready_step = static_cast<int>(i);
-    }
-    close(statistics);
-    close(result);
-    std::ranges::stable_sort(transfers, {}, &Transfer::ready);
-    return transfers;
+    return std::max(port(inside - 1, links.inside, links.inside_hop),
+                    port(ranks - inside, links.between, links.between_hop));
 }
 
-ScaleForecast forecast_ranks(const Profile& profile, const RanksOptions& options) {
+ScaleForecast forecast_ranks(const std::function<Profile(int ranks)>& profile_of,
+                             const RanksOptions& options) {
     check_ranks(options);
-    ScaleForecast result{.options = options, .transfers = transfers_of(profile)};
+    ScaleForecast result{.options = options};
+    const double alone = profile_of(1).limit();
     for (const int ranks : options.ranks) {
-        result.ranks.push_back(forecast(profile, result.transfers, options.links, ranks));
+        result.ranks.push_back(forecast(profile_of(ranks), options.links, ranks, alone));
         result.images_per_rank =
             std::max(result.images_per_rank, result.ranks.back().images_per_second / ranks);
     }

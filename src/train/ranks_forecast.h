@@ -1,14 +1,15 @@
-// What a data-parallel training would reach on machines that are not here: the step of a profile,
-// held against the speed of the links between the ranks. Nothing is run.
+// What a data-parallel training would reach on machines that are not here: the program of a rank
+// (its least times, the buckets that it exchanges and what they wait for) held against the speed of
+// the links between the ranks. Nothing is run.
 //
-// The model: every rank computes the step of the profile. Its gradients are summed over the ranks
-// in buckets of about 8 MiB, on a stream of their own: a bucket starts when its last gradient is ready
-// and the bucket before it is done. Ring: the ranks pass each bucket round twice in pieces of 1/n.
-// Between nodes, ranks with the same place in their node form a ring (or two binary trees, where
-// that is faster) for a share of the bucket each. The sums pass through the GPU's memory beside the
-// step: that is added to its time. The update begins when all has arrived.
+// The model: an all_reduce sends every rank its share of everyone's bucket, adds the parts up, and
+// sends everyone all shares: two exchanges in which each rank sends to each other one. A rank has two
+// ports, one into its node and one out of it. A port sends one message at a time, and each costs it
+// its bytes and a fixed time, as in LogGP (Alexandrov et al. 1995). What runs and is copied on the
+// GPU for it is taken from the step that it runs beside. The update begins when all has arrived.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct Links {
     double between = 50e9;      // bytes/s between nodes: 400 Gb/s for each GPU
     double inside_hop = 2e-6;   // seconds until a message arrives, beside its bytes
     double between_hop = 5e-6;  // likewise
+    double message = 1e-6;      // seconds that a port is busy with each message, beside its bytes
     int node = 8;               // ranks in a node
 };
 
@@ -33,23 +35,25 @@ struct InputForecast {
     bool enough = false;         // of the cores that a rank has
 };
 
+// What an op of the program sends. Seconds are from the start of the step.
 struct Transfer {
-    std::string what;  // "gradients", "half_gradients", "statistics", "result"
-    std::size_t bytes = 0;
-    int ready_step = 0;  // after which of the profile's steps it may start
-    double ready = 0;    // seconds from the start of the step, at the limits
+    std::string name;   // the op's: "bucket 0"
+    double bytes = 0;   // of the buffer: a share of each rank
+    int exchanges = 0;  // how often each rank sends to each other one
+    double ready = 0;   // by the profile's least times
+    double start = 0, end = 0;
 };
 
 struct RanksForecast {
     int ranks = 1, nodes = 1;
-    std::string between;               // "ring", "tree" or "", what the largest bucket takes between nodes
-    double wire = 0;                   // seconds that all transfers take, one after the other
-    double exposed = 0;                // of them, what the update waits for
-    double memory = 0;                 // seconds that the sums take of the GPU's memory
-    double step = 0;                   // seconds
-    double images_per_second = 0;      // of all ranks
-    double efficiency = 0;             // against so many steps of a single rank
-    std::vector<double> starts, ends;  // of the transfers
+    std::vector<Transfer> transfers;  // in their order
+    std::vector<ProfiledStep> steps;  // of the program of so many ranks
+    double wire = 0;                  // seconds that all transfers take, with their sums
+    double exposed = 0;               // of them, what the update waits for
+    double memory = 0;                // seconds that the transfers take from the step beside them
+    double step = 0;                  // seconds
+    double images_per_second = 0;     // of all ranks
+    double efficiency = 0;            // against so many steps of a single rank
 };
 
 struct RanksOptions {
@@ -61,26 +65,17 @@ struct RanksOptions {
 
 struct ScaleForecast {
     RanksOptions options;
-    std::vector<Transfer> transfers;  // in the order of their start
     std::vector<RanksForecast> ranks;
     std::vector<InputForecast> inputs;  // for the fastest step of these ranks
     double images_per_rank = 0;         // a second, that an input must deliver
 };
 
-// Bytes of a bucket at which it is closed.
-inline constexpr std::size_t bucket_bytes = std::size_t{8} << 20;
+// Seconds until everyone has sent everyone else a share of so many bytes.
+double exchange_time(const Links& links, int ranks, double bytes);
 
-// The least time to sum `bytes` over so many ranks, and what is used between nodes.
-struct AllReduceTime {
-    double seconds = 0;
-    std::string between;
-};
-AllReduceTime all_reduce_time(const Links& links, int ranks, double bytes);
-
-// Gradients in buckets, in the order of the backward pass; frozen ones are left out.
-std::vector<Transfer> transfers_of(const Profile& profile);
-
-// Throws Error(usage) for ranks that do not fill their nodes.
-ScaleForecast forecast_ranks(const Profile& profile, const RanksOptions& options);
+// `profile_of(ranks)` is the prediction for a rank of so many. Throws Error(usage) for ranks that do
+// not fill their nodes.
+ScaleForecast forecast_ranks(const std::function<Profile(int ranks)>& profile_of,
+                             const RanksOptions& options);
 
 }  // namespace onecycle
