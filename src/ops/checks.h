@@ -48,15 +48,18 @@ void require_running_statistics(const OpDesc& desc);
 // What an all_reduce does, checked.
 struct Reduction {
     int ranks = 1;
-    std::vector<Share> shares;                // of the bucket, by rank
-    std::int64_t begin = 0, elements = 0;     // this rank's share
-    std::size_t workspace = 0;                // bytes: everyone's version of it
-    bool first = true, last = true;           // of an update's micro batches on this rank
-    bool summed = false;                      // there are several: the sum is kept
-    float count = 1;                          // micro batches of an update, of all ranks
+    std::vector<Share> shares;             // of the bucket, by rank
+    std::int64_t begin = 0, elements = 0;  // this rank's share
+    std::size_t workspace = 0;             // bytes: everyone's version of it
+    bool first = true, last = true;        // of an update's micro batches on this rank
+    bool summed = false;                   // there are several: the sum is kept
+    float count = 1;                       // micro batches of an update, of all ranks
 };
 Reduction require_reduction(const OpDesc& desc);
 // The operands of gather_results. Returns each rank's place in the results.
 std::vector<Share> require_results(const OpDesc& desc);
+// The operands of combine_statistics and average_gradients: two [C] f32 each way. Returns each
+// rank's place in a workspace [ranks,2,C].
+std::vector<Share> require_pairs_of_ranks(const OpDesc& desc);
 
 }  // namespace onecycle
