@@ -54,7 +54,7 @@ int main(int argc, char** argv) try {
     const ResidentPlan plan = plan_resident_images(dataset.train, rule);
     KeptImages kept(rule, 0);
     make_resident_images(dataset.train, plan, kept, 2, [&](std::size_t k, const Image& image) {
-        write_bmp((out / "train" / dataset.train[k].name).replace_extension(".bmp"), image);
+        write_bmp((out / "train" / dataset.train[k].name()).replace_extension(".bmp"), image);
     });
     fs::create_directory_symlink(data / "val", out / "val");
     std::printf("%zu images, %.1f MB, %zu made smaller\n", dataset.train.size(),

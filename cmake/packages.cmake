@@ -12,13 +12,15 @@ find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # libssl-dev: SHA-256
 find_package(PkgConfig REQUIRED)             # pkg-config
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET GLOBAL libutf8proc)  # libutf8proc-dev: Unicode normalisation
 # The libraries that decode images, each optional: src/data/CMakeLists.txt. Debian: libpng-dev
-# libjpeg-dev libwebp-dev libtiff-dev libheif-dev. libheif decodes AVIF and HEIC.
+# libjpeg-dev libwebp-dev libtiff-dev libheif-dev. libheif decodes AVIF and HEIC. And the one that reads
+# shards: libarchive-dev.
 set(PNG_MODULES libpng)
 set(JPEG_MODULES libjpeg)
 set(WEBP_MODULES libwebp libwebpdemux)
 set(TIFF_MODULES libtiff-4)
 set(HEIF_MODULES libheif)
-foreach(package PNG JPEG WEBP TIFF HEIF)
+set(ARCHIVE_MODULES libarchive)
+foreach(package PNG JPEG WEBP TIFF HEIF ARCHIVE)
     pkg_check_modules(${package} IMPORTED_TARGET GLOBAL ${${package}_MODULES})
 endforeach()
 find_path(STB_INCLUDE_DIR stb/stb_image.h REQUIRED)        # libstb-dev

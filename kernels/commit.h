@@ -12,6 +12,7 @@ void commit_step(StepControl* control, StepProgress* progress, const BatchResult
                  const GradientCheck* check, bool summed, bool scaled, cudaStream_t stream);
 
 // `micro`: the result is of a micro batch that is not the last; it is counted.
-void add_metrics(StepControl* control, const BatchResult* results, int ranks, bool micro, cudaStream_t stream);
+void add_metrics(StepControl* control, const BatchResult* results, int ranks, bool micro,
+                 cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -71,8 +71,9 @@ __global__ void __launch_bounds__(threads) squares_kernel(double* __restrict__ s
 // has no order. Bytes moved: 8 a piece.
 __global__ void __launch_bounds__(last_threads)
     judge_gradients_kernel(GradientCheck* __restrict__ check, const double* __restrict__ sums,  // [pieces]
-                           const BatchResult* __restrict__ results,  // [ranks]
-                           int ranks, bool summed, const StepControl* __restrict__ control, double clip_norm, bool scaled, const __grid_constant__ FlatTable table) {
+                           const BatchResult* __restrict__ results,                             // [ranks]
+                           int ranks, bool summed, const StepControl* __restrict__ control, double clip_norm,
+                           bool scaled, const __grid_constant__ FlatTable table) {
     constexpr std::int32_t none = 0x7FFFFFFF;
     ONECYCLE_SHARED(std::int32_t, first_bad, 1);
     if (threadIdx.x == 0) first_bad[0] = none;
@@ -86,8 +87,8 @@ __global__ void __launch_bounds__(last_threads)
     total = block_sum(total);  // has barriers: first_bad is complete
     if (threadIdx.x == 0)
         *check = judge_gradients(total, first_bad[0] == none ? -1 : first_bad[0],
-                                 loss_of_update(*control, results, ranks, summed), *control,
-                                 clip_norm, scaled ? control->loss_scale : 1.0f);
+                                 loss_of_update(*control, results, ranks, summed), *control, clip_norm,
+                                 scaled ? control->loss_scale : 1.0f);
 }
 
 LaunchShape block_a_piece(const FlatTable& table) {
@@ -115,12 +116,12 @@ void check_gradients(GradientCheck* check, double* sums, const float* gradients,
            summed, control, clip_norm, scaled, table);
 }
 
-#define ONECYCLE_INSTANTIATE(Half)                                                                   \
-    template void accumulate_gradients<Half>(float*, float*, const float*, const Half*, bool, float, \
-                                             const FlatTable&, cudaStream_t);                        \
-    template void check_gradients<Half>(GradientCheck*, double*, const float*, const Half*,          \
-                                        const BatchResult*, int, bool, const StepControl*, double,   \
-                                        bool, const FlatTable&, cudaStream_t);
+#define ONECYCLE_INSTANTIATE(Half)                                                                       \
+    template void accumulate_gradients<Half>(float*, float*, const float*, const Half*, bool, float,     \
+                                             const FlatTable&, cudaStream_t);                            \
+    template void check_gradients<Half>(GradientCheck*, double*, const float*, const Half*,              \
+                                        const BatchResult*, int, bool, const StepControl*, double, bool, \
+                                        const FlatTable&, cudaStream_t);
 ONECYCLE_INSTANTIATE(float)
 ONECYCLE_INSTANTIATE(bf16)
 ONECYCLE_INSTANTIATE(f16)

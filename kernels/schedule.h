@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda.h"
+#include "rules/optimizer_rules.h"
 #include "rules/schedule_value.h"
 #include "rules/step_rules.h"
 
@@ -11,6 +12,10 @@ namespace onecycle::ONECYCLE_CUDA {
 __device__ __attribute__((noinline)) inline ScheduleValue evaluate_apart(const Schedule& schedule,
                                                                          std::int64_t step) {
     return schedule_value(schedule, step);
+}
+
+__device__ __attribute__((noinline)) inline double bias_correction_apart(double beta, double t) {
+    return bias_correction(beta, t);
 }
 
 // Learning rate and momentum of the update that is due; every thread of the block gets them. All

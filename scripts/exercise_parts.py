@@ -56,16 +56,16 @@ part("update_kernel", "four weights a thread: load, update_element, store",
      ("kernels/optimizer.cu", """\
         const Quad<float> g = load_gradient(segment, gradients, half_gradients, quad.at);
         Quad<float> w = load_quad(parameters + quad.at), m = load_quad(moment1 + quad.at), v{};
-        if constexpr (rule == UpdateRule::adam) v = load_quad(moment2 + quad.at);
+        if constexpr (has_second_moment(rule)) v = load_quad(moment2 + quad.at);
 #pragma unroll
         for (int k = 0; k < 4; ++k) update_element<rule>(s, p, g.v[k], w.v[k], m.v[k], v.v[k]);
         store_quad(parameters + quad.at, w, quad.valid);
         store_quad(moment1 + quad.at, m, quad.valid);
-        if constexpr (rule == UpdateRule::adam) store_quad(moment2 + quad.at, v, quad.valid);
+        if constexpr (has_second_moment(rule)) store_quad(moment2 + quad.at, v, quad.valid);
 """, """\
         Quad<float> w = load_quad(parameters + quad.at);
         // Yours. Load what update_element of rules/optimizer_rules.h asks for, call it for each of
-        // the four, and store what has changed: weights, first moment and, with Adam, the second.
+        // the four, and store what has changed: weights, first moment and, if any, the second.
 """))
 
 part("flat_cos", "two segments, and a row that names them",

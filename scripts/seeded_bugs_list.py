@@ -200,7 +200,7 @@ bug("confusion_tie", "kernels/confusion.cu", CONFUSION, "wrong numbers", "of equ
 bug("augment_mirror", "kernels/augment.cu", AUGMENT, "wrong numbers", "a mirrored view one column off",
     "output = plan.size - 1 - output;", "output = plan.size - output;")
 bug("augment_micro", "kernels/augment.cu", AUGMENT, "wrong numbers", "the micro batch of an update forgotten",
-    "number_of(control->update, control->micro, control->first_epoch);",
+    "number_of(control->update, global_micro(*control), control->first_epoch);",
     "number_of(control->update, 0, control->first_epoch);")
 bug("batch_micro", "kernels/input.cu", INPUT, "wrong numbers", "the micro batch of an update forgotten",
     "control->update * slots.accumulation + control->micro;", "control->update * slots.accumulation;")

@@ -1,6 +1,7 @@
 """Small trainings to disturb, and what must be equal in the end: of kill_test, fault_sweep and soak."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,6 @@ LAUNCHER = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "OMP_WAIT_POLICY": "passive",
 }
 TIMES = ("images_per_second", "seconds")  # the columns of metrics.csv that no two trainings share
 
@@ -24,6 +24,31 @@ def add_options(parser):
     parser.add_argument("--device", choices=["cpu", "emulated"], default="cpu")
     parser.add_argument("--program", default=str(ROOT / "build/onecycle"))
     parser.add_argument("--place", help="a folder for the trainings; default: one in memory, deleted at the end")
+
+
+def add_faults_option(parser):
+    parser.add_argument("--faults", default=str(ROOT / "build/tests/cli/failing_calls.so"),
+                        help="the library of faults")
+
+
+def require_faults(arguments):
+    if not pathlib.Path(arguments.faults).exists():
+        sys.exit(f"error: no library of faults: {arguments.faults}: it is not built; "
+                 "fix: cmake --build build --target failing_calls")
+
+
+def faulty(run, faults, at, code, for_ever=False, count=""):
+    """The environment in which the call number `at` below the run's folder goes wrong."""
+    return {"LD_PRELOAD": faults, "ONECYCLE_FAULT_BELOW": str(run.folder), "ONECYCLE_FAULT_AT": str(at),
+            "ONECYCLE_FAULT_CODE": str(code), "ONECYCLE_FAULT_FOREVER": str(int(for_ever)),
+            "ONECYCLE_FAULT_COUNT": count}
+
+
+def count_calls(place, faults):
+    """How many calls below its folder a training makes."""
+    run, count = place.new_run("counted"), place.folder / "count"
+    run.start(run.first_command(), environment=faulty(run, faults, 0, 0, count=str(count)))
+    return int(count.read_text())
 
 
 def fail(run, why):
@@ -103,6 +128,8 @@ class Run:
                 content = without_times(content.decode())
             elif path.suffix == ".svg" or path.name == "find.json":
                 content = b""  # tells seconds
+            elif path.name == "config.json":  # how an update's batches are spread over ranks may change
+                content = re.sub(rb'"(accumulate|ranks)": \d+,', b"", content)
             found[str(path.relative_to(self.folder))] = content
         return found
 

@@ -3,6 +3,8 @@
 //
 //   DATA/train/<class>/...  and DATA/val/<class>/...   (other names of sides: see docs/data.md; or valid_dir)
 //   DATA/<class>/...                                    split automatically
+//   DATA.tar, DATA/train-*.tar and DATA/val-*.tar       shards: archives that hold such folders, or
+//                                                       key.jpg beside key.cls or key.json
 //
 // Classes are the folder names, sorted by bytes, or the labels that a table or the file names say.
 // Hidden names and what systems leave behind are ignored. Inside a class folder files are found at
@@ -12,8 +14,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "onecycle/error.h"
@@ -21,17 +26,43 @@
 
 namespace onecycle {
 
+class DecodeBudget;  // see image.h
+
+// Where an image's bytes lie: a file, or a part of a shard. Its names share the memory of those it
+// was listed with, so that a list of millions stays small.
+class ImagePlace {
+  public:
+    ImagePlace() = default;
+    // A file of its own.
+    ImagePlace(const std::string& path, const std::string& name);
+
+    // Can be opened by read_image(). Of an image in a shard: SHARD.tar/<member>.
+    std::string path() const;
+    // Relative to its side's folder: "<class>/..."; with a table, to DATA. Valid as long as any
+    // copy of this place.
+    std::string_view name() const;
+
+    struct Record;
+    explicit ImagePlace(std::shared_ptr<const Record> record) : record_(std::move(record)) {}
+    const Record* record() const { return record_.get(); }  // null: nowhere
+
+  private:
+    std::shared_ptr<const Record> record_;
+};
+
 struct Sample {
-    std::string path;  // can be opened
-    // Relative to its side's folder: "<class>/..."; with a table, to DATA.
-    std::string name;
+    ImagePlace place{};
     int label = 0;              // index in Dataset::classes
-    std::uint64_t bytes = 0;    // size of the file when the list was made
     int width = 0, height = 0;  // in pixels, upright; 0 where nobody has looked
+    std::uint64_t bytes = 0;    // size of the file when the list was made
     // content_hash() of the file when the list was made; 0 where nobody has looked.
     std::uint64_t content = 0;
-    // When the file was last changed, in nanoseconds since 1970; 0 likewise.
+    // When the file was last changed, in nanoseconds since 1970; 0 likewise. Of an image in a
+    // shard: when the shard was.
     std::int64_t changed = 0;
+
+    std::string path() const { return place.path(); }
+    std::string_view name() const { return place.name(); }
 };
 
 struct BadImage {
@@ -78,12 +109,21 @@ struct DatasetOptions {
     BadImages bad_images = BadImages::skip;
     double max_bad = 0.05;                  // a larger fraction of bad files is an error
     std::int64_t max_pixels = 178'956'970;  // larger images are bad; see ImageLimits
-    int threads = 1;                        // that read files for the check
+    // Bytes that decoding may take, over all threads; an image that needs more is bad. 0: a quarter
+    // of what is free.
+    std::uint64_t decode_memory = 0;
+    int threads = 1;  // that read files for the check
     DatasetUse use = DatasetUse::training;
     std::function<int()> stop{};  // asked for each file of the check; not 0: Interrupted is thrown
     // Says whether an earlier run has read a file of this path, size and time to its end, and then
     // fills in what that found: the file is not read again. Empty: every file is read.
     std::function<bool(Sample&)> checked_before{};
+    // Where the indices of shards are kept, so that the next start need not read the shards; empty:
+    // nowhere.
+    std::string index_folder{};
+    // Told on the calling thread how far the look at the images has come: `of` is 0 while they are
+    // still counted.
+    std::function<void(std::int64_t images, std::int64_t of)> progress{};
     LogSink log;  // gets warnings: bad files (the first ten), ignored files
 };
 
@@ -108,15 +148,19 @@ struct Dataset {
     std::string valid_dir;      // folder of the evaluation side's
     std::vector<BadImage> bad;  // what was left out, sorted by path
     DatasetOrigin origin;
+    // Of DatasetOptions::decode_memory; null where a program put the lists together itself.
+    std::shared_ptr<DecodeBudget> decode_budget{};
 };
 
 // Finds the files, checks every one whole (probe_image; or checked_before), leaves out the bad
 // ones, then splits: so the result is the same as for a folder without them, and does not depend on
-// the file system's order. A class of two images or more goes to both sides of an automatic split;
-// a single image to training. A test folder without labels that training knows is not evaluated on.
-// With a valid_fraction of 0, valid is empty. Errors (data): no such folder, not a folder, no class
-// folders (says what was found instead), one class only, a class without images, a class in the
-// evaluation side that training lacks, too many bad files, any bad file under BadImages::fail.
+// the file system's order. Shards are read once into an index; what is in them counts as files of
+// the folders that their members' names make. A class of two images or more goes to both sides of
+// an automatic split; a single image to training. A test folder without labels that training knows
+// is not evaluated on. With a valid_fraction of 0, valid is empty. Errors (data): no such folder,
+// not a folder, no class folders (says what was found instead), a shard that is compressed, cut off
+// or no archive, shards and images side by side, one class only, a class without images, a class in
+// the evaluation side that training lacks, too many bad files, any bad file under BadImages::fail.
 Dataset open_dataset(const std::string& path, const DatasetOptions& options = {});
 
 // Both sides in one list, by label, then name: everything in a folder of class folders.

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,12 +29,20 @@ struct Image {
     bool damaged = false;
 };
 
+// How much memory images may take while they are decoded, over all threads that share it: whoever
+// finds too little left waits for its turn.
+class DecodeBudget;
+// Of so many bytes; 0: a quarter of what is free now.
+std::shared_ptr<DecodeBudget> make_decode_budget(std::uint64_t bytes = 0);
+
 // What is refused by its header alone, before anything is allocated.
 struct ImageLimits {
     std::size_t max_file_bytes = std::size_t{256} << 20;
     int max_side = 65535;
     std::int64_t max_pixels = 178'956'970;  // Pillow's "decompression bomb" figure
     int max_scans = 100;                    // of a progressive JPEG; usual files have about 10
+    // Refuses an image that needs more than all of it. Null: no bound.
+    std::shared_ptr<DecodeBudget> memory{};
 };
 
 // For images of up to so many pixels. A file may be larger than usual then, too: 16 bits of four
@@ -52,6 +61,8 @@ struct ImageProbe {
     int bit_depth = 8;    // of one channel (of a palette index)
     int orientation = 1;  // EXIF, 1..8; missing or invalid values count as 1
     bool progressive = false;
+    // What its decoder holds beside the pixels, such as a progressive JPEG's coefficients.
+    std::uint64_t work_bytes = 0;
     // Damage was seen, and yet it can be decoded; most damage shows only in decoding.
     bool damaged = false;
 };
@@ -90,7 +101,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name 
 // Reads and decodes a file. Throws ImageError, also when the file cannot be read.
 Image read_image(const std::string& path, const DecodeOptions& options = {});
 
-// The bytes of a regular file. Throws ImageError when it is missing, unreadable, not a regular file
+// The bytes of a regular file, or of a member of a shard, SHARD.tar/<member>. Throws ImageError when it is missing, unreadable, not a regular file
 // or above `max_bytes`.
 std::vector<std::uint8_t> read_image_bytes(const std::string& path,
                                            std::size_t max_bytes = ImageLimits{}.max_file_bytes);
@@ -132,6 +143,8 @@ std::string png_decoder();
 std::string webp_decoder();
 std::string tiff_decoder();
 std::string heif_decoder();
+// Which library reads shards: "libarchive 3.6.2"; empty where this build refuses them.
+std::string shard_reader();
 
 // --- views ---
 

@@ -22,12 +22,11 @@
 #include "onecycle/model.h"
 #include "onecycle/options.h"
 #include "onecycle/range_test.h"
+#include "onecycle/ranks.h"
 
 namespace onecycle {
 
 class RunFolder;
-
-class Communicator;
 
 // What is known after an update, a little late.
 struct StepReport {
@@ -96,17 +95,20 @@ struct FitResult {
     bool finished() const { return step == steps; }
 };
 
-// Whether a checkpoint is of the run that has these options (of its config.json).
+// Whether a checkpoint is of the run that has these options (of its config.json) and images
+// (digest(); empty: any).
 std::function<bool(const std::map<std::string, std::string>& metadata)> belongs_to(
-    const TrainOptions& options);
+    const TrainOptions& options, const std::string& dataset_digest = "");
 
 // Opens options.data to continue the run in this folder. Where its newest checkpoint lists images,
 // the sides are those, in their order, whatever was added since; an image that is missing or has
 // other contents stays in its place and is left out when its turn comes (docs/data.md).
 // Throws Error(data) where options.bad_images is `fail` or more than options.max_bad are gone,
-// those aside that the run went without already; and as open_dataset().
+// those aside that the run went without already; and as open_dataset(). `progress`: as
+// DatasetOptions.
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log = {},
-                       const std::function<int()>& stop = {});
+                       const std::function<int()>& stop = {},
+                       const std::function<void(std::int64_t images, std::int64_t of)>& progress = {});
 
 // --- does a rate hold? A short training by one cycle says ---
 

@@ -16,6 +16,7 @@
 #include "onecycle/evaluation.h"
 #include "onecycle/log.h"
 #include "onecycle/network.h"
+#include "onecycle/ranks.h"
 #include "onecycle/tensor_file.h"
 
 namespace onecycle {
@@ -83,8 +84,13 @@ struct ModelOptions {
     double max_bad = DatasetOptions{}.max_bad;
     // Of predict(): an image of more gets no answer.
     std::int64_t max_pixels = DatasetOptions{}.max_pixels;
+    // Bytes that decoding images may take, over all threads; 0: a quarter of what is free.
+    std::uint64_t decode_memory = 0;
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
+    // Of evaluate(): the job whose ranks share the images; null: this process does it alone. Not with
+    // figures by image (EvaluateOptions::top_losses, tta), which every rank then computes by itself.
+    std::shared_ptr<Communicator> ranks{};
 };
 
 struct Prediction {

@@ -84,6 +84,7 @@ struct TrainOptions {
     bool nesterov = false;                 // sgd only, with a momentum above 0
     double beta2 = 0.99;                   // in [0, 1)
     double eps = 1e-5;                     // above 0
+    double trust_coefficient = 0.001;      // of lars; above 0
     std::optional<double> weight_decay{};  // 0 or more; empty: default_weight_decay()
     bool decay_norm_and_bias = false;      // weight decay for batch norms and biases, too
     double label_smoothing = 0;            // in [0, 1)
@@ -122,6 +123,9 @@ struct TrainOptions {
     // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not
     // fit in memory. Changes no result.
     std::string cache{};
+    // Bytes that decoding images may take, over all threads; 0: a quarter of what is free. Of this
+    // machine rather than of a run: config.json does not have it.
+    std::uint64_t decode_memory = 0;
     bool deterministic = false;  // the CPU and the emulated device always are
     // On CUDA a step's pieces are launched one by one: the same bits.
     bool no_graph = false;
@@ -129,10 +133,11 @@ struct TrainOptions {
     SaveErrors save_errors = SaveErrors::go_on;
 };
 
-// 1e-4 for sgd and adam (added to the gradient), 1e-2 for adamw (decoupled).
+// 1e-4 for sgd, adam and lars (added to the gradient), 1e-2 for adamw and lamb (apart from it).
 double default_weight_decay(OptimizerKind kind);
 
-OptimizerKind parse_optimizer(const std::string& name);  // sgd, adam, adamw; else Error(usage)
+// sgd, adam, adamw, lars, lamb; else Error(usage).
+OptimizerKind parse_optimizer(const std::string& name);
 std::string to_string(OptimizerKind kind);
 SaveErrors parse_save_errors(const std::string& name);  // go-on, stop; else Error(usage)
 std::string to_string(SaveErrors what);
@@ -173,7 +178,8 @@ std::int64_t all_epochs(const TrainOptions& options);
 // max_lr.
 std::string to_json(const TrainOptions& options);
 // Members that are missing keep their defaults. Throws Error(usage) naming `where` (a file) and the
-// member for an unknown one or one of a wrong type or value, and for text that is not JSON.
+// member for an unknown one or one of a wrong type or value, and for text that is not JSON. The
+// digest of the images that `onecycle train` adds is passed over.
 TrainOptions train_options_from_json(const std::string& text, const std::string& where);
 
 // The options, as "--batch-size", whose values differ and may change the result of a training. Not

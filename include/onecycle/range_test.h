@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "onecycle/optimizer.h"
 #include "onecycle/policy.h"
 
 namespace onecycle {
@@ -97,10 +98,13 @@ FastaiRules fastai_rules(const std::vector<double>& lr, const std::vector<double
 // answer.
 struct FindOptions {
     double start_lr = 1e-7;
-    double end_lr = 10;
+    std::optional<double> end_lr{};  // above start_lr; empty: 10, LARS 1000
     std::int64_t steps = 100;
     Ramp ramp = Ramp::inclusive;
 };
+
+// The last rate of a test. LARS's rates are larger: they come before its trust coefficient.
+double end_lr_of(const FindOptions& options, OptimizerKind kind);
 
 enum class RangeTestStop {
     end,         // all steps taken

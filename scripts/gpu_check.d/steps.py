@@ -1,5 +1,7 @@
 """Stages that run training steps. Each takes the machine and returns what was found, as JSON; see results.py for the
 exceptions that it may raise."""
+import json
+import shutil
 import statistics
 import time
 
@@ -159,6 +161,42 @@ def range_test(m):
              "no_trace": f["state_digest_before"] == f["state_digest_after"]}
     if not found["no_trace"]:
         raise Failure("the state was not put back", found)
+    return found
+
+
+def ranks(m):
+    """Two GPUs, one rank each: the bytes of one rank that accumulates two batches, twice the same, and how fast."""
+    mpirun = shutil.which("mpirun")
+    if not mpirun:
+        raise Skip("mpirun is not here")
+    gpus = 2 if m.small else sum(line.startswith("GPU ") for line in m.run(m.tool("nvidia-smi"), "-L")[0].splitlines())
+    if gpus < 2:
+        raise Skip(f"{gpus} GPU: two are needed")
+    data = m.scratch("ranks-data")
+    if not any(data.iterdir()):
+        _, code, trouble = m.own("onecycle", "demo-data", data, *(("--images", 4, "--size", 16) if m.small else ()))
+        if code:
+            raise Failure(trouble)
+    size, batch = ("16", "2") if m.small else m.case("128:64").split(":")
+    words = ["train", data, "--device", m.device, "--arch", "resnet9" if m.small else m.arch, "--size", size,
+             "--batch-size", batch, "--epochs", 1, "--max-lr", 0.01, "--deterministic", *m.detour[0]]
+    allow = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    found = {}
+    two = (mpirun, "-n", 2, "--oversubscribe")
+    for name, before, more in (("one rank", (), ("--accumulate", 2)), ("two ranks", two, ()),
+                               ("two ranks again", two, ())):
+        out = m.scratch("ranks") / str(time.time_ns())
+        text, code, trouble = m.run(*before, m.program("onecycle"), *words, *more, "--out", out, "--json",
+                                    environment={**m.carried(), **m.detour[1], **allow})
+        if code:
+            raise Failure(f"{name}: {trouble}", found)
+        t = json.loads(text)
+        found[name] = {"digest": t["digest"], "images_per_second": t["images_per_second"]}
+    found["gpus"] = gpus
+    found["ratio"] = found["two ranks again"]["images_per_second"] / found["one rank"]["images_per_second"]
+    digests = {found[name]["digest"] for name in ("one rank", "two ranks", "two ranks again")}
+    if len(digests) > 1:
+        raise Failure("the weights of two ranks are not those of one", found)
     return found
 
 

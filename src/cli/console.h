@@ -92,8 +92,8 @@ class Console {
 
     ConsoleOptions options_;
     std::shared_ptr<Communicator> ranks_;
-    bool silent_ = false;  // a rank that does not lead
-    std::string who_;      // stands before its warnings
+    bool silent_ = false;                            // a rank that does not lead
+    std::string who_;                                // stands before its warnings
     std::shared_ptr<OutputQueue> errors_, results_;  // one and the same where both go to one place
     bool color_, bar_;
     bool bar_shown_ = false;

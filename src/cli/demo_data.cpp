@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "onecycle/error.h"
 
 namespace onecycle::cli {
@@ -26,7 +27,7 @@ class DemoData : public Verb {
             throw Error(ErrorKind::usage, "missing argument", "DIR", "demo-data needs a folder to make",
                         "onecycle demo-data demo/");
         const auto images = make_demo_data(dir_, options_);
-        console.say(fmt::format("{}: {} images of {} classes", printable(dir_), images, options_.classes));
+        console.say(fmt::format("{}: {} images of {} classes", echoed(dir_), images, options_.classes));
         return 0;
     }
 

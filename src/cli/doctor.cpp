@@ -87,6 +87,7 @@ MachineInfo examine() {
     machine.libraries.emplace_back("tiff", tiff_decoder());
     machine.libraries.emplace_back("heif", heif_decoder());
     examine_mpi(machine);
+    machine.libraries.emplace_back("archive", shard_reader());
     examine_gpus(machine);
     try {
         machine.devices.push_back(make_engine("emulated", "auto", 0).device->name());
@@ -107,6 +108,8 @@ MachineInfo examine() {
     if (tiff_decoder().empty())
         machine.advice.push_back("TIFF cannot be decoded: install libtiff-dev and build again");
     advise_on_heif(machine);
+    if (shard_reader().empty())
+        machine.advice.push_back("shards (.tar) cannot be read: install libarchive-dev and build again");
     if (processor_has("amx_tile") && machine.instruction_set.find("amx") == std::string::npos)
         machine.advice.push_back(
             "AMX is advertised and not used: training is in fp32, which it does not speed up, "

@@ -7,8 +7,10 @@
 #include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
+#include "cli/shared_dataset.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/file.h"
 #include "core/signals.h"
 #include "onecycle/chart.h"
@@ -18,6 +20,7 @@
 #include "onecycle/model.h"
 #include "onecycle/tensor_file.h"
 #include "train/engine.h"
+#include "train/image_store.h"
 #include "train/recorded_images.h"
 
 namespace onecycle::cli {
@@ -27,7 +30,7 @@ namespace {
 class Eval : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
-        a.positional("DATA", data_, "the folder of images");
+        a.positional("DATA", data_, "the folder of images, or shards of them (.tar)");
         declare_model_options(a, model_, model_options_);
         a.group("Images");
         a.text("--valid", "DIR", valid_, "the evaluation images, when they are elsewhere");
@@ -41,11 +44,18 @@ class Eval : public Verb {
         a.flag("--force", force_, "replace the file of --svg also where onecycle did not draw it");
         a.group("Images");
         declare_bad_images(a, bad_images_, max_bad_);
-        declare_image_limits(a, model_options_.max_pixels);
+        declare_image_limits(a, model_options_.max_pixels, model_options_.decode_memory);
         declare_console_options(a, console_options_, true);
     }
 
+    bool runs_on_ranks() const override { return true; }
+
     int run(const Arguments&, Console& console) override {
+        if (options_.tta || options_.top_losses > 0) {  // rank 0's work
+            if (!console.leads()) return 0;
+        } else {
+            model_options_.ranks = console.ranks();
+        }
         require_data(data_, "eval");
         require_model(model_);
         model_ = newest_run(model_, console);
@@ -63,10 +73,10 @@ class Eval : public Verb {
         };
         // What cannot be written is better known before the work than after it.
         const OutputRule replaced{.force = force_, .own_mark = chart::svg_mark};
-        if (!svg_.empty()) check_output(posix_file_system(), svg_, replaced);
+        if (!svg_.empty() && console.leads()) check_output(posix_file_system(), svg_, replaced);
         Model model(model_, model_options_);
         read_as_in_training(console);
-        const Dataset dataset = open(model.info(), console);
+        const Dataset dataset = shared_dataset(console, [&] { return open(model.info(), console); });
         guard.answer(console.stop_answer(after_this_batch));
         std::optional<UnseenImages> split;
         const std::vector<Sample> samples = choose(model.info(), dataset, split, console);
@@ -76,7 +86,8 @@ class Eval : public Verb {
             console.result(to_json(evaluation, split));
         else
             console.say(report(evaluation, console.report_columns()));
-        if (!svg_.empty()) write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
+        if (!svg_.empty() && console.leads())
+            write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
         return 0;
     }
 
@@ -123,6 +134,9 @@ class Eval : public Verb {
         options.labels = labels_;
         options.label_from = label_from_;
         options.max_pixels = model_options_.max_pixels;
+        options.decode_memory = model_options_.decode_memory;
+        options.index_folder = default_cache_folder();
+        options.progress = look_progress(console);
         options.log = console.log();
         if (const auto split = recorded_split(info)) {
             options.seed = split->seed;
@@ -146,7 +160,7 @@ class Eval : public Verb {
                     "other contents: taken for other images.");
             if (unseen.trained_on + unseen.held_out == 0) return samples;
             if (unseen.samples.empty())
-                throw Error(ErrorKind::data, "nothing to evaluate on", printable(data_),
+                throw Error(ErrorKind::data, "nothing to evaluate on", echoed(data_),
                             "the model was trained on every image of it", "give other images, or use --all");
             if (list->automatic_split || unseen.trained_on > 0) console.say(text_of(unseen));
             samples = unseen.samples;

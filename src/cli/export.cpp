@@ -4,6 +4,7 @@
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "onecycle/export.h"
 
@@ -43,7 +44,7 @@ class Export : public Verb {
             return 0;
         }
         const ModelInfo& m = result.info;
-        console.say(fmt::format("{}: {} of {} classes, images of {} x {}, {:.1f} MB", printable(to_), m.arch,
+        console.say(fmt::format("{}: {} of {} classes, images of {} x {}, {:.1f} MB", echoed(to_), m.arch,
                                 m.class_count, m.size, m.size, static_cast<double>(result.bytes) / 1e6));
         return 0;
     }

@@ -4,12 +4,14 @@
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/file.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 #include "onecycle/network.h"
 #include "onecycle/run_folder.h"
 #include "onecycle/tensor_file.h"
+#include "report/text.h"
 #include "train/model_info.h"
 
 namespace onecycle::cli {
@@ -18,8 +20,7 @@ namespace {
 
 std::string joined(const std::vector<std::string>& names, std::size_t most) {
     std::string text;
-    for (std::size_t i = 0; i < std::min(names.size(), most); ++i)
-        text += (i ? ", " : "") + printable(names[i]);
+    for (std::size_t i = 0; i < std::min(names.size(), most); ++i) text += (i ? ", " : "") + echoed(names[i]);
     return names.size() > most ? text + ", ..." : text;
 }
 
@@ -100,7 +101,7 @@ class Info : public Verb {
             if (!text.empty()) console.answer(fmt::format("{:<12} {}\n", name, text), 13);
         };
         row("kind", info.kind);
-        row("file", printable(info.file));
+        row("file", echoed(info.file));
         if (info.model) {
             const ModelInfo& m = *info.model;
             row("arch", m.arch + (m.stem == Stem::small ? ", small stem" : "") +
@@ -111,7 +112,7 @@ class Info : public Verb {
             row("images", fmt::format("{0} x {0}, crop-pct {1}, mean {2}, std {3}", m.size, m.crop_pct,
                                       fmt::join(m.mean, ","), fmt::join(m.stddev, ",")));
             for (const auto& [key, value] : m.metadata)
-                if (key != "classes") row(printable(key).c_str(), shortened(spaced(printable(value))));
+                if (key != "classes") row(echoed(key).c_str(), shortened(spaced(printable(value)), 100));
         } else {
             row("no network", info.not_a_model);
         }
@@ -121,7 +122,7 @@ class Info : public Verb {
         if (tensors_)
             for (const TensorInfo& tensor : info.tensors)
                 console.answer(fmt::format("  {:<4} [{}] {}\n", name_of(tensor.type),
-                                           fmt::join(tensor.shape, ","), printable(tensor.name)));
+                                           fmt::join(tensor.shape, ","), echoed(tensor.name)));
     }
 
     // A list or an object of JSON, or a row of numbers, with a blank behind each comma, where a line
@@ -134,11 +135,6 @@ class Info : public Verb {
         if (text[0] != '[' && text[0] != '{') return text;
         for (std::size_t at = 0; (at = text.find(",\"", at)) != std::string::npos;) text.insert(++at, " ");
         return text;
-    }
-
-    static std::string shortened(const std::string& text) {
-        constexpr std::size_t most = 100;
-        return text.size() > most ? text.substr(0, most) + "..." : text;
     }
 
     std::string path_;

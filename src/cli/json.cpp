@@ -96,6 +96,26 @@ std::string to_json(const ExportResult& result) {
                  {"size", result.info.size}});
 }
 
+std::string to_json(const PackResult& result, const std::string& folder, std::size_t classes,
+                    const std::vector<BadImage>& bad) {
+    Json shards = Json::array(), left_out = Json::array();
+    for (const PackedShard& shard : result.shards)
+        shards.push_back({{"file", shard.file},
+                          {"images", shard.images},
+                          {"bytes", shard.bytes},
+                          {"digest", shard.digest}});
+    for (const std::vector<BadImage>* list : {&bad, &result.left_out})
+        for (const BadImage& image : *list)
+            left_out.push_back({{"file", image.path}, {"reason", image.reason}});
+    return text({{"folder", folder},
+                 {"images", result.images},
+                 {"classes", classes},
+                 {"bytes", result.bytes},
+                 {"packed_before", result.kept_from_before},
+                 {"shards", shards},
+                 {"left_out", left_out}});
+}
+
 std::string to_json(const FitResult& result, const std::string& run) {
     Json epochs = Json::array();
     for (const EpochReport& e : result.epochs)
@@ -217,7 +237,62 @@ std::string to_json(const MachineInfo& machine) {
                  {"advice", machine.advice}});
 }
 
-std::string to_json(const Profile& profile) {
+namespace {
+
+Json json_of(const ScaleForecast& forecast) {
+    const Links& links = forecast.options.links;
+    Json ranks = Json::array(), inputs = Json::array();
+    for (const RanksForecast& f : forecast.ranks) {
+        Json transfers = Json::array(), steps = Json::array();
+        for (const Transfer& t : f.transfers)
+            transfers.push_back({{"name", t.name},
+                                 {"bytes", t.bytes},
+                                 {"exchanges", t.exchanges},
+                                 {"ready_seconds", t.ready},
+                                 {"start_seconds", t.start},
+                                 {"end_seconds", t.end}});
+        for (const ProfiledStep& s : f.steps)
+            steps.push_back({{"name", s.name},
+                             {"phase", s.phase},
+                             {"branch", s.branch},
+                             {"waits", s.waits},
+                             {"operation", s.operation},
+                             {"limit_seconds", s.limit},
+                             {"exchanged_bytes", s.exchanged},
+                             {"exchanges", s.exchanges}});
+        ranks.push_back({{"ranks", f.ranks},
+                         {"nodes", f.nodes},
+                         {"wire_seconds", f.wire},
+                         {"exposed_seconds", f.exposed},
+                         {"memory_seconds", f.memory},
+                         {"step_seconds", f.step},
+                         {"images_per_second", f.images_per_second},
+                         {"efficiency", f.efficiency},
+                         {"transfers", transfers},
+                         {"steps", steps}});
+    }
+    for (const InputForecast& input : forecast.inputs)
+        inputs.push_back(
+            {{"input", input.name},
+             {"images_per_core", input.images_per_core > 0 ? Json(input.images_per_core) : Json()},
+             {"cores_a_rank", input.cores},
+             {"enough", input.enough}});
+    return {{"links",
+             {{"node_ranks", links.node},
+              {"inside_bytes_per_second", links.inside},
+              {"between_bytes_per_second", links.between},
+              {"inside_hop_seconds", links.inside_hop},
+              {"between_hop_seconds", links.between_hop},
+              {"message_seconds", links.message}}},
+            {"forecasts", ranks},
+            {"images_per_second_a_rank", forecast.images_per_rank},
+            {"cores_a_rank", forecast.options.cores},
+            {"inputs", inputs}};
+}
+
+}  // namespace
+
+std::string to_json(const Profile& profile, const ScaleForecast* forecast) {
     const auto number = [](const std::optional<double>& value) {
         return value ? Json(*value) : Json(nullptr);
     };
@@ -276,6 +351,7 @@ std::string to_json(const Profile& profile) {
                  {"flops", profile.flops()},
                  {"bytes", profile.bytes()},
                  {"arena_bytes", profile.arena_bytes},
+                 {"data_parallel", forecast ? json_of(*forecast) : Json(nullptr)},
                  {"limit_seconds", profile.limit()},
                  {"seconds", number(profile.seconds())},
                  {"whole_step", whole},

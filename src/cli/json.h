@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/image_list.h"
+#include "data/pack.h"
 #include "device/cuda/machine.h"
 #include "onecycle/evaluation.h"
 #include "onecycle/export.h"
@@ -17,6 +18,7 @@
 #include "onecycle/tensor_file.h"
 #include "train/access_counts.h"
 #include "train/profile.h"
+#include "train/ranks_forecast.h"
 
 namespace onecycle::cli {
 
@@ -24,9 +26,12 @@ namespace onecycle::cli {
 std::string to_json(const Evaluation& evaluation, const std::optional<UnseenImages>& split = {});
 std::string to_json(const std::vector<Prediction>& predictions);
 std::string to_json(const ExportResult& result);
+// `bad`: what the check of the images has left out.
+std::string to_json(const PackResult& result, const std::string& folder, std::size_t classes,
+                    const std::vector<BadImage>& bad);
 std::string to_json(const FitResult& result, const std::string& run);
 
-std::string to_json(const Profile& profile);
+std::string to_json(const Profile& profile, const ScaleForecast* forecast = nullptr);
 std::string to_json(const AccessCounts& counts);
 
 struct FileInfo {

@@ -21,6 +21,7 @@
 #include "core/signals.h"
 #include "core/threads.h"
 #include "device/communicator.h"
+#include "device/launched_rank.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -45,6 +46,8 @@ constexpr VerbEntry verbs[] = {
     {"info", "what a model, checkpoint or run folder holds", make_info},
     {"profile", "what each operation of a training step costs, and what the hardware allows", make_profile},
     {"doctor", "what this machine can do, and what to install", make_doctor},
+    {"pack", "images into shards, archives that are read in long pieces; made smaller once, if wanted",
+     make_pack},
     {"demo-data", "make a small image folder to try things on", make_demo_data},
 };
 
@@ -269,14 +272,17 @@ Failure failure_of(std::exception_ptr what) {
     }
 }
 
+// What all ranks find wrong is said by one: when its line is out, the job ends.
+constexpr std::chrono::seconds others_may_speak{2};
+
 // As a rank of a job: rank 0 alone does what is not shared. What ends one rank ends the job, since
-// the others wait for it; what all ranks find wrong is said once.
+// the others wait for it.
 int run_on_ranks(Declared& chosen, Console& console, Communicator& ranks) {
-    constexpr std::chrono::seconds others_may_speak{2};
     int code = 0;
     try {
         use_share_of_cores(ranks.place().local_rank, ranks.place().local_ranks);
-        if (console.leads() || chosen.verb->runs_on_ranks()) code = chosen.verb->run(chosen.arguments, console);
+        if (console.leads() || chosen.verb->runs_on_ranks())
+            code = chosen.verb->run(chosen.arguments, console);
         console.end_progress();
         ranks.finish();
     } catch (...) {
@@ -370,6 +376,7 @@ int main(int argc, char** argv) {
         return cli::run(std::vector<std::string>(argv + 1, argv + argc));
     } catch (...) {
         const cli::Failure failure = cli::failure_of(std::current_exception());
+        if (launched_rank() > 0) std::this_thread::sleep_for(cli::others_may_speak);
         if (!failure.line.empty()) cli::Console({}).warn("error: " + failure.line);
         return failure.code;
     }

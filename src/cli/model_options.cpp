@@ -9,6 +9,7 @@
 
 #include "cli/out_folder.h"
 #include "cli/training_options.h"
+#include "core/echoed.h"
 #include "core/file.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
@@ -99,7 +100,7 @@ std::string run_of_name(const std::string& model, Console& console) {
     if (runs.size() > 1 || newest.path != model)
         console.say(fmt::format(
             "{} is {}, the run of that name that was trained last ({}/ would be the folder itself).",
-            printable(model), printable(newest.path), printable(model)));
+            echoed(model), echoed(newest.path), echoed(model)));
     return newest.path;
 }
 

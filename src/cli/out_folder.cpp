@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "core/echoed.h"
+#include "data/shard_index.h"
 #include "onecycle/error.h"
 
 namespace onecycle::cli {
@@ -41,8 +43,9 @@ void check_out_space(const std::string& out, std::uint64_t bytes) {
 }
 
 std::string data_name(const std::string& data) {
-    const auto folder = std::filesystem::absolute(data).lexically_normal();
-    return (folder.has_filename() ? folder.filename() : folder.parent_path().filename()).native();
+    const auto whole = std::filesystem::absolute(data).lexically_normal();
+    const auto name = whole.has_filename() ? whole.filename() : whole.parent_path().filename();
+    return (has_shard_ending(name.native()) ? name.stem() : name).native();
 }
 
 RunFolder make_out(const std::string& out, const std::string& data, const std::string& ending, LogSink log) {
@@ -53,7 +56,7 @@ RunFolder make_out(const std::string& out, const std::string& data, const std::s
 void write_bad_images(RunFolder& run, const std::vector<BadImage>& bad, Console& console) {
     if (bad.empty()) return;
     run.write_bad_images(bad);
-    console.say("All files that were left out: " + printable(run.file(bad_images_name)));
+    console.say("All files that were left out: " + echoed(run.file(bad_images_name)));
 }
 
 }  // namespace onecycle::cli

@@ -37,8 +37,9 @@ class Plan : public Verb {
         a.whole("--size", network_.size, "pixels, square");
         a.whole("--classes", network_.classes, "outputs");
         a.whole("--batch-size", key_.batch, "images per batch");
-        a.value("--optimizer", "NAME", "sgd", "sgd, adam or adamw",
+        a.value("--optimizer", "NAME", "sgd", "sgd, adam, adamw, lars or lamb",
                 [this](const std::string& text) { key_.optimizer.kind = parse_optimizer(text); });
+        a.whole("--ranks", key_.ranks, "that train together: the program of the first of them");
         a.text("--device", "NAME", device_,
                "auto, cpu, cuda (compiled also where there is no GPU) or emulated: whose program");
         a.text("--precision", "NAME", precision_, "auto, fp32, tf32, bf16 or fp16");
@@ -76,6 +77,9 @@ class Plan : public Verb {
         options.device = without_gpu ? "emulated" : device_;
         options.precision = without_gpu && precision_ == "tf32" ? "fp32" : precision_;
         check(options);
+        if (key_.ranks < 1 || key_.ranks > 65536)
+            throw Error(ErrorKind::usage, "bad option", fmt::format("--ranks {}", key_.ranks),
+                        "it must be between 1 and 65536", "1 is the default");
         const DeviceChoice choice = choose_device(options.device, options.precision);
         const Engine engine = without_gpu
                                   ? Engine{.backend = make_emulated_backend(), .compute = choice.compute}

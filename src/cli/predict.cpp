@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
 #include "cli/image_progress.h"
@@ -9,8 +10,11 @@
 #include "cli/model_options.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
+#include "core/echoed.h"
 #include "core/signals.h"
 #include "data/folder.h"
+#include "data/shard_index.h"
+#include "device/communicator.h"
 #include "onecycle/error.h"
 #include "onecycle/model.h"
 
@@ -25,14 +29,16 @@ struct Item {
 
 // Folders are searched.
 void add_images(std::vector<Item>& items, std::string path) {
-    if (!is_folder(path)) {
+    const bool shard = has_shard_ending(path) && std::filesystem::is_regular_file(path);
+    if (!shard && !is_folder(path)) {
         items.push_back({path});
         return;
     }
     while (path.size() > 1 && path.back() == '/') path.pop_back();
     try {
         const std::vector<std::string> images = images_below(path);
-        if (images.empty()) items.push_back({path, "no image in this folder"});
+        if (images.empty())
+            items.push_back({path, shard ? "no image in this shard" : "no image in this folder"});
         for (const std::string& image : images) items.push_back({image});
     } catch (const Error& error) {
         items.push_back({path, error.what()});
@@ -57,16 +63,44 @@ std::vector<Item> items_of(const std::vector<std::string>& paths) {
     return items;
 }
 
+// Rank 0's list, for all: it alone has stdin.
+std::vector<Item> items_for(const std::vector<std::string>& paths, Communicator* ranks) {
+    if (!ranks) return items_of(paths);
+    std::vector<std::string> texts;
+    if (ranks->place().rank == 0)
+        for (const Item& item : items_of(paths)) texts.insert(texts.end(), {item.file, item.error});
+    std::string text = packed(texts);
+    broadcast(*ranks, text);
+    texts = unpacked(text);
+    std::vector<Item> items;
+    for (std::size_t i = 0; i + 1 < texts.size(); i += 2) items.push_back({texts[i], texts[i + 1]});
+    return items;
+}
+
+std::vector<std::string> texts_of(const Prediction& p) {
+    std::vector<std::string> texts = {p.file, p.error, p.damaged ? "damaged" : ""};
+    for (const auto& [index, label, probability] : p.top)
+        texts.insert(texts.end(), {std::to_string(index), label, fmt::format("{}", probability)});
+    return texts;
+}
+
+Prediction prediction_of(const std::vector<std::string>& texts) {
+    Prediction p{.file = texts.at(0), .error = texts.at(1), .damaged = !texts.at(2).empty()};
+    for (std::size_t i = 3; i + 2 < texts.size(); i += 3)
+        p.top.push_back({std::stoi(texts[i]), texts[i + 1], std::stod(texts[i + 2])});
+    return p;
+}
+
 void say_answer(Console& console, const Prediction& p) {
     if (!p.error.empty()) {
-        console.warn("warning: " + printable(p.file) + ": " + printable(p.error));
+        console.warn("warning: " + echoed(p.file) + ": " + echoed(p.error));
         return;
     }
     if (p.damaged)
-        console.warn("warning: " + printable(p.file) + ": damaged; it is used as far as it can be decoded");
+        console.warn("warning: " + echoed(p.file) + ": damaged; it is used as far as it can be decoded");
     std::string line = printable(p.file) + ":";
     for (const auto& entry : p.top)
-        line += fmt::format("  {} {:.1f} %", printable(entry.label), 100 * entry.probability);
+        line += fmt::format("  {} {:.1f} %", echoed(entry.label), 100 * entry.probability);
     console.answer(line + "\n", 2);
 }
 
@@ -74,12 +108,14 @@ class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
         a.positional("PATH", paths_, "images, folders of images, or - for a list on stdin, a path a line");
-        declare_image_limits(a, options_.max_pixels);
+        declare_image_limits(a, options_.max_pixels, options_.decode_memory);
         a.group("Answers");
         a.whole("--top", top_, "so many classes for each image");
         declare_model_options(a, model_, options_);
         declare_console_options(a, console_options_, true);
     }
+
+    bool runs_on_ranks() const override { return true; }
 
     int run(const Arguments&, Console& console) override {
         if (paths_.empty())
@@ -95,10 +131,12 @@ class Predict : public Verb {
         model_ = newest_run(model_, console);
         SignalGuard guard;
         guard.answer(console.stop_answer(after_this_batch));
-        options_.log = console.log();
+        if (console.leads()) options_.log = console.log();
+        options_.ranks = console.ranks();
         options_.stop = stop_signal;
         Model model(model_, options_);
-        const std::vector<Prediction> predictions = answer(model, items_of(paths_), console);
+        const std::vector<Prediction> predictions =
+            answer(model, items_for(paths_, console.ranks().get()), console);
         const auto failed = std::count_if(predictions.begin(), predictions.end(),
                                           [](const Prediction& p) { return !p.error.empty(); });
         if (failed == std::ssize(predictions))
@@ -111,31 +149,62 @@ class Predict : public Verb {
     }
 
   private:
-    // Batch by batch. Without --json each answer is said as soon as it is known and one is good:
-    // where none is, the error says it all.
+    // Batch by batch, ranks taking turns. Without --json each answer is said as soon as it is known
+    // and one is good: where none is, the error says it all.
     std::vector<Prediction> answer(Model& model, const std::vector<Item>& items, Console& console) const {
         ImageProgress progress(console, "predict", std::ssize(items));
-        std::vector<Prediction> predictions;
+        const RankPlace place = console.ranks() ? console.ranks()->place() : RankPlace{};
+        std::vector<Prediction> predictions;  // with ranks: this one's
         std::size_t said = 0;
         bool good = false;
         const std::size_t batch = static_cast<std::size_t>(options_.batch_size);
-        for (std::size_t begin = 0; begin < items.size(); begin += batch) {
+        for (std::size_t begin = 0, number = 0; begin < items.size(); begin += batch, ++number) {
             progress.done(static_cast<std::int64_t>(begin));
+            if (number % static_cast<std::size_t>(place.ranks) != static_cast<std::size_t>(place.rank))
+                continue;
             const std::size_t end = std::min(begin + batch, items.size());
-            std::vector<std::string> files;
-            for (std::size_t i = begin; i < end; ++i)
-                if (items[i].error.empty()) files.push_back(items[i].file);
-            std::vector<Prediction> answers = model.predict(files, top_);
-            auto next = answers.begin();
-            for (std::size_t i = begin; i < end; ++i)
-                predictions.push_back(items[i].error.empty()
-                                          ? std::move(*next++)
-                                          : Prediction{.file = items[i].file, .error = items[i].error});
-            for (std::size_t i = begin; i < end; ++i) good = good || predictions[i].error.empty();
+            answer_batch(model, {items.begin() + std::ptrdiff_t(begin), items.begin() + std::ptrdiff_t(end)},
+                         predictions);
+            if (console.ranks()) continue;
+            for (std::size_t i = said; i < predictions.size(); ++i)
+                good = good || predictions[i].error.empty();
             if (!console.json() && good)
-                for (; said < end; ++said) say_answer(console, predictions[said]);
+                for (; said < predictions.size(); ++said) say_answer(console, predictions[said]);
         }
+        if (!console.ranks()) return predictions;
+        predictions = in_order(*console.ranks(), predictions, items.size(), batch);
+        if (!console.json() &&
+            std::ranges::any_of(predictions, [](const Prediction& p) { return p.error.empty(); }))
+            for (const Prediction& p : predictions) say_answer(console, p);
         return predictions;
+    }
+
+    void answer_batch(Model& model, const std::vector<Item>& items,
+                      std::vector<Prediction>& predictions) const {
+        std::vector<std::string> files;
+        for (const Item& item : items)
+            if (item.error.empty()) files.push_back(item.file);
+        std::vector<Prediction> answers = model.predict(files, top_);
+        auto next = answers.begin();
+        for (const Item& item : items)
+            predictions.push_back(item.error.empty() ? std::move(*next++)
+                                                     : Prediction{.file = item.file, .error = item.error});
+    }
+
+    // Those of all ranks, of which each had every so-manieth batch.
+    static std::vector<Prediction> in_order(Communicator& ranks, const std::vector<Prediction>& own,
+                                            std::size_t items, std::size_t batch) {
+        std::vector<std::string> texts;
+        for (const Prediction& p : own) texts.push_back(packed(texts_of(p)));
+        std::vector<std::vector<std::string>> of_rank;
+        for (const std::string& text : all_gather(ranks, packed(texts))) of_rank.push_back(unpacked(text));
+        std::vector<std::size_t> next(of_rank.size(), 0);
+        std::vector<Prediction> all;
+        for (std::size_t i = 0; i < items; ++i) {
+            const std::size_t rank = i / batch % of_rank.size();
+            all.push_back(prediction_of(unpacked(of_rank[rank].at(next[rank]++))));
+        }
+        return all;
     }
 
     std::vector<std::string> paths_;

@@ -1,12 +1,17 @@
 // onecycle profile: what each operation of a training step costs, beside what the hardware allows.
 #include "train/profile.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+
 #include "cli/json.h"
 #include "cli/training_options.h"
 #include "cli/verb.h"
 #include "onecycle/error.h"
 #include "report/access_counts_text.h"
 #include "report/profile_text.h"
+#include "report/ranks_text.h"
 #include "train/access_counts.h"
 
 namespace onecycle::cli {
@@ -27,6 +32,49 @@ Limits parse_limits(const std::string& text) {
     if (!(limits.bytes_per_second > 0 && limits.flops_per_second > 0))
         refuse("--limits " + text, "both must be above 0", form);
     return limits;
+}
+
+std::vector<std::string> parts_of(const std::string& text) {
+    std::vector<std::string> parts(1);
+    for (const char c : text)
+        if (c == ',')
+            parts.emplace_back();
+        else
+            parts.back() += c;
+    return parts;
+}
+
+// "8,64,1024"
+std::vector<int> parse_ranks(const std::string& text) {
+    std::vector<int> ranks;
+    for (const std::string& part : parts_of(text)) {
+        const double value = parse_number("--ranks", part);
+        if (!(value >= 1 && value <= 65536 && value == std::floor(value)))
+            refuse("--ranks " + text, "it is not a list of whole numbers from 1 to 65536",
+                   "for example --ranks 8,64");
+        ranks.push_back(static_cast<int>(value));
+    }
+    return ranks;
+}
+
+// "450,50", "450,50,2,5" or "450,50,2,5,1": GB/s in a node and between nodes, then microseconds: of a
+// hop in each, and of a message.
+void parse_links(const std::string& text, Links& links) {
+    const std::vector<std::string> parts = parts_of(text);
+    const std::string form = "give GB/s in a node and between nodes, as --link 450,50";
+    if (parts.size() != 2 && parts.size() != 4 && parts.size() != 5)
+        refuse("--link " + text, "it is not two, four or five numbers", form);
+    std::vector<double> values;
+    for (const std::string& part : parts) values.push_back(parse_number("--link", part));
+    if (!(values[0] > 0 && values[1] > 0)) refuse("--link " + text, "both must be above 0", form);
+    links.inside = 1e9 * values[0];
+    links.between = 1e9 * values[1];
+    if (parts.size() == 2) return;
+    for (std::size_t i = 2; i < values.size(); ++i)
+        if (!(values[i] >= 0)) refuse("--link " + text, "a hop and a message take 0 or more", form);
+    links.inside_hop = 1e-6 * values[2];
+    links.between_hop = 1e-6 * values[3];
+    if (parts.size() == 5) links.message = 1e-6 * values[4];
 }
 
 ProfileRows parse_rows(const std::string& name) {
@@ -53,7 +101,7 @@ class ProfileVerb : public Verb {
         a.whole("--batch-size", train.batch_size, "images per batch, made up and equal for every step");
         a.number("--mixup", train.mixup, "alpha; 0: off");
         a.number("--cutmix", train.cutmix, "alpha; 0: off");
-        a.value("--optimizer", "NAME", to_string(train.optimizer), "sgd, adam or adamw",
+        a.value("--optimizer", "NAME", to_string(train.optimizer), "sgd, adam, adamw, lars or lamb",
                 [&train](const std::string& text) { train.optimizer = parse_optimizer(text); });
 
         a.group("Machine");
@@ -69,6 +117,18 @@ class ProfileVerb : public Verb {
         a.flag("--counts", counts_,
                "with --device emulated: what each kernel asks of memory, in place of times");
 
+        a.group("Several GPUs, with --predict");
+        a.value("--ranks", "N,N", "", "predict data-parallel training on so many GPUs",
+                [this](const std::string& text) { scale_.ranks = parse_ranks(text); });
+        a.value(
+            "--link", "GBPS,GBPS", "450,50",
+            "what a GPU sends in a node and between nodes, one way; then, if given, microseconds a hop in "
+            "each, and a message",
+            [this](const std::string& text) { parse_links(text, scale_.links); });
+        a.whole("--ranks-per-node", scale_.links.node, "GPUs in a node");
+        a.number("--cores", scale_.cores, "cores a GPU has for its input");
+        a.number("--decode-rate", scale_.decode_rate,
+                 "images/s that a core decodes from your files; 0: as was measured on JPEGs of 500 x 375 px");
         a.group("Table");
         a.value("--by", "ROWS", "step", "step, shape (equal ones share a row) or operation (only totals)",
                 [this](const std::string& text) { rows_ = parse_rows(text); });
@@ -91,27 +151,53 @@ class ProfileVerb : public Verb {
                 refuse("--counts", "it runs the step, and --predict runs nothing", "leave one of them out");
             options_.train.device = "emulated";
         }
+        check_scale(a);
         check(options_.train);
         if (counts_) {
             const AccessCounts counts = count_accesses(options_);
             console.result(console.json() ? to_json(counts) : access_counts_text(counts));
             return 0;
         }
-        const Profile profile = predict ? prediction() : measure_profile(options_);
-        console.result(console.json() ? to_json(profile) : profile_text(profile, rows_, slowest_first_));
+        const Profile profile = predict ? prediction(1) : measure_profile(options_);
+        const auto forecast =
+            scale_.ranks.empty()
+                ? std::nullopt
+                : std::optional(forecast_ranks([this](int ranks) { return prediction(ranks); }, scale_));
+        console.result(console.json() ? to_json(profile, forecast ? &*forecast : nullptr)
+                                      : profile_text(profile, rows_, slowest_first_) +
+                                            (forecast ? ranks_text(profile, *forecast) : ""));
         return 0;
     }
 
   private:
-    Profile prediction() const {
-        if (options_.limits) return predict_profile(options_, *options_.limits);
-        if (options_.train.precision == "fp32" || options_.train.precision == "tf32")
-            refuse("--precision " + options_.train.precision, "only 16-bit limits of a GPU are known",
+    void check_scale(const Arguments& a) const {
+        for (const char* option : {"--link", "--ranks-per-node", "--cores", "--decode-rate"})
+            if (a.given(option) && scale_.ranks.empty())
+                refuse(option, "it speaks of several ranks", "add --ranks 8, or leave it out");
+        if (!scale_.ranks.empty() && !a.given("--predict"))
+            refuse("--ranks", "several ranks are predicted, not run", "add --predict h200");
+        if (scale_.links.node < 1 || scale_.links.node > 1024)
+            refuse(fmt::format("--ranks-per-node {}", scale_.links.node), "it must be between 1 and 1024",
+                   "8 is the default");
+        if (!(scale_.cores > 0 && std::isfinite(scale_.cores)))
+            refuse(fmt::format("--cores {}", scale_.cores), "it must be above 0", "14 is the default");
+        if (!(scale_.decode_rate >= 0 && std::isfinite(scale_.decode_rate)))
+            refuse(fmt::format("--decode-rate {}", scale_.decode_rate), "it must be 0 (as measured) or more",
+                   "leave it out");
+    }
+
+    Profile prediction(int ranks) const {
+        ProfileOptions options = options_;
+        options.ranks = ranks;
+        if (options.limits) return predict_profile(options, *options.limits);
+        if (options.train.precision == "fp32" || options.train.precision == "tf32")
+            refuse("--precision " + options.train.precision, "only 16-bit limits of a GPU are known",
                    "name them: --limits GBPS,TFLOPS");
-        return predict_profile(options_, limits_of(predict_));
+        return predict_profile(options, limits_of(predict_));
     }
 
     ProfileOptions options_;
+    RanksOptions scale_;
     std::string predict_ = "h200";
     ProfileRows rows_ = ProfileRows::step;
     bool slowest_first_ = false, counts_ = false;

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <optional>
 
+#include "cli/image_progress.h"
 #include "cli/json.h"
 #include "cli/model_options.h"
 #include "cli/out_folder.h"
+#include "cli/shared_dataset.h"
 #include "cli/train.h"
 #include "cli/training_options.h"
 #include "cli/training_view.h"
+#include "core/echoed.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "device/communicator.h"
@@ -21,6 +24,7 @@
 #include "onecycle/report.h"
 #include "onecycle/run_folder.h"
 #include "report/text.h"
+#include "train/recorded_images.h"
 
 namespace onecycle::cli {
 
@@ -38,7 +42,7 @@ void TrainingVerb::declare(Arguments& a, const std::vector<std::string>& words) 
                                                                  : default_training_options(words);
     if (resumed.empty()) change_defaults(words, options_);
     before_ = options_;
-    a.positional("DATA", options_.data, "the folder of images");
+    a.positional("DATA", options_.data, "the folder of images, or shards of them (.tar)");
     declare_training_options(a, options_);
     declare_own(a);
     declare_out_options(a, out_);
@@ -89,9 +93,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     }
     SignalGuard guard;
     guard.answer(console.stop_answer(nothing_begun));
-    const Dataset dataset =
-        resume_.empty() ? open_dataset(options_.data, dataset_options(options_, console.log(), stop_signal))
-                        : reopen_dataset(resume_, options_, console.log(), stop_signal);
+    const Dataset dataset = shared_dataset(console, [&] { return open(console); });
     TrainingView view(console);
     Learner learner(dataset, options_, view.observer());
     if (resume_.empty() && console.leads()) check_out_space(out_, learner.run_bytes());
@@ -103,12 +105,13 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         const FitResult result = learner.fit();
         return result.signal ? 128 + result.signal : 0;
     }
-    RunFolder run = resume_.empty() ? make_out(out_, options_.data, "", console.log())
-                                    : RunFolder::open(resume_, console.log(), belongs_to(options_));
+    RunFolder run = resume_.empty()
+                        ? make_out(out_, options_.data, "", console.log())
+                        : RunFolder::open(resume_, console.log(), belongs_to(options_, digest(dataset)));
     FitResult result;
     try {
         // First of all: from here on the run can be resumed.
-        if (resume_.empty()) run.write("config.json", to_json(learner.options()));
+        if (resume_.empty()) run.write("config.json", run_config(learner.options(), digest(dataset)));
         write_bad_images(run, dataset.bad, console);
         view.expect_tests(run, context_of(learner, dataset));
         result = fit(learner, run);
@@ -120,6 +123,14 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     say_end(console, run, result);
     if (console.json()) console.result(to_json(result, run.path()));
     return result.signal ? 128 + result.signal : 0;
+}
+
+Dataset TrainingVerb::open(Console& console) const {
+    if (!resume_.empty())
+        return reopen_dataset(resume_, options_, console.log(), stop_signal, look_progress(console));
+    DatasetOptions options = dataset_options(options_, console.log(), stop_signal);
+    options.progress = look_progress(console);
+    return open_dataset(options_.data, options);
 }
 
 // A picture that cannot be made takes nothing from the run.
@@ -134,12 +145,12 @@ FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {
     return learner.fit({.run = &run});
 } catch (const UnusableImage& image) {
     if (run.remove_unless_begun())
-        throw Error(ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        throw Error(ErrorKind::data, "cannot use image", echoed(image.where()), image.why(),
                     "put it back as it was, or remove it" +
                         (image.option().empty() ? "" : ", or go on without it: " + image.option()));
     const std::string resume = fmt::format("onecycle {} --resume {}", name_, shell_quoted(run.path()));
     throw Error(
-        ErrorKind::data, "cannot use image", printable(image.where()), image.why(),
+        ErrorKind::data, "cannot use image", echoed(image.where()), image.why(),
         fmt::format("put it back as it was and continue with {}", resume) +
             (image.option().empty() ? "" : fmt::format(", or without it: {} {}", resume, image.option())));
 }
@@ -181,7 +192,7 @@ void TrainingVerb::say_end(Console& console, const RunFolder& run, const FitResu
                                          100 * best.accuracy, best.epoch, short_number(result.max_lr, 3))));
     console.say(
         fmt::format("Run: {} (training.svg shows it). Use it with:\n  onecycle predict IMAGE --model {}",
-                    printable(run.path()), shell_quoted(run.path())));
+                    echoed(run.path()), shell_quoted(run.path())));
 }
 
 std::unique_ptr<Verb> make_train() {

@@ -31,6 +31,7 @@ class TrainingVerb : public Verb {
     virtual void prepare(const Arguments&, Console&, TrainOptions&) const {}
 
   private:
+    Dataset open(Console& console) const;
     // Says how to go on where an image stops the training.
     static void draw(Console& console, RunFolder& run, double steps_per_epoch);
     FitResult fit(Learner& learner, RunFolder& run) const;

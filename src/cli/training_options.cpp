@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "core/file.h"
-#include "data/decode_budget.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 
@@ -97,7 +96,7 @@ void declare_images(Arguments& a, TrainOptions& o) {
     a.value("--std", "R,G,B", shown(o.stddev), "pixels are then divided by it",
             [&o](const std::string& text) { o.stddev = parse_triple("--std", text); });
     declare_bad_images(a, o.bad_images, o.max_bad);
-    declare_image_limits(a, o.max_pixels);
+    declare_image_limits(a, o.max_pixels, o.decode_memory);
 }
 
 void declare_network(Arguments& a, TrainOptions& o) {
@@ -140,12 +139,15 @@ void declare_learning(Arguments& a, TrainOptions& o) {
             });
     a.group("Optimizer");
     a.whole("--batch-size", o.batch_size, "images per batch");
-    a.value("--optimizer", "NAME", to_string(o.optimizer), "sgd, adam or adamw",
+    a.value("--optimizer", "NAME", to_string(o.optimizer), "sgd, adam, adamw; for large batches lars, lamb",
             [&o](const std::string& text) { o.optimizer = parse_optimizer(text); });
     a.flag("--nesterov", o.nesterov, "Nesterov momentum, for sgd");
-    a.number("--beta2", o.beta2, "of Adam");
-    a.number("--eps", o.eps, "of Adam");
-    a.value("--weight-decay", "X", o.weight_decay ? fmt::to_string(*o.weight_decay) : "1e-4, adamw 1e-2",
+    a.number("--beta2", o.beta2, "of adam, adamw, lamb");
+    a.number("--eps", o.eps, "of adam, adamw, lamb");
+    a.number("--trust-coefficient", o.trust_coefficient,
+             "of lars: each layer's step, as a share of its weights");
+    a.value("--weight-decay", "X",
+            o.weight_decay ? fmt::to_string(*o.weight_decay) : "1e-4, adamw and lamb 1e-2",
             "pulls weights towards zero; not norms and biases",
             [&o](const std::string& text) { o.weight_decay = parse_number("--weight-decay", text); });
     a.flag("--decay-norm-and-bias", o.decay_norm_and_bias, "norms and biases too");
@@ -224,12 +226,12 @@ void declare_bad_images(Arguments& a, BadImages& what, double& most) {
             });
 }
 
-void declare_image_limits(Arguments& a, std::int64_t& most) {
+void declare_image_limits(Arguments& a, std::int64_t& most, std::uint64_t& decode_memory) {
     a.whole("--max-pixels", most, "an image of more pixels is not used: its header may ask for all memory");
-    // Of this machine rather than of a run: no record has it.
-    a.value("--decode-memory", "BYTES", "a quarter of what is free",
-            "what all threads together may take to decode images, such as 500M or 2G",
-            [](const std::string& text) { decode_budget().set(parse_bytes("--decode-memory", text)); });
+    a.value(
+        "--decode-memory", "BYTES", "a quarter of what is free",
+        "what all threads together may take to decode images, such as 500M or 2G",
+        [&decode_memory](const std::string& text) { decode_memory = parse_bytes("--decode-memory", text); });
 }
 
 std::array<double, 3> parse_triple(const std::string& option, const std::string& text) {

@@ -47,7 +47,7 @@ void declare_weights(Arguments& arguments, std::string& classes, bool& init_ema)
 void declare_bad_images(Arguments& arguments, BadImages& what, double& most);
 
 // --max-pixels and --decode-memory.
-void declare_image_limits(Arguments& arguments, std::int64_t& most);
+void declare_image_limits(Arguments& arguments, std::int64_t& most, std::uint64_t& decode_memory);
 
 // --deterministic and --no-graph.
 void declare_steps(Arguments& arguments, bool& deterministic, bool& no_graph);

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cli/out_folder.h"
+#include "core/echoed.h"
 #include "core/signals.h"
 #include "onecycle/error.h"
 #include "onecycle/report.h"
@@ -28,7 +29,7 @@ FindContext context_of(const Learner& learner, const Dataset& dataset) {
     const auto images = static_cast<std::int64_t>(dataset.train.size());
     const auto batch = std::min<std::int64_t>(o.batch_size, images);
     return {.origin = FindContext::Origin::training,
-            .subject = fmt::format("{}, {}, {} px, batch {}{}, seed {}", printable(data_name(o.data)), o.arch,
+            .subject = fmt::format("{}, {}, {} px, batch {}{}, seed {}", echoed(data_name(o.data)), o.arch,
                                    o.sizes.empty() ? o.size : o.sizes.front().size, batch,
                                    o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "", o.seed),
             .updates = all_epochs(o) * learner.steps_per_epoch()};

@@ -41,5 +41,6 @@ std::unique_ptr<Verb> make_info();
 std::unique_ptr<Verb> make_profile();
 std::unique_ptr<Verb> make_doctor();
 std::unique_ptr<Verb> make_demo_data();
+std::unique_ptr<Verb> make_pack();
 
 }  // namespace onecycle::cli

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/echoed.h"
+
 namespace onecycle {
 
 namespace {
 
 constexpr std::size_t longest_value = 200, longest_part = 1000;  // characters
+constexpr const char* cut_mark = "…";
 
 bool begins_character(char byte) {
     return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
@@ -22,16 +25,17 @@ std::string cut(const std::string& text, std::size_t most) {
     std::size_t end = 0;
     for (std::size_t begun = 0; end < text.size(); ++end)
         if (begins_character(text[end]) && ++begun > most) break;
-    return text.substr(0, end) + "… (" + std::to_string(count) + " characters)";
+    return text.substr(0, end) + cut_mark + " (" + std::to_string(count) + " characters)";
 }
 
-// Cuts the long words of a sentence: only a value from outside is one. A value of many words makes
-// the sentence itself too long.
+// Cuts the long words of a sentence: only a value from outside is one, and one that was echoed() is
+// cut already. A value of many words makes the sentence itself too long.
 std::string cut_words(const std::string& sentence) {
     std::string out;
     for (std::size_t at = 0; at < sentence.size();) {
         const std::size_t end = std::min(sentence.find(' ', at), sentence.size());
-        out += cut(sentence.substr(at, end - at), longest_value);
+        const std::string word = sentence.substr(at, end - at);
+        out += word.ends_with(cut_mark) ? word : cut(word, longest_value);
         if (end < sentence.size()) out += ' ';
         at = end + 1;
     }
@@ -42,7 +46,7 @@ std::string cut_words(const std::string& sentence) {
 std::string one_line(const std::string& what, const std::string& where, const std::string& why,
                      const std::string& fix) {
     std::string line = what;
-    if (!where.empty()) line += ": " + cut(printable(where), longest_value);
+    if (!where.empty()) line += ": " + echoed(where);
     if (!why.empty()) line += ": " + cut_words(printable(why));
     if (!fix.empty()) line += "; fix: " + printable(fix);
     return line;
@@ -89,6 +93,10 @@ bool is_invisible(utf8proc_int32_t character) {
 Error::Error(ErrorKind kind, const std::string& what, const std::string& where, const std::string& why,
              const std::string& fix)
     : std::runtime_error(one_line(what, where, why, fix)), kind_(kind) {}
+
+std::string echoed(const std::string& value) {
+    return cut(printable(value), longest_value);
+}
 
 std::string printable(const std::string& bytes) {
     std::string out;

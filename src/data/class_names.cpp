@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "core/echoed.h"
 #include "core/unicode.h"
+#include "data/shard_label.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -11,7 +13,8 @@ namespace {
 
 std::string spelled(const std::vector<std::string>& names) {
     std::string text;
-    for (const std::string& name : names) text += (text.empty() ? "'" : ", '") + spelled_out(name) + "'";
+    for (const std::string& name : names)
+        text += (text.empty() ? "'" : ", '") + echoed(spelled_out(name)) + "'";
     return text;
 }
 
@@ -36,6 +39,9 @@ std::vector<std::string> ClassNames::sorted(bool with_evaluation) {
         names.push_back(spellings.shown);
     }
     std::sort(names.begin(), names.end());
+    if (numbers_ && std::all_of(names.begin(), names.end(), [](const auto& n) { return is_class_number(n); }))
+        std::stable_sort(names.begin(), names.end(),
+                         [](const auto& a, const auto& b) { return a.size() < b.size(); });
     for (std::size_t c = 0; c < names.size(); ++c) by_text_[nfc(names[c])].label = static_cast<int>(c);
     return names;
 }
@@ -50,7 +56,7 @@ void ClassNames::tell(const LogSink& log) const {
         std::set<std::string> all = spellings.training;
         all.insert(spellings.evaluation.begin(), spellings.evaluation.end());
         if (all.size() > 1)
-            log(LogLevel::info, "one class, '" + printable(text) + "', is written in " +
+            log(LogLevel::info, "one class, '" + echoed(text) + "', is written in " +
                                     std::to_string(all.size()) +
                                     " ways: " + spelled({all.begin(), all.end()}));
         if (spellings.label >= 0) alike[lookalike_key(text)].push_back(spellings.shown);

@@ -16,6 +16,9 @@ class ClassNames {
     void add(const std::string& name, bool in_training);
     bool in_training(const std::string& name) const;
 
+    // Names that are all numbers are to be sorted as such: 2 before 10.
+    void sort_numbers() { numbers_ = true; }
+
     // Sorted by bytes. A class of one spelling keeps it; the training side's counts. Those of
     // evaluation alone only where asked for.
     std::vector<std::string> sorted(bool with_evaluation);
@@ -37,6 +40,7 @@ class ClassNames {
         int label = -1;
     };
     std::map<std::string, Spellings> by_text_;  // by normalised name
+    bool numbers_ = false;
 };
 
 }  // namespace onecycle

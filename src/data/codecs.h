@@ -2,6 +2,7 @@
 // the two public functions turn into ImageError with the file's name.
 #pragma once
 
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,6 +16,21 @@ namespace onecycle {
 struct DecodeError : std::runtime_error {
     using std::runtime_error::runtime_error;  // what(): the reason
 };
+
+// Runs `work`, whose failure is a fact about the image `name`.
+template <typename Call>
+auto named(const std::string& name, Call work) -> decltype(work()) {
+    try {
+        return work();
+    } catch (const DecodeError& refusal) {
+        throw ImageError(name, refusal.what());
+    } catch (const std::bad_alloc&) {
+        throw ImageError(name, "not enough memory to decode it");
+    }
+}
+
+// Throws DecodeError for a file above `most` bytes, and says what allows it.
+void check_file_size(std::uint64_t bytes, std::size_t most);
 
 // Throws DecodeError unless 1 <= sides <= max_side and pixels <= max_pixels.
 void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits);
@@ -38,6 +54,10 @@ Image decode_pnm(Bytes bytes, const ImageProbe& probe);
 Image decode_webp(Bytes bytes, const ImageProbe& probe);
 Image decode_tiff(Bytes bytes, const ImageProbe& probe);
 Image decode_heif(Bytes bytes, const ImageProbe& probe);
+
+// A JPEG with its colours at half the resolution (4:2:0), as cameras make them; `quality` 1 to 100
+// as libjpeg's. Throws Error(data) where this build cannot write one.
+std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality);
 
 // Throws DecodeError unless all that the directories of a TIFF point at lies in the file.
 void walk_tiff(Bytes bytes);

@@ -7,12 +7,13 @@
 #include <cmath>
 #include <filesystem>
 #include <optional>
-#include <unordered_set>
 #include <utility>
 
-#include "core/threads.h"
+#include "core/echoed.h"
 #include "data/dataset_words.h"
+#include "data/decode_budget.h"
 #include "data/folder.h"
+#include "data/image_check.h"
 #include "data/sides.h"
 #include "onecycle/image.h"
 #include "rules/rng.h"
@@ -32,6 +33,13 @@ void check_folder(const std::string& path) {
            "give a folder of images: DATA/<class>/ or DATA/train/<class>/");
 }
 
+// A folder, or a file that is meant as a shard: reading it will say what else it is.
+void check_data(const std::string& path) {
+    std::error_code unknown;
+    const bool file = std::filesystem::is_regular_file(path, unknown);
+    if (!file || !(has_shard_ending(path) || has_compressed_shard_ending(path))) check_folder(path);
+}
+
 // Names each bad file once, up to ten of them, and throws when the options do not allow so many.
 void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const std::string& root,
                       const DatasetOptions& options) {
@@ -49,7 +57,7 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         options.log(LogLevel::warning, (fail || too_many ? "cannot use " : "left out ") + share);
         constexpr std::size_t shown = 10;
         for (std::size_t k = 0; k < std::min(shown, bad.size()); ++k)
-            options.log(LogLevel::warning, "  " + printable(bad[k].path) + ": " + printable(bad[k].reason));
+            options.log(LogLevel::warning, "  " + echoed(bad[k].path) + ": " + echoed(bad[k].reason));
         if (bad.size() > shown)
             options.log(LogLevel::warning, "  and " + std::to_string(bad.size() - shown) + " more");
     }
@@ -57,43 +65,6 @@ void apply_bad_policy(const std::vector<BadImage>& bad, std::size_t total, const
         refuse(root, share + " cannot be used", "give a folder of images that can be read");
     if (fail) refuse(root, share + " cannot be used", "remove them, or use " + skip);
     if (too_many) refuse(root, share + " cannot be used", "remove them, or use " + allowed);
-}
-
-// The bad files, sorted by path. Notes the size in pixels of the others.
-std::vector<BadImage> check_and_measure(std::vector<Sample>& samples, const DatasetOptions& options) {
-    const ImageLimits limits = limits_with(options.max_pixels);
-    std::vector<std::optional<std::string>> reasons(samples.size());  // each worker writes its own elements
-    for_each_index(samples.size(), options.threads, [&](std::size_t k) {
-        if (const int signal = options.stop ? options.stop() : 0) throw Interrupted(signal);
-        try {
-            Sample& sample = samples[k];
-            // Before it is read: if it changes meanwhile, it has another time at the next look.
-            const ImageFileStatus status = image_file_status(sample.path);
-            sample.bytes = status.bytes;
-            sample.changed = status.changed;
-            if (options.checked_before && options.checked_before(sample))
-                if (std::int64_t{sample.width} * sample.height <= limits.max_pixels) return;
-            const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, limits.max_file_bytes);
-            const ImageProbe probe = probe_image(bytes, sample.path, limits);
-            sample.bytes = bytes.size();
-            sample.content = content_hash(bytes);
-            const bool on_its_side = probe.orientation >= 5;
-            sample.width = on_its_side ? probe.height : probe.width;
-            sample.height = on_its_side ? probe.width : probe.height;
-        } catch (const ImageError& error) {
-            reasons[k] = error.reason();
-        }
-    });
-
-    std::vector<BadImage> bad;
-    for (std::size_t k = 0; k < samples.size(); ++k)
-        if (reasons[k]) bad.push_back({samples[k].path, *reasons[k]});
-    std::sort(bad.begin(), bad.end(), [](const BadImage& a, const BadImage& b) { return a.path < b.path; });
-    return bad;
-}
-
-void remove_bad(std::vector<Sample>& samples, const std::unordered_set<std::string>& bad) {
-    std::erase_if(samples, [&](const Sample& sample) { return bad.contains(sample.path); });
 }
 
 void check_classes(const Dataset& dataset, const std::string& dir, DatasetUse use) {
@@ -149,17 +120,11 @@ void check_evaluation_side(const Dataset& dataset, const DatasetOptions& options
     const std::vector<std::int64_t> counts = class_counts(dataset.valid, dataset.classes.size());
     for (std::size_t c = 0; c < counts.size(); ++c)
         if (counts[c] == 0)
-            options.log(LogLevel::warning, printable(dataset.valid_dir) + ": no image of class '" +
-                                               printable(dataset.classes[c]) + "' to evaluate with");
+            options.log(LogLevel::warning, echoed(dataset.valid_dir) + ": no image of class '" +
+                                               echoed(dataset.classes[c]) + "' to evaluate with");
 }
 
 }  // namespace
-
-BadImages parse_bad_images(const std::string& name) {
-    if (name == "skip") return BadImages::skip;
-    if (name == "fail") return BadImages::fail;
-    throw Error(ErrorKind::usage, "unknown value", "--bad-images", "'" + name + "'", "skip or fail");
-}
 
 Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
     if (!(options.valid_fraction >= 0 && options.valid_fraction < 1))
@@ -171,14 +136,22 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
         throw Error(ErrorKind::usage, "value out of range", "--max-pixels", "it must be at least 1");
     std::string root = path;
     while (root.size() > 1 && root.back() == '/') root.pop_back();
-    check_folder(root);
-    if (!options.valid_dir.empty()) check_folder(options.valid_dir);
-    const Labels labels(options.labels, options.label_from);
+    check_data(root);
+    if (!options.valid_dir.empty()) check_data(options.valid_dir);
+    Labels labels(options.labels, options.label_from);
     if (labels.table_has_splits() && !options.valid_dir.empty())
         throw Error(ErrorKind::usage, "bad option", "--valid with --labels", "the table has a column split",
                     "leave --valid out, or remove the column");
 
-    const Folder data(root, options.exclude);
+    const auto shards = std::make_shared<ShardReading>(ShardReading{.index_folder = options.index_folder,
+                                                                    .threads = options.threads,
+                                                                    .stop = options.stop,
+                                                                    .log = options.log});
+    if (options.progress) shards->counted = [&](std::int64_t images) { options.progress(images, 0); };
+    std::optional<Folder> tree(std::in_place, root, options.exclude, "", shards);
+    const Folder& data = *tree;
+    for (const auto& folder : data.folders()) folder->any_image();  // shards lie there, or nearer
+    if (shards->labelled()) labels.read_shards(shards->folders);
     Layout layout;
     if (labels.table_has_splits())
         layout.train = layout.valid = &data;
@@ -195,29 +168,32 @@ Dataset open_dataset(const std::string& path, const DatasetOptions& options) {
                       .exclude = options.exclude,
                       .labels = options.labels,
                       .label_from = options.label_from};
+    dataset.decode_budget = make_decode_budget(options.decode_memory);
     dataset.classes = std::move(sides.classes);
     dataset.train = std::move(sides.train);
     dataset.valid = std::move(sides.valid);
     dataset.bad = std::move(sides.missing);
     if (layout.train) dataset.train_dir = layout.train->path();
     if (layout.valid) dataset.valid_dir = layout.valid->path();
+    const bool has_valid = layout.valid != nullptr;
     const bool same_images = layout.valid && layout.valid == layout.train && !labels.table_has_splits();
 
+    layout = {};
+    tree.reset();  // from here on only the lists are needed
+
     const std::size_t total = dataset.train.size() + dataset.valid.size() + dataset.bad.size();
-    std::unordered_set<std::string> bad_paths;
+    CheckProgress progress(options.progress, dataset.train.size() + dataset.valid.size());
     for (std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (BadImage& bad : check_and_measure(*side, options)) {
-            bad_paths.insert(bad.path);
-            dataset.bad.push_back(std::move(bad));
-        }
+        check_and_measure(*side, options, dataset.decode_budget, progress, dataset.bad);
+    progress.end();
     std::sort(dataset.bad.begin(), dataset.bad.end(),
               [](const BadImage& a, const BadImage& b) { return a.path < b.path; });
+    if (!shards->indices.empty() && !options.index_folder.empty()) note_in_indices(dataset, *shards);
+    shards->indices.clear();
     apply_bad_policy(dataset.bad, total, root, options);
-    remove_bad(dataset.train, bad_paths);
-    remove_bad(dataset.valid, bad_paths);
 
     if (same_images && options.use != DatasetUse::everything) dataset.valid = dataset.train;
-    if (options.use == DatasetUse::evaluation && layout.valid) {
+    if (options.use == DatasetUse::evaluation && has_valid) {
         dataset.train.clear();
         dataset.train_dir.clear();
     }
@@ -235,7 +211,7 @@ std::vector<Sample> all_samples(const Dataset& dataset) {
     std::vector<Sample> all = dataset.train;
     all.insert(all.end(), dataset.valid.begin(), dataset.valid.end());
     std::sort(all.begin(), all.end(), [](const Sample& a, const Sample& b) {
-        return std::pair(a.label, a.name) < std::pair(b.label, b.name);
+        return a.label != b.label ? a.label < b.label : a.name() < b.name();
     });
     return all;
 }
@@ -252,19 +228,26 @@ std::uint64_t content_hash(std::span<const std::uint8_t> bytes) {
 }
 
 std::string digest(const Dataset& dataset) {
-    std::string text;  // each item ends with a zero byte, which no file name holds
-    const auto add = [&](const std::string& item) { text.append(item).push_back('\0'); };
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    // Each item ends with a zero byte, which no file name holds.
+    const auto add = [&](std::string_view item) {
+        XXH3_128bits_update(&state, item.data(), item.size());
+        XXH3_128bits_update(&state, "", 1);
+    };
     for (const std::string& name : dataset.classes) add(name);
     for (const std::vector<Sample>* side : {&dataset.train, &dataset.valid}) {
         add("");
         for (const Sample& sample : *side) {
             const std::string& label = dataset.classes[static_cast<std::size_t>(sample.label)];
-            if (!sample.name.starts_with(label + "/")) add(label);  // else the name says it
-            add(sample.name);
+            const std::string_view name = sample.name();
+            const bool says_it = name.starts_with(label) && name.substr(label.size()).starts_with('/');
+            if (!says_it) add(label);
+            add(name);
             add(std::to_string(sample.bytes));
         }
     }
-    const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+    const XXH128_hash_t hash = XXH3_128bits_digest(&state);
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, hash);
     std::string hex;

@@ -8,18 +8,25 @@
 
 namespace onecycle {
 
-DecodeBudget::Share DecodeBudget::take(std::uint64_t bytes) {
-    std::unique_lock lock(mutex_);
+void DecodeBudget::check(std::uint64_t bytes) const {
     if (bytes > bytes_)
         throw DecodeError("too large: decoding it needs " + std::to_string(bytes) + " bytes, more than the " +
                           std::to_string(bytes_) + " of --decode-memory");
+}
+
+DecodeBudget::Share::Share(DecodeBudget* budget, std::uint64_t bytes) : budget_(budget), bytes_(bytes) {
+    if (budget_) budget_->take(bytes_);
+}
+
+void DecodeBudget::take(std::uint64_t bytes) {
+    check(bytes);
+    std::unique_lock lock(mutex_);
     const std::uint64_t ticket = next_ticket_++;
     changed_.wait(lock, [&] { return ticket == served_ && bytes <= bytes_ - taken_; });
     ++served_;
     taken_ += bytes;
     most_taken_ = std::max(most_taken_, taken_);
     changed_.notify_all();
-    return Share(*this, bytes);
 }
 
 void DecodeBudget::give_back(std::uint64_t bytes) {
@@ -28,32 +35,20 @@ void DecodeBudget::give_back(std::uint64_t bytes) {
     changed_.notify_all();
 }
 
-std::uint64_t DecodeBudget::bytes() const {
-    const std::lock_guard lock(mutex_);
-    return bytes_;
-}
-
 std::uint64_t DecodeBudget::most_taken() const {
     const std::lock_guard lock(mutex_);
     return most_taken_;
 }
 
-void DecodeBudget::set(std::uint64_t bytes) {
-    const std::lock_guard lock(mutex_);
-    bytes_ = bytes;
-    most_taken_ = 0;
-}
-
-DecodeBudget& decode_budget() {
-    static DecodeBudget budget(free_memory() / 4);
-    return budget;
+std::shared_ptr<DecodeBudget> make_decode_budget(std::uint64_t bytes) {
+    return std::make_shared<DecodeBudget>(bytes > 0 ? bytes : free_memory() / 4);
 }
 
 std::uint64_t decode_bytes(const ImageProbe& probe) {
     const auto pixels = static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
     const auto stored = static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
                         static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);
-    return pixels * (stored + 3 + (probe.orientation == 1 ? 0 : 3));
+    return pixels * (stored + 3 + (probe.orientation == 1 ? 0 : 3)) + probe.work_bytes;
 }
 
 }  // namespace onecycle

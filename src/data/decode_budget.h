@@ -14,41 +14,45 @@ class DecodeBudget {
   public:
     explicit DecodeBudget(std::uint64_t bytes) : bytes_(bytes) {}
 
-    // What one image holds until it is released.
+    // What one image holds.
     class Share {
       public:
-        Share(DecodeBudget& budget, std::uint64_t bytes) : budget_(budget), bytes_(bytes) {}
-        ~Share() { budget_.give_back(bytes_); }
+        // Waits until so many bytes are left, and every earlier share was given out. Throws as
+        // check(). Without a budget (null) there is nothing to wait for.
+        Share(DecodeBudget* budget, std::uint64_t bytes);
+        ~Share() {
+            if (budget_) budget_->give_back(bytes_);
+        }
         Share(const Share&) = delete;
         Share& operator=(const Share&) = delete;
 
       private:
-        DecodeBudget& budget_;
+        DecodeBudget* budget_;
         std::uint64_t bytes_;
     };
 
-    // Waits until so many bytes are left, and every earlier call has its share. Throws DecodeError
-    // with both sums when they are more than the whole budget.
-    Share take(std::uint64_t bytes);
+    // Throws DecodeError with both sums when so many bytes are more than the whole budget.
+    void check(std::uint64_t bytes) const;
 
-    std::uint64_t bytes() const;
-    std::uint64_t most_taken() const;  // at once, since it was made or set
-
-    void set(std::uint64_t bytes);  // only while nothing is decoded
+    std::uint64_t bytes() const { return bytes_; }
+    std::uint64_t most_taken() const;  // at once
 
   private:
+    void take(std::uint64_t bytes);
     void give_back(std::uint64_t bytes);
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    std::uint64_t bytes_, taken_ = 0, most_taken_ = 0;
+    const std::uint64_t bytes_;
+    std::uint64_t taken_ = 0, most_taken_ = 0;
     std::uint64_t next_ticket_ = 0, served_ = 0;
 };
 
-// The one that decode_image() keeps to: at first a quarter of the free memory.
-DecodeBudget& decode_budget();
-
-// What decoding takes at most: the stored pixels, the picture in RGB, and the upright one beside it.
+// What decoding takes at most: the stored pixels, the picture in RGB, the upright one beside it, and
+// what the decoder holds.
 std::uint64_t decode_bytes(const ImageProbe& probe);
+
+// No format needs more for each pixel.
+inline constexpr std::uint64_t most_decode_bytes_a_pixel = 24;
 
 }  // namespace onecycle

@@ -1,10 +1,12 @@
 #include "data/folder.h"
 
+#include <dirent.h>
 #include <fnmatch.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -52,36 +54,26 @@ constexpr std::array<std::string_view, 22> leftovers = {"@eadir",
                                                         "temporary items",
                                                         "thevolumesettingsfolder"};
 
-std::string ending_of(const std::string& name) {
+// Of a name, in lower case.
+std::string ending_of(std::string_view name) {
     const std::size_t dot = name.rfind('.');
-    return dot == std::string::npos ? "" : lower_case(name.substr(dot + 1));
+    return dot == std::string_view::npos ? "" : lower_case(std::string(name.substr(dot + 1)));
 }
 
 bool is_leftover(const std::string& name) {
     if (name.starts_with(":2e")) return true;  // netatalk's spelling of a hidden name
+    constexpr std::size_t longest = 25;
+    if (name.size() > longest) return false;
     return std::find(leftovers.begin(), leftovers.end(), lower_case(name)) != leftovers.end();
 }
 
-// Whether the first bytes are those of an image.
-bool begins_as_image(const std::string& path) {
-    char head[18] = {};
+std::string head_of(const std::string& path) {
+    std::string head(18, '\0');
     std::error_code unknown;
-    if (!fs::is_regular_file(path, unknown)) return false;  // reading a pipe would wait
-    std::ifstream(path, std::ios::binary).read(head, sizeof head);
-    const auto begins = [&](std::string_view magic, std::size_t at = 0) {
-        return std::memcmp(head + at, magic.data(), magic.size()) == 0;
-    };
-    using namespace std::string_view_literals;
-    const bool bitmap = begins("BM") && begins("\0\0\0"sv, 15);  // its header's size is below 256
-    const bool netpbm = head[0] == 'P' && head[1] >= '1' && head[1] <= '6' &&
-                        (head[2] == '\n' || head[2] == ' ' || head[2] == '\r' || head[2] == '\t');
-    constexpr std::array brands = {"avif"sv, "avis"sv, "heic"sv, "heix"sv, "hevc"sv, "mif1"sv, "msf1"sv};
-    const bool heif =
-        begins("ftyp", 4) &&
-        std::any_of(brands.begin(), brands.end(), [&](std::string_view brand) { return begins(brand, 8); });
-    return begins("\xFF\xD8\xFF") || begins("\x89PNG\r\n\x1A\n") || begins("GIF8") ||
-           (begins("RIFF") && begins("WEBP", 8)) || begins("II*\0"sv) || begins("MM\0*"sv) || bitmap ||
-           netpbm || heif;
+    if (!fs::is_regular_file(path, unknown)) return "";  // reading a pipe would wait
+    std::ifstream file(path, std::ios::binary);
+    file.read(head.data(), static_cast<std::streamsize>(head.size()));
+    return head.substr(0, static_cast<std::size_t>(file.gcount()));
 }
 
 bool is_there(const std::string& path) {
@@ -134,8 +126,53 @@ bool is_folder(const std::string& path) {
     return fs::is_directory(path, error);
 }
 
-bool has_image_ending(const std::string& name) {
-    return std::find(image_endings.begin(), image_endings.end(), ending_of(name)) != image_endings.end();
+bool has_image_ending(std::string_view name) {
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string_view::npos || name.size() - dot > 6) return false;
+    char small[5] = {};
+    const std::size_t letters = name.size() - dot - 1;
+    for (std::size_t k = 0; k < letters; ++k) {
+        const char c = name[dot + 1 + k];
+        small[k] = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return std::find(image_endings.begin(), image_endings.end(), std::string_view(small, letters)) !=
+           image_endings.end();
+}
+
+bool has_compressed_shard_ending(const std::string& name) {
+    const std::string small = lower_case(name);
+    if (small.ends_with(".tgz") || small.ends_with(".txz") || small.ends_with(".tbz2")) return true;
+    const std::size_t dot = small.rfind('.');
+    return dot != std::string::npos && has_shard_ending(small.substr(0, dot));
+}
+
+bool begins_as_image(std::string_view start) {
+    char head[18] = {};
+    std::memcpy(head, start.data(), std::min(start.size(), sizeof head));
+    const auto begins = [&](std::string_view magic, std::size_t at = 0) {
+        return std::memcmp(head + at, magic.data(), magic.size()) == 0;
+    };
+    using namespace std::string_view_literals;
+    const bool bitmap = begins("BM") && begins("\0\0\0"sv, 15);  // its header's size is below 256
+    const bool netpbm = head[0] == 'P' && head[1] >= '1' && head[1] <= '6' &&
+                        (head[2] == '\n' || head[2] == ' ' || head[2] == '\r' || head[2] == '\t');
+    constexpr std::array brands = {"avif"sv, "avis"sv, "heic"sv, "heix"sv, "hevc"sv, "mif1"sv, "msf1"sv};
+    const bool heif =
+        begins("ftyp", 4) &&
+        std::any_of(brands.begin(), brands.end(), [&](std::string_view brand) { return begins(brand, 8); });
+    return begins("\xFF\xD8\xFF") || begins("\x89PNG\r\n\x1A\n") || begins("GIF8") ||
+           (begins("RIFF") && begins("WEBP", 8)) || begins("II*\0"sv) || begins("MM\0*"sv) || bitmap ||
+           netpbm || heif;
+}
+
+void NameList::add(std::string_view name) {
+    text_ += name;
+    ends_.push_back(static_cast<std::uint32_t>(text_.size()));
+}
+
+std::string_view NameList::operator[](std::size_t k) const {
+    const std::size_t begin = k == 0 ? 0 : ends_[k - 1];
+    return std::string_view(text_).substr(begin, ends_[k] - begin);
 }
 
 bool glob_matches(const std::string& given, const std::string& below) {
@@ -156,21 +193,28 @@ bool glob_leaves_out(const std::string& glob, const std::string& below) {
     return glob_matches(glob, below);
 }
 
-Folder::Folder(std::string path, std::vector<std::string> exclude, std::string below)
+Folder::Folder(std::string path, std::vector<std::string> exclude, std::string below,
+               std::shared_ptr<ShardReading> reading)
     : path_(std::move(path)),
       name_(fs::path(path_).filename().native()),
       below_(std::move(below)),
       id_(id_of(path_)),
       exclude_(std::make_shared<const std::vector<std::string>>(std::move(exclude))),
-      above_(ids_up_from(path_)) {}
+      reading_(reading ? std::move(reading) : std::make_shared<ShardReading>()),
+      above_(ids_up_from(path_)),
+      in_shards_(!is_folder(path_)) {}
 
-Folder::Folder(const Folder& parent, const std::string& name)
+Folder::Folder(const Folder& parent, const std::string& name, std::shared_ptr<ShardNode> node)
     : path_(parent.path_ + "/" + name),
       name_(name),
       below_(parent.below_.empty() ? name : parent.below_ + "/" + name),
-      id_(id_of(path_)),
       exclude_(parent.exclude_),
-      above_(parent.above_) {
+      reading_(parent.reading_),
+      above_(parent.above_),
+      node_(std::move(node)),
+      in_shards_(node_ != nullptr) {
+    id_ = in_shards_ ? FolderId{~std::uint64_t{0}, reinterpret_cast<std::uintptr_t>(node_.get())}
+                     : id_of(path_);
     above_.push_back(id_);
 }
 
@@ -178,55 +222,92 @@ const Folder::Listing& Folder::listing() const {
     if (!listing_) {
         auto listing = std::make_unique<Listing>();
         list(*listing);
+        reading_->images += static_cast<std::int64_t>(listing->images.size());
+        if (reading_->counted) reading_->counted(reading_->images);
         listing_ = std::move(listing);
     }
     return *listing_;
 }
 
-void Folder::list(Listing& out) const {
-    std::error_code error;
-    std::vector<std::pair<std::string, bool>> entries;  // name, whether it is a folder
-    for (fs::directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
-        std::error_code unknown;  // a broken link: reading it will say so
-        entries.emplace_back(it->path().filename().native(), it->is_directory(unknown));
+bool Folder::is_excluded(const std::string& name, PassedOver& passed_over) const {
+    if (is_leftover(name)) {
+        ++passed_over.leftovers[name];
+        return true;
     }
-    if (error)
-        throw Error(ErrorKind::data, "cannot read folder", path_, error.message(), "check its permissions");
+    if (exclude_->empty()) return false;
+    const std::string below = below_.empty() ? name : below_ + "/" + name;
+    const auto glob = std::find_if(exclude_->begin(), exclude_->end(),
+                                   [&](const std::string& g) { return glob_matches(g, below); });
+    if (glob == exclude_->end()) return false;
+    ++passed_over.excluded[*glob];
+    return true;
+}
+
+void Folder::list(Listing& out) const {
+    if (in_shards_ && !node_) open_shards({path_}, out);
+    if (!in_shards_) {
+        std::vector<std::string> shards;
+        list_files(out, shards);
+        if (!shards.empty()) open_shards(shards, out);
+    }
+    if (node_) list_shards(out);
+}
+
+void Folder::list_files(Listing& out, std::vector<std::string>& shards) const {
+    std::vector<std::pair<std::string, bool>> entries;  // name, whether it is a folder
+    const std::unique_ptr<DIR, int (*)(DIR*)> handle(::opendir(path_.c_str()), ::closedir);
+    int code = handle ? 0 : errno;
+    while (handle) {
+        errno = 0;
+        const dirent* entry = ::readdir(handle.get());
+        if (!entry) {
+            code = errno;
+            break;
+        }
+        if (entry->d_name[0] == '.') continue;
+        bool folder = entry->d_type == DT_DIR;
+        std::error_code unknown;  // a broken link: reading it will say so
+        if (entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN)
+            folder = fs::is_directory(path_ + "/" + entry->d_name, unknown);
+        entries.emplace_back(entry->d_name, folder);
+    }
+    if (code != 0)
+        throw FolderError(ErrorKind::data, "cannot read folder", path_, std::generic_category().message(code),
+                          "check its permissions");
     std::sort(entries.begin(), entries.end());
 
+    std::vector<std::string> compressed;
     for (const auto& [name, folder] : entries) {
-        if (name.front() == '.') continue;
-        if (is_leftover(name)) {
-            ++out.passed_over.leftovers[name];
-            continue;
-        }
-        const std::string below = below_.empty() ? name : below_ + "/" + name;
-        const auto glob = std::find_if(exclude_->begin(), exclude_->end(),
-                                       [&](const std::string& g) { return glob_matches(g, below); });
-        const std::string path = path_ + "/" + name;
-        if (glob != exclude_->end()) {
-            ++out.passed_over.excluded[*glob];
-        } else if (folder) {
+        if (is_excluded(name, out.passed_over)) continue;
+        if (folder) {
+            const std::string path = path_ + "/" + name;
             if (std::find(above_.begin(), above_.end(), id_of(path)) != above_.end())
                 out.passed_over.loops.push_back(path);
             else if (is_output(path, name))
                 out.passed_over.outputs.push_back(path);
             else
                 out.folders.push_back(std::unique_ptr<Folder>(new Folder(*this, name)));
+        } else if (has_image_ending(name)) {
+            out.images.add(name);
+        } else if (has_shard_ending(name)) {
+            shards.push_back(path_ + "/" + name);
         } else if (const std::string ending = ending_of(name);
-                   has_image_ending(name) || (ending.empty() && begins_as_image(path))) {
-            out.images.push_back(name);
+                   ending.empty() && begins_as_image(head_of(path_ + "/" + name))) {
+            out.images.add(name);
         } else {
             ++out.passed_over.other_files[ending];
+            if (has_compressed_shard_ending(name)) compressed.push_back(path_ + "/" + name);
         }
     }
+    // Then nothing else can be meant: reading them says why not.
+    if (shards.empty() && out.images.empty() && out.folders.empty()) shards = compressed;
 }
 
 bool Folder::any_image() const {
     try {
         if (!images().empty()) return true;
         return std::any_of(folders().begin(), folders().end(), [](const auto& f) { return f->any_image(); });
-    } catch (const Error&) {
+    } catch (const FolderError&) {
         return false;
     }
 }
@@ -247,7 +328,11 @@ void Folder::each_listed(const std::function<void(const Folder&)>& visit) const 
 std::vector<std::string> images_below(const std::string& dir) {
     std::vector<std::string> paths;
     Folder(dir).each([&](const Folder& folder) {
-        for (const std::string& name : folder.images()) paths.push_back(folder.path() + "/" + name);
+        for (std::size_t k = 0; k < folder.images().size(); ++k) {
+            const ShardNode::Image* const image = folder.in_shard(k);
+            paths.push_back(image ? image->index->shard->path + "/" + std::string(image->path())
+                                  : folder.path() + "/" + std::string(folder.images()[k]));
+        }
     });
     std::sort(paths.begin(), paths.end());
     return paths;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 
+#include "core/echoed.h"
 #include "data/codecs.h"
 
 namespace onecycle {
@@ -33,9 +34,9 @@ void walk(Bytes bytes) {
 void require(const heif_error& error) {
     if (error.code == heif_error_Ok) return;
     if (error.code == heif_error_Unsupported_filetype || error.code == heif_error_Unsupported_feature)
-        throw DecodeError("an AVIF or HEIC that libheif cannot decode (" + printable(error.message) +
+        throw DecodeError("an AVIF or HEIC that libheif cannot decode (" + echoed(error.message) +
                           "); doctor lists its decoders");
-    throw DecodeError("damaged: " + printable(error.message));
+    throw DecodeError("damaged: " + echoed(error.message));
 }
 
 bool is_av1(Bytes bytes) {
@@ -85,6 +86,9 @@ ImageProbe probe_heif(Bytes bytes, const ImageLimits& limits) {
     check_dimensions(probe.width, probe.height, limits);
     probe.channels = heif_image_handle_has_alpha_channel(image.primary.get()) ? 4 : 3;
     probe.bit_depth = heif_image_handle_get_luma_bits_per_pixel(image.primary.get());
+    // libheif makes RGB of the planes before it is copied.
+    probe.work_bytes =
+        std::uint64_t{3} * static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
     return probe;
 }
 

@@ -1,20 +1,15 @@
 // probe_image and decode_image: which format it is, and what all formats share.
 #include "onecycle/image.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <new>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
+#include "core/echoed.h"
 #include "data/codecs.h"
 #include "data/decode_budget.h"
+#include "data/image_place.h"
 
 namespace onecycle {
 
@@ -38,16 +33,7 @@ std::string not_an_image(Bytes bytes) {
         }
         start += static_cast<char>(bytes[i]);
     }
-    return "not an image (starts with '" + printable(start) + "')";
-}
-
-void check_file_size(std::uint64_t bytes, std::size_t most) {
-    if (bytes <= most) return;
-    const std::int64_t pixels =
-        std::max(ImageLimits{}.max_pixels + 1,
-                 static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, 1ull << 40) / 8 + 1));
-    throw DecodeError("larger than " + std::to_string(most >> 20) + " MiB; --max-pixels " +
-                      std::to_string(pixels) + " allows it");
+    return "not an image (starts with '" + echoed(start) + "')";
 }
 
 // Either order of bytes, 32 or 64 bits (BigTIFF).
@@ -124,58 +110,19 @@ Image upright(Image stored, int orientation) {
     return image;
 }
 
-// Runs `work`, whose failure is a fact about the image `name`.
-template <typename Call>
-auto named(const std::string& name, Call work) -> decltype(work()) {
-    try {
-        return work();
-    } catch (const DecodeError& refusal) {
-        throw ImageError(name, refusal.what());
-    } catch (const std::bad_alloc&) {
-        throw ImageError(name, "not enough memory to decode it");
-    }
-}
-
-struct File {
-    int descriptor = -1;
-    explicit File(int opened) : descriptor(opened) {}
-    File(File&& other) noexcept : descriptor(std::exchange(other.descriptor, -1)) {}
-    ~File() {
-        if (descriptor >= 0) ::close(descriptor);
-    }
-};
-
-// Refuses what is not a regular file.
-File open_file(const std::string& path, struct stat& status) {
-    // O_NONBLOCK: opening a fifo must not wait for its writer.
-    File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0)
-        throw DecodeError(std::generic_category().message(errno));
-    if (!S_ISREG(status.st_mode)) throw DecodeError("not a regular file");
-    return file;
-}
-
-std::vector<std::uint8_t> read_once(const std::string& path, std::size_t max_bytes) {
-    struct stat status {};
-    const File file = open_file(path, status);
-    check_file_size(static_cast<std::uint64_t>(status.st_size), max_bytes);
-    std::vector<std::uint8_t> bytes(static_cast<std::size_t>(status.st_size));
-    std::size_t have = 0;
-    while (have < bytes.size()) {
-        const ssize_t got = ::read(file.descriptor, bytes.data() + have, bytes.size() - have);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) throw DecodeError(std::generic_category().message(errno));
-        if (got == 0) break;  // cut short since fstat
-        have += static_cast<std::size_t>(got);
-    }
-    bytes.resize(have);
-    return bytes;
-}
-
 }  // namespace
 
 ImageError::ImageError(const std::string& name, const std::string& reason)
     : Error(ErrorKind::data, "cannot use image", name, reason), reason_(reason) {}
+
+void check_file_size(std::uint64_t bytes, std::size_t most) {
+    if (bytes <= most) return;
+    const std::int64_t pixels =
+        std::max(ImageLimits{}.max_pixels + 1,
+                 static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, 1ull << 40) / 8 + 1));
+    throw DecodeError("larger than " + std::to_string(most >> 20) + " MiB; --max-pixels " +
+                      std::to_string(pixels) + " allows it");
+}
 
 ImageLimits limits_with(std::int64_t max_pixels) {
     ImageLimits limits;
@@ -199,7 +146,10 @@ ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& n
                        const ImageLimits& limits) {
     return named(name, [&] {
         ImageProbe found = probe(bytes, limits);
+        if (limits.memory) limits.memory->check(decode_bytes(found));
         if (found.format == ImageFormat::jpeg) {
+            const DecodeBudget::Share share(limits.memory.get(),
+                                            found.damaged ? decode_bytes(found) : found.work_bytes);
             if (found.damaged)
                 found.damaged =
                     decode_jpeg(bytes, found, 1).damaged;  // at an eighth of its size: that is quickest
@@ -214,21 +164,19 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
                    const DecodeOptions& options) {
     return named(name, [&] {
         const ImageProbe found = probe(bytes, options.limits);
-        const DecodeBudget::Share share = decode_budget().take(decode_bytes(found));
+        const DecodeBudget::Share share(options.limits.memory.get(), decode_bytes(found));
         return upright(decode(bytes, found, options.min_short_side), found.orientation);
     });
 }
 
 std::vector<std::uint8_t> read_image_bytes(const std::string& path, std::size_t max_bytes) {
-    return named(path, [&] { return read_once(path, max_bytes); });
+    return named(path, [&] { return OpenImage(path).read(max_bytes); });
 }
 
 ImageFileStatus image_file_status(const std::string& path) {
     return named(path, [&] {
-        struct stat status {};
-        const File file = open_file(path, status);
-        return ImageFileStatus{static_cast<std::uint64_t>(status.st_size),
-                               std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+        const OpenImage file(path);
+        return ImageFileStatus{file.bytes(), file.changed()};
     });
 }
 

@@ -10,6 +10,8 @@
 #include <span>
 #include <utility>
 
+#include "core/echoed.h"
+
 namespace onecycle {
 
 namespace {
@@ -104,7 +106,7 @@ void ImageCache::read_index() {
 }
 
 std::optional<Image> ImageCache::find(const Sample& sample, std::uint64_t rule) {
-    const KeptKey key = kept_key(sample.path, rule);
+    const KeptKey key = kept_key(sample.path(), rule);
     KeptEntry entry;
     std::shared_ptr<const OpenFile> file;
     {
@@ -133,13 +135,13 @@ void ImageCache::forget(const KeptEntry& entry) {
 
 bool ImageCache::contains(const Sample& sample, std::uint64_t rule) const {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(kept_key(sample.path, rule));
+    const auto found = entries_.find(kept_key(sample.path(), rule));
     return found != entries_.end() && found->second.is_of(sample);
 }
 
 bool ImageCache::checked_before(Sample& sample) const {
     const std::lock_guard lock(mutex_);
-    const auto key = by_path_.find(kept_key(sample.path, 0).path);
+    const auto key = by_path_.find(kept_key(sample.path(), 0).path);
     if (key == by_path_.end()) return false;
     const auto found = entries_.find(key->second);
     if (found == entries_.end() || !found->second.is_of(sample)) return false;
@@ -150,7 +152,7 @@ bool ImageCache::checked_before(Sample& sample) const {
 }
 
 void ImageCache::add(const Sample& sample, std::uint64_t rule, const Image& image) {
-    KeptEntry entry{.key = kept_key(sample.path, rule),
+    KeptEntry entry{.key = kept_key(sample.path(), rule),
                     .source_bytes = sample.bytes,
                     .source_changed = sample.changed,
                     .source_content = sample.content,
@@ -209,7 +211,7 @@ bool ImageCache::begin_writing() try {
     make_directories(fs_, folder_);
     std::uint64_t free = 0;
     if (retried([&] { return fs_.free_space(folder_, free); }) == 0 && expected_ > free / 2) {
-        give_up("they need " + std::to_string(expected_ >> 20) + " MiB in " + printable(folder_) +
+        give_up("they need " + std::to_string(expected_ >> 20) + " MiB in " + echoed(folder_) +
                 ", where at most half of the free " + std::to_string(free >> 20) + " MiB is taken");
         return false;
     }

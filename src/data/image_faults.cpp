@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/echoed.h"
+
 namespace onecycle {
 
 namespace {
@@ -14,6 +16,12 @@ std::string fix_of(const std::string& option) {
 }
 
 }  // namespace
+
+BadImages parse_bad_images(const std::string& name) {
+    if (name == "skip") return BadImages::skip;
+    if (name == "fail") return BadImages::fail;
+    throw Error(ErrorKind::usage, "unknown value", "--bad-images", "'" + name + "'", "skip or fail");
+}
 
 UnusableImage::UnusableImage(const std::string& where, const std::string& why, const std::string& option)
     : Error(ErrorKind::data, "cannot use image", where, why, fix_of(option)),
@@ -71,8 +79,7 @@ void ImageFaults::name_until(bool training, std::int64_t batch) {
     if (!rules_.log) return;
     for (const std::string& path : damaged)
         if (++damaged_lines_ <= most_lines)
-            rules_.log(LogLevel::warning,
-                       printable(path) + ": damaged; it is used as far as it can be decoded");
+            rules_.log(LogLevel::warning, echoed(path) + ": damaged; it is used as far as it can be decoded");
         else if (damaged_lines_ == most_lines + 1)
             rules_.log(LogLevel::warning, "more images are damaged, and used; they are not named here");
     std::stable_sort(fresh.begin(), fresh.end(),
@@ -83,7 +90,7 @@ void ImageFaults::name_until(bool training, std::int64_t batch) {
             rules_.log(LogLevel::warning, "more images can no longer be used; they are not named here");
         else
             rules_.log(LogLevel::warning,
-                       printable(fault.path) + ": " + printable(fault.reason) +
+                       echoed(fault.path) + ": " + echoed(fault.reason) +
                            (training ? "; another image takes its place" : "; left out of the evaluation"));
     }
 }

@@ -34,13 +34,13 @@ std::uint64_t hash_of(const Header& header) {
     return hash(&header, offsetof(Header, header));
 }
 
-std::uint64_t makers() {
+}  // namespace
+
+std::uint64_t image_makers() {
     const std::string text = jpeg_decoder() + "\n" + png_decoder() + "\n" + webp_decoder() + "\n" +
                              tiff_decoder() + "\n" + heif_decoder();
     return hash(text.data(), text.size());
 }
-
-}  // namespace
 
 KeptKey kept_key(const std::string& path, std::uint64_t rule) {
     std::error_code unknown;
@@ -53,8 +53,8 @@ ImageIndex read_image_index(FileSystem& fs, const std::string& path) try {
     Header header;
     if (file.size() < sizeof header) return {};
     file.read_at(std::as_writable_bytes(std::span(&header, 1)), 0);
-    if (header.magic != Header{}.magic || header.header != hash_of(header) || header.makers != makers() ||
-        header.count != (file.size() - sizeof header) / sizeof(KeptEntry))
+    if (header.magic != Header{}.magic || header.header != hash_of(header) ||
+        header.makers != image_makers() || header.count != (file.size() - sizeof header) / sizeof(KeptEntry))
         return {};
     ImageIndex index{header.generation, header.end, std::vector<KeptEntry>(header.count)};
     file.read_at(std::as_writable_bytes(std::span(index.entries)), sizeof header);
@@ -66,7 +66,7 @@ ImageIndex read_image_index(FileSystem& fs, const std::string& path) try {
 
 void write_image_index(FileSystem& fs, const std::string& path, const ImageIndex& index) {
     Header header;
-    header.makers = makers();
+    header.makers = image_makers();
     header.generation = index.generation;
     header.end = index.end;
     header.count = index.entries.size();

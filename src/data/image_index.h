@@ -45,7 +45,10 @@ struct ImageIndex {
     std::vector<KeptEntry> entries{};
 };
 
-// What `decoders()` says goes into the index: images that another decoder made are not those of
+// Equal for builds whose decoders read and make the same images.
+std::uint64_t image_makers();
+
+// What image_makers() says goes into the index: images that another decoder made are not those of
 // this one. An index that is missing, damaged, or was written by another version is empty, of
 // generation 0. Throws nothing.
 ImageIndex read_image_index(FileSystem& fs, const std::string& path);

@@ -1,5 +1,8 @@
 #include "data/image_list.h"
 
+#include "data/image_place.h"
+#include "data/packing.h"
+
 #include <algorithm>
 #include <stdexcept>
 #include <string_view>
@@ -12,74 +15,7 @@ namespace {
 
 constexpr std::uint8_t version = 1;
 
-class Packer {
-  public:
-    // Seven bits a byte, the lowest first; the eighth says that more follow.
-    void number(std::uint64_t value) {
-        for (; value >= 128; value >>= 7) bytes.push_back(static_cast<std::uint8_t>(value | 128));
-        bytes.push_back(static_cast<std::uint8_t>(value));
-    }
-    void text(std::string_view text) {
-        number(text.size());
-        bytes.insert(bytes.end(), text.begin(), text.end());
-    }
-    void hash(std::uint64_t value) {
-        for (int shift = 0; shift < 64; shift += 8)
-            bytes.push_back(static_cast<std::uint8_t>(value >> shift));
-    }
-
-    std::vector<std::uint8_t> bytes;
-};
-
-class Unpacker {
-  public:
-    explicit Unpacker(std::span<const std::uint8_t> bytes) : left_(bytes) {}
-
-    std::uint8_t byte() {
-        need(1);
-        const std::uint8_t value = left_.front();
-        left_ = left_.subspan(1);
-        return value;
-    }
-    std::uint64_t number() {
-        std::uint64_t value = 0;
-        for (int shift = 0; shift < 64; shift += 7) {
-            const std::uint8_t part = byte();
-            value |= std::uint64_t{part & 127u} << shift;
-            if (part < 128) return value;
-        }
-        throw std::runtime_error("a number is too long");
-    }
-    // A count of things that take at least `each` bytes: a wrong one must not reserve memory.
-    std::size_t count(std::size_t each) {
-        const std::uint64_t value = number();
-        if (value > left_.size() / each) throw std::runtime_error("a count is too large");
-        return static_cast<std::size_t>(value);
-    }
-    std::string text() {
-        const std::size_t size = count(1);
-        const std::string text(left_.begin(), left_.begin() + static_cast<std::ptrdiff_t>(size));
-        left_ = left_.subspan(size);
-        return text;
-    }
-    std::uint64_t hash() {
-        std::uint64_t value = 0;
-        for (int shift = 0; shift < 64; shift += 8) value |= std::uint64_t{byte()} << shift;
-        return value;
-    }
-    void end() const {
-        if (!left_.empty()) throw std::runtime_error("bytes are left over");
-    }
-
-  private:
-    void need(std::size_t bytes) const {
-        if (left_.size() < bytes) throw std::runtime_error("the list ends early");
-    }
-
-    std::span<const std::uint8_t> left_;
-};
-
-std::size_t shared_start(const std::string& a, const std::string& b) {
+std::size_t shared_start(std::string_view a, std::string_view b) {
     return static_cast<std::size_t>(
         std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())),
                       b.begin())
@@ -89,30 +25,36 @@ std::size_t shared_start(const std::string& a, const std::string& b) {
 
 void pack_side(Packer& packer, const std::vector<Sample>& side) {
     packer.number(side.size());
-    std::string before;
+    std::string_view before;
     for (const Sample& sample : side) {
-        const std::size_t shared = shared_start(before, sample.name);
+        const std::string_view name = sample.name();
+        const std::size_t shared = shared_start(before, name);
         packer.number(static_cast<std::uint64_t>(sample.label));
         packer.number(shared);
-        packer.text(std::string_view(sample.name).substr(shared));
+        packer.text(name.substr(shared));
         packer.number(sample.bytes);
         packer.hash(sample.content);
-        before = sample.name;
+        before = name;
     }
 }
 
 std::vector<Sample> unpack_side(Unpacker& unpacker, std::size_t classes) {
-    constexpr std::size_t fewest_bytes = 12;
+    // Longer than any path: names that each share all of the one before would fill the memory.
+    constexpr std::size_t fewest_bytes = 12, longest_name = 1 << 16;
     std::vector<Sample> side(unpacker.count(fewest_bytes));
+    ImagePlaces places;
+    const ImageHome& unknown = places.home({.skip = std::string::npos});
     std::string before;
     for (Sample& sample : side) {
         const std::uint64_t label = unpacker.number(), shared = unpacker.number();
         if (label >= classes || shared > before.size()) throw std::runtime_error("an entry is out of range");
         sample.label = static_cast<int>(label);
-        sample.name = before.substr(0, static_cast<std::size_t>(shared)) + unpacker.text();
+        before.resize(static_cast<std::size_t>(shared));
+        before += unpacker.text();
+        if (before.size() > longest_name) throw std::runtime_error("a name is too long");
+        sample.place = places.add(unknown, before);
         sample.bytes = unpacker.number();
         sample.content = unpacker.hash();
-        before = sample.name;
     }
     return side;
 }
@@ -124,7 +66,7 @@ bool same_contents(const Sample& a, const Sample& b) {
 using ByName = std::unordered_map<std::string_view, const Sample*>;
 
 void add_names(ByName& names, const std::vector<Sample>& samples) {
-    for (const Sample& sample : samples) names.emplace(sample.name, &sample);
+    for (const Sample& sample : samples) names.emplace(sample.name(), &sample);
 }
 
 }  // namespace
@@ -132,14 +74,14 @@ void add_names(ByName& names, const std::vector<Sample>& samples) {
 ImageList image_list(const Dataset& dataset) {
     ImageList list{dataset.classes, dataset.train, dataset.valid, dataset.automatic_split};
     for (std::vector<Sample>* side : {&list.train, &list.valid})
-        for (Sample& sample : *side) {
-            sample.path.clear();
-            sample.width = sample.height = 0;
-        }
+        for (Sample& sample : *side) sample.width = sample.height = 0;
     return list;
 }
 
-std::vector<std::uint8_t> pack(const ImageList& list) {
+namespace {
+
+template <class List>  // ImageList or Dataset, of which it needs no copy
+std::vector<std::uint8_t> packed(const List& list) {
     Packer packer;
     packer.bytes = {version, static_cast<std::uint8_t>(list.automatic_split)};
     packer.number(list.classes.size());
@@ -147,6 +89,16 @@ std::vector<std::uint8_t> pack(const ImageList& list) {
     pack_side(packer, list.train);
     pack_side(packer, list.valid);
     return std::move(packer.bytes);
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> pack(const ImageList& list) {
+    return packed(list);
+}
+
+std::vector<std::uint8_t> pack_image_list(const Dataset& dataset) {
+    return packed(dataset);
 }
 
 ImageList unpack(std::span<const std::uint8_t> bytes) {
@@ -171,21 +123,24 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
         if (training || list.automatic_split) add_names(names, found.train);
         if (!training || list.automatic_split) add_names(names, found.valid);
     }
-    std::unordered_set<std::string_view> listed_paths, bad_paths;
+    std::unordered_set<std::string> listed_paths, bad_paths;
     for (const BadImage& bad : found.bad) bad_paths.insert(bad.path);
     difference = {};
+    ImagePlaces places;  // of what is not there any more
+    const ImageHome* const gone[] = {&places.home({.prefix = found.train_dir + "/"}),
+                                     &places.home({.prefix = found.valid_dir + "/"})};
     std::size_t placed_here = 0;
     const auto place = [&](bool training) {
         std::vector<Sample> placed = training ? list.train : list.valid;
         const ByName& names = by_name[training ? 0 : 1];
         for (std::size_t k = 0; k < placed.size(); ++k) {
             Sample& sample = placed[k];
-            const auto there = names.find(sample.name);
+            const auto there = names.find(sample.name());
             const bool is_there = there != names.end(),
                        is_same = is_there && same_contents(sample, *there->second);
-            sample.path = is_there ? there->second->path
-                                   : (training ? found.train_dir : found.valid_dir) + "/" + sample.name;
-            const bool has_changed = is_there || bad_paths.contains(sample.path);
+            sample.place =
+                is_there ? there->second->place : places.add(*gone[training ? 0 : 1], sample.name());
+            const bool has_changed = is_there || (!bad_paths.empty() && bad_paths.contains(sample.path()));
             ++(is_same ? difference.known : has_changed ? difference.changed : difference.missing);
             if (!is_same) difference.gone.emplace(training, static_cast<std::int64_t>(k));
             if (!is_there) continue;
@@ -200,8 +155,9 @@ Dataset listed_dataset(const ImageList& list, const Dataset& found, ListDifferen
     dataset.valid = place(false);
     difference.added = found.train.size() + found.valid.size() - placed_here;
     // What was good when the run began fails when it is read, and is counted then.
+    if (dataset.bad.empty()) return dataset;
     for (const std::vector<Sample>* side : {&dataset.train, &dataset.valid})
-        for (const Sample& sample : *side) listed_paths.insert(sample.path);
+        for (const Sample& sample : *side) listed_paths.insert(sample.path());
     std::erase_if(dataset.bad, [&](const BadImage& bad) { return listed_paths.contains(bad.path); });
     return dataset;
 }
@@ -215,7 +171,7 @@ UnseenImages unseen_images(const ImageList& list, const std::vector<Sample>& sam
     for (const Sample& sample : list.valid) held_out_contents.insert(sample.content);
 
     const auto known_by = [](const ByName& names, const Sample& sample) -> const Sample* {
-        const auto found = names.find(sample.name);
+        const auto found = names.find(sample.name());
         return found == names.end() ? nullptr : found->second;
     };
     std::size_t same = 0, other = 0;  // of the images whose names are known
@@ -231,7 +187,7 @@ UnseenImages unseen_images(const ImageList& list, const std::vector<Sample>& sam
     UnseenImages unseen;
     std::unordered_set<std::string_view> names_here;
     for (const Sample& sample : samples) {
-        names_here.insert(sample.name);
+        names_here.insert(sample.name());
         const Sample *t = known_by(train, sample), *v = known_by(valid, sample);
         if (v && same_contents(*v, sample)) {
             ++unseen.held_out;
@@ -252,7 +208,7 @@ UnseenImages unseen_images(const ImageList& list, const std::vector<Sample>& sam
     unseen.same_names = !training_folder && 2 * other > samples.size();
     const auto count_missing = [&](const std::vector<Sample>& side) {
         for (const Sample& sample : side)
-            unseen.missing += !contents_here.contains(sample.content) && !names_here.contains(sample.name);
+            unseen.missing += !contents_here.contains(sample.content) && !names_here.contains(sample.name());
     };
     count_missing(list.valid);
     if (!one_side) count_missing(list.train);

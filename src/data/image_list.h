@@ -15,8 +15,9 @@ namespace onecycle {
 
 struct ImageList {
     std::vector<std::string> classes;  // as in Dataset
-    std::vector<Sample> train, valid;  // likewise, but without paths and sizes in pixels
-    bool automatic_split = false;      // likewise
+    std::vector<Sample> train,
+        valid;                     // likewise, but without sizes in pixels; of unpack() also without paths
+    bool automatic_split = false;  // likewise
 };
 
 ImageList image_list(const Dataset& dataset);
@@ -24,6 +25,9 @@ ImageList image_list(const Dataset& dataset);
 // Names may hold any bytes. Each is kept as what it adds to the one before, so that an image of a
 // large set takes some 20 bytes. Equal lists give equal bytes.
 std::vector<std::uint8_t> pack(const ImageList& list);
+
+// pack(image_list(dataset)), without the copy.
+std::vector<std::uint8_t> pack_image_list(const Dataset& dataset);
 
 // Throws std::runtime_error for bytes that pack() did not make.
 ImageList unpack(std::span<const std::uint8_t> bytes);

@@ -131,7 +131,7 @@ class JpegWalk {
 
     // A block of 8 x 8 takes at least two bits (baseline: DC and end of block) or one
     // (progressive), so a file far below that is a bomb: a header that asks for gigabytes.
-    void check_size(Bytes segment, bool arithmetic) const {
+    void check_size(Bytes segment, bool arithmetic) {
         std::array<std::int64_t, 4> across{}, down{};
         for (int c = 0; c < probe_.channels; ++c) {
             const std::uint8_t sampling = segment[7 + 3 * static_cast<std::size_t>(c)];
@@ -143,10 +143,15 @@ class JpegWalk {
         const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
         const std::int64_t most_across = *std::max_element(across.begin(), across.end());
         const std::int64_t most_down = *std::max_element(down.begin(), down.end());
-        std::int64_t blocks = 0;
-        for (int c = 0; c < probe_.channels; ++c)
+        std::int64_t blocks = 0, whole = 0;
+        for (int c = 0; c < probe_.channels; ++c) {
             blocks += ceil_div(probe_.width * across[c], 8 * most_across) *
                       ceil_div(probe_.height * down[c], 8 * most_down);
+            whole += ceil_div(probe_.width, 8 * most_across) * across[c] *
+                     ceil_div(probe_.height, 8 * most_down) * down[c];
+        }
+        constexpr std::uint64_t block_bytes = 64 * 2;
+        coefficient_bytes_ = static_cast<std::uint64_t>(whole) * block_bytes;
         if (!arithmetic && static_cast<std::int64_t>(bytes_.size()) < blocks / (probe_.progressive ? 8 : 4))
             throw DecodeError("too few bytes for its " + std::to_string(probe_.width) + " x " +
                               std::to_string(probe_.height) + " pixels");
@@ -157,6 +162,8 @@ class JpegWalk {
         if (segment.empty() || segment[0] < 1 || segment[0] > 4)
             throw DecodeError("damaged: a scan of no known channels");
         if (scans_ > 0 && !likely_scan(segment)) probe_.damaged = true;
+        // A decoder keeps the coefficients where one scan does not bring all of them.
+        if (probe_.progressive || segment[0] < probe_.channels) probe_.work_bytes = coefficient_bytes_;
         if (++scans_ > limits_.max_scans)
             throw DecodeError("more than " + std::to_string(limits_.max_scans) + " scans");
         // Entropy-coded data: FF 00 is a data byte, FF D0..D7 a restart, any other FF xx the next
@@ -214,6 +221,7 @@ class JpegWalk {
     const ImageLimits& limits_;
     std::size_t at_ = 0;
     int scans_ = 0;
+    std::uint64_t coefficient_bytes_ = 0;  // of whole blocks, up to the edges of the largest ones
     Bytes exif_, xmp_;
     ImageProbe probe_;
 };

@@ -10,6 +10,11 @@ Image decode_jpeg(Bytes bytes, const ImageProbe&, int) {
     return decode_with_stb(bytes);
 }
 
+std::vector<std::uint8_t> encode_jpeg(const Image&, int) {
+    throw Error(ErrorKind::data, "cannot make images smaller", "--size", "this build has no libjpeg-turbo",
+                "install libjpeg-dev and build again, or leave --size out");
+}
+
 std::string jpeg_decoder() {
     return stb_decoder();
 }

@@ -5,6 +5,8 @@
 #include <csetjmp>
 #include <cstddef>
 #include <cstdio>  // jpeglib.h needs FILE
+#include <cstdlib>
+#include <new>
 
 #include <jpeglib.h>
 
@@ -144,6 +146,62 @@ Image decode_jpeg(Bytes bytes, const ImageProbe& probe, int min_short_side) {
                                       : Image{width, height, std::move(pixels)};
     image.damaged = d.damaged;
     return image;
+}
+
+namespace {
+
+// One compression; see Decompression for the jump.
+struct Compressor {
+    jpeg_compress_struct info{};
+    jpeg_error_mgr errors{};
+    std::jmp_buf escape;
+    unsigned char* bytes = nullptr;
+    unsigned long size = 0;
+
+    Compressor() {
+        info.err = jpeg_std_error(&errors);
+        info.client_data = this;
+        errors.error_exit = [](j_common_ptr common) {
+            std::longjmp(static_cast<Compressor*>(common->client_data)->escape, 1);
+        };
+        errors.output_message = [](j_common_ptr) {};
+    }
+    ~Compressor() {
+        jpeg_destroy_compress(&info);
+        std::free(bytes);
+    }
+    Compressor(const Compressor&) = delete;
+    Compressor& operator=(const Compressor&) = delete;
+};
+
+bool compress(Compressor& c, const Image& image, int quality) {
+    if (setjmp(c.escape) != 0) return false;
+    jpeg_create_compress(&c.info);
+    c.info.client_data = &c;
+    jpeg_mem_dest(&c.info, &c.bytes, &c.size);
+    c.info.image_width = static_cast<JDIMENSION>(image.width);
+    c.info.image_height = static_cast<JDIMENSION>(image.height);
+    c.info.input_components = 3;
+    c.info.in_color_space = JCS_RGB;
+    jpeg_set_defaults(&c.info);
+    jpeg_set_quality(&c.info, quality, TRUE);
+    jpeg_start_compress(&c.info, TRUE);
+    while (c.info.next_scanline < c.info.image_height) {
+        // libjpeg does not write there.
+        JSAMPROW row =
+            const_cast<std::uint8_t*>(&image.rgb[std::size_t{c.info.next_scanline} * c.info.image_width * 3]);
+        jpeg_write_scanlines(&c.info, &row, 1);
+    }
+    jpeg_finish_compress(&c.info);
+    return true;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality) {
+    Compressor c;
+    if (!compress(c, image, quality)) throw std::bad_alloc();
+    return {c.bytes, c.bytes + c.size};
 }
 
 std::string jpeg_decoder() {

@@ -40,29 +40,35 @@ std::size_t kept_bytes(const KeptRule& rule, const std::vector<Sample>& samples)
     return bytes;
 }
 
-Image make_kept_image(const Sample& sample, const KeptRule& rule) {
+Image make_kept_image(const Sample& sample, const KeptRule& rule,
+                      const std::shared_ptr<DecodeBudget>& budget) {
     if (!crops_at_random(rule.augment)) {
-        const Image whole = decode_sample(sample, 0);
+        const Image whole = decode_sample(sample, 0, budget);
         Image view = evaluation_view(whole, rule.size, rule.crop_pct);
         view.damaged = whole.damaged;
         return view;
     }
     std::int64_t width = sample.width, height = sample.height;
     if (width == 0) {
-        const Image whole = decode_sample(sample, 0);
+        const Image whole = decode_sample(sample, 0, budget);
         width = whole.width, height = whole.height;
     }
     // A decoder that divides the size rounds it: what is kept follows from the file's own.
     const KeptSize kept = kept_size(rule, width, height);
-    Image image = decode_sample(sample, std::max(short_side_for_crops(rule.size), rule.short_side()));
+    Image image = decode_sample(sample, std::max(short_side_for_crops(rule.size), rule.short_side()), budget);
     if (kept.width == image.width && kept.height == image.height) return image;
     Image smaller = resize_bilinear(image, static_cast<int>(kept.width), static_cast<int>(kept.height));
     smaller.damaged = image.damaged;
     return smaller;
 }
 
-KeptImages::KeptImages(const KeptRule& rule, std::size_t memory_bytes, std::shared_ptr<ImageCache> file)
-    : rule_(rule), rule_digest_(rule.digest()), file_(std::move(file)), max_bytes_(memory_bytes) {}
+KeptImages::KeptImages(const KeptRule& rule, std::size_t memory_bytes, std::shared_ptr<ImageCache> file,
+                       std::shared_ptr<DecodeBudget> budget)
+    : rule_(rule),
+      rule_digest_(rule.digest()),
+      file_(std::move(file)),
+      budget_(std::move(budget)),
+      max_bytes_(memory_bytes) {}
 
 std::shared_ptr<const Image> KeptImages::get(std::size_t id, const Sample& sample) {
     const std::int64_t changed = check_file_of(sample);
@@ -77,7 +83,7 @@ std::shared_ptr<const Image> KeptImages::get(std::size_t id, const Sample& sampl
     std::optional<Image> found;
     if (as_listed) found = file_->find(sample, rule_digest_);
     if (!found) {
-        found = make_kept_image(sample, rule_);
+        found = make_kept_image(sample, rule_, budget_);
         ++made_;
         // Each run names what is damaged, so the next one must decode it, too.
         if (as_listed && !found->damaged) file_->add(sample, rule_digest_, *found);
@@ -104,10 +110,10 @@ std::shared_ptr<const Image> usable_image(KeptImages& kept, ImageFaults* faults,
     if (faults->left_out(training, id, number)) return nullptr;
     try {
         std::shared_ptr<const Image> image = kept.get(index, sample);
-        if (image->damaged) faults->note_damaged(sample.path);
+        if (image->damaged) faults->note_damaged(sample.path());
         return image;
     } catch (const ImageError& error) {
-        faults->add({training, id, number, sample.path, error.reason()});
+        faults->add({training, id, number, sample.path(), error.reason()});
         return nullptr;
     }
 }

@@ -46,14 +46,17 @@ std::size_t kept_bytes(const KeptRule& rule, const std::vector<Sample>& samples)
 
 // Decodes the file and makes it smaller. Throws Error(data) that names the file for one that cannot
 // be read or has changed.
-Image make_kept_image(const Sample& sample, const KeptRule& rule);
+Image make_kept_image(const Sample& sample, const KeptRule& rule,
+                      const std::shared_ptr<DecodeBudget>& budget = nullptr);
 
 // The kept images of a list, made when they are first asked for. They are found again in memory, up
 // to a bound (nothing is ever thrown out: each epoch reads every sample once, and then any choice
 // is as good), and in a file.
 class KeptImages {
   public:
-    KeptImages(const KeptRule& rule, std::size_t memory_bytes, std::shared_ptr<ImageCache> file = nullptr);
+    // `budget`: as ImageLimits::memory.
+    KeptImages(const KeptRule& rule, std::size_t memory_bytes, std::shared_ptr<ImageCache> file = nullptr,
+               std::shared_ptr<DecodeBudget> budget = nullptr);
 
     const KeptRule& rule() const { return rule_; }
     // `id` is the sample's place in the list. From several threads. The file is looked at each
@@ -68,6 +71,7 @@ class KeptImages {
     KeptRule rule_;
     std::uint64_t rule_digest_;
     std::shared_ptr<ImageCache> file_;
+    std::shared_ptr<DecodeBudget> budget_;
     std::atomic<std::size_t> made_{0};
     std::mutex mutex_;
     struct Kept {

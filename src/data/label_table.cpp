@@ -44,8 +44,12 @@ std::string listed(const std::vector<std::string>& cells) {
 }  // namespace
 
 LabelTable read_label_table(const std::string& path) {
+    return parse_label_table(read_file(posix_file_system(), path, ErrorKind::data, std::uint64_t{1} << 30),
+                             path);
+}
+
+LabelTable parse_label_table(std::string_view bytes, const std::string& path) {
     LabelTable table{.path = path};
-    const std::string bytes = read_file(posix_file_system(), path, ErrorKind::data, std::uint64_t{1} << 30);
     if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF"))
         refuse(table, 1, "it is UTF-16 text", "save it as CSV in UTF-8");
     std::string_view text = without_byte_order_mark(bytes);

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/layout.h"
@@ -25,5 +26,7 @@ struct LabelTable {
 // or semicolons or tabs where the header has those. Throws Error(data) naming the line; Error(io)
 // when the file cannot be read.
 LabelTable read_label_table(const std::string& path);
+// Of text that was read from there.
+LabelTable parse_label_table(std::string_view bytes, const std::string& path);
 
 }  // namespace onecycle

@@ -9,6 +9,7 @@
 
 #include "core/unicode.h"
 #include "data/label_table.h"
+#include "data/shard_classes.h"
 #include "onecycle/error.h"
 
 namespace onecycle {
@@ -34,7 +35,7 @@ class NamedImages {
   public:
     explicit NamedImages(const std::vector<FoundImage>& images) : images_(images) {
         for (std::size_t k = 0; k < images.size(); ++k) {
-            const std::string path = nfc(images[k].below);
+            const std::string path = nfc(images[k].below());
             for (const std::string& key : {path, without_ending(path)}) by_path_[key].push_back(k);
             for (const std::string& key : {file_name(path), without_ending(file_name(path))})
                 by_name_[key].push_back(k);
@@ -51,7 +52,7 @@ class NamedImages {
             if (found == keys->end()) continue;
             // A whole name means itself, also where it is another one without its ending.
             for (const std::size_t k : found->second)
-                if (nfc(images_[k].below) == key) return {k};
+                if (nfc(images_[k].below()) == key) return {k};
             std::vector<std::size_t> all = found->second;
             all.erase(std::unique(all.begin(), all.end()), all.end());
             return all;
@@ -65,7 +66,7 @@ class NamedImages {
 };
 
 // A table's path as one below DATA ("./" and DATA's own absolute path are cut off), or as it is.
-std::string below_data(const std::string& file, const fs::path& data) {
+std::string path_below(const std::string& file, const fs::path& data) {
     fs::path path = fs::path(file).lexically_normal();
     if (path.is_absolute()) {
         std::error_code error;
@@ -105,8 +106,27 @@ Labels::Labels(const std::string& table, const std::string& pattern) {
 
 Labels::~Labels() = default;
 
+int Texts::number(std::string_view text) {
+    if (last_ >= 0 && *texts_[static_cast<std::size_t>(last_)] == text) return last_;  // as most often
+    const auto [found, is_new] = numbers_.emplace(text, static_cast<int>(texts_.size()));
+    if (is_new) texts_.push_back(&found->first);
+    return last_ = found->second;
+}
+
+void Labels::read_shards(const std::vector<std::string>& folders) {
+    if (!by_folder()) return;
+    by_shard_ = true;
+    for (const std::string& folder : folders) {
+        const std::string file = (folder.empty() ? "" : folder + "/") + "classes.txt";
+        std::error_code unknown;
+        if (!class_names_.empty() || !fs::is_regular_file(file, unknown)) continue;
+        class_names_ = read_shard_classes(file);
+        class_names_file_ = file;
+    }
+}
+
 bool Labels::by_folder() const {
-    return !table_ && !pattern_;
+    return !table_ && !pattern_ && !by_shard_;
 }
 bool Labels::by_table() const {
     return table_ != nullptr;
@@ -115,47 +135,53 @@ bool Labels::table_has_splits() const {
     return table_ && table_->has_splits;
 }
 std::string Labels::why_none() const {
+    if (by_shard_) return "neither beside them in the shard nor in a folder";
     return table_ ? "not in " + table_->path : "not matched by --label-from " + pattern_->text;
 }
 
 namespace {
 
-void label_by_folder(std::vector<FoundImage>& images) {
-    for (FoundImage& image : images) {
-        const std::size_t slash = image.sample.name.find('/');
-        if (slash != std::string::npos) image.label = image.sample.name.substr(0, slash);
-    }
+std::string_view folder_of(const FoundImage& image) {
+    const std::string_view name = image.sample.name();
+    const std::size_t slash = name.find('/');
+    return slash == std::string_view::npos ? std::string_view{} : name.substr(0, slash);
 }
 
-void label_by_name(std::vector<FoundImage>& images, const std::regex& expression) {
-    for (FoundImage& image : images) {
-        const std::string name = file_name(image.sample.path);
+void label_by_folder(FoundImages& images) {
+    for (FoundImage& image : images.list)
+        if (const std::string_view folder = folder_of(image); !folder.empty())
+            image.label = images.texts.number(folder);
+}
+
+void label_by_name(FoundImages& images, const std::regex& expression) {
+    for (FoundImage& image : images.list) {
+        const std::string name = file_name(image.sample.path());
         std::smatch match;
         if (!std::regex_search(name, match, expression)) continue;
         // The first group that took part: "(cat)|(dog)" has one for each.
-        for (std::size_t group = 1; group < match.size() && image.label.empty(); ++group)
-            image.label = match[group].str();
+        for (std::size_t group = 1; group < match.size() && image.label < 0; ++group)
+            if (match[group].length() > 0) image.label = images.texts.number(match[group].str());
     }
 }
 
 // The image that only the table knows, or what is wrong with it.
-FoundImage image_elsewhere(const std::string& file, const fs::path& data) {
+FoundImage image_elsewhere(const std::string& file, const fs::path& data, Texts& texts) {
     const fs::path path = fs::path(file).is_absolute() ? fs::path(file) : data / file;
-    FoundImage image{.sample = {.path = path.native(), .name = file}, .below = file};
+    FoundImage image{.sample = {.place = ImagePlace(path.native(), file)}};
     struct stat status {};
-    if (::stat(path.c_str(), &status) != 0)
-        image.fault = "no such file";
-    else
-        image.sample.bytes = static_cast<std::uint64_t>(status.st_size);
+    if (::stat(path.c_str(), &status) != 0) image.fault = texts.number("no such file");
     return image;
 }
 
 }  // namespace
 
-void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
+void Labels::assign(FoundImages& found_images, const std::string& data,
                     const std::function<bool(const std::string&)>& excluded) const {
-    if (by_folder()) return label_by_folder(images);
-    if (pattern_) return label_by_name(images, pattern_->expression);
+    if (by_folder()) return label_by_folder(found_images);
+    if (by_shard_) return label_by_shard(found_images, class_names_, class_names_file_);
+    if (pattern_) return label_by_name(found_images, pattern_->expression);
+    std::vector<FoundImage>& images = found_images.list;
+    Texts& texts = found_images.texts;
 
     const auto refuse = [&](const LabelRow& row, const std::string& why, const std::string& fix) {
         throw Error(ErrorKind::data, "cannot use labels", table_->path + " line " + std::to_string(row.line),
@@ -171,7 +197,7 @@ void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
     {
         const NamedImages index(images);
         for (const LabelRow& row : table_->rows) {
-            std::string file = below_data(row.file, top);
+            std::string file = path_below(row.file, top);
             std::vector<std::size_t> found = index.find(file);
             if (found.empty() && file.find('\\') != std::string::npos) {  // as Windows writes paths
                 std::string other = file;
@@ -185,15 +211,15 @@ void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
                 if (in_training.size() == 1) found = in_training;
             }
             if (found.size() > 1)
-                refuse(
-                    row,
-                    "'" + row.file + "' may be " + images[found[0]].below + " or " + images[found[1]].below,
-                    "write the path below DATA, with its ending");
+                refuse(row,
+                       "'" + row.file + "' may be " + images[found[0]].below() + " or " +
+                           images[found[1]].below(),
+                       "write the path below DATA, with its ending");
             if (found.empty() && excluded(file)) continue;
             FoundImage elsewhere;
-            if (found.empty()) elsewhere = image_elsewhere(file, data);
+            if (found.empty()) elsewhere = image_elsewhere(file, data, texts);
             FoundImage& image = found.empty() ? elsewhere : images[found[0]];
-            const auto [entry, first] = rows_of.emplace(image.sample.path, &row);
+            const auto [entry, first] = rows_of.emplace(image.sample.path(), &row);
             const LabelRow& before = *entry->second;
             if (!first) {
                 if (nfc(before.label) != nfc(row.label) || before.split != row.split)
@@ -203,7 +229,7 @@ void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
                            "an image has one label and one split: remove one of the rows");
                 continue;
             }
-            image.label = row.label;
+            image.label = texts.number(row.label);
             if (table_->has_splits)
                 image.side = row.split == SplitKind::train                 ? Side::train
                              : row.split == SplitKind::valid || !has_valid ? Side::valid
@@ -213,7 +239,7 @@ void Labels::assign(std::vector<FoundImage>& images, const std::string& data,
     }
     for (FoundImage& image : added) images.push_back(std::move(image));
     if (std::all_of(images.begin() + static_cast<std::ptrdiff_t>(in_tree), images.end(),
-                    [](const FoundImage& i) { return !i.fault.empty(); }) &&
+                    [](const FoundImage& i) { return i.fault >= 0; }) &&
         added.size() == rows_of.size())
         refuse(table_->rows.front(), "no file of the table is there ('" + table_->rows.front().file + "')",
                "write paths below DATA, which is " + data);

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "core/echoed.h"
 #include "core/unicode.h"
 #include "onecycle/error.h"
 
@@ -123,8 +124,8 @@ const Folder& unwrapped(const Folder& data, Layout& layout, bool flat) {
     const bool has_classes =
         !flat && inner.images().empty() && folders_with_images(inner, layout).size() >= 2;
     if (!has_sides && !has_classes) return data;
-    layout.lines.emplace_back(LogLevel::info, "reading " + printable(inner.path()) +
-                                                  ", the only folder of images in " + printable(data.path()));
+    layout.lines.emplace_back(LogLevel::info, "reading " + echoed(inner.path()) +
+                                                  ", the only folder of images in " + echoed(data.path()));
     return inner;
 }
 
@@ -138,14 +139,13 @@ void tell_unused(const Folder& folder, Layout& layout) {
         for (const auto& inside : folder.folders()) tell_unused(*inside, layout);
         if (!folder.images().empty())
             layout.lines.emplace_back(LogLevel::warning,
-                                      printable(folder.path()) + ": the images directly in it are not used");
+                                      echoed(folder.path()) + ": the images directly in it are not used");
     } else if (folder.any_image()) {
         const auto name = split_name(folder.name());
         const bool kept_apart = name && name->kind != SplitKind::train;
-        layout.lines.emplace_back(
-            kept_apart ? LogLevel::info : LogLevel::warning,
-            printable(folder.path()) +
-                (kept_apart ? ": another evaluation side, not used" : ": its images are not used"));
+        layout.lines.emplace_back(kept_apart ? LogLevel::info : LogLevel::warning,
+                                  echoed(folder.path()) + (kept_apart ? ": another evaluation side, not used"
+                                                                      : ": its images are not used"));
     }
 }
 
@@ -197,7 +197,7 @@ void find_sides(const Folder& root, DatasetUse use, bool flat, Layout& layout) {
                                                         : *evaluations.front();
     if (use == DatasetUse::training)
         throw Error(ErrorKind::data, "cannot use dataset", root.path(),
-                    "has " + printable(alone.folder->name()) + "/ but no train/",
+                    "has " + echoed(alone.folder->name()) + "/ but no train/",
                     "name the training side's folder train, or give the folder of the classes");
     evaluate_with(alone);
 }
@@ -207,7 +207,7 @@ void use_named(const std::string& valid_dir, const Folder& data, const DatasetOp
                Layout& layout) {
     std::string dir = valid_dir;
     while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
-    layout.named = std::make_unique<Folder>(dir, options.exclude, place_in(dir, data.path()));
+    layout.named = std::make_unique<Folder>(dir, options.exclude, place_in(dir, data.path()), data.reading());
     const Folder& named = *layout.named;
     layout.valid = &named;
     const Folder& root = unwrapped(data, layout, flat);
@@ -232,8 +232,7 @@ void use_named(const std::string& valid_dir, const Folder& data, const DatasetOp
     const Folder* inner = within.valid           ? within.valid
                           : within.train_is_side ? within.train
                                                  : &unwrapped_side(named, layout);
-    if (inner != &named)
-        layout.lines.emplace_back(LogLevel::info, "evaluating on " + printable(inner->path()));
+    if (inner != &named) layout.lines.emplace_back(LogLevel::info, "evaluating on " + echoed(inner->path()));
     layout.valid = inner;
 }
 
@@ -266,6 +265,10 @@ std::string place_in(const std::string& dir, const std::string& data) {
                outer = std::filesystem::canonical(data, error);
     const auto relative = inner.lexically_relative(outer).native();
     return error || relative == "." || relative.starts_with("..") ? "" : relative;
+}
+
+std::string side_word(const SplitName& name) {
+    return std::string(split_words[static_cast<std::size_t>(name.rank)].first);
 }
 
 std::optional<SplitName> split_name(const std::string& name) {

@@ -25,6 +25,9 @@ struct SplitName {
 // as "set" or "images" beside them. Empty for any other name, and for one that says two of them.
 std::optional<SplitName> split_name(const std::string& name);
 
+// The word that names the split, as a folder's name: "train", "val", ...
+std::string side_word(const SplitName& name);
+
 // The path below `data` where `path` lies in it, however the two are spelled; else empty.
 std::string place_in(const std::string& path, const std::string& data);
 

@@ -54,7 +54,7 @@ struct Loader::Impl {
         if (!options.kept)
             options.kept = std::make_shared<KeptImages>(
                 KeptRule{.size = options.size, .augment = options.augment, .crop_pct = options.crop_pct},
-                options.cache_bytes);
+                options.cache_bytes, nullptr, options.decode_budget);
         slots.resize(batches_ahead(options));
     }
 
@@ -103,7 +103,7 @@ struct Loader::Impl {
         std::shared_ptr<const Image> image = usable_source(id, batch.step);
         for (std::int64_t turn = 1; options.training && image == nullptr; ++turn) {
             if (turn == sample_count())
-                throw UnusableImage(samples[static_cast<std::size_t>(place)].path,
+                throw UnusableImage(samples[static_cast<std::size_t>(place)].path(),
                                     "nor can any other training image be used", "");
             id = sample_at(batch.step, ticket.position, turn);
             image = usable_source(id, batch.step);

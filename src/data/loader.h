@@ -39,8 +39,9 @@ struct LoaderOptions {
     int threads = 1;                                   // workers; 0: next() does the work itself
     std::size_t queue_bytes = std::size_t{256} << 20;  // bound on batches made ahead (at least two)
     std::size_t cache_bytes = std::size_t{1} << 30;    // bound on decoded images in memory; 0: none
-    // What views are cut from; null: the loader's own.
+    // What views are cut from; null: the loader's own, within `decode_budget` (null: no bound).
     std::shared_ptr<KeptImages> kept{};
+    std::shared_ptr<DecodeBudget> decode_budget{};
     // Takes note of images that can no longer be used and says whether to go on without them; null:
     // that is an error.
     std::shared_ptr<ImageFaults> faults{};

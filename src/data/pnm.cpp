@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "core/echoed.h"
 #include "data/codecs.h"
 
 namespace onecycle {
@@ -66,7 +67,7 @@ class PnmReader {
         std::int64_t value = 0;
         const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), value);
         if (error != std::errc() || end != token.data() + token.size() || value < 0)
-            throw DecodeError("damaged: '" + printable(token) + "' where a number should be");
+            throw DecodeError("damaged: '" + echoed(token) + "' where a number should be");
         return value;
     }
 

@@ -14,8 +14,9 @@ namespace {
 constexpr std::size_t image_alignment = 16;
 
 // Of a file whose size nobody has looked at yet.
-void measure(const Sample& sample, ImageFaults* faults, std::int64_t& width, std::int64_t& height) try {
-    const Image image = decode_sample(sample, 0);
+void measure(const Sample& sample, ImageFaults* faults, const std::shared_ptr<DecodeBudget>& budget,
+             std::int64_t& width, std::int64_t& height) try {
+    const Image image = decode_sample(sample, 0, budget);
     width = image.width, height = image.height;
 } catch (const ImageError&) {
     if (!faults) throw;
@@ -24,12 +25,12 @@ void measure(const Sample& sample, ImageFaults* faults, std::int64_t& width, std
 }  // namespace
 
 ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const KeptRule& rule,
-                                  ImageFaults* faults) {
+                                  ImageFaults* faults, const std::shared_ptr<DecodeBudget>& budget) {
     const bool crops = crops_at_random(rule.augment);
     ResidentPlan plan;
     for (const Sample& sample : samples) {
         std::int64_t width = sample.width, height = sample.height;
-        if (crops && width == 0) measure(sample, faults, width, height);
+        if (crops && width == 0) measure(sample, faults, budget, width, height);
         const KeptSize kept = kept_size(rule, width, height);
         if (crops) {
             if (kept.width != width || kept.height != height) ++plan.shrunk;
@@ -61,7 +62,7 @@ void make_resident_images(const std::vector<Sample>& samples, const ResidentPlan
             const Sample& sample = samples[first + k];
             made[k] = usable_image(kept, faults, true, from, id, sample);
             if (made[k] == nullptr || plan.table[first + k].width > 0) return;
-            faults->add({true, id, from, sample.path, "could not be read when the images were counted"});
+            faults->add({true, id, from, sample.path(), "could not be read when the images were counted"});
             made[k] = nullptr;
         });
         for (std::size_t k = 0; k < n; ++k) take(first + k, made[k] ? *made[k] : nothing);

@@ -22,9 +22,10 @@ struct ResidentPlan {
 };
 
 // Opens those files whose size is not known yet; with `faults`, one that cannot be read gets no
-// room.
+// room. `budget`: as ImageLimits::memory.
 ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const KeptRule& rule,
-                                  ImageFaults* faults = nullptr);
+                                  ImageFaults* faults = nullptr,
+                                  const std::shared_ptr<DecodeBudget>& budget = nullptr);
 
 // Gets the images on several threads and hands them over in order, on the calling thread. An
 // exception from `take` ends it. One that can no longer be read, or is another than when the list

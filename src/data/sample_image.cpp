@@ -2,32 +2,47 @@
 
 #include <algorithm>
 
+#include "data/codecs.h"
+#include "data/image_place.h"
+
 namespace onecycle {
 
 namespace {
 
-[[noreturn]] void refuse_changed(const Sample& sample) {
-    throw ImageError(sample.path, "changed since the list of files was made");
+[[noreturn]] void refuse_changed() {
+    throw DecodeError("changed since the list of files was made");
+}
+
+// The check has applied the user's limits: what it measured is allowed.
+ImageLimits limits_of(const Sample& sample) {
+    return limits_with(std::max(ImageLimits{}.max_pixels, std::int64_t{sample.width} * sample.height));
 }
 
 }  // namespace
 
 std::int64_t check_file_of(const Sample& sample) {
-    const ImageFileStatus status = image_file_status(sample.path);
-    if (status.bytes != sample.bytes) refuse_changed(sample);
-    return status.changed;
+    return named(sample.path(), [&] {
+        const OpenImage file(sample.place);
+        if (file.bytes() != sample.bytes) refuse_changed();
+        return file.changed();
+    });
 }
 
-Image decode_sample(const Sample& sample, int min_short_side) {
+std::vector<std::uint8_t> read_sample(const Sample& sample) {
+    return named(sample.path(), [&] {
+        std::vector<std::uint8_t> bytes = OpenImage(sample.place).read(limits_of(sample).max_file_bytes);
+        if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
+            refuse_changed();
+        return bytes;
+    });
+}
+
+Image decode_sample(const Sample& sample, int min_short_side, const std::shared_ptr<DecodeBudget>& budget) {
     DecodeOptions decode;
     decode.min_short_side = min_short_side;
-    // The check has applied the user's limits: what it measured is allowed.
-    decode.limits =
-        limits_with(std::max(decode.limits.max_pixels, std::int64_t{sample.width} * sample.height));
-    const std::vector<std::uint8_t> bytes = read_image_bytes(sample.path, decode.limits.max_file_bytes);
-    if (bytes.size() != sample.bytes || (sample.content != 0 && content_hash(bytes) != sample.content))
-        refuse_changed(sample);
-    return decode_image(bytes, sample.path, decode);
+    decode.limits = limits_of(sample);
+    decode.limits.memory = budget;
+    return decode_image(read_sample(sample), sample.path(), decode);
 }
 
 }  // namespace onecycle

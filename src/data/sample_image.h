@@ -1,14 +1,21 @@
 // The file of a sample as an image.
 #pragma once
 
+#include <memory>
+
 #include "onecycle/dataset.h"
 #include "onecycle/image.h"
 
 namespace onecycle {
 
-// Decodes the file. `min_short_side`: as DecodeOptions. Throws ImageError, also when the file is
-// not the one that the list was made from, by its size and contents.
-Image decode_sample(const Sample& sample, int min_short_side);
+// The file's bytes. Throws ImageError, also when it is not the one that the list was made from, by
+// its size and contents.
+std::vector<std::uint8_t> read_sample(const Sample& sample);
+
+// Decodes the file. `min_short_side`: as DecodeOptions; `budget`: as ImageLimits::memory. Throws
+// ImageError as read_sample().
+Image decode_sample(const Sample& sample, int min_short_side,
+                    const std::shared_ptr<DecodeBudget>& budget = {});
 
 // Opens the file without reading it, and returns when it was last changed, in nanoseconds. Throws
 // ImageError, as decode_sample() does, where the file cannot be opened or has another size: so an

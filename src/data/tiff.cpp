@@ -297,6 +297,8 @@ ImageProbe probe_tiff(Bytes bytes, const ImageLimits& limits) {
     probe.height = static_cast<int>(l.height);
     probe.channels = std::min(l.samples, 4);
     probe.bit_depth = l.bits;
+    // RGBA of libtiff, or inks before they are mixed, of a picture in one strip.
+    probe.work_bytes = std::uint64_t{4} * l.width * l.height;
     std::uint16_t orientation = 0;
     if (TIFFGetField(file.get(), TIFFTAG_ORIENTATION, &orientation)) {
         probe.orientation = orientation >= 1 && orientation <= 8 ? orientation : 1;

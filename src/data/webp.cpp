@@ -59,6 +59,9 @@ ImageProbe probe_webp(Bytes bytes, const ImageLimits& limits) {
     probe.width = features.width;
     probe.height = features.height;
     probe.channels = features.has_alpha ? 4 : 3;
+    // The decoder of animations holds this frame and the one before it as RGBA.
+    probe.work_bytes =
+        std::uint64_t{8} * static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
     probe.orientation = orientation_of(file.exif, file.xmp);
     return probe;
 }

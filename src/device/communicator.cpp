@@ -45,4 +45,28 @@ std::int64_t largest(Communicator& ranks, std::int64_t own) {
     return *std::max_element(all.begin(), all.end());
 }
 
+std::string packed(const std::vector<std::string>& texts) {
+    std::string all;
+    for (const std::string& text : texts) all += std::to_string(text.size()) + ':' + text;
+    return all;
+}
+
+std::vector<std::string> unpacked(const std::string& text) {
+    std::vector<std::string> texts;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t colon = text.find(':', at), length = std::stoull(text.substr(at, colon - at));
+        texts.push_back(text.substr(colon + 1, length));
+        at = colon + 1 + length;
+    }
+    return texts;
+}
+
+RankPlace place_in(const Communicator& job) {
+    return job.place();
+}
+
+void finish(Communicator& job) {
+    job.finish();
+}
+
 }  // namespace onecycle

@@ -8,20 +8,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-namespace onecycle {
+#include "onecycle/ranks.h"
 
-// Where this process stands in its job.
-struct RankPlace {
-    int rank = 0, ranks = 1;
-    int local_rank = 0, local_ranks = 1;  // among the ranks of this machine
-    int node = 0, nodes = 1;              // machines, in the order of their first rank
-    std::string host;                     // this machine's name
-};
+namespace onecycle {
 
 // A part of a buffer, in bytes.
 struct Share {
@@ -67,14 +60,12 @@ class Communicator {
 };
 
 // Helpers on the host's data.
-void broadcast(Communicator& ranks, std::string& text);              // rank 0's text
+void broadcast(Communicator& ranks, std::string& text);                            // rank 0's text
 std::vector<std::string> all_gather(Communicator& ranks, const std::string& own);  // by rank
 std::int64_t largest(Communicator& ranks, std::int64_t own);
-
-// The job that a launcher started this process in (mpirun, srun), by its environment; null where
-// none did, or the job has one rank. Opens the MPI module at run time: a binary starts without MPI.
-// Throws Error(device) where there is a job but no module or no MPI for it.
-std::unique_ptr<Communicator> join_ranks();
+// Texts of any bytes as one, and back.
+std::string packed(const std::vector<std::string>& texts);
+std::vector<std::string> unpacked(const std::string& text);
 
 // What doctor says of it.
 struct RanksSupport {

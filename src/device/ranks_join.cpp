@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "device/communicator.h"
+#include "device/launched_rank.h"
 #include "device/mpi_module.h"
 #include "onecycle/error.h"
 
@@ -106,6 +107,13 @@ void warn(const std::string& line) noexcept {
 }
 
 }  // namespace
+
+int launched_rank() {
+    for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})
+        if (const char* value = std::getenv(name)) return std::atoi(value);
+    const char* const step = std::getenv("SLURM_PROCID");  // 0 in a job's script, outside of a step
+    return step ? std::atoi(step) : 0;
+}
 
 std::unique_ptr<Communicator> join_ranks() {
     const std::optional<Launched> job = launched();

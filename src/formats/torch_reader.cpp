@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "core/echoed.h"
 #include "core/file.h"
 #include "formats/malformed.h"
 #include "formats/readers.h"
@@ -250,7 +251,7 @@ struct TorchFile::Impl {
             records.push_back({.name = "data/" + key, .offset = at, .bytes = bytes});
             return at + bytes;
         }
-        throw Malformed("it has the storage " + printable(key) + ", which nothing uses");
+        throw Malformed("it has the storage " + echoed(key) + ", which nothing uses");
     }
 
     // Finds each tensor's record.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "rules/optimizer_rules.h"
+
 namespace onecycle {
 
 double flops_of(const OpDesc& desc) {
@@ -70,6 +72,19 @@ FlatWork flat_work(const OpDesc& desc, bool half_gradients) {
     return work;
 }
 
+// Of the GPU's memory. Every rank sends and receives all but its own share, which it copies.
+double reduction_bytes(const OpDesc& desc) {
+    const auto bucket = static_cast<double>(desc.inputs[0].bytes());
+    const double share = bucket / desc.ranks, exchange = 2 * (bucket - share);
+    double widened = 0;
+    for (const ParameterSegment& s : desc.parameters)
+        if (s.half_gradient) widened += (2 + 4) * static_cast<double>(s.elements);
+    double bytes = widened + exchange + 2 * share + bucket;  // all parts of the share are read
+    if (desc.accumulation > 1) bytes += (desc.micro > 0 ? 2 : 1) * share;
+    if (desc.micro == desc.accumulation - 1) bytes += share + exchange;  // the mean goes to all
+    return bytes;
+}
+
 }  // namespace
 
 double bytes_of(const OpDesc& desc, bool second_pass_cached) {
@@ -119,22 +134,35 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             break;
         case OpKind::accumulate_gradients: {
             const bool half = desc.inputs.size() == 2;
-            const FlatWork work = flat_work(desc, half);
+            FlatWork work = flat_work(desc, half);
+            if (desc.parameters.empty())
+                work = {.gradients = in(0), .trained = static_cast<double>(desc.inputs[0].elements())};
             const int passes = (desc.micro > 0 ? 2 : 1) + (desc.outputs.size() == 2 ? 1 : 0);
             return work.gradients + passes * 4 * work.trained;
         }
         case OpKind::check_gradients:
             return flat_work(desc, desc.inputs.size() == 4).gradients;
+        case OpKind::trust_ratio: {  // of what has a ratio: the gradients, the weights, LAMB's moments
+            OpDesc adapted = desc;
+            std::erase_if(adapted.parameters,
+                          [](const ParameterSegment& s) { return !is_adapted(s.decay_multiplier); });
+            const bool lamb = has_second_moment(desc.optimizer.kind);
+            const FlatWork work = flat_work(adapted, desc.inputs.size() == (lamb ? 7 : 5));
+            return work.gradients + (lamb ? 12 : 4) * work.trained;
+        }
         case OpKind::update_parameters: {
-            const FlatWork work = flat_work(desc, desc.inputs.size() == 4);
-            const double moments = desc.optimizer.kind == OptimizerKind::sgd ? 1 : 2;
+            const std::size_t ratios = has_trust_ratio(desc.optimizer.kind) ? 1 : 0;
+            const FlatWork work = flat_work(desc, desc.inputs.size() == 4 + ratios);
+            const double moments = has_second_moment(desc.optimizer.kind) ? 2 : 1;
             const double emas = desc.optimizer.ema_decay > 0 ? 1 : 0;
             return work.gradients + 8 * (1 + moments + emas) * work.trained + 2 * (1 + emas) * work.copied;
         }
         case OpKind::update_statistics:
             return once + out(0) + (desc.outputs.size() == 2 ? out(1) : 0);
-        case OpKind::all_reduce:  // what goes over the wire and comes back, and the sums
-            return 4 * in(0);
+        case OpKind::all_reduce:
+            return reduction_bytes(desc);
+        case OpKind::gather_results:  // the own result is noted; the others come, and it is sent
+            return in(0) + in(1) + 2 * out(0);
         default:
             break;
     }

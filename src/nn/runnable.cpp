@@ -164,8 +164,7 @@ BatchResult Runnable::read_result() const {
 std::vector<std::unique_ptr<SideCopy>> Runnable::result_copies(int count) {
     std::vector<std::unique_ptr<SideCopy>> copies;
     for (int i = 0; i < count; ++i)
-        copies.push_back(
-            state_->device().make_side_copy({{address(program_->result), sizeof(BatchResult)}}));
+        copies.push_back(state_->device().make_side_copy({{address(program_->result), sizeof(BatchResult)}}));
     return copies;
 }
 

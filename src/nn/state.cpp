@@ -8,6 +8,7 @@
 #include "core/digest.h"
 #include "onecycle/error.h"
 #include "rules/half.h"
+#include "rules/optimizer_rules.h"
 #include "rules/rng.h"
 
 namespace onecycle {
@@ -90,9 +91,9 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
 
 const char* name_of(Space space) {
     static constexpr const char* names[] = {
-        "arena",        "parameters", "gradients", "gradient_sum", "half_parameters", "half_gradients",
-        "half_average", "moment1",    "moment2",   "statistics",   "batch_statistics",
-        "statistics_sum", "average", "control",      "progress",   "input",     "constant",     "counts"};
+        "arena",        "parameters", "gradients", "gradient_sum", "half_parameters",  "half_gradients",
+        "half_average", "moment1",    "moment2",   "statistics",   "batch_statistics", "statistics_sum",
+        "average",      "control",    "progress",  "input",        "constant",         "counts"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }
@@ -148,7 +149,7 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
     const std::size_t flat = bytes(Space::parameters), statistics = bytes(Space::statistics);
     allocate(Space::gradients, flat);
     allocate(Space::moment1, flat);
-    if (optimizer.kind != OptimizerKind::sgd) allocate(Space::moment2, flat);
+    if (has_second_moment(optimizer.kind)) allocate(Space::moment2, flat);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
     if (optimizer.ema_decay > 0) allocate(Space::ema, flat + statistics);
     const std::size_t batch_statistics = float_bytes(layout_.batch_statistics_elements);
@@ -305,7 +306,7 @@ std::vector<StateTensor> State::moment_tensors() const {
                             layout_.parameters[i].offset});
         }
     };
-    add(optimizer_ == OptimizerKind::sgd ? "momentum." : "first_moment.", Space::moment1);
+    add(has_second_moment(optimizer_) ? "first_moment." : "momentum.", Space::moment1);
     add("second_moment.", Space::moment2);
     return list;
 }

@@ -45,24 +45,24 @@ constexpr std::int64_t padded_to_segment(std::int64_t elements) {
 }
 
 enum class Space : std::uint8_t {
-    arena,            // activations and everything else that lives inside one step
-    parameters,       // flat
-    gradients,        // flat
-    gradient_sum,     // flat, with accumulation
-    half_parameters,  // flat, 16 bits: what convolutions and classifier read, at the offsets of parameters
-    half_gradients,   // flat, 16 bits: the gradients of convolutions
-    half_ema,         // flat, 16 bits: what they read where a program is bound to the average
-    moment1,          // flat: SGD's momentum buffer, Adam's first moment
-    moment2,          // flat: Adam's second moment
-    statistics,       // running mean and variance
+    arena,             // activations and everything else that lives inside one step
+    parameters,        // flat
+    gradients,         // flat
+    gradient_sum,      // flat, with accumulation
+    half_parameters,   // flat, 16 bits: what convolutions and classifier read, at the offsets of parameters
+    half_gradients,    // flat, 16 bits: the gradients of convolutions
+    half_ema,          // flat, 16 bits: what they read where a program is bound to the average
+    moment1,           // flat: SGD's momentum buffer, Adam's first moment
+    moment2,           // flat: Adam's second moment
+    statistics,        // running mean and variance
     batch_statistics,  // of a batch, and then their mean over the micro batches of an update
     statistics_sum,    // with accumulation
-    ema,              // [parameters, statistics]: the weights' moving average
-    control,          // StepControl
-    progress,         // StepProgress, in memory that the host reads too
-    input,            // what the host fills: images, labels, count; or slots of them; or all images
-    constant,         // class weights
-    counts,           // of each class and answer, over the batches of an evaluation
+    ema,               // [parameters, statistics]: the weights' moving average
+    control,           // StepControl
+    progress,          // StepProgress, in memory that the host reads too
+    input,             // what the host fills: images, labels, count; or slots of them; or all images
+    constant,          // class weights
+    counts,            // of each class and answer, over the batches of an evaluation
     count_,
 };
 inline constexpr std::size_t space_count = static_cast<std::size_t>(Space::count_);

@@ -1,6 +1,7 @@
 // The update, at the end of its last micro batch: gradients are checked, then weights, moments, batch-norm statistics, average and
 // counters take effect together, or nothing does.
 #include "nn/compiler.h"
+#include "rules/optimizer_rules.h"
 
 namespace onecycle {
 
@@ -58,7 +59,10 @@ void add_update(ProgramBuilder& builder) {
             const int values = builder.add_buffer("batch statistics", batch, Space::batch_statistics);
             outputs = {builder.add_buffer("sum of batch statistics", batch, Space::statistics_sum)};
             if (last_micro) outputs.push_back(values);
-            step(OpKind::accumulate_gradients, {values}, outputs);
+            OpDesc whole = desc;  // all of the buffer
+            whole.kind = OpKind::accumulate_gradients;
+            whole.parameters.clear();
+            builder.add_op("accumulate_statistics", Phase::update, whole, {values}, outputs);
         }
     }
     if (!last_micro) {
@@ -68,12 +72,23 @@ void add_update(ProgramBuilder& builder) {
     step(OpKind::check_gradients, with_gradients({results, control}), {check});
     {
         std::vector<int> outputs = {parameters, builder.add_buffer("moment1", flat, Space::moment1)};
-        if (optimizer.kind != OptimizerKind::sgd)
+        if (has_second_moment(optimizer.kind))
             outputs.push_back(builder.add_buffer("moment2", flat, Space::moment2));
+        std::vector<int> inputs = with_gradients({check, control});
+        if (has_trust_ratio(optimizer.kind)) {
+            // Beside the gradients the weights, of LAMB the moments, too.
+            std::vector<int> measured = inputs;
+            measured.insert(measured.end(), outputs.begin(),
+                            outputs.begin() + (has_second_moment(optimizer.kind) ? 3 : 1));
+            const auto parameter_count = static_cast<std::int64_t>(desc.parameters.size());
+            const int ratios = builder.add_buffer("trust_ratios", {parameter_count});
+            step(OpKind::trust_ratio, measured, {ratios});
+            inputs.push_back(ratios);
+        }
         if (half) outputs.push_back(half_buffer("half_parameters", Space::half_parameters));
         if (with_ema) outputs.push_back(builder.add_buffer("average", flat, Space::ema));
         if (with_ema && half) outputs.push_back(half_buffer("half_average", Space::half_ema));
-        step(OpKind::update_parameters, with_gradients({check, control}), outputs);
+        step(OpKind::update_parameters, inputs, outputs);
     }
     if (!builder.layout.statistics.empty()) {
         std::vector<int> inputs = {check};

@@ -127,7 +127,11 @@ namespace onecycle {
     BOTH(gather_results, replaces)                                                                 \
     /* gradients, [half_gradients], results, control -> check */                                   \
     BOTH(check_gradients, replaces)                                                                \
-    /* gradients, [half_gradients], check, control                                                 \
+    /* gradients, [half_gradients], check, control, parameters, [moment1, moment2]                 \
+       -> ratios f32 [P], of the P parameters those that are trained                               \
+       Of LARS, and with moments of LAMB: what each tensor's rate is multiplied by. */             \
+    BOTH(trust_ratio, in_place)                                                                    \
+    /* gradients, [half_gradients], check, control, [ratios]                                       \
        -> parameters, moment1, [moment2] (in place), [half_parameters],                            \
           [average (in place), [half_ema]] */                                                  \
     BOTH(update_parameters, in_place)                                                              \

@@ -8,6 +8,10 @@
 
 namespace onecycle {
 
+// Columns of find_csv() beside the curve.
+inline constexpr const char* usual_column = "usual";
+inline constexpr const char* updates_column = "updates";
+
 struct CsvColumns {
     std::vector<std::vector<double>> columns;  // in the order asked for
     std::vector<std::size_t> line;             // of each row in the text, from 1

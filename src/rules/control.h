@@ -63,16 +63,16 @@ struct StepProgress {
 
 struct StepControl {
     Schedule schedule;
-    std::int64_t update;        // updates done; data order and dropout follow it
-    std::uint32_t first_epoch;  // of the data order: update 0 begins with this one
-    std::int64_t stage_start;   // the schedule and Adam's bias correction count updates from here
-    std::int64_t last_update;   // a launch at update == last_update changes nothing
-    std::int32_t stop;          // not 0: launches change nothing
-    std::int32_t first_bad;     // valid when stopped by a value that is not finite
-    float loss_scale;           // 1 without fp16
-    std::int32_t good_steps;    // taken since the loss scale last changed
-    std::int64_t launches;      // of commit_step
-    std::int32_t micro;         // micro batches already run for the current update, by this rank
+    std::int64_t update;             // updates done; data order and dropout follow it
+    std::uint32_t first_epoch;       // of the data order: update 0 begins with this one
+    std::int64_t stage_start;        // the schedule and Adam's bias correction count updates from here
+    std::int64_t last_update;        // a launch at update == last_update changes nothing
+    std::int32_t stop;               // not 0: launches change nothing
+    std::int32_t first_bad;          // valid when stopped by a value that is not finite
+    float loss_scale;                // 1 without fp16
+    std::int32_t good_steps;         // taken since the loss scale last changed
+    std::int64_t launches;           // of commit_step
+    std::int32_t micro;              // micro batches already run for the current update, by this rank
     std::int32_t rank, other_ranks;  // of how many others; ranks take turns at micro batches
     std::int64_t stopped_at;         // the launch that set `stop`
     std::int32_t asked;              // with stop_asked: what was wanted

@@ -51,7 +51,8 @@ struct MixRule {
     ONECYCLE_HD MixDraw draw(const StepControl& control, int place, int height, int width) const {
         const PhiloxBlock random =
             RandomStream(seed, RandomPurpose::mix, static_cast<std::uint32_t>(control.update),
-                         static_cast<std::uint32_t>(place) | static_cast<std::uint64_t>(global_micro(control)) << 32)
+                         static_cast<std::uint32_t>(place) | static_cast<std::uint64_t>(global_micro(control))
+                                                                 << 32)
                 .block(0);
         const std::uint32_t choice = random.word[1];
         if (mixup && !(cutmix && choice >> 31))

@@ -1,37 +1,20 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
-#include "core/shell_quoted.h"
+#include "core/echoed.h"
 #include "formats/readers.h"
 #include "formats/safetensors_writer.h"
 #include "onecycle/dataset.h"
+#include "store/checkpoints.h"
+#include "store/look.h"
 #include "store/run_folders.h"
+#include "store/run_lock.h"
+#include "store/run_place.h"
 
 namespace onecycle {
 namespace {
-
-constexpr const char* lock_name = ".lock";
-constexpr std::uint64_t pointer_limit = 4096;  // bytes of `latest` and `best`: one name
-constexpr const char* ending = ".safetensors";
-
-std::string checkpoint_name(std::int64_t step) {
-    const std::string digits = std::to_string(step);
-    return "step-" + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits + ending;
-}
-
-// The step of a checkpoint's name; nothing for any other name.
-std::optional<std::int64_t> step_of(const std::string& name) {
-    std::int64_t step = -1;
-    if (name.rfind("step-", 0) == 0) std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    return step >= 0 && name == checkpoint_name(step) ? std::optional(step) : std::nullopt;
-}
-
-std::string checkpoint_path(const std::string& run, std::int64_t step) {
-    return run + "/checkpoints/" + checkpoint_name(step);
-}
 
 // What a run writes stays below its folder: a link inside it, which a run never makes, would lead
 // elsewhere.
@@ -41,192 +24,6 @@ void refuse_link(FileSystem& fs, const std::string& folder) {
         throw Error(ErrorKind::io, "cannot use run folder", folder,
                     "it is a link, which a run does not follow",
                     "put the folder that it leads to in its place");
-}
-
-// The names in a folder; none when it is not there.
-std::vector<std::string> names_in(FileSystem& fs, const std::string& directory) {
-    std::vector<std::string> names;
-    const int result = retried([&] { return fs.list(directory, names); });
-    if (result < 0 && result != -ENOENT && result != -ENOTDIR)
-        throw file_error("cannot read folder", directory, -result);
-    return names;
-}
-
-// The steps of all checkpoints, highest first.
-std::vector<std::int64_t> steps_in(FileSystem& fs, const std::string& run) {
-    std::vector<std::int64_t> steps;
-    for (const std::string& name : names_in(fs, run + "/checkpoints")) {
-        if (const auto step = step_of(name)) steps.push_back(*step);
-    }
-    std::sort(steps.rbegin(), steps.rend());
-    return steps;
-}
-
-constexpr const char* damaged_ending = ".damaged";
-constexpr const char* foreign_ending = ".foreign";
-
-// A checkpoint's name that is not used, and the ending that it gets when it is set aside.
-struct PassedOver {
-    std::int64_t step;
-    std::string why;
-    const char* ending;
-};
-
-struct Newest {
-    std::optional<CheckpointFile> checkpoint;
-    std::int64_t best_step = -1;
-    bool finished = false;
-    std::vector<PassedOver> passed_over;  // newer ones
-};
-
-std::int64_t number_in(const std::map<std::string, std::string>& metadata, const char* key) {
-    std::int64_t value = -1;
-    const auto entry = metadata.find(key);
-    if (entry != metadata.end()) {
-        std::from_chars(entry->second.data(), entry->second.data() + entry->second.size(), value);
-    }
-    return value;
-}
-
-bool is_there(FileSystem& fs, const std::string& path, FileStatus& status) {
-    const int result = retried([&] { return fs.status(path, status); });
-    if (result < 0 && result != -ENOENT && result != -ENOTDIR) throw file_error("cannot read", path, -result);
-    return result == 0;
-}
-
-// The cause alone, of an error that names this file.
-std::string why_of(const Error& error, const std::string& path) {
-    std::string text = error.what();
-    if (const std::size_t fix = text.rfind("; fix: "); fix != std::string::npos) text.resize(fix);
-    const std::string where = printable(path) + ": ";
-    const std::size_t at = text.find(where);
-    return at == std::string::npos ? text : text.substr(at + where.size());
-}
-
-// Throws Error(io) when one of those that come in question cannot be read: it may be the newest.
-Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
-                   const CheckpointFilter& belongs = {}) {
-    Newest newest;
-    std::optional<Newest> of_another;  // the newest that is whole, and does not belong
-    const auto take = [](Newest& from, std::int64_t step, const std::string& path, const auto& metadata) {
-        from.checkpoint = CheckpointFile{step, path};
-        from.best_step = number_in(metadata, "best_step");
-        from.finished = number_in(metadata, "steps") == step;
-    };
-    for (const std::int64_t step : steps_in(fs, run)) {
-        const std::string path = checkpoint_path(run, step);
-        const auto pass_over = [&](const std::string& why, const char* aside) {
-            newest.passed_over.push_back({step, why, aside});
-        };
-        FileStatus status;
-        if (!is_there(fs, path, status) || status.type != FileStatus::Type::regular) {
-            pass_over("it is no regular file", foreign_ending);
-            continue;
-        }
-        try {
-            const SafetensorsFile file(path, fs);
-            file.verify();
-            if (file.digest().empty() || number_in(file.metadata(), "step") != step) {
-                throw Error(ErrorKind::model, "cannot use checkpoint", printable(path),
-                            "its name or contents were changed");
-            }
-            if (belongs && !belongs(file.metadata())) {
-                if (!of_another) take(of_another.emplace(newest), step, path, file.metadata());
-                pass_over("it is of another run", foreign_ending);
-                continue;
-            }
-            take(newest, step, path, file.metadata());
-            break;
-        } catch (const Error& error) {
-            if (error.kind() != ErrorKind::model) throw;
-            pass_over(why_of(error, path), damaged_ending);
-        }
-    }
-    // Where none belongs, the run's own options were changed rather than all its checkpoints: whoever
-    // goes on from it says which.
-    if (!newest.checkpoint && of_another) newest = std::move(*of_another);
-    for (const PassedOver& other : newest.passed_over)
-        if (log)
-            log(LogLevel::warning, "passing over a checkpoint: " +
-                                       printable(checkpoint_path(run, other.step)) + ": " + other.why);
-    return newest;
-}
-
-// A resume without any good checkpoint would begin anew, over the logs of the run that was lost.
-void refuse_if_all_damaged(FileSystem& fs, const std::string& run, const Newest& newest) {
-    if (newest.checkpoint) return;
-    std::string list;
-    const auto add = [&](const std::string& name, const std::string& why) {
-        list += (list.empty() ? "" : ", ") + printable(name) + " (" + why + ")";
-    };
-    bool damaged = false;
-    for (const PassedOver& file : newest.passed_over) {
-        damaged |= file.ending == damaged_ending;
-        add(checkpoint_name(file.step), file.why);
-    }
-    for (const std::string& name : names_in(fs, run + "/checkpoints")) {
-        if (!name.ends_with(damaged_ending)) continue;
-        damaged = true;
-        add(name, "set aside before");
-    }
-    if (!damaged) return;
-    std::string elsewhere = run;
-    elsewhere.erase(elsewhere.find_last_not_of('/') + 1);
-    throw Error(ErrorKind::model, "cannot resume", printable(run), "no checkpoint is whole: " + list,
-                "put a good copy of one back, or begin anew elsewhere: onecycle train --config " +
-                    shell_quoted(run + "/config.json") + " --out " + shell_quoted(elsewhere + "-anew"));
-}
-
-// Whether the file of that name is the one that this process has locked and named itself in.
-bool holds(FileSystem& fs, const std::string& path, const std::string& holder) {
-    try {
-        return read_file(fs, path) == holder;
-    } catch (const Error&) {
-        return false;
-    }
-}
-
-int take_lock(FileSystem& fs, const std::string& run, int tries = 100) {
-    const std::string path = run + '/' + lock_name;
-    const int file = retried([&] { return fs.open_update(path); });
-    if (file < 0) throw file_error("cannot use run folder", run, -file);
-    const int locked = retried([&] { return fs.lock(file); });
-    if (locked < 0) {
-        fs.close(file);
-        if (locked != -EWOULDBLOCK) throw file_error("cannot lock run folder", run, -locked);
-        std::string holder = read_file(fs, path);
-        throw Error(ErrorKind::io, "cannot use run folder", run, "process " + holder + " works in it",
-                    "wait until it ends, or start a run in another folder");
-    }
-    // Who holds it is told for the message, and to know the file again: failing to write it does no
-    // harm.
-    const std::string holder = std::to_string(::getpid());
-    fs.truncate(file, 0);
-    fs.write_at(file, std::as_bytes(std::span(holder)), 0);
-    // Who held it before deletes it when done, perhaps just after it was opened here.
-    if (tries == 0 || holds(fs, path, holder)) return file;
-    fs.close(file);
-    return take_lock(fs, run, tries - 1);
-}
-
-// The innermost of `path` and the folders above it that is there.
-std::string innermost(FileSystem& fs, const std::string& path) {
-    FileStatus status;
-    std::string existing = path;
-    while (!is_there(fs, existing, status) && parent_directory(existing) != existing)
-        existing = parent_directory(existing);
-    return existing;
-}
-
-// The folders of `path` that are not there yet, innermost first: `path` itself, then those above
-// it.
-std::vector<std::string> missing_folders(FileSystem& fs, const std::string& path) {
-    std::vector<std::string> missing;
-    FileStatus status;
-    for (std::string at = path; !is_there(fs, at, status) && parent_directory(at) != at;
-         at = parent_directory(at))
-        missing.push_back(at);
-    return missing;
 }
 
 // What is in a folder, deleted as far as that can be done.
@@ -241,33 +38,6 @@ void clear_folder(FileSystem& fs, const std::string& folder) {
             fs.unlink(path);
         }
     }
-}
-
-// What a run leaves that is killed before its first file is whole: the lock, the probe whether the
-// folder can be written, and that file's beginning.
-bool is_leftover(std::string_view name) {
-    if (name == lock_name) return true;
-    const auto all_of = [](std::string_view text, std::string_view allowed) {
-        return !text.empty() && text.find_first_not_of(allowed) == text.npos;
-    };
-    constexpr std::string_view probe = ".onecycle-", digits = "0123456789";
-    if (name.starts_with(probe)) return all_of(name.substr(probe.size()), "0123456789-");
-    if (!name.ends_with(temporary_ending)) return false;
-    name.remove_suffix(temporary_ending.size());
-    for (const std::string_view first : {"config.json", "find.json", "find.csv", bad_images_name}) {
-        if (!name.starts_with(first)) continue;
-        const std::string_view rest = name.substr(first.size());  // empty, or the attempt's number
-        if (rest.empty() || (rest[0] == '.' && all_of(rest.substr(1), digits))) return true;
-    }
-    return false;
-}
-
-[[noreturn]] void refuse_out(const std::string& path, const std::string& why) {
-    throw Error(ErrorKind::io, "cannot use --out", path, why, "choose a folder that is new or empty");
-}
-
-std::string in_megabytes(std::uint64_t bytes) {
-    return std::to_string((bytes + 999'999) / 1'000'000) + " MB";
 }
 
 }  // namespace
@@ -312,14 +82,14 @@ struct RunFolder::Impl {
         FileStatus status;
         if (is_there(fs, file, status)) {
             if (status.type == FileStatus::Type::directory) {
-                if (to) to(LogLevel::warning, "passing over " + printable(file) + ": it is a folder");
+                if (to) to(LogLevel::warning, "passing over " + echoed(file) + ": it is a folder");
                 return;
             }
             if (status.type == FileStatus::Type::regular && status.size == text.size() &&
                 read_file(fs, file, ErrorKind::io, pointer_limit) == text)
                 return;
             if (to && (status.type != FileStatus::Type::regular || status.size > pointer_limit))
-                to(LogLevel::warning, "replacing " + printable(file) + ": it did not name a checkpoint");
+                to(LogLevel::warning, "replacing " + echoed(file) + ": it did not name a checkpoint");
         }
         write_file_atomically(fs, file, text);
     }
@@ -377,37 +147,6 @@ struct RunFolder::Impl {
         }
     }
 };
-
-void RunFolders::check_out(const std::string& path) const {
-    FileStatus status;
-    if (is_there(fs_, path, status) && status.type == FileStatus::Type::directory && !is_unused(path))
-        refuse_out(path, "it is not empty");
-    check_parent(path);
-}
-
-bool RunFolders::is_unused(const std::string& path) const {
-    return std::ranges::all_of(names_in(fs_, path), is_leftover);
-}
-
-void RunFolders::check_parent(const std::string& path) const {
-    const std::string existing = innermost(fs_, path);
-    FileStatus status;
-    if (is_there(fs_, existing, status) && status.type != FileStatus::Type::directory)
-        refuse_out(path, "'" + existing + "' is a file");
-    const int result = retried([&] { return fs_.writable(existing); });
-    if (result < 0) throw file_error("cannot use --out", path, -result);
-}
-
-void RunFolders::check_space(const std::string& path, std::uint64_t bytes) const {
-    std::uint64_t free = 0;
-    const int result = retried([&] { return fs_.free_space(innermost(fs_, path), free); });
-    if (result < 0) throw file_error("cannot use --out", path, -result);
-    if (free < bytes)
-        throw Error(ErrorKind::io, "cannot use --out", path,
-                    "no space left on the device: checkpoints need " + in_megabytes(bytes) + ", " +
-                        in_megabytes(free) + " are free",
-                    "free some space or choose a folder on another disk");
-}
 
 RunFolder RunFolders::create(const std::string& path, LogSink log) const {
     check_out(path);
@@ -557,42 +296,6 @@ std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std
     const std::string digest = write_safetensors(file, checkpoint.tensors, metadata, impl_->fs);
     impl_->update_pointers(step, best_step, to);
     return digest;
-}
-
-std::optional<CheckpointFile> RunFolders::newest_valid_checkpoint(const std::string& run, const LogSink& log,
-                                                                  const CheckpointFilter& belongs) const {
-    return find_newest(fs_, run, log, belongs).checkpoint;
-}
-
-std::optional<std::string> RunFolders::best_checkpoint(const std::string& run, const LogSink& log) const {
-    const std::string pointer = run + "/best";
-    FileStatus status;
-    if (!is_there(fs_, pointer, status)) return {};
-    std::string name;
-    if (status.type == FileStatus::Type::regular && status.size <= pointer_limit)
-        name = read_file(fs_, pointer, ErrorKind::model, pointer_limit);
-    name.erase(name.find_last_not_of('\n') + 1);
-    std::string best = run + "/checkpoints/" + name;
-    if (step_of(name) && is_there(fs_, best, status) && status.type == FileStatus::Type::regular) return best;
-    if (log)
-        log(LogLevel::warning,
-            "passing over " + printable(pointer) + ": it does not name a checkpoint; the newest is taken");
-    return {};
-}
-
-std::string RunFolders::resolve_model(const std::string& path) const {
-    constexpr const char* cannot_open = "cannot open model";
-    FileStatus status;
-    if (!is_there(fs_, path, status)) throw file_error(cannot_open, path, ENOENT, ErrorKind::model);
-    if (status.type == FileStatus::Type::regular) return path;
-    if (status.type != FileStatus::Type::directory) {
-        throw Error(ErrorKind::model, cannot_open, path, "it is not a regular file",
-                    "give the path of a file");
-    }
-    if (const auto best = best_checkpoint(path)) return *best;
-    if (const auto newest = newest_valid_checkpoint(path)) return newest->path;
-    throw Error(ErrorKind::model, cannot_open, path, "it is a folder without a checkpoint",
-                "give a run folder that has one, or a model file");
 }
 
 }  // namespace onecycle

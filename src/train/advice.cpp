@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/echoed.h"
+
 namespace onecycle {
 
 namespace {
@@ -19,12 +21,12 @@ std::string classes_line(const LearnerCore& core) {
     if (k > classes_listed) {
         const auto [least, most] = std::minmax_element(train.begin(), train.end());
         return fmt::format("training images per class: {} ({}) to {} ({})", *least,
-                           core.class_names[static_cast<std::size_t>(least - train.begin())], *most,
-                           core.class_names[static_cast<std::size_t>(most - train.begin())]);
+                           echoed(core.class_names[static_cast<std::size_t>(least - train.begin())]), *most,
+                           echoed(core.class_names[static_cast<std::size_t>(most - train.begin())]));
     }
     std::string line = "images per class (training + evaluation):";
     for (std::size_t c = 0; c < k; ++c)
-        line += fmt::format("{} {} {} + {}", c ? "," : "", core.class_names[c], train[c], valid[c]);
+        line += fmt::format("{} {} {} + {}", c ? "," : "", echoed(core.class_names[c]), train[c], valid[c]);
     return line;
 }
 
@@ -70,10 +72,12 @@ std::vector<std::string> describe(const LearnerCore& core) {
         lines.push_back("no evaluation (--valid-fraction 0): the last checkpoint counts as the best");
     lines.push_back(fmt::format("{}, {:.1f} million parameters, {}; {} px, batch {}{}, {}, on {}", o.arch,
                                 static_cast<double>(core.network.parameter_count()) / 1e6,
-                                o.init == "random" ? "from scratch" : "from " + printable(o.init),
-                                core.size(), core.step.batch(),
-                                o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
+                                o.init == "random" ? "from scratch" : "from " + echoed(o.init), core.size(),
+                                core.step.batch(), o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "",
                                 to_string(o.optimizer), core.engine.device->name()));
+    if (const RankPlace place = core.place(); place.ranks > 1)
+        lines.push_back(fmt::format("{} ranks on {}, each with a batch of its own: {} images an update",
+                                    place.ranks, counted(place.nodes, "machine"), core.images_per_step()));
     lines.push_back(fmt::format("{} of {}: {}", counted(all_epochs(o), "epoch"),
                                 counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
     if (o.freeze_epochs > 0)

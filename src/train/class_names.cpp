@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/echoed.h"
 #include "core/file.h"
 #include "onecycle/error.h"
 
@@ -44,7 +45,10 @@ std::vector<std::string> lines_of(std::string_view text) {
 }  // namespace
 
 std::vector<std::string> read_class_names(const std::string& path) {
-    const std::string text = read_file(posix_file_system(), path, ErrorKind::io, most_bytes);
+    return parse_class_names(read_file(posix_file_system(), path, ErrorKind::io, most_bytes), path);
+}
+
+std::vector<std::string> parse_class_names(std::string_view text, const std::string& path) {
     const auto refuse = [&](const std::string& where, const std::string& why, const std::string& fix) {
         throw Error(ErrorKind::data, "cannot read the names of classes", where, why, fix);
     };
@@ -112,7 +116,7 @@ void say_assumed_order(const ModelInfo& info, const std::vector<std::string>& cl
     log(LogLevel::info, fmt::format("{} names no classes: its {} are taken for the folder's in the order of "
                                     "their bytes, as torchvision "
                                     "sorts them ({}); --classes FILE names them otherwise",
-                                    printable(info.path), info.class_count, first_names(classes)));
+                                    echoed(info.path), info.class_count, first_names(classes)));
     for (std::size_t c = 0; c + 1 < classes.size(); ++c)
         if (natural_less(classes[c + 1], classes[c])) {
             log(LogLevel::warning,
@@ -121,7 +125,7 @@ void say_assumed_order(const ModelInfo& info, const std::vector<std::string>& cl
                     "where "
                     "the model was trained with such an order these results are wrong; give its order with "
                     "--classes FILE",
-                    printable(classes[c]), printable(classes[c + 1])));
+                    echoed(classes[c]), echoed(classes[c + 1])));
             return;
         }
 }
@@ -130,7 +134,7 @@ std::string first_names(const std::vector<std::string>& names) {
     constexpr std::size_t shown = 3;
     std::string text;
     for (std::size_t i = 0; i < std::min(shown, names.size()); ++i)
-        text += (i ? ", " : "") + printable(names[i]);
+        text += (i ? ", " : "") + echoed(names[i]);
     if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
     return text;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "onecycle/log.h"
@@ -13,6 +14,8 @@ namespace onecycle {
 // end do not count. Throws Error(io) for a file that cannot be read, Error(data) for an empty line
 // between names, a name twice and what is no UTF-8 text, each with its line.
 std::vector<std::string> read_class_names(const std::string& path);
+// Of text that was read from there.
+std::vector<std::string> parse_class_names(std::string_view text, const std::string& path);
 
 // `info` with the names in the file `path`, which must be as many as its classes and its own where
 // it has some. Throws Error(model), and as read_class_names().

@@ -39,8 +39,8 @@ struct Engine {
 
 // How steps run. Neither changes what the CPU and the emulated device compute.
 struct EngineMode {
-    bool deterministic = false;  // only convolutions that give equal bits in equal runs
-    bool graph = true;           // a step is one launch; false: its pieces are launched one by one
+    bool deterministic = false;     // only convolutions that give equal bits in equal runs
+    bool graph = true;              // a step is one launch; false: its pieces are launched one by one
     Communicator* ranks = nullptr;  // of a job of several processes, which takes its local rank's GPU
 };
 

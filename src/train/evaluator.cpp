@@ -147,7 +147,8 @@ Evaluation Evaluator::evaluate(Loader& loader, const std::vector<std::string>& c
         }
     }
     Evaluation result;
-    for (std::size_t c = 0; c < k; ++c) result.confusion.emplace_back(counts.data() + c * k, counts.data() + (c + 1) * k);
+    for (std::size_t c = 0; c < k; ++c)
+        result.confusion.emplace_back(counts.data() + c * k, counts.data() + (c + 1) * k);
     result.n = totals.n;
     result.loss = totals.loss;
     result.accuracy = totals.accuracy();
@@ -204,6 +205,7 @@ std::vector<Prediction> Predictor::predict(const std::vector<std::string>& files
             try {
                 DecodeOptions decode;
                 decode.limits = limits_with(views.max_pixels);
+                decode.limits.memory = views.decode_budget;
                 const Image image = read_image(answer.file, decode);
                 answer.damaged = image.damaged;
                 images[i] = evaluation_view(image, views.size, views.crop_pct);

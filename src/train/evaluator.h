@@ -78,6 +78,7 @@ class Predictor {
         int threads;  // that read images
         std::function<int()> stop;
         std::int64_t max_pixels = DatasetOptions{}.max_pixels;  // of an image
+        std::shared_ptr<DecodeBudget> decode_budget{};          // as ImageLimits::memory
     };
 
     Predictor(const Network& network, const StateLayout& layout, const Backend& backend, ProgramKey key);

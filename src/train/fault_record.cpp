@@ -26,7 +26,7 @@ std::vector<ImageFault> faults_from_record(const std::string& record, const Data
                          .from = item.at("from").get<std::int64_t>(),
                          .reason = item.at("reason").get<std::string>()};
         const std::vector<Sample>& side = fault.training ? dataset.train : dataset.valid;
-        fault.path = side.at(static_cast<std::size_t>(fault.sample)).path;
+        fault.path = side.at(static_cast<std::size_t>(fault.sample)).path();
         faults.push_back(std::move(fault));
     }
     return faults;

@@ -172,7 +172,8 @@ class Fit {
         record_.restore_faults(text_of(metadata, "bad_images"), path);
         set_loss_scale(
             static_cast<float>(number_from(metadata, "loss_scale", core_.state.read_control().loss_scale)),
-            static_cast<std::int32_t>(number_from(metadata, "good_steps", 0)));
+            static_cast<std::int32_t>(
+                std::min<std::int64_t>(count_from(metadata, "good_steps", 0), INT32_MAX)));
         saved_step_ = step;
     }
 

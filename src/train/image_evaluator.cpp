@@ -102,7 +102,7 @@ Evaluation ImageEvaluator::evaluate(Loader& loader, const std::vector<Sample>& s
                      [](const auto& a, const auto& b) { return a.second.loss > b.second.loss; });
     losses.resize(std::min(losses.size(), static_cast<std::size_t>(options.top_losses)));
     for (auto& [sample, loss] : losses) {
-        loss.file = samples[sample].path;
+        loss.file = samples[sample].path();
         result.top_losses.push_back(std::move(loss));
     }
     return result;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/echoed.h"
 #include "core/file.h"
 #include "onecycle/error.h"
 #include "train/stages.h"
@@ -38,9 +39,14 @@ std::string default_cache_folder() {
     return folder.empty() ? "" : folder + "/images";
 }
 
+std::string cache_folder(const TrainOptions& options) {
+    if (options.cache == "off") return "";
+    return options.cache.empty() ? default_cache_folder() : options.cache;
+}
+
 std::shared_ptr<ImageCache> look_into_cache(const TrainOptions& options) {
-    const std::string folder = options.cache.empty() ? default_cache_folder() : options.cache;
-    if (folder == "off" || folder.empty()) return nullptr;
+    const std::string folder = cache_folder(options);
+    if (folder.empty()) return nullptr;
     return std::make_shared<ImageCache>(
         posix_file_system(), folder, options.data,
         fmt::format("{} {} {}", largest_size(options), crops_at_random(options.augment), options.crop_pct));
@@ -83,7 +89,7 @@ StoreChoice choose_store(const TrainOptions& options, const StoreNeeds& needs, s
                     .line = fmt::format(
                         "the decoded images need {}, more than half of the free memory: they are kept in {} "
                         "(--cache DIR names another folder, --cache off keeps none)",
-                        megabytes(all), printable(default_cache_folder()))};
+                        megabytes(all), echoed(default_cache_folder()))};
         } else {
             choice.training_bytes = half - std::min(half, choice.evaluation_bytes);
             choice.line = fmt::format(

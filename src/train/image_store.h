@@ -23,6 +23,9 @@ KeptRule evaluation_rule(const TrainOptions& options, int size);
 // Under which the images may lie when `--cache` does not say; empty where there is no such place.
 std::string default_cache_folder();
 
+// `--cache`, or where the images lie without it; empty with `--cache off`.
+std::string cache_folder(const TrainOptions& options);
+
 // Looks into the file cache for these options; null with `--cache off`. With `--cache` left out,
 // into the default folder.
 std::shared_ptr<ImageCache> look_into_cache(const TrainOptions& options);

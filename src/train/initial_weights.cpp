@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "train/class_names.h"
 #include "train/model_info.h"
@@ -67,7 +68,7 @@ void load_initial_weights(State& state, const TrainOptions& options, const Archi
     const std::string head = place_head(weights, info, options.head, classes, log);
     state.set_weights(weights);
     if (!log) return;
-    log(LogLevel::info, fmt::format("weights from {}{}", printable(info.path), head));
+    log(LogLevel::info, fmt::format("weights from {}{}", echoed(info.path), head));
     if (!info.weights.taken.empty()) log(LogLevel::info, "of what it holds " + taken_text(info));
 }
 

@@ -134,7 +134,8 @@ Evaluation Learner::evaluate(const std::vector<Sample>& samples) {
                                                                   .max_bad = impl_->options.max_bad,
                                                                   .images = samples.size(),
                                                                   .log = impl_->observer.log}));
-    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop, impl_->ranks());
+    return impl_->bound_evaluator().evaluate(*loader, impl_->class_names, impl_->observer.stop,
+                                             impl_->ranks());
 }
 
 Evaluation Learner::evaluate() {
@@ -147,7 +148,7 @@ std::vector<Prediction> Learner::predict(const std::vector<std::string>& files, 
     return impl_->bound_predictor().predict(
         files, impl_->class_names, top,
         {impl_->size(), impl_->options.crop_pct, worker_threads(impl_->options.threads), impl_->observer.stop,
-         impl_->options.max_pixels});
+         impl_->options.max_pixels, impl_->dataset.decode_budget});
 }
 
 void Learner::save(const std::string& path) const {

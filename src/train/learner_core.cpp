@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/echoed.h"
 #include "data/image_list.h"
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
@@ -26,6 +27,11 @@ const Dataset& usable(const Dataset& dataset) {
     };
     if (dataset.classes.size() < 2) refuse("training needs two classes or more");
     if (dataset.train.size() < 2) refuse("training needs two images or more");
+    return dataset;
+}
+
+Dataset with_budget(Dataset dataset, const TrainOptions& options) {
+    if (!dataset.decode_budget) dataset.decode_budget = make_decode_budget(options.decode_memory);
     return dataset;
 }
 
@@ -66,7 +72,8 @@ std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOption
                                        const std::shared_ptr<ImageFaults>& faults, const Backend& backend,
                                        int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
-    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults);
+    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults,
+                       dataset.decode_budget);
 }
 
 ImageFaults::Rules fault_rules(const Dataset& dataset, const TrainOptions& options, const LogSink& log) {
@@ -107,13 +114,13 @@ ProgramKey program_key(const TrainOptions& options, int batch, const Stage& stag
 
 LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, Observer observer_,
                          const Architecture& architecture_)
-    : dataset(usable(dataset_)),
+    : dataset(with_budget(usable(dataset_), options_)),
       architecture(architecture_),
       options(resolved(with_origin(options_, dataset, observer_.ranks.get()), architecture)),
       observer(std::move(observer_)),
       class_names(printable_names(dataset.classes)),
       dataset_digest(digest(dataset)),
-      packed_images(pack(image_list(dataset))),
+      packed_images(pack_image_list(dataset)),
       faults(std::make_shared<ImageFaults>(fault_rules(dataset, options, observer.log))),
       engine(make_engine(options.device, options.precision, options.threads,
                          {.deterministic = options.deterministic,
@@ -210,14 +217,14 @@ void LearnerCore::choose_image_store(std::uint64_t free) {
     count(dataset.valid, evaluation_rule(options, largest_size(options)));
     image_file->expect(missing);
     log(LogLevel::info, fmt::format("{} of {} images are in the cache {} ({:.0f} MB when all are)", found,
-                                    dataset.train.size() + dataset.valid.size(), printable(store.folder),
+                                    dataset.train.size() + dataset.valid.size(), echoed(store.folder),
                                     static_cast<double>(needs.training + needs.evaluation) / 1e6));
 }
 
 const std::shared_ptr<KeptImages>& LearnerCore::training_images() {
     const KeptRule rule = training_rule(options, size());
     if (!kept || kept->rule().size != rule.size)
-        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file);
+        kept = std::make_shared<KeptImages>(rule, store.training_bytes, image_file, dataset.decode_budget);
     return kept;
 }
 
@@ -249,7 +256,8 @@ int LearnerCore::start_batches(const TrainStep& used, Loader& loader, std::int64
 
 int LearnerCore::signal_of(const LoopEnd& end) const {
     if (end.signal != 0 || !end.asked) return end.signal;
-    return static_cast<int>(largest(*ranks(), stop_signal()));  // a rank may have had it between two questions
+    return static_cast<int>(
+        largest(*ranks(), stop_signal()));  // a rank may have had it between two questions
 }
 
 void LearnerCore::compare_ranks() const {
@@ -279,25 +287,25 @@ void LearnerCore::share_faults(std::int64_t before_batch) const {
 }
 
 std::int64_t LearnerCore::steps_per_epoch() const {
-    return SampleOrder{
-        .samples = std::ssize(dataset.train),
+    return SampleOrder{.samples = std::ssize(dataset.train),
                        .batch = step.batch(),
                        .batches_per_update = static_cast<int>(batches_per_update(options))}
         .updates_per_epoch();
 }
 
 std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
-    return std::make_unique<Loader>(dataset.train, LoaderOptions{.size = size(),
-                                                                 .batch_size = batch,
-                                                                 .augment = options.augment,
-                                                                 .crop_pct = options.crop_pct,
-                                                                 .batches_per_update = static_cast<int>(batches_per_update(options)),
-                                                                 .rank = place().rank,
-                                                                 .ranks = place().ranks,
-                                                                 .seed = options.seed,
-                                                                 .threads = worker_threads(options.threads),
-                                                                 .kept = training_images(),
-                                                                 .faults = faults});
+    return std::make_unique<Loader>(
+        dataset.train, LoaderOptions{.size = size(),
+                                     .batch_size = batch,
+                                     .augment = options.augment,
+                                     .crop_pct = options.crop_pct,
+                                     .batches_per_update = static_cast<int>(batches_per_update(options)),
+                                     .rank = place().rank,
+                                     .ranks = place().ranks,
+                                     .seed = options.seed,
+                                     .threads = worker_threads(options.threads),
+                                     .kept = training_images(),
+                                     .faults = faults});
 }
 
 Loader& LearnerCore::train_loader() {
@@ -311,8 +319,8 @@ std::unique_ptr<Loader> LearnerCore::make_evaluation_loader(const std::vector<Sa
         throw Error(ErrorKind::data, "cannot evaluate", dataset.valid_dir,
                     "there are no images to evaluate on",
                     "add images, name a folder with --valid, or leave --valid-fraction out");
-    auto views =
-        std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes, image_file);
+    auto views = std::make_shared<KeptImages>(evaluation_rule(options, size()), store.evaluation_bytes,
+                                              image_file, dataset.decode_budget);
     return std::make_unique<Loader>(samples, LoaderOptions{.size = size(),
                                                            .batch_size = step.batch(),
                                                            .crop_pct = options.crop_pct,

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace onecycle {
 
@@ -35,28 +37,26 @@ std::string csv_cell(double value) {
 
 std::vector<EpochReport> parse_metrics(std::string_view text) {
     std::vector<EpochReport> rows;
-    for (std::size_t at = text.find('\n') + 1; at < text.size();) {
-        double cells[7] = {};
-        std::size_t filled = 0;  // of the cells, a bit each
-        const char* const end = text.data() + text.size();
-        const char* cell = text.data() + at;
-        for (std::size_t c = 0; c < 7; ++c) {
-            const char* const after = std::from_chars(cell, end, cells[c]).ptr;
-            if (after == cell)
-                cells[c] = std::numeric_limits<double>::quiet_NaN();  // empty
-            else
-                filled |= std::size_t{1} << c;
-            cell = after == end ? end : after + 1;
-        }
-        at = static_cast<std::size_t>(cell - text.data());
-        rows.push_back({.epoch = static_cast<std::int64_t>(cells[0]),
-                        .train_loss = cells[1],
-                        .evaluated = (filled & 0b1100) != 0,
-                        .valid_loss = cells[2],
-                        .accuracy = cells[3],
-                        .lr = cells[4],
-                        .images_per_second = cells[5],
-                        .seconds = cells[6]});
+    const std::size_t header = text.find('\n');
+    text.remove_prefix(header == std::string_view::npos ? text.size() : header + 1);
+    while (!text.empty()) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
+        const char *at = line.data(), *const end = at + line.size();
+        EpochReport row{.epoch = -1};
+        at = std::from_chars(at, end, row.epoch).ptr;
+        if (row.epoch < 0) break;
+        const auto number = [&](double& value) {  // false: its cell is empty
+            at = std::min(at + 1, end);           // the comma
+            const char* const after = std::from_chars(at, end, value).ptr;
+            if (after == at) value = std::numeric_limits<double>::quiet_NaN();
+            return std::exchange(at, after) != after;
+        };
+        number(row.train_loss);
+        const bool loss = number(row.valid_loss), accuracy = number(row.accuracy);
+        row.evaluated = loss || accuracy;
+        for (double* cell : {&row.lr, &row.images_per_second, &row.seconds}) number(*cell);
+        rows.push_back(row);
     }
     return rows;
 }

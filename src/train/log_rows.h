@@ -22,7 +22,8 @@ std::string metrics_row(const EpochReport& report);
 // A number as the logs write it: shortest text that reads back equal; what is no number leaves the
 // cell empty.
 std::string csv_cell(double value);
-// The rows of a metrics.csv that metrics_row() wrote: what stands in it, and no more.
+// The rows of a metrics.csv that metrics_row() wrote, up to the first line that begins with no
+// epoch: what stands in it, and no more.
 std::vector<EpochReport> parse_metrics(std::string_view text);
 
 }  // namespace onecycle

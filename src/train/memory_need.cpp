@@ -84,7 +84,7 @@ MemoryNeed memory_need(const LearnerCore& core, int batch) {
                                             static_cast<std::uint64_t>(sample.height));
     // Each thread decodes one, as far as the budget lets them.
     need.decoding = std::min(need.decoding * static_cast<std::uint64_t>(worker_threads(core.options.threads)),
-                             decode_budget().bytes());
+                             core.dataset.decode_budget->bytes());
     return need;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "onecycle/run_folder.h"
 #include "train/class_names.h"
@@ -69,14 +70,17 @@ struct Model::Impl {
           info(with_options(require_classifier(require_architecture(describe_model(*file, own), own)),
                             options)),
           engine(make_engine(options.device, options.precision, options.threads,
-                             {.deterministic = options.deterministic, .graph = !options.no_graph})),
+                             {.deterministic = options.deterministic,
+                              .graph = !options.no_graph,
+                              .ranks = options.ranks.get()})),
           network(network_of(info, info.size)),
           state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute)) {
         if (const auto plans = info.metadata.find("convolution_plans"); plans != info.metadata.end())
             engine.plans->prefer(plans->second);
         load_weights(state, *file);
         if (!info.weights.others.empty() && options.log)
-            options.log(LogLevel::warning, info.path + " holds several sets of weights: " + taken_text(info));
+            options.log(LogLevel::warning,
+                        echoed(info.path) + " holds several sets of weights: " + taken_text(info));
     }
 
     // A pass over images, compiled for a batch size, in an arena of its own.
@@ -103,6 +107,7 @@ struct Model::Impl {
     }
 
     ModelOptions options;
+    std::shared_ptr<DecodeBudget> decode_budget = make_decode_budget(options.decode_memory);
     std::unique_ptr<TensorFile> file;
     ModelInfo info;
     Engine engine;
@@ -135,14 +140,18 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
     for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
     const int batch = by_image ? impl_->prepare(impl_->image_evaluator, samples.size()).batch
                                : impl_->prepare(impl_->evaluator, samples.size()).batch;
+    Communicator* const share = by_image ? nullptr : impl_->options.ranks.get();
     Loader loader(
         std::move(labelled),
         {.size = impl_->info.size,
          .batch_size = batch,
          .crop_pct = impl_->info.crop_pct,
          .training = false,
+         .rank = share ? place_in(*share).rank : 0,
+         .ranks = share ? place_in(*share).ranks : 1,
          .threads = worker_threads(impl_->options.threads),
          .cache_bytes = 0,
+         .decode_budget = impl_->decode_budget,
          .faults = std::make_shared<ImageFaults>(ImageFaults::Rules{.bad_images = impl_->options.bad_images,
                                                                     .max_bad = impl_->options.max_bad,
                                                                     .images = samples.size(),
@@ -151,7 +160,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
     const std::vector<std::string>& names = impl_->info.named ? impl_->info.classes : classes;
     Evaluation result =
         by_image ? impl_->image_evaluator.pass->evaluate(loader, samples, names, options, impl_->options.stop)
-                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop);
+                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop, share);
     if (!std::isfinite(result.loss)) refuse_overflow(impl_->info);
     return result;
 }
@@ -163,7 +172,7 @@ std::vector<Prediction> Model::predict(const std::vector<std::string>& files, in
         impl_->prepare(impl_->predictor, files.size())
             .pass->predict(files, impl_->info.classes, top,
                            {impl_->info.size, impl_->info.crop_pct, worker_threads(impl_->options.threads),
-                            impl_->options.stop, impl_->options.max_pixels});
+                            impl_->options.stop, impl_->options.max_pixels, impl_->decode_budget});
     for (const Prediction& answer : answers)
         for (const auto& entry : answer.top)
             if (!std::isfinite(entry.probability)) refuse_overflow(impl_->info);

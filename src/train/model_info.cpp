@@ -9,6 +9,7 @@
 #include <limits>
 #include <set>
 
+#include "core/echoed.h"
 #include "core/unicode.h"
 #include "formats/weights_recipe.h"
 #include "onecycle/error.h"
@@ -121,7 +122,7 @@ bool read_architecture(const TensorFile& file, const Architecture* own, ModelInf
     for (const Architecture* const candidate : all_architectures(own))
         if (candidate->name == name && !info.architecture.build) info.architecture = *candidate;
     if (!info.architecture.build)
-        refuse_file(file, fmt::format("its network '{}' is not built in", printable(name)),
+        refuse_file(file, fmt::format("its network '{}' is not built in", echoed(name)),
                     "use the program that trained it, which gives the network to onecycle::Model");
     info.stem = said("stem") == to_string(Stem::small) ? Stem::small : Stem::imagenet;
     info.head = said("head") == to_string(Head::fastai) ? Head::fastai : Head::linear;
@@ -235,6 +236,15 @@ double number_from(const std::map<std::string, std::string>& metadata, const std
     return value;
 }
 
+std::int64_t count_from(const std::map<std::string, std::string>& metadata, const std::string& key,
+                        std::int64_t otherwise) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) return otherwise;
+    std::int64_t value = -1;
+    std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
+    return value < 0 ? otherwise : value;
+}
+
 ModelInfo describe_model(const TensorFile& file, const Architecture* own) {
     ModelInfo info{.path = file.path(), .weights = file.weights(), .metadata = file.metadata()};
     if (!info.weights.problem.empty()) refuse_file(file, info.weights.problem, info.weights.fix);
@@ -246,7 +256,7 @@ ModelInfo describe_model(const TensorFile& file, const Architecture* own) {
 
     if (const auto format = info.metadata.find(format_key);
         format != info.metadata.end() && format->second != format_version)
-        refuse_file(file, "it was written by another version (format " + printable(format->second) + ")",
+        refuse_file(file, "it was written by another version (format " + echoed(format->second) + ")",
                     "use that version, or a newer one");
     if (const auto classes = info.metadata.find("classes"); classes != info.metadata.end())
         info.classes = from_json_list(classes->second);
@@ -279,7 +289,7 @@ ModelInfo read_model_info(const std::string& model, bool init_ema) {
 ModelInfo require_architecture(ModelInfo info, const Architecture* own) {
     if (own && info.arch != own->name)
         throw Error(ErrorKind::model, cannot_use, info.path,
-                    fmt::format("it is a {}; asked for is {}", printable(info.arch), own->name),
+                    fmt::format("it is a {}; asked for is {}", echoed(info.arch), own->name),
                     "give a model of that network");
     return info;
 }
@@ -295,9 +305,11 @@ ModelInfo require_classifier(ModelInfo info) {
 
 std::string taken_text(const ModelInfo& info) {
     const WeightsPlace& w = info.weights;
-    std::string text = fmt::format("'{}' was taken", printable(w.taken));
+    std::vector<std::string> others;
+    for (const std::string& other : w.others) others.push_back(echoed(other));
+    std::string text = fmt::format("'{}' was taken", echoed(w.taken));
     if (!w.others.empty())
-        text += fmt::format("; '{}' {} too ({})", fmt::join(w.others, "', '"),
+        text += fmt::format("; '{}' {} too ({})", fmt::join(others, "', '"),
                             w.others.size() == 1 ? "fits" : "fit",
                             w.ema ? "without --init-ema weights go before their average"
                                   : "--init-ema takes a moving average");

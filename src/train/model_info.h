@@ -67,7 +67,10 @@ std::map<std::string, std::string> model_metadata(const TrainOptions& options,
 
 // Shortest text that reads back equal.
 std::string to_text(double value);
+// What the metadata say; `otherwise` where that is no number, or no whole one from 0 on.
 double number_from(const std::map<std::string, std::string>& metadata, const std::string& key,
                    double otherwise);
+std::int64_t count_from(const std::map<std::string, std::string>& metadata, const std::string& key,
+                        std::int64_t otherwise);
 
 }  // namespace onecycle

@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <initializer_list>
 
 #include "onecycle/error.h"
 #include "train/engine.h"
 #include "train/image_store.h"
+#include "train/option_words.h"
 #include "train/stages.h"
 
 namespace onecycle {
@@ -20,39 +19,18 @@ namespace {
 // Of the alpha of mixup and cutmix: every two images are then mixed nearly half and half.
 constexpr double largest_mix_alpha = 1000;
 
-[[noreturn]] void refuse(const std::string& option, const std::string& why, const std::string& fix) {
-    throw Error(ErrorKind::usage, "option not usable", option, why, fix);
-}
-
 template <class T>
 void require(bool ok, const char* option, const T& value, const char* why, const char* fix) {
-    if (!ok) refuse(fmt::format("{} {}", option, value), why, fix);
+    if (!ok) refuse_option(fmt::format("{} {}", option, value), why, fix);
 }
 
 // "a, b or c"
-std::string listed(std::initializer_list<const char*> names) {
-    std::string text;
-    std::size_t i = 0;
-    for (const char* name : names) {
-        if (i) text += i + 1 == names.size() ? " or " : ", ";
-        text += name;
-        ++i;
-    }
-    return text;
-}
-
-void one_of(const char* option, const std::string& value, std::initializer_list<const char*> names) {
-    for (const char* name : names)
-        if (value == name) return;
-    refuse(fmt::format("{} {}", option, value), "there is no such choice", "use " + listed(names));
-}
-
 void check_size(const Architecture& architecture, const TrainOptions& o, const std::string& option,
                 int size) {
     const int least = architecture.smallest(o.stem);
     if (size < least || size > 4096)
-        refuse(option, fmt::format("a size must be between {} and 4096 pixels", least),
-               "224 is the default of --size");
+        refuse_option(option, fmt::format("a size must be between {} and 4096 pixels", least),
+                      "224 is the default of --size");
 }
 
 void check_sizes(const TrainOptions& o, const Architecture& architecture) {
@@ -62,15 +40,15 @@ void check_sizes(const TrainOptions& o, const Architecture& architecture) {
     for (const SizedEpochs& part : o.sizes) {
         check_size(architecture, o, option, part.size);
         if (part.epochs < 1 || part.epochs > 1'000'000)
-            refuse(option, "each size needs a number of epochs, from 1", "for example 64:2,128:3");
+            refuse_option(option, "each size needs a number of epochs, from 1", "for example 64:2,128:3");
         epochs += part.epochs;
     }
     if (epochs != o.epochs)
-        refuse(option, fmt::format("its epochs sum to {}, --epochs is {}", epochs, o.epochs),
-               fmt::format("leave --epochs out, or use --epochs {}", epochs));
+        refuse_option(option, fmt::format("its epochs sum to {}, --epochs is {}", epochs, o.epochs),
+                      fmt::format("leave --epochs out, or use --epochs {}", epochs));
     if (o.size != o.sizes.back().size)
-        refuse(option, fmt::format("its last size is {}, --size is {}", o.sizes.back().size, o.size),
-               "leave --size out");
+        refuse_option(option, fmt::format("its last size is {}, --size is {}", o.sizes.back().size, o.size),
+                      "leave --size out");
 }
 
 void check_images(const TrainOptions& o, const Architecture& architecture) {
@@ -120,6 +98,8 @@ void check_learning(const TrainOptions& o) {
     require(o.beta2 >= 0 && o.beta2 < 1, "--beta2", o.beta2, "it must be at least 0 and below 1",
             "0.99 is the default");
     require(o.eps > 0 && std::isfinite(o.eps), "--eps", o.eps, "it must be above 0", "1e-5 is the default");
+    require(o.trust_coefficient > 0 && std::isfinite(o.trust_coefficient), "--trust-coefficient",
+            o.trust_coefficient, "it must be above 0", "0.001 is the default");
     require(o.mixup >= 0 && o.mixup <= largest_mix_alpha, "--mixup", o.mixup,
             "it must be 0 (off) or above, up to 1000", "0.4 is usual");
     require(o.cutmix >= 0 && o.cutmix <= largest_mix_alpha, "--cutmix", o.cutmix,
@@ -135,7 +115,7 @@ void check_learning(const TrainOptions& o) {
     require(o.ema >= 0 && o.ema < 1, "--ema", o.ema, "it must be 0 (off) or below 1", "0.999 is common");
     require(o.threads >= 0 && o.threads <= 4096, "--threads", o.threads,
             "it must be 0 (all cores) or a small number", "leave it out to use all cores");
-    one_of("--input", o.input, {"auto", "resident", "stream"});
+    require_one_of("--input", o.input, {"auto", "resident", "stream"});
     require(o.checkpoint_every >= 0, "--checkpoint-every", o.checkpoint_every,
             "it must be 0 (each epoch) or a number of steps", "leave it out to save each epoch");
     const PolicyOptions policy = policy_options(o);
@@ -154,8 +134,8 @@ void check_batch_pixels(const TrainOptions& o) {
     constexpr double most = 68'719'476'736.0;
     const int side = std::ranges::max(sizes_of(o), {}, &SizedEpochs::size).size;
     if (o.batch_size * static_cast<double>(side) * side > most)
-        refuse(fmt::format("--batch-size {} with --size {}", o.batch_size, side),
-               "no memory holds such a batch", "use a smaller --batch-size or --size");
+        refuse_option(fmt::format("--batch-size {} with --size {}", o.batch_size, side),
+                      "no memory holds such a batch", "use a smaller --batch-size or --size");
 }
 
 std::string absolute(const std::string& path) {
@@ -165,74 +145,11 @@ std::string absolute(const std::string& path) {
 }  // namespace
 
 double default_weight_decay(OptimizerKind kind) {
-    return kind == OptimizerKind::adamw ? 1e-2 : 1e-4;
-}
-
-OptimizerKind parse_optimizer(const std::string& name) {
-    one_of("--optimizer", name, {"sgd", "adam", "adamw"});
-    return name == "sgd" ? OptimizerKind::sgd : name == "adam" ? OptimizerKind::adam : OptimizerKind::adamw;
-}
-
-std::string to_string(OptimizerKind kind) {
-    return kind == OptimizerKind::sgd ? "sgd" : kind == OptimizerKind::adam ? "adam" : "adamw";
-}
-
-SaveErrors parse_save_errors(const std::string& name) {
-    one_of("--save-errors", name, {"go-on", "stop"});
-    return name == "stop" ? SaveErrors::stop : SaveErrors::go_on;
-}
-
-std::string to_string(SaveErrors what) {
-    return what == SaveErrors::stop ? "stop" : "go-on";
-}
-
-Head parse_head(const std::string& name) {
-    one_of("--head", name, {"linear", "fastai"});
-    return name == "fastai" ? Head::fastai : Head::linear;
-}
-
-std::string to_string(Head head) {
-    return head == Head::fastai ? "fastai" : "linear";
+    return kind == OptimizerKind::adamw || kind == OptimizerKind::lamb ? 1e-2 : 1e-4;
 }
 
 std::int64_t all_epochs(const TrainOptions& options) {
     return options.freeze_epochs + options.epochs;
-}
-
-std::vector<SizedEpochs> parse_sizes(const std::string& text) {
-    std::vector<SizedEpochs> sizes;
-    const char* at = text.data();
-    const char* const end = at + text.size();
-    const auto number = [&](auto& value, bool more) {
-        const auto [stop, error] = std::from_chars(at, end, value);
-        if (error != std::errc{} || (more && (stop == end || *stop != ':')))
-            refuse("--sizes " + text, "it is not a list of SIZE:EPOCHS", "for example 64:2,128:3");
-        at = stop + more;
-    };
-    do {
-        if (!sizes.empty()) ++at;  // the comma
-        SizedEpochs& part = sizes.emplace_back();
-        number(part.size, true);
-        number(part.epochs, false);
-    } while (at != end && *at == ',' && sizes.size() < 1000);
-    if (at != end) refuse("--sizes " + text, "it is not a list of SIZE:EPOCHS", "for example 64:2,128:3");
-    return sizes;
-}
-
-std::string to_string(const std::vector<SizedEpochs>& sizes) {
-    std::string text;
-    for (const SizedEpochs& part : sizes)
-        text += fmt::format("{}{}:{}", text.empty() ? "" : ",", part.size, part.epochs);
-    return text;
-}
-
-Stem parse_stem(const std::string& name) {
-    one_of("--stem", name, {"imagenet", "small"});
-    return name == "small" ? Stem::small : Stem::imagenet;
-}
-
-std::string to_string(Stem stem) {
-    return stem == Stem::small ? "small" : "imagenet";
 }
 
 void check(const TrainOptions& options) {
@@ -289,9 +206,11 @@ DatasetOptions dataset_options(const TrainOptions& o, LogSink log, std::function
             .bad_images = o.bad_images,
             .max_bad = o.max_bad,
             .max_pixels = o.max_pixels,
+            .decode_memory = o.decode_memory,
             .threads = worker_threads(o.threads),
             .stop = std::move(stop),
             .checked_before = std::move(checked_before),
+            .index_folder = cache_folder(o),
             .log = std::move(log)};
 }
 
@@ -321,6 +240,7 @@ OptimizerOptions optimizer_options(const TrainOptions& o) {
             .beta2 = o.beta2,
             .epsilon = o.eps,
             .weight_decay = o.weight_decay.value_or(default_weight_decay(o.optimizer)),
+            .trust_coefficient = o.trust_coefficient,
             .clip_norm = o.clip_norm,
             .accumulate = o.accumulate,
             .ema_decay = o.ema};

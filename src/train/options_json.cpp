@@ -60,6 +60,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("beta2", o.beta2);
     visit("eps", o.eps);
     visit("weight_decay", o.weight_decay);
+    visit("trust_coefficient", o.trust_coefficient);
     visit("decay_norm_and_bias", o.decay_norm_and_bias);
     visit("label_smoothing", o.label_smoothing);
     visit("mixup", o.mixup);
@@ -262,7 +263,7 @@ TrainOptions train_options_from_json(const std::string& text, const std::string&
         throw Error(ErrorKind::usage, "cannot read options", where, "it is not a JSON object",
                     "give a run's config.json");
     TrainOptions options;
-    std::set<std::string_view> known;
+    std::set<std::string_view> known{dataset_member};
     each_option(options, [&](const char* name, auto& member) {
         known.insert(name);
         if (json.contains(name)) Reader{name, where, json[name]}(member);

@@ -18,6 +18,9 @@ std::vector<std::string> differences_from_record(const std::string& record, cons
 // 0 when the record has none.
 double max_lr_of_record(const std::string& record);
 
+// The member of a run's config.json that is no option: see run_config().
+inline constexpr const char* dataset_member = "dataset";
+
 // A list of texts as a JSON array, and back (what is no text is left out).
 std::string to_json_list(const std::vector<std::string>& texts);
 std::vector<std::string> from_json_list(const std::string& text);

@@ -64,6 +64,7 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::accumulate_gradients:
         case OpKind::all_reduce:
         case OpKind::check_gradients:
+        case OpKind::trust_ratio:
         case OpKind::update_parameters:
             return fmt::format("{:.1f} M parameters", static_cast<double>(desc.inputs[0].elements()) / 1e6);
         case OpKind::update_statistics:
@@ -82,10 +83,18 @@ std::string shape_of(const OpDesc& desc) {
     return (x.same_shape(y) ? image_shape(x) : from_to(x, y)) + (desc.residual ? ", residual" : "");
 }
 
+// How often each rank sends to each other one.
+int exchanges_of(const OpDesc& desc) {
+    if (desc.kind == OpKind::gather_results) return 1;
+    if (desc.kind != OpKind::all_reduce) return 0;
+    return desc.micro == desc.accumulation - 1 ? 2 : 1;  // earlier ones only sum
+}
+
 Program compile_step(const ProfileOptions& options, const Network& network, const StateLayout& layout,
                      const Backend& backend) {
     ProgramKey key;
     key.batch = options.train.batch_size;
+    key.ranks = options.ranks;
     key.optimizer = optimizer_options(options.train);
     key.label_smoothing = static_cast<float>(options.train.label_smoothing);
     key.mixup = options.train.mixup;
@@ -101,18 +110,23 @@ Network network_of(const ProfileOptions& options) {
 
 void describe(Profile& profile, const Program& program) {
     profile.arena_bytes = program.arena_bytes;
-    for (const ProgramOp& step : program.ops)
-        profile.steps.push_back({.name = step.name,
-                                 .operation = name_of(step.desc.kind),
-                                 .implementation = step.implementation,
-                                 .phase = name_of(step.phase),
-                                 .shape = shape_of(step.desc),
-                                 .branch = step.branch,
-                                 .waits = step.waits,
-                                 .flops = step.flops,
-                                 .bytes = step.bytes,
-                                 .limit = profile.limits.seconds(step.flops, step.bytes),
-                                 .seconds = {}});
+    for (const ProgramOp& step : program.ops) {
+        const int exchanges = exchanges_of(step.desc);
+        profile.steps.push_back(
+            {.name = step.name,
+             .operation = name_of(step.desc.kind),
+             .implementation = step.implementation,
+             .phase = name_of(step.phase),
+             .shape = shape_of(step.desc),
+             .branch = step.branch,
+             .waits = step.waits,
+             .flops = step.flops,
+             .bytes = step.bytes,
+             .limit = profile.limits.seconds(step.flops, step.bytes),
+             .seconds = {},
+             .exchanged = exchanges > 0 ? static_cast<double>(step.desc.outputs[0].bytes()) : 0.0,
+             .exchanges = exchanges});
+    }
 }
 
 // Numbers in (-1, 1) of the type: zeros would run faster than real ones.

@@ -19,6 +19,7 @@ namespace onecycle {
 struct ProfileOptions {
     TrainOptions train;  // network, batch, optimizer, device; nothing about data or schedule is looked at
     int classes = 10;
+    int ranks = 1;                 // that train together: the program of one of them; predicted only
     int repeats = 5;               // times are medians
     std::optional<Limits> limits;  // in place of measured ones
 };
@@ -31,6 +32,8 @@ struct ProfiledStep {
     double flops = 0, bytes = 0;
     double limit = 0;  // seconds at the limits
     std::optional<double> seconds;
+    double exchanged = 0;  // bytes of the buffer that the ranks exchange, a share of each
+    int exchanges = 0;     // how often each rank sends to each other one
 };
 
 struct Profile {

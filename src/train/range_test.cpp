@@ -83,11 +83,15 @@ bool outlasts_training(const LearnerCore& core) {
     return all_epochs(core.options) * core.steps_per_epoch() < FindOptions{}.steps;
 }
 
+double end_lr_of(const FindOptions& options, OptimizerKind kind) {
+    return options.end_lr.value_or(kind == OptimizerKind::lars ? 1000 : 10);
+}
+
 RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loader, const FindOptions& options,
                                double momentum) {
     const auto start = std::chrono::steady_clock::now();
     const Schedule schedule = make_range_test_schedule({.start_lr = options.start_lr,
-                                                        .end_lr = options.end_lr,
+                                                        .end_lr = end_lr_of(options, core.options.optimizer),
                                                         .steps = options.steps,
                                                         .ramp = options.ramp,
                                                         .momentum = momentum});
@@ -107,8 +111,7 @@ RangeTestResult run_range_test(LearnerCore& core, TrainStep& step, Loader& loade
         clear_moments(core.state);
         begin_updates(core.state, schedule, 0, options.steps, 0, true, first_epoch);
         const std::int64_t first_batch = first_epoch * loader.batches_per_epoch();
-        result.signal =
-            core.start_batches(step, loader, first_batch, first_batch + options.steps * batches);
+        result.signal = core.start_batches(step, loader, first_batch, first_batch + options.steps * batches);
         if (result.signal) result.stopped = RangeTestStop::signal;
         CurveReader reader(core, result, images_per_step);
         LoopEnd end;

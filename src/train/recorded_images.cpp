@@ -1,7 +1,12 @@
 #include "train/recorded_images.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
+#include <filesystem>
+
+#include "core/echoed.h"
+#include "core/file.h"
 #include "core/shell_quoted.h"
 #include "data/folder.h"
 #include "formats/readers.h"
@@ -18,8 +23,17 @@ namespace {
 
 constexpr const char* moved = "name the folder that holds them: onecycle train NEW --resume ";
 
+// The digest that run_config() has written; empty where an earlier version or a program of the
+// user's wrote the file.
+std::string images_of_config(const std::string& path) {
+    const auto json =
+        nlohmann::json::parse(read_file(posix_file_system(), path, ErrorKind::model), nullptr, false);
+    const auto found = json.find(dataset_member);
+    return json.is_object() && found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 [[noreturn]] void cannot_go_on_with(const std::string& data, const std::string& why, const std::string& fix) {
-    throw Error(ErrorKind::data, "cannot resume", printable(data), why, fix);
+    throw Error(ErrorKind::data, "cannot resume", echoed(data), why, fix);
 }
 
 // Says what became of the list's images, and refuses what the options do not allow. `counted`:
@@ -79,8 +93,18 @@ std::optional<ImageList> recorded_images(const TensorFile& file) {
     return {};
 }
 
-std::function<bool(const std::map<std::string, std::string>&)> belongs_to(const TrainOptions& options) {
-    return [options](const std::map<std::string, std::string>& metadata) {
+std::string run_config(const TrainOptions& options, const std::string& dataset_digest) {
+    auto json = nlohmann::ordered_json::parse(to_json(options));
+    json[dataset_member] = dataset_digest;
+    return json.dump(2) + "\n";
+}
+
+std::function<bool(const std::map<std::string, std::string>&)> belongs_to(const TrainOptions& options,
+                                                                          const std::string& dataset_digest) {
+    return [options, dataset_digest](const std::map<std::string, std::string>& metadata) {
+        const auto images = metadata.find("dataset");
+        if (!dataset_digest.empty() && (images == metadata.end() || images->second != dataset_digest))
+            return false;
         const auto record = metadata.find("options");
         if (record == metadata.end()) return false;
         TrainOptions run = options;
@@ -90,12 +114,16 @@ std::function<bool(const std::map<std::string, std::string>&)> belongs_to(const 
 }
 
 Dataset reopen_dataset(const std::string& run, const TrainOptions& options, const LogSink& log,
-                       const std::function<int()>& stop) {
-    if (!is_folder(options.data))
+                       const std::function<int()>& stop,
+                       const std::function<void(std::int64_t, std::int64_t)>& progress) {
+    std::error_code unknown;
+    if (!is_folder(options.data) && !std::filesystem::is_regular_file(options.data, unknown))
         cannot_go_on_with(options.data, "its images are not there: no such folder",
                           moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
-    const auto newest = newest_valid_checkpoint(run, {}, belongs_to(options));
+    opening.progress = progress;
+    const auto newest =
+        newest_valid_checkpoint(run, {}, belongs_to(options, images_of_config(run + "/config.json")));
     if (!newest) return open_dataset(options.data, opening);
     const SafetensorsFile file(newest->path);
     if (const auto split = recorded_split({.metadata = file.metadata()})) {

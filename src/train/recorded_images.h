@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/image_list.h"
+#include "onecycle/options.h"
 #include "onecycle/tensor_file.h"
 
 namespace onecycle {
@@ -15,5 +16,9 @@ inline constexpr const char* images_tensor = "dataset.images";
 // Empty where a file has none: it is from elsewhere, or older. Throws Error(model) for one that is
 // damaged.
 std::optional<ImageList> recorded_images(const TensorFile& file);
+
+// config.json of a run: its options and the digest() of its images, by which reopen_dataset() tells
+// the run's own checkpoints from those of another one with the same options.
+std::string run_config(const TrainOptions& options, const std::string& dataset_digest);
 
 }  // namespace onecycle

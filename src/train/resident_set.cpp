@@ -19,10 +19,10 @@ struct Stopped {
 }  // namespace
 
 ResidentSet::ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed,
-                         std::shared_ptr<ImageFaults> faults)
+                         std::shared_ptr<ImageFaults> faults, const std::shared_ptr<DecodeBudget>& budget)
     : samples_(std::move(samples)),
       faults_(std::move(faults)),
-      plan_(plan_resident_images(samples_, rule, faults_.get())) {
+      plan_(plan_resident_images(samples_, rule, faults_.get(), budget)) {
     input_ = {.seed = seed,
               .samples = static_cast<std::int64_t>(samples_.size()),
               .pixel_bytes = static_cast<std::int64_t>(plan_.bytes),
@@ -68,7 +68,7 @@ int ResidentSet::fill(KeptImages& kept, int threads, const std::function<int()>&
     }
     if (faults_) faults_->name_until(true, from);
     if (usable == 0)
-        throw UnusableImage(samples_.front().path, "nor can any other training image be used", "");
+        throw UnusableImage(samples_.front().path(), "nor can any other training image be used", "");
     device_->copy_in(memory_.data(), table.data(), input_.table_bytes());
     filled_ = true;
     if (log)

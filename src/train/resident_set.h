@@ -14,9 +14,9 @@ namespace onecycle {
 
 class ResidentSet {
   public:
-    // Plans only. `seed` keys order and views.
+    // Plans only. `seed` keys order and views; `budget`: as ImageLimits::memory.
     ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed,
-                std::shared_ptr<ImageFaults> faults);
+                std::shared_ptr<ImageFaults> faults, const std::shared_ptr<DecodeBudget>& budget);
 
     const ResidentInput& input() const { return input_; }  // what programs must know
     std::size_t bytes() const { return input_.bytes(); }

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "store/run_folders.h"
 #include "train/fault_record.h"
 #include "train/log_rows.h"
+#include "train/recorded_images.h"
 
 namespace onecycle {
 
@@ -32,7 +34,8 @@ RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
 
 std::optional<CheckpointFile> RunRecord::newest(const LogSink& log) const {
     if (!run_) return {};
-    return RunFolders(RunFolders::file_system_of(*run_)).newest_valid_checkpoint(run_->path(), log);
+    return RunFolders(RunFolders::file_system_of(*run_))
+        .newest_valid_checkpoint(run_->path(), log, belongs_to(core_.options, core_.dataset_digest));
 }
 
 SafetensorsFile RunRecord::open(const CheckpointFile& checkpoint) const {
@@ -49,7 +52,7 @@ void RunRecord::write_config(std::optional<double> max_lr) {
     if (!run_) return;
     TrainOptions options = core_.options;
     options.max_lr = max_lr;
-    run_->write("config.json", to_json(options));
+    run_->write("config.json", run_config(options, core_.dataset_digest));
 }
 
 void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
@@ -59,7 +62,7 @@ void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
         core_.log(LogLevel::warning,
                   fmt::format("{} lacks the rows of {} of {} {}: the run goes on all the same, as a "
                               "checkpoint needs none of them",
-                              printable(run_->file(log)), of - rows, of, unit));
+                              echoed(run_->file(log)), of - rows, of, unit));
     };
     begun_ = true;
     tell_missing("steps.csv", run_->steps_log(steps_header(rate_groups_)).keep_below(step), step, "updates");
@@ -129,14 +132,15 @@ void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) 
         if (fresh) write_if_possible([&] { write_bad_images(); });
     }
     const std::int64_t best_step = progress.best ? (progress.best->epoch + 1) * core_.steps_per_epoch() : -1;
-    writer_->save({progress.step, progress.step * batches_per_update(core_.options), best_step, std::move(metadata)});
+    writer_->save(
+        {progress.step, progress.step * batches_per_update(core_.options), best_step, std::move(metadata)});
     saved_step_ = progress.step;
 }
 
 void RunRecord::check() {
     if (!run_) return;
     if (run_->is_gone())
-        throw Error(ErrorKind::io, "cannot go on", printable(run_->path()),
+        throw Error(ErrorKind::io, "cannot go on", echoed(run_->path()),
                     "the run folder was deleted or moved while it was trained in",
                     "continue it where it is now, with --resume, or start a new run");
     writer_->check();

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 #include "train/log_rows.h"
 #include "train/model_info.h"
@@ -53,12 +54,12 @@ TrainingProgress recorded_progress(const Metadata& metadata, std::int64_t step, 
                                    const LearnerCore& core) {
     TrainingProgress progress{
         .step = step,
-        .epoch = static_cast<std::int64_t>(number_from(metadata, "epoch", 0)),
+        .epoch = count_from(metadata, "epoch", 0),
         .loss_sum = number_from(metadata, "epoch_loss_sum", 0),
         .max_lr = max_lr ? *max_lr : max_lr_of_record(text_of(metadata, "options")),
     };
     if (const std::string best = text_of(metadata, "best"); !best.empty())
-        progress.best = parse_metrics('\n' + best).front();
+        for (const EpochReport& row : parse_metrics('\n' + best)) progress.best = row;
     const std::vector<Stage> stages = stages_of(core.options, core.network);
     std::size_t& stage = progress.stage;
     while (stage + 1 < stages.size() && step > stages[stage + 1].first_epoch * core.steps_per_epoch())
@@ -73,11 +74,11 @@ void check_same_training(const Metadata& metadata, const LearnerCore& core, std:
     options.max_lr = max_lr;
     const auto changed = differences_from_record(text_of(metadata, "options"), options);
     if (!changed.empty())
-        throw Error(ErrorKind::usage, "cannot resume", printable(run),
+        throw Error(ErrorKind::usage, "cannot resume", echoed(run),
                     fmt::format("{} would change the result", fmt::join(changed, ", ")),
                     "leave it as it was, or start a new run");
     if (text_of(metadata, "dataset") != core.dataset_digest)
-        throw Error(ErrorKind::data, "cannot resume", printable(core.options.data),
+        throw Error(ErrorKind::data, "cannot resume", echoed(core.options.data),
                     "its images are not those that the run began with",
                     "put them back as they were, or start a new run");
 }

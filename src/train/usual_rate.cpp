@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rules/optimizer_rules.h"
 #include "schedule/rounding.h"
 
 namespace onecycle {
@@ -12,6 +13,7 @@ namespace {
 constexpr double from_scratch_sgd = 1e-2, from_scratch_adam = 1e-3,
                  fine_tuned_adam = 1e-2;  // at `reference_batch`
 constexpr double reference_batch = 32;
+constexpr double large_batch = 32768, large_batch_lars = 28, large_batch_lamb = 0.04;
 constexpr double few_classes = 10;
 constexpr int shallow = 17;  // convolutions, one after the other
 constexpr double deep = 0.7;
@@ -20,6 +22,10 @@ constexpr double deep = 0.7;
 
 double usual_max_lr(const TrainOptions& options, const Network& network, std::int64_t images,
                     std::size_t classes) {
+    // Trust ratios take the size of a layer's gradient out, and with it what classes and depth do.
+    if (has_trust_ratio(options.optimizer))
+        return two_digits((options.optimizer == OptimizerKind::lars ? large_batch_lars : large_batch_lamb) *
+                          std::sqrt(static_cast<double>(images) / large_batch));
     const double batch = static_cast<double>(images) / reference_batch;
     const bool scratch = options.init == "random", sgd = options.optimizer == OptimizerKind::sgd;
     double rate = sgd ? from_scratch_sgd : scratch ? from_scratch_adam : fine_tuned_adam;

@@ -1,10 +1,12 @@
 """The rows of test_advice.py: what provokes a message, what it says, and its advice as commands."""
 import fcntl
+import gzip
 import json
 import os
 import re
 import shutil
 import struct
+import tarfile
 from dataclasses import dataclass
 from typing import Callable, Optional
 
@@ -28,6 +30,7 @@ class Row:
 EXCUSED = {
     ("device/cuda/", ""): "needs a GPU",
     ("device/ranks_join.cpp", ""): "a job of ranks is needed: tests/ranks/test_transport.py",
+    ("cli/train.cpp", "use as many ranks as before"): "a job of ranks is needed: tests/ranks/test_sync_batch_norm.py",
     ("ops/cuda/plan_search.cpp", ""): "needs a GPU",
     ("ops/cuda/switches.cpp", ""): "needs a build with CUDA",
     ("cli/main.cpp", "use a smaller --batch-size or --size"): "every allocation that can be large has its own message",
@@ -57,6 +60,15 @@ EXCUSED = {
     ("core/file.cpp", "check the disk and the cable"): "simulated there",
     ("store/run_folder.cpp", "put the folder that it leads to"): "tests/store/test_run_folder.cpp makes such links",
     ("core/file.cpp", "let no other program change it"): "simulated there",
+    ("data/tar.cpp", "make it again with tar"): "of archives that no program writes",
+    ("data/tar.cpp", "give a tar archive"): "of pipes and folders, which are not taken for shards",
+    ("data/tar.cpp", "choose another folder"): "needs libarchive to fail",
+    ("data/tar_absent.cpp", ""): "of a build without libarchive",
+    ("data/jpeg_stb.cpp", ""): "of a build without libjpeg-turbo",
+    ("data/pack.cpp", "rename it"): "a class whose name has two lines",
+    ("data/pack.cpp", "free some space"): "needs a full disk",
+    ("data/pack.cpp", "check the disk and the memory"): "needs a faulty disk",
+    ("data/pack.cpp", "remove it, or use --bad-images skip"): "an image that fails in decoding alone: tests/data/test_pack.cpp",
     ("data/demo_data.cpp", "check the disk"): "needs a full disk",
     ("data/demo_data.cpp", "name a folder that can be written to"): "root may do everything",
     ("data/folder.cpp", "check its permissions"): "root may do everything",
@@ -96,6 +108,7 @@ EXCUSED = {
     ("train/profile.cpp", "add --device emulated"): "in that build alone: tests/cli/test_profile_counts.cpp",
     ("train/rate_trial.cpp", ""): "of the library alone: --verify-steps is checked before",
     ("store/run_folder.cpp", "free some space"): "a full disk is simulated in tests/store/test_run_folder.cpp",
+    ("store/run_place.cpp", "free some space"): "as above",
     ("train/run_record.cpp", "continue it where it is now"): "a folder is moved in tests/cli/test_run_faults.cpp",
     ("store/run_folder.cpp", "give the folder of a run that was started"): "of the library: options_of_run() refuses",
 }
@@ -146,11 +159,11 @@ def option_rows():
             ("--dropout", "1", "0.5", "below 1"), ("--freeze-epochs", "-1", "1", "such stage"),
             ("--lr-mult", "0", "100", "above 0"), ("--batch-size", "1", "64", "between 2 and 65536"),
             ("--weight-decay", "-1", "1e-4", "0 or more"), ("--beta2", "1", "0.99", "below 1"),
-            ("--eps", "0", "1e-5", "above 0"), ("--mixup", "-1", "0.4", "up to 1000"),
+            ("--eps", "0", "1e-5", "above 0"), ("--trust-coefficient", "0", "0.001", "above 0"), ("--mixup", "-1", "0.4", "up to 1000"),
             ("--cutmix", "-1", "1", "up to 1000"), ("--label-smoothing", "1", "0.1", "below 1"),
             ("--clip-norm", "-1", "1", "or more"), ("--accumulate", "0", "1", "between 1 and 65536"),
             ("--ema", "1", "0.999", "below 1"), ("--input", "disk", "stream", "no such choice"),
-            ("--optimizer", "lamb", "adamw", "no such choice"), ("--head", "mlp", "fastai", "no such choice"),
+            ("--optimizer", "lion", "lamb", "no such choice"), ("--head", "mlp", "fastai", "no such choice"),
             ("--freeze", "10", "layer2", "no such choice"), ("--stem", "tiny", "small", "no such choice"),
             ("--class-weights", "heavy", "balanced", "right form"), ("--augment", "heavy", "strong", "unknown"),
             ("--bad-images", "maybe", "skip", "unknown value"), ("--progress", "fancy", "plain", "unknown mode"),
@@ -359,6 +372,73 @@ def folder_rows():
               before=removed("new"))
     yield Row("demo-data new --classes 1", 2, "between 2 and", ("demo-data new --images 2 --classes 2",), free=True,
               before=removed("new"))
+
+
+def tarred(archive, *names, folder="data", cut=None, form=""):
+    """An archive of what lies in a folder, perhaps without its end."""
+    def make(place):
+        (place / archive).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(place / archive, "w" + form) as tar:
+            for name in names or sorted(p.name for p in (place / folder).iterdir()):
+                tar.add(place / folder / name, name)
+        if cut:
+            (place / archive).write_bytes((place / archive).read_bytes()[:cut])
+    return make
+
+
+def shard_rows():
+    """Archives of images, and what makes them."""
+    yield Row(find("cut.tar"), 3, "it is cut off", (find("cut.tar"),), before=tarred("cut.tar", cut=3000),
+              after=tarred("cut.tar"))
+    yield Row(find("parts"), 3, "it is cut off", (find("parts", "--exclude bad.tar"),),
+              before=one_by_one(tarred("parts/good.tar"), tarred("parts/bad.tar", cut=3000)))
+    for text, says in [("", "it is empty"), ("text " * 500, "it is no tar archive")]:
+        yield Row(find("parts"), 3, says, (find("parts", "--exclude bad.tar"),),
+                  before=one_by_one(tarred("parts/good.tar"), written("parts/bad.tar", text)))
+
+    def unpack(place):
+        (place / "small.tar").write_bytes(gzip.decompress((place / "small.tar.gz").read_bytes()))
+    yield Row(find("small.tar.gz"), 3, "it is compressed \\(gzip\\).*gunzip < small.tar.gz > small.tar",
+              (find("small.tar"),), before=tarred("small.tar.gz", form=":gz"), after=unpack)
+
+    def damage(place):
+        tarred("damaged.tar")(place)
+        with tarfile.open(place / "damaged.tar") as tar:
+            second = tar.getmembers()[2].offset
+        data = bytearray((place / "damaged.tar").read_bytes())
+        data[second:second + 512] = b"x" * 512
+        (place / "damaged.tar").write_bytes(data)
+    yield Row(find("damaged.tar"), 3, "it is damaged", (find("damaged.tar"),), before=damage,
+              after=tarred("damaged.tar"))
+    both = one_by_one(copied("data", "both"), tarred("both/copy.tar"))
+    yield Row(find("both"), 3, "lie beside images", (find("both", "--exclude '*.tar'"),), before=both)
+    yield Row(find("both"), 3, "lie beside images", (find("both"),), before=both, after=removed("both/copy.tar"))
+
+    def numbered(place):
+        (place / "numbered").mkdir(exist_ok=True)
+        with tarfile.open(place / "numbered/all.tar", "w") as tar:
+            for k, image in enumerate(sorted((place / "data").rglob("*.*"))):
+                tar.add(image, f"{k}{image.suffix}")
+                (place / "number").write_text(str(k % 2))
+                tar.add(place / "number", f"{k}.cls")
+    yield Row(find("numbered"), 3, "the line is empty", (find("numbered"),),
+              before=one_by_one(numbered, written("numbered/classes.txt", "a\n\nb\n")),
+              after=written("numbered/classes.txt", "a\nb\n"))
+    yield Row(find("numbered"), 3, "stands there twice", (find("numbered"),),
+              before=one_by_one(numbered, written("numbered/classes.txt", "a\na\n")),
+              after=removed("numbered/classes.txt"))
+    yield Row("pack data", 2, "missing option: -o", ("pack data -o shards/",), free=True, before=removed("shards"))
+    yield Row("pack data -o shards --size 0", 2, "must lie between", ("pack data -o shards --size 256",), free=True,
+              before=removed("shards"))
+    yield Row("pack data -o photos", 5, "not empty", ("pack data -o shards",), free=True, before=removed("shards"))
+    yield Row("pack data -o odd", 5, "is damaged", ("pack data -o shards",), free=True,
+              before=one_by_one(removed("shards"), written("odd/pack.json", "{")))
+
+    def packed(place):
+        removed("packed")(place)
+        shutil.copytree(place / "shards", place / "packed")
+    yield Row("pack data -o packed --size 20", 5, "other images or options", ("pack data -o packed --size 20",),
+              before=packed, after=removed("packed"))
 
 
 def label_rows(program):
@@ -644,6 +724,7 @@ def other_rows():
     yield Row("plan more", 2, "takes no further argument", ("plan", "plan --help"), free=True)
     yield Row("plan a=b", 2, "takes no further argument", ("plan", "plan --help"), free=True)
     yield Row("plan --program --mode sleep", 2, "unknown mode", ("plan --program --mode evaluate",))
+    yield Row("plan --program --ranks 0", 2, "between 1 and 65536", ("plan --program --ranks 1",))
     yield Row("plan --program --classes 0", 2, "it needs an output", ("plan --program --classes 1",))
     yield Row("plan --epochs 1000000000", 2, "too many rows", ("plan --epochs 2",), free=True)
     yield Row("plan --epochs 9000000000000", 2, "more than", ("plan --epochs 2",), free=True)
@@ -661,6 +742,17 @@ def other_rows():
               free=True)
     yield Row("profile --predict a100", 2, "not known",
               (predict, "profile --predict a100 --limits 1500,250"), free=True)
+    ranks = predict + " --ranks 8"
+    yield Row("profile --ranks 8", 2, "predicted, not run", (ranks,))
+    yield Row(predict + " --ranks 8,0", 2, "list of whole numbers", (predict + " --ranks 8,64",))
+    yield Row(predict + " --ranks 12", 2, "do not fill nodes of 8", (ranks, ranks + " --ranks-per-node 4"))
+    yield Row(predict + " --link 450,50", 2, "several ranks", (ranks + " --link 450,50", predict))
+    yield Row(ranks + " --link 450", 2, "two, four or five numbers", (ranks + " --link 450,50",))
+    yield Row(ranks + " --link 450,0", 2, "above 0", (ranks + " --link 450,50",), free=True)
+    yield Row(ranks + " --link 450,50,1,-1", 2, "0 or more", (ranks + " --link 450,50",), free=True)
+    yield Row(ranks + " --ranks-per-node 0", 2, "between 1 and 1024", (ranks + " --ranks-per-node 8",))
+    yield Row(ranks + " --cores 0", 2, "above 0", (ranks + " --cores 14",), free=True)
+    yield Row(ranks + " --decode-rate -1", 2, "0 (as measured) or more", (ranks,), free=True)
     yield Row("profile --arch resnet18 --size 1024 --batch-size 4096 --device cpu --limits 1,1", 7, "not enough memory",
               (small,), free=True)
 
@@ -668,6 +760,7 @@ def other_rows():
 def rows(program):
     yield from option_rows()
     yield from folder_rows()
+    yield from shard_rows()
     yield from label_rows(program)
     yield from model_rows()
     yield from class_name_rows()

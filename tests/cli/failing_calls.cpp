@@ -1,13 +1,15 @@
-// Preloaded into the program by scripts/fault_sweep: lets the n-th system call that changes or reads
-// something below a folder fail.
+// Preloaded into the program by scripts/fault_sweep and scripts/kill_test: lets the n-th system call
+// that changes or reads something below a folder fail, or kills the program just before it.
 //
 //   ONECYCLE_FAULT_BELOW   the folder
 //   ONECYCLE_FAULT_AT      which call, from 1; 0: none, they are counted only
-//   ONECYCLE_FAULT_CODE    an errno; 0: a read or write of a part only, another call is left alone
+//   ONECYCLE_FAULT_CODE    an errno; 0: a read or write of a part only, another call is left alone;
+//                          kill: SIGKILL
 //   ONECYCLE_FAULT_FOREVER 1: all later calls fail as well
 //   ONECYCLE_FAULT_COUNT   a file that gets the number of calls when the program ends
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +43,7 @@ struct Fault {
     const std::string below = text_of("ONECYCLE_FAULT_BELOW"), count_to = text_of("ONECYCLE_FAULT_COUNT");
     const long at = number_of("ONECYCLE_FAULT_AT"), code = number_of("ONECYCLE_FAULT_CODE");
     const bool for_ever = number_of("ONECYCLE_FAULT_FOREVER") != 0;
+    const bool kills = text_of("ONECYCLE_FAULT_CODE") == "kill";
     std::atomic<long> calls{0};
 
     ~Fault() {
@@ -65,7 +68,8 @@ struct Fault {
     // Whether this call, which concerns the folder, is to go wrong.
     bool strikes() {
         const long now = ++calls;
-        return at > 0 && (for_ever ? now >= at : now == at);
+        if (kills && now == at) ::kill(::getpid(), SIGKILL);
+        return !kills && at > 0 && (for_ever ? now >= at : now == at);
     }
 };
 

@@ -236,6 +236,29 @@ TEST_F(BadInput, a_saved_curve_that_is_malformed_is_refused) {
     check({2, "--sweep", {"find", "--from-csv", "missing.csv", "--sweep", "momentum=0.8,0.9"}});
 }
 
+TEST_F(BadInput, no_line_shows_control_characters_or_long_names_of_files_whole) {
+    const std::string longest(3000, 'x'), tricky = "a\x1b[31mred\x07";
+    std::string table = "file,label\n";
+    for (const auto& entry : fs::recursive_directory_iterator(*place_ / "data")) {
+        const std::string name = fs::relative(entry.path(), *place_ / "data").native();
+        if (entry.is_regular_file())
+            table += name + ',' + (name.starts_with(first_class()) ? longest : tricky) + '\n';
+    }
+    place_->write("labels.csv", table);
+    const Words run = {"train",        "data", "--labels", "labels.csv", "--arch",   "resnet9",
+                       "--size",       "16",   "--epochs", "1",          "--max-lr", "0.01",
+                       "--batch-size", "4",    "--out",    "named"};
+    const Words image = {"predict", *place_ / "data" / first_class(), "--model", "named"};
+    for (const Words& words : {run, {"eval", "data", "--model", "named"}, {"info", "named"}, image}) {
+        const Outcome outcome = place_->run(words);
+        ASSERT_EQ(outcome.code, 0) << outcome.err;
+        const std::string all = outcome.out + outcome.err;
+        EXPECT_EQ(all.find_first_of("\x1b\x07"), std::string::npos) << words[0];
+        EXPECT_EQ(all.find(std::string(201, 'x')), std::string::npos) << words[0];
+    }
+    fs::remove_all(*place_ / "named");
+}
+
 TEST_F(BadInput, options_of_the_other_verbs_are_checked_too) {
     const std::vector<std::pair<std::string, Words>> find = {
         {"--start-lr", {"0", "-1", "20", "abc"}},

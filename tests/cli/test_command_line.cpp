@@ -16,8 +16,8 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const Words verbs = {"find", "train", "finetune", "eval",   "predict",  "export",
-                     "plan", "info",  "profile",  "doctor", "demo-data"};
+const Words verbs = {"find", "train", "finetune", "eval",   "predict", "export",
+                     "plan", "info",  "profile",  "doctor", "pack",    "demo-data"};
 
 TEST(CommandLine, help_behind_before_and_as_a_verb_is_the_same) {
     const Workplace place;

@@ -51,6 +51,25 @@ class EndToEnd : public ::testing::Test {
     static inline Workplace* place_ = nullptr;
 };
 
+TEST_F(EndToEnd, large_batch_optimizers_train_by_a_rate_of_their_own) {
+    for (const std::string optimizer : {"lars", "lamb"}) {
+        const Outcome trained = place_->run(train({"--optimizer", optimizer, "--out", optimizer, "--max-lr",
+                                                   "auto", "--trust-coefficient", "0.002"}));
+        ASSERT_EQ(trained.code, 0) << trained.err;
+        EXPECT_NE(trained.out.find("what is usual for " + optimizer + " in batches of 8"), std::string::npos)
+            << "a range test would be longer than this training: " << trained.out;
+        const json config = json::parse(place_->read(optimizer + "/config.json"));
+        EXPECT_EQ(config["optimizer"], optimizer);
+        EXPECT_EQ(config["trust_coefficient"], 0.002);
+        EXPECT_EQ(config["weight_decay"], optimizer == "lars" ? 1e-4 : 1e-2);
+        EXPECT_EQ(config["max_lr"], optimizer == "lars" ? 0.44 : 0.00063);
+    }
+    const Outcome planned = place_->run({"plan", "--program", "--arch", "resnet18", "--size", "32",
+                                         "--batch-size", "8", "--optimizer", "lamb"});
+    ASSERT_EQ(planned.code, 0) << planned.err;
+    EXPECT_NE(planned.out.find("trust_ratio"), std::string::npos);
+}
+
 TEST_F(EndToEnd, find_says_where_and_writes_its_three_files) {
     const Outcome found = place_->run({"find", "data", "--arch", "resnet18", "--size", "32", "--batch-size",
                                        "8", "--steps", "30", "--out", "curve", "--json"});

@@ -90,6 +90,15 @@ TEST(Plan, the_program_lists_every_phase_of_a_training_step) {
         EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
 }
 
+TEST(Plan, the_program_of_several_ranks_reduces_on_a_branch_of_its_own) {
+    const Outcome outcome = Workplace().run({"plan", "--program", "--arch", "resnet18", "--size", "32",
+                                             "--batch-size", "2", "--device", "cpu", "--ranks", "3"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    for (const char* part :
+         {"2  gather_results | ", "2  bucket 0 | all_reduce", "2  batch statistics | all_reduce"})
+        EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
+}
+
 TEST(Plan, the_program_is_listed_for_each_device_also_where_it_is_not) {
     const Workplace place;
     const auto program = [&](const std::string& device) {

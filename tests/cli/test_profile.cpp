@@ -53,6 +53,35 @@ TEST(Profile, a_prediction_is_the_larger_of_moving_and_computing_for_every_step)
     EXPECT_EQ(by["update_parameters"], std::set<std::string>{"own"});
 }
 
+TEST(Profile, several_ranks_are_predicted_with_what_the_wire_and_the_loaders_must_do) {
+    const Words words = {"--predict", "h200", "--arch",  "resnet18", "--batch-size",  "64",
+                         "--ranks",   "1,8",  "--cores", "8",        "--decode-rate", "300"};
+    const Json p = profile(words), scale = p["data_parallel"];
+    const Json &one = scale["forecasts"][0], &eight = scale["forecasts"][1];
+    EXPECT_TRUE(one["transfers"].empty());
+    // Results of the batches, then 11.2 million gradients in buckets of 2 Mi numbers or more, then statistics.
+    const Json& sent = eight["transfers"];
+    EXPECT_EQ(sent.front()["name"], "gather_results");
+    EXPECT_EQ(sent.back()["name"], "batch statistics");
+    EXPECT_GE(sent.size(), 4u);
+    EXPECT_LE(sent.size(), 2 + 6u);
+    EXPECT_EQ(one["efficiency"], 1.0);
+    EXPECT_NEAR(one["step_seconds"], p["limit_seconds"], 1e-12);
+    EXPECT_LT(eight["efficiency"], 1.0);
+    EXPECT_GT(eight["efficiency"], 0.5);
+    EXPECT_NEAR(eight["images_per_second"], 8 * 64 / eight["step_seconds"].get<double>(), 1e-3);
+    EXPECT_NEAR(scale["inputs"][0]["cores_a_rank"], scale["images_per_second_a_rank"].get<double>() / 300,
+                1e-6);
+    EXPECT_EQ(scale["cores_a_rank"], 8.0);
+    EXPECT_TRUE(profile({"--predict", "h200", "--arch", "resnet18"})["data_parallel"].is_null());
+
+    Words text = words;
+    text.insert(text.begin(), "profile");
+    const Outcome shown = Workplace().run(text);
+    EXPECT_NE(shown.out.find("On several ranks, a prediction"), std::string::npos) << shown.out;
+    EXPECT_NE(shown.out.find("resident"), std::string::npos);
+}
+
 TEST(Profile, every_step_is_measured_where_it_runs) {
     Words words = small;
     words.insert(words.end(), {"--device", "cpu", "--limits", "20,0.1"});

@@ -93,6 +93,30 @@ TEST_F(RunFaults, another_runs_checkpoint_a_pipe_and_a_folder_are_named_and_pass
     EXPECT_NE(eval.err.find("passing over run/best"), std::string::npos) << eval.err;
 }
 
+TEST_F(RunFaults, a_checkpoint_of_a_run_with_the_same_options_and_other_images_is_passed_over) {
+    ASSERT_EQ(place_.run({"demo-data", "more", "--classes", "2", "--images", "20", "--size", "40"}).code, 0);
+    ASSERT_EQ(train("run", {"--epochs", "2"}).code, 0);
+    Words words = {"train",    "more", "--arch",   "resnet18", "--size",     "32",   "--batch-size", "8",
+                   "--max-lr", "0.01", "--epochs", "2",        "--progress", "none", "--out",        "other"};
+    ASSERT_EQ(place_.run(words).code, 0);
+    const auto before = place_.listing();
+    fs::copy(checkpoint("other", 8), checkpoint("run", 8));
+    const Outcome resumed = place_.run({"train", "--resume", "run"});
+    EXPECT_EQ(resumed.code, 0) << resumed.err;
+    EXPECT_NE(resumed.err.find("step-000008.safetensors: it is of another run"), std::string::npos)
+        << resumed.err;
+    EXPECT_EQ(resumed.err.find("missing"), std::string::npos) << resumed.err;
+    ASSERT_TRUE(fs::remove(checkpoint("run", 8) + ".foreign"));
+    EXPECT_EQ(place_.listing(), before);
+    // Where it is the only one, it is the images that were changed.
+    fs::remove_all(place_ / "run/checkpoints");
+    fs::create_directory(place_ / "run/checkpoints");
+    fs::copy(checkpoint("other", 8), checkpoint("run", 8));
+    const Outcome alone = place_.run({"train", "--resume", "run"});
+    EXPECT_EQ(alone.code, 3) << alone.err;
+    EXPECT_NE(alone.err.find("its "), std::string::npos) << alone.err;
+}
+
 TEST_F(RunFaults, a_folder_that_is_moved_ends_the_training_and_goes_on_where_it_is) {
     std::thread mover([&] {
         for (int i = 0; i < 2000 && !fs::exists(place_ / "run/latest"); ++i)

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/echoed.h"
 #include "onecycle/error.h"
 
 using namespace onecycle;
@@ -51,6 +52,17 @@ TEST(Printable, invisible_characters_of_unicode_are_escaped) {
     for (const char* shown : {"caf\xC3\xA9", "\xE7\x8C\xAB", "\xD7\x97\xD7\xAA\xD7\x95\xD7\x9C",
                               "cafe\xCC\x81", "\xF0\x9F\x90\xB1"})
         EXPECT_EQ(printable(shown), shown);
+}
+
+TEST(Echoed, values_are_printable_and_cut_at_200_characters_once) {
+    EXPECT_EQ(echoed("a\x1b[31m\nb"), "a\\x1b[31m\\nb");
+    EXPECT_EQ(echoed(std::string(200, 'x')), std::string(200, 'x'));
+    const std::string cut = std::string(200, 'x') + "… (5000 characters)";
+    EXPECT_EQ(echoed(std::string(5000, 'x')), cut);
+    EXPECT_EQ(echoed("many words " + std::string(5000, ' ')).size(),
+              200 + 3 + std::string(" (5011 characters)").size());
+    EXPECT_STREQ(Error(ErrorKind::data, "cannot", "file", "it has '" + cut + "'").what(),
+                 ("cannot: file: it has '" + cut + "'").c_str());
 }
 
 TEST(Error, values_are_cut_at_200_characters_and_fixes_are_not) {

@@ -40,7 +40,7 @@ Halves halve_gradients(Step& step, DType type) {
 struct ManyParameters {
     std::vector<ParameterSegment> parameters;
     std::int64_t elements = 0;
-    std::vector<float> gradients, values, moment1, moment2, ema;
+    std::vector<float> gradients, values, moment1, moment2, ema, ratios;
     GradientCheck check{1, 0.5, 1, 1, -1};
     BatchResult result{};
     StepControl control{};
@@ -76,7 +76,7 @@ struct ManyParameters {
                  .optimizer = optimizer,
                  .parameters = parameters};
         std::vector<void*> out = {values.data(), moment1.data()};
-        if (optimizer.kind != OptimizerKind::sgd) {
+        if (has_second_moment(optimizer.kind)) {
             d.outputs.push_back(flat);
             out.push_back(moment2.data());
         }
@@ -84,7 +84,28 @@ struct ManyParameters {
             d.outputs.push_back(flat);
             out.push_back(ema.data());
         }
-        EXPECT_TRUE(run_in_place(d, {gradients.data(), &check, &control}, out, machine));
+        std::vector<void*> in = {gradients.data(), &check, &control};
+        if (has_trust_ratio(optimizer.kind)) {
+            find_ratios(optimizer, machine);
+            d.inputs.push_back({static_cast<std::int64_t>(ratios.size())});
+            in.push_back(ratios.data());
+        }
+        EXPECT_TRUE(run_in_place(d, in, out, machine));
+    }
+    void find_ratios(const OptimizerOptions& optimizer, const Machine& machine) {
+        ratios.assign(parameters.size(), 1.0f);
+        const TensorDesc flat{elements};
+        OpDesc d{.kind = OpKind::trust_ratio,
+                 .inputs = {flat, bytes_of<GradientCheck>(), bytes_of<StepControl>(), flat},
+                 .outputs = {{static_cast<std::int64_t>(ratios.size())}},
+                 .optimizer = optimizer,
+                 .parameters = parameters};
+        std::vector<void*> in = {gradients.data(), &check, &control, values.data()};
+        if (has_second_moment(optimizer.kind)) {
+            d.inputs.insert(d.inputs.end(), {flat, flat});
+            in.insert(in.end(), {moment1.data(), moment2.data()});
+        }
+        EXPECT_TRUE(run_in_place(d, in, {ratios.data()}, machine));
     }
     void find_norm(const Machine& machine) {
         const OpDesc d{.kind = OpKind::check_gradients,
@@ -99,6 +120,9 @@ const OptimizerOptions optimizers[] = {{.kind = OptimizerKind::sgd, .weight_deca
                                        {.kind = OptimizerKind::sgd, .nesterov = true, .weight_decay = 0.1},
                                        {.kind = OptimizerKind::adam, .weight_decay = 0.1},
                                        {.kind = OptimizerKind::adamw, .weight_decay = 0.1},
+                                       {.kind = OptimizerKind::lars, .weight_decay = 0.1},
+                                       {.kind = OptimizerKind::lamb, .weight_decay = 0.1},
+                                       {.kind = OptimizerKind::lamb, .ema_decay = 0.9},
                                        {.kind = OptimizerKind::sgd, .ema_decay = 0.9},
                                        {.kind = OptimizerKind::adamw, .ema_decay = 0.9}};
 
@@ -115,6 +139,7 @@ TEST(CudaUpdateParameters, is_the_cpus_for_every_optimizer_and_many_parameters) 
         const std::vector<float> before = cuda.values;
         cuda.update(optimizer, emulated_machine());
         cpu.update(optimizer, cpu_machine(2));
+        expect_within_two_units(cuda.ratios, cpu.ratios, "ratio");
         expect_within_two_units(cuda.values, cpu.values, "weight");
         expect_within_two_units(cuda.moment1, cpu.moment1, "moment");
         expect_within_two_units(cuda.moment2, cpu.moment2, "second moment");
@@ -162,18 +187,21 @@ TEST(CudaCheckGradients, does_not_see_padding) {
 }
 
 TEST(CudaUpdate, gives_equal_bits_in_any_order_of_blocks) {
-    ManyParameters first;
-    first.find_norm(emulated_machine());
-    first.update(optimizers[2], emulated_machine());
-    for (const std::uint64_t seed : {0u, 2u, 3u}) {
-        emulated::set_schedule_seed(seed);
-        ManyParameters again;
-        again.find_norm(emulated_machine());
-        again.update(optimizers[2], emulated_machine());
-        EXPECT_EQ(again.check.norm, first.check.norm);
-        EXPECT_EQ(again.values, first.values);
+    for (const OptimizerOptions& optimizer : {optimizers[2], optimizers[4], optimizers[5]}) {
+        ManyParameters first;
+        first.find_norm(emulated_machine());
+        first.update(optimizer, emulated_machine());
+        for (const std::uint64_t seed : {0u, 2u, 3u}) {
+            emulated::set_schedule_seed(seed);
+            ManyParameters again;
+            again.find_norm(emulated_machine());
+            again.update(optimizer, emulated_machine());
+            EXPECT_EQ(again.check.norm, first.check.norm);
+            EXPECT_EQ(again.ratios, first.ratios);
+            EXPECT_EQ(again.values, first.values);
+        }
+        emulated::set_schedule_seed(1);
     }
-    emulated::set_schedule_seed(1);
 }
 
 TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
@@ -197,7 +225,7 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
             const TensorDesc flat{Step::n}, half({Step::n}, Layout::plain, type);
             std::vector<TensorDesc> out = {flat, flat};
             std::vector<void*> outputs = {halves.parameters.data(), halves.moment1.data()};
-            if (optimizer.kind != OptimizerKind::sgd) {
+            if (has_second_moment(optimizer.kind)) {
                 out.push_back(flat);
                 outputs.push_back(halves.moment2.data());
             }
@@ -207,10 +235,24 @@ TEST(CudaUpdateParameters, widens_16_bit_gradients_and_writes_16_bit_copies) {
                 out.insert(out.end(), {flat, half});
                 outputs.insert(outputs.end(), {halves.ema.data(), ema_copies.data()});
             }
-            Halves in = gradients;
-            halves.run(OpKind::update_parameters,
-                       {flat, half, bytes_of<GradientCheck>(), bytes_of<StepControl>()}, out,
-                       {halves.gradients.data(), in.data(), &halves.check, &halves.control}, outputs);
+            Halves sixteen_bits = gradients;
+            std::vector<TensorDesc> in = {flat, half, bytes_of<GradientCheck>(), bytes_of<StepControl>()};
+            std::vector<void*> inputs = {halves.gradients.data(), sixteen_bits.data(), &halves.check,
+                                         &halves.control};
+            if (has_trust_ratio(optimizer.kind)) {
+                std::vector<TensorDesc> measured = in;
+                std::vector<void*> places = inputs;
+                const std::size_t own = has_second_moment(optimizer.kind) ? 3 : 1;
+                measured.insert(measured.end(), own, flat);
+                places.insert(places.end(), outputs.begin(),
+                              outputs.begin() + static_cast<std::ptrdiff_t>(own));
+                halves.ratios.assign(3, 1.0f);
+                halves.run(OpKind::trust_ratio, measured, {{3}}, places, {halves.ratios.data()});
+                EXPECT_EQ(halves.ratios[0], full.ratios[0]);
+                in.push_back({3});
+                inputs.push_back(halves.ratios.data());
+            }
+            halves.run(OpKind::update_parameters, in, out, inputs, outputs);
             EXPECT_EQ(halves.parameters, full.parameters);
             EXPECT_EQ(halves.moment1, full.moment1);
             EXPECT_EQ(halves.moment2, full.moment2);

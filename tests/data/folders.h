@@ -23,7 +23,7 @@ inline void add_class(const fs::path& folder, int count, const std::string& fixt
 
 inline std::vector<std::string> names(const std::vector<Sample>& samples) {
     std::vector<std::string> result;
-    for (const Sample& sample : samples) result.push_back(sample.name);
+    for (const Sample& sample : samples) result.emplace_back(sample.name());
     return result;
 }
 

@@ -31,7 +31,7 @@ TEST(Dataset, automatic_split_is_stratified_seeded_and_blind_to_file_order) {
     EXPECT_EQ(names(first.valid), names(second.valid));
     EXPECT_EQ(digest(first), digest(second));
     EXPECT_TRUE(std::is_sorted(first.train.begin(), first.train.end(), [](const Sample& x, const Sample& y) {
-        return std::pair(x.label, x.name) < std::pair(y.label, y.name);
+        return std::pair(x.label, x.name()) < std::pair(y.label, y.name());
     }));
     EXPECT_EQ(all_samples(first).size(), 30u);
 
@@ -39,6 +39,21 @@ TEST(Dataset, automatic_split_is_stratified_seeded_and_blind_to_file_order) {
     other.seed = 1;
     EXPECT_NE(names(open_dataset(a.path(), other).valid), names(first.valid));
     EXPECT_NE(digest(open_dataset(a.path(), other)), digest(first));
+}
+
+TEST(Dataset, an_image_that_decoding_has_no_memory_for_is_found_by_its_header) {
+    TemporaryFolder data;
+    for (const char* name : {"a", "b"}) add_class(data / name, 30);
+    fs::copy_file(images() / "progressive.jpg", data / "a/large.jpg");
+    DatasetOptions options;
+    options.decode_memory = 8000;  // bytes: 37 x 29 pixels of 6, and 4608 of coefficients
+    const Opened opened = open(data.path(), options);
+    ASSERT_EQ(opened.dataset.bad.size(), 1u);
+    EXPECT_EQ(opened.dataset.bad[0].reason,
+              "too large: decoding it needs 11046 bytes, more than the 8000 of --decode-memory");
+    EXPECT_TRUE(opened.warned("a/large.jpg: too large")) << opened.warnings;
+    options.decode_memory = 11046;
+    EXPECT_TRUE(open_dataset(data.path(), options).bad.empty());
 }
 
 TEST(Dataset, leaving_out_bad_files_equals_a_folder_without_them) {

@@ -28,7 +28,7 @@ std::vector<Example> examples_of(const std::vector<Sample>& samples) {
     std::vector<Example> examples;
     for (const Sample& sample : samples) {
         Example example{{}, sample.label};
-        for (const std::uint8_t value : evaluation_view(read_image(sample.path), side, 0.875).rgb)
+        for (const std::uint8_t value : evaluation_view(read_image(sample.path()), side, 0.875).rgb)
             example.x.push_back(static_cast<float>(value) / 128 - 1);
         example.x.push_back(1);
         examples.push_back(std::move(example));
@@ -98,9 +98,9 @@ TEST(DemoData, is_equal_for_equal_seeds_and_whole) {
     EXPECT_TRUE(dataset.bad.empty());
     std::set<std::string> extensions;
     for (const Sample& sample : all_samples(dataset)) {
-        extensions.insert(fs::path(sample.path).extension());
-        EXPECT_EQ(bytes_of(sample.path), bytes_of(b.path() / sample.name)) << sample.name;
-        EXPECT_NE(bytes_of(sample.path), bytes_of(c.path() / sample.name)) << sample.name;
+        extensions.insert(fs::path(sample.path()).extension());
+        EXPECT_EQ(bytes_of(sample.path()), bytes_of(b.path() / sample.name())) << sample.name();
+        EXPECT_NE(bytes_of(sample.path()), bytes_of(c.path() / sample.name())) << sample.name();
     }
     EXPECT_EQ(extensions, (std::set<std::string>{".jpg", ".png"}));
     EXPECT_THROW(make_demo_data(a.path(), options), Error);  // not empty

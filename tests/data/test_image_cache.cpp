@@ -21,7 +21,8 @@ const std::string data = "/nowhere/photos";
 std::vector<Sample> made_up_samples(int n) {
     std::vector<Sample> samples;
     for (int k = 0; k < n; ++k) {
-        Sample sample{data + "/" + std::to_string(k) + ".jpg", std::to_string(k), 0, 1000u + k};
+        Sample sample{.place = ImagePlace(data + "/" + std::to_string(k) + ".jpg", std::to_string(k)),
+                      .bytes = 1000u + k};
         sample.width = 40 + k, sample.height = 30;
         sample.content = 77u + static_cast<unsigned>(k);
         sample.changed = 1'700'000'000'000'000'000 + k;
@@ -114,7 +115,7 @@ TEST_F(ImageCacheIn, an_entry_counts_while_its_source_has_the_size_and_time_that
     fill();
     samples_[3].changed += 1;
     samples_[5].bytes += 1;
-    samples_[8].path += "x";
+    samples_[8].place = ImagePlace(samples_[8].path() + "x", "8");
     samples_[9].changed = 0;  // nobody knows
     samples_[10].content ^= 1;
     EXPECT_EQ(found_now(), 15u);

@@ -9,12 +9,11 @@ using namespace onecycle;
 namespace {
 
 Sample sample(const std::string& name, int label, std::uint64_t content, std::uint64_t bytes = 100) {
-    return {.path = "there/" + name,
-            .name = name,
+    return {.place = ImagePlace("there/" + name, name),
             .label = label,
-            .bytes = bytes,
             .width = 3,
             .height = 2,
+            .bytes = bytes,
             .content = content};
 }
 
@@ -34,7 +33,7 @@ Dataset folder() {
 void expect_equal(const std::vector<Sample>& a, const std::vector<Sample>& b) {
     ASSERT_EQ(a.size(), b.size());
     for (std::size_t k = 0; k < a.size(); ++k) {
-        EXPECT_EQ(a[k].name, b[k].name);
+        EXPECT_EQ(a[k].name(), b[k].name());
         EXPECT_EQ(a[k].label, b[k].label);
         EXPECT_EQ(a[k].bytes, b[k].bytes);
         EXPECT_EQ(a[k].content, b[k].content);
@@ -70,6 +69,15 @@ TEST(ImageList, damaged_in_any_byte_or_cut_anywhere_it_is_refused_or_read_but_ne
         }
 }
 
+TEST(ImageList, names_that_would_fill_the_memory_are_refused) {
+    ImageList list{.classes = {"a"}};
+    const std::string name = "a/" + std::string((1 << 16) - 2, 'x');
+    list.train.push_back(sample(name, 0, 1));
+    EXPECT_EQ(unpack(pack(list)).train[0].name(), name) << "longer than a path can be";
+    list.train.push_back(sample(name + "y", 0, 1));  // takes few bytes of the list
+    EXPECT_THROW(unpack(pack(list)), std::runtime_error);
+}
+
 TEST(ImageList, a_folder_that_changed_is_the_lists_dataset_with_the_lost_in_their_places) {
     const Dataset dataset = folder();
     const ImageList list = image_list(dataset);
@@ -88,7 +96,7 @@ TEST(ImageList, a_folder_that_changed_is_the_lists_dataset_with_the_lost_in_thei
     expect_equal(same.valid, dataset.valid);
     EXPECT_EQ(same.classes, dataset.classes);
     EXPECT_EQ(digest(same), digest(dataset));
-    EXPECT_EQ(same.train[5].path, "there/cat/1005.jpg");
+    EXPECT_EQ(same.train[5].path(), "there/cat/1005.jpg");
     EXPECT_EQ(same.train[5].width, 0);
     EXPECT_EQ(same.train[6].width, 3);
     EXPECT_EQ(difference.missing, 1u);
@@ -110,7 +118,7 @@ TEST(ImageList, what_was_trained_on_is_told_by_contents_under_any_name) {
     EXPECT_EQ(unseen.trained_on, 201u);
     EXPECT_EQ(unseen.added + unseen.missing + unseen.changed, 0u);
 
-    here[0].name = "cat/renamed.jpg";
+    here[0].place = ImagePlace("there/cat/renamed.jpg", "cat/renamed.jpg");
     here[1].content = 7777;                          // changed
     here.erase(here.begin() + 2);                    // gone
     here.push_back(sample("cat/new.jpg", 0, 3000));  // new

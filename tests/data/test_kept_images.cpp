@@ -14,7 +14,7 @@ using namespace onecycle::test;
 namespace {
 
 Sample sample_of(const fs::path& path) {
-    Sample sample{path, path.filename(), 0, fs::file_size(path)};
+    Sample sample{.place = ImagePlace(path, path.filename()), .bytes = fs::file_size(path)};
     const Image image = read_image(path);
     sample.width = image.width, sample.height = image.height;
     sample.changed = image_file_status(path).changed;

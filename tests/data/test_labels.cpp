@@ -45,7 +45,7 @@ void expect_both(const Opened& opened) {
     EXPECT_EQ(opened.dataset.classes, (Names{"cat", "dog"}));
     EXPECT_EQ(class_counts(all_samples(opened.dataset), 2), (std::vector<std::int64_t>{6, 6}));
     for (const Sample& sample : all_samples(opened.dataset))
-        EXPECT_NE(sample.path.find(sample.label ? "dog_" : "cat_"), std::string::npos) << sample.path;
+        EXPECT_NE(sample.path().find(sample.label ? "dog_" : "cat_"), std::string::npos) << sample.path();
 }
 
 }  // namespace

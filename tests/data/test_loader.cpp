@@ -24,7 +24,9 @@ std::vector<Sample> fixture_samples() {
          {"rgb_420.jpg", "grey.jpg", "cmyk.jpg", "orientation_6.jpg", "progressive.jpg", "rgba.png",
           "one_pixel.png", "portrait.png", "thin.png", "source.png", "rgb_565.bmp", "palette.bmp"}) {
         const fs::path path = images() / name;
-        samples.push_back({path, name, static_cast<int>(samples.size() % 3), fs::file_size(path)});
+        samples.push_back({.place = ImagePlace(path, name),
+                           .label = static_cast<int>(samples.size() % 3),
+                           .bytes = fs::file_size(path)});
     }
     while (samples.size() < 41) samples.push_back(samples[samples.size() - 12]);
     return samples;
@@ -131,7 +133,7 @@ TEST(Loader, evaluation_drops_nothing_and_keeps_the_order) {
     for (const Copy& batch : all(loader, 0, loader.batches_per_epoch()))
         for (std::size_t k = 0; k < batch.ids.size(); ++k, ++next) {
             ASSERT_EQ(batch.ids[k], static_cast<std::int64_t>(next));
-            const Image view = evaluation_view(read_image(samples[next].path), size, options.crop_pct);
+            const Image view = evaluation_view(read_image(samples[next].path()), size, options.crop_pct);
             ASSERT_TRUE(std::equal(view.rgb.begin(), view.rgb.end(),
                                    batch.pixels.begin() + static_cast<std::ptrdiff_t>(k * size * size * 3)));
         }
@@ -153,10 +155,10 @@ TEST(Loader, a_file_that_changed_or_vanished_is_named_at_its_batch) {
     for (int k = 0; k < 12; ++k) {
         const fs::path path = folder / ("image" + std::to_string(k) + ".png");
         fs::copy_file(images() / "rgb.png", path);
-        samples.push_back({path, path.filename(), 0, fs::file_size(path)});
+        samples.push_back({.place = ImagePlace(path, path.filename()), .bytes = fs::file_size(path)});
     }
-    fs::remove(samples[7].path);
-    fs::resize_file(samples[10].path, 100);
+    fs::remove(samples[7].path());
+    fs::resize_file(samples[10].path(), 100);
     LoaderOptions options = small_options();
     options.training = false;
     options.batch_size = 3;
@@ -183,23 +185,25 @@ class FaultyFolder {
     FaultyFolder() {
         const std::vector<Sample> fixtures = fixture_samples();
         for (std::size_t k = 0; k < 30; ++k) {
-            const fs::path from = fixtures[k % 12].path,
+            const fs::path from = fixtures[k % 12].path(),
                            path = folder_ / (std::to_string(k) + from.extension().string());
             fs::copy_file(from, path);
-            samples.push_back({path, path.filename(), static_cast<int>(k % 3), fs::file_size(path)});
+            samples.push_back({.place = ImagePlace(path, path.filename()),
+                               .label = static_cast<int>(k % 3),
+                               .bytes = fs::file_size(path)});
             samples.back().content = content_hash(bytes_of(path));
         }
     }
 
     // Each in a way of its own.
     void harm() {
-        fs::remove(samples[3].path);
-        fs::resize_file(samples[7].path, 60);
-        std::vector<std::uint8_t> bytes = bytes_of(samples[11].path);
+        fs::remove(samples[3].path());
+        fs::resize_file(samples[7].path(), 60);
+        std::vector<std::uint8_t> bytes = bytes_of(samples[11].path());
         bytes.back() ^= 1;  // as large as it was
-        write(samples[11].path, bytes);
-        fs::remove(samples[20].path);
-        fs::create_directory(samples[20].path);
+        write(samples[11].path(), bytes);
+        fs::remove(samples[20].path());
+        fs::create_directory(samples[20].path());
     }
     static constexpr std::int64_t harmed[] = {3, 7, 11, 20};
 
@@ -285,7 +289,7 @@ TEST(Loader, a_damaged_image_is_used_and_named_once) {
     FaultyFolder folder;
     const std::vector<std::uint8_t> damaged = bytes_of(images() / "hole_progressive.jpg");
     Sample& sample = folder.samples[3];
-    write(sample.path, damaged);
+    write(sample.path(), damaged);
     sample.bytes = damaged.size();
     sample.content = content_hash(damaged);
     options.cache_bytes = 0;
@@ -297,7 +301,7 @@ TEST(Loader, a_damaged_image_is_used_and_named_once) {
         Loader loader(folder.samples, options);
         all(loader, 0, 3 * loader.batches_per_epoch());
         ASSERT_EQ(lines.size(), 1u);
-        EXPECT_NE(lines[0].find(sample.path), std::string::npos);
+        EXPECT_NE(lines[0].find(sample.path()), std::string::npos);
         EXPECT_NE(lines[0].find("damaged"), std::string::npos);
         EXPECT_TRUE(options.faults->before(1000).empty()) << "it is not left out";
     }
@@ -315,7 +319,7 @@ TEST(Loader, an_evaluation_is_over_the_images_that_can_be_read) {
         const std::vector<Copy> before = all(loader, 0, loader.batches_per_epoch());
         folder.harm();
         for (int k = 12; k < 16; ++k)
-            fs::remove(folder.samples[static_cast<std::size_t>(k)].path);  // a batch
+            fs::remove(folder.samples[static_cast<std::size_t>(k)].path());  // a batch
         std::vector<std::int64_t> ids;
         for (const Copy& batch : all(loader, 0, loader.batches_per_epoch()))
             for (std::size_t k = 0; k < batch.ids.size(); ++k) {
@@ -355,7 +359,7 @@ TEST(Loader, where_none_may_fail_or_too_many_do_that_is_an_error_with_its_way_ou
     EXPECT_EQ(option_of({.max_bad = 0.1, .images = 40, .left_out = 1}), "--bad-images skip --max-bad 1");
 
     FaultyFolder folder;
-    for (const Sample& sample : folder.samples) fs::remove(sample.path);
+    for (const Sample& sample : folder.samples) fs::remove(sample.path());
     options.faults = std::make_shared<ImageFaults>(ImageFaults::Rules{});
     Loader loader(folder.samples, options);
     EXPECT_THROW(all(loader, 0, 1), UnusableImage) << "none is left to take a place";

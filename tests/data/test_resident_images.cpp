@@ -11,7 +11,7 @@ namespace {
 
 Sample sample_of(const std::string& name, int label = 0) {
     const fs::path path = images() / name;
-    Sample sample{path, name, label, fs::file_size(path)};
+    Sample sample{.place = ImagePlace(path, name), .label = label, .bytes = fs::file_size(path)};
     const Image image = read_image(path);
     sample.width = image.width, sample.height = image.height;
     return sample;
@@ -49,21 +49,21 @@ TEST(ResidentImages, small_images_are_kept_as_they_are_and_large_ones_at_the_mar
     std::size_t shrunk = 0;
     for (std::size_t k = 0; k < samples.size(); ++k) {
         const ResidentImage& entry = plan.table[k];
-        const Image whole = read_image(samples[k].path);
+        const Image whole = read_image(samples[k].path());
         EXPECT_EQ(entry.width, images[k].width);
         EXPECT_EQ(entry.height, images[k].height);
         EXPECT_EQ(entry.label, static_cast<int>(k));
         EXPECT_GE(entry.offset, end);
         end = entry.offset + entry.width * entry.height * 3;
         if (std::min(whole.width, whole.height) <= 40) {
-            EXPECT_EQ(images[k].rgb, whole.rgb) << samples[k].name;
+            EXPECT_EQ(images[k].rgb, whole.rgb) << samples[k].name();
         } else {
             ++shrunk;
-            EXPECT_EQ(std::min(entry.width, entry.height), 40) << samples[k].name;
+            EXPECT_EQ(std::min(entry.width, entry.height), 40) << samples[k].name();
             EXPECT_NEAR(static_cast<double>(entry.width) / entry.height,
                         static_cast<double>(whole.width) / whole.height, 0.04);
             EXPECT_EQ(images[k].rgb, resize_bilinear(whole, entry.width, entry.height).rgb)
-                << samples[k].name;
+                << samples[k].name();
         }
     }
     EXPECT_EQ(plan.shrunk, shrunk);
@@ -81,7 +81,7 @@ TEST(ResidentImages, without_random_crops_the_evaluation_view_is_kept) {
         EXPECT_EQ(plan.largest_crop, 28);
         const std::vector<Image> images = made(samples, rule, 3);
         for (std::size_t k = 0; k < samples.size(); ++k)
-            EXPECT_EQ(images[k].rgb, evaluation_view(read_image(samples[k].path), 28, 0.875).rgb);
+            EXPECT_EQ(images[k].rgb, evaluation_view(read_image(samples[k].path()), 28, 0.875).rgb);
     }
 }
 
@@ -107,13 +107,13 @@ TEST(ResidentImages, a_file_that_vanished_is_named_and_an_exception_of_the_taker
     for (int k = 0; k < 40; ++k) {
         const fs::path path = folder / ("image" + std::to_string(k) + ".png");
         fs::copy_file(images() / "rgb.png", path);
-        samples.push_back({path, path.filename(), 0, fs::file_size(path)});
+        samples.push_back({.place = ImagePlace(path, path.filename()), .bytes = fs::file_size(path)});
     }
     for (int threads : {0, 3}) {
         KeptImages kept({.size = 16}, 0);
         const ResidentPlan plan = plan_resident_images(samples, kept.rule());
         const fs::path hidden = folder / "elsewhere";
-        fs::rename(samples[20].path, hidden);
+        fs::rename(samples[20].path(), hidden);
         std::size_t taken = 0;
         try {
             make_resident_images(samples, plan, kept, threads, [&](std::size_t, const Image&) { ++taken; });
@@ -123,7 +123,7 @@ TEST(ResidentImages, a_file_that_vanished_is_named_and_an_exception_of_the_taker
             EXPECT_NE(std::string(error.what()).find("image20.png"), std::string::npos) << error.what();
         }
         EXPECT_LE(taken, 20u);
-        fs::rename(hidden, samples[20].path);
+        fs::rename(hidden, samples[20].path());
         EXPECT_THROW(make_resident_images(samples, plan, kept, threads,
                                           [](std::size_t k, const Image&) {
                                               if (k == 5) throw std::runtime_error("enough");

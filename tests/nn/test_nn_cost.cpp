@@ -1,6 +1,7 @@
 // Bytes and operations of a step, counted by hand: the profile and its predictions rest on them.
 #include <gtest/gtest.h>
 
+#include "nn/cost.h"
 #include "nn/network_of.h"
 #include "nn/program.h"
 
@@ -78,6 +79,24 @@ TEST(Cost, the_update_moves_what_each_parameter_needs) {
                 tolerance);
 }
 
+// LARS reads gradients and weights of what decays once more, LAMB the two moments as well. Both
+// leave batch norms and biases alone.
+TEST(Cost, trust_ratios_read_what_they_measure_of_the_weights_alone) {
+    OpDesc desc{.kind = OpKind::trust_ratio};
+    desc.parameters = {{.offset = 0, .elements = 1000, .half_gradient = true},
+                       {.offset = 1024, .elements = 100, .decay_multiplier = 0},
+                       {.offset = 1152, .elements = 300, .frozen = true},
+                       {.offset = 1536, .elements = 50}};
+    const TensorDesc flat{2048};
+    desc.optimizer.kind = OptimizerKind::lars;
+    desc.inputs.assign(5, flat);
+    desc.outputs = {{4}};
+    EXPECT_EQ(bytes_of(desc, false), 1000 * (2 + 4) + 50 * (4 + 4));
+    desc.optimizer.kind = OptimizerKind::lamb;
+    desc.inputs.assign(7, flat);
+    EXPECT_EQ(bytes_of(desc, false), 1000 * (2 + 12) + 50 * (4 + 12));
+}
+
 // An independent count of the same fusions (reads and writes of each kernel, summed over
 // torchvision's graph) came to 27.0 GB with a stem of 4 channels and 16-bit gradients, and to 5.567
 // TFLOP in convolutions and classifier.
@@ -88,6 +107,28 @@ TEST(Cost, the_whole_step_is_near_an_independent_count) {
         if (s.name.find("bn") == std::string::npos && s.flops > 1e8 && s.phase != Phase::update)
             products += s.flops;
     EXPECT_NEAR(products / 1e12, 5.567, 0.001);
+}
+
+// With 4 ranks, of 4 bytes an element: 3/4 are sent, received, and twice as the gather does; a quarter
+// is copied, and written as the mean; everyone's parts are read. 16-bit gradients are widened first.
+TEST(Cost, an_all_reduce_sends_all_but_its_share_twice_and_reads_every_part) {
+    const auto backend = make_emulated_backend();
+    const Network network = network_of({.arch = "resnet18", .classes = 10, .size = 32});
+    ProgramKey key;
+    key.ranks = 4;
+    const Program shared =
+        compile(network, StateLayout(network, *backend, false, DType::bf16), *backend, key);
+    int found = 0;
+    for (const ProgramOp& op : shared.ops) {
+        if (op.desc.kind != OpKind::all_reduce) continue;
+        double halves = 0;
+        for (const ParameterSegment& s : op.desc.parameters)
+            if (s.half_gradient) halves += static_cast<double>(s.elements);
+        const auto elements = static_cast<double>(op.desc.outputs[0].elements());
+        EXPECT_NEAR(op.bytes, 4 * elements * (4 * 0.75 + 2 * 0.25 + 1 + 0.25) + 6 * halves, 1) << op.name;
+        ++found;
+    }
+    EXPECT_GE(found, 3) << "buckets and statistics";
 }
 
 }  // namespace

@@ -49,8 +49,10 @@ testing::Machine machine_of(const std::string& name) {
 class Freezing : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Freezing, leaves_frozen_parameters_and_their_ema_equal_to_the_bit_and_trains_the_others) {
-    for (const bool norms : {false, true}) {
-        const OptimizerKind kind = norms ? OptimizerKind::sgd : OptimizerKind::adamw;
+    for (const auto& [norms, kind] : {std::pair{false, OptimizerKind::adamw},
+                                      {true, OptimizerKind::sgd},
+                                      {false, OptimizerKind::lars},
+                                      {true, OptimizerKind::lamb}}) {
         Session session(tiny, key_of(body, norms, kind), machine_of(GetParam()));
         prepare(session);
         const auto before = session.state.weights();

@@ -265,6 +265,59 @@ TEST(PyTorch, optimizers_agree_over_many_updates_with_a_schedule_and_clipping) {
     }
 }
 
+// LARS and LAMB over ten updates of several tensors, with rates of their own, without decay, of zeros
+// and with no gradient (tests/reference/generate_trust_ratios.py).
+TEST(Timm, lars_and_lamb_agree_over_many_updates_of_several_tensors) {
+    const json all = json::parse(std::ifstream(ONECYCLE_TEST_DATA "/trust_ratios.json"));
+    const json& tensors = all["tensors"];
+    const int steps = all["steps"];
+    for (const json& c : all["cases"]) {
+        const std::string name = c["name"];
+        Step step(machine_under_test());
+        step.desc.optimizer = {.kind = name == "lars" ? OptimizerKind::lars : OptimizerKind::lamb,
+                               .beta2 = 0.99,
+                               .epsilon = 1e-5,
+                               .weight_decay = c["decay"],
+                               .clip_norm = c["clip"]};
+        step.desc.parameters.clear();
+        std::int64_t offset = 0;
+        for (const json& t : tensors) {
+            const std::int64_t n = t[0];
+            step.desc.parameters.push_back({.offset = offset,
+                                            .elements = n,
+                                            .lr_multiplier = t[2],
+                                            .decay_multiplier = t[1] ? 1.0f : 0.0f});
+            offset += (n + 127) / 128 * 128;
+        }
+        ASSERT_LE(offset, Step::n);
+        const auto fill = [&](std::vector<float>& flat, std::size_t zero, std::int64_t seed) {
+            for (std::size_t i = 0; i < tensors.size(); ++i) {
+                const ParameterSegment& s = step.desc.parameters[i];
+                const Values v = values({s.elements}, seed + static_cast<std::int64_t>(i));
+                for (std::size_t k = 0; k < v.size(); ++k)
+                    flat[static_cast<std::size_t>(s.offset) + k] =
+                        tensors[i][zero] ? 0.0f : static_cast<float>(v[k]);
+            }
+        };
+        fill(step.parameters, 3, 1);
+        const double rate = c["rate"];
+        step.control.schedule = {
+            steps, 1, {{0, steps - 1.0, 0.1 * rate, rate, 0.95, 0.85, Curve::linear, Curve::linear}}};
+        step.control.last_update = steps;
+        for (int k = 0; k < steps; ++k) {
+            fill(step.gradients, 4, 10 * (k + 1));
+            step.run_check();
+            step.run_update();
+            step.run_commit();
+        }
+        for (std::size_t i = 0; i < tensors.size(); ++i) {
+            const auto begin = step.parameters.begin() + step.desc.parameters[i].offset;
+            expect_close(Values(begin, begin + step.desc.parameters[i].elements), c["w"][i],
+                         name + " tensor " + std::to_string(i), 4e-6);
+        }
+    }
+}
+
 }  // namespace
 
 }  // namespace onecycle::testing

@@ -11,6 +11,9 @@ namespace {
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
+constexpr OptimizerKind every_optimizer[] = {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw,
+                                             OptimizerKind::lars, OptimizerKind::lamb};
+
 double norm_of_trained(const Step& step) {
     double sum = 0;
     for (const ParameterSegment& s : step.desc.parameters)
@@ -115,7 +118,7 @@ TEST(UpdateParameters, follows_the_schedule_the_multipliers_and_the_scale) {
 }
 
 TEST(UpdateParameters, changes_nothing_unless_the_step_applies) {
-    for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
+    for (const OptimizerKind kind : every_optimizer) {
         Step step;
         step.desc.optimizer.kind = kind;
         step.check = {1, 1, 0, 1, -1};
@@ -124,6 +127,76 @@ TEST(UpdateParameters, changes_nothing_unless_the_step_applies) {
         EXPECT_EQ(step.parameters, before.parameters);
         EXPECT_EQ(step.moment1, before.moment1);
         EXPECT_EQ(step.moment2, before.moment2);
+    }
+}
+
+// The definition, in double: of LARS at any update, of LAMB at its first, where Adam's step is the
+// gradient over its own size.
+TEST(TrustRatio, is_of_each_tensors_two_norms) {
+    for (const OptimizerKind kind : {OptimizerKind::lars, OptimizerKind::lamb}) {
+        Step step;
+        step.desc.optimizer = {.kind = kind, .weight_decay = 0.25};
+        step.check = {1, 0.5, 1, 1, -1};
+        step.desc.parameters[2].decay_multiplier = 2;
+        step.run_ratios();
+        for (const std::size_t p : {0u, 2u}) {
+            const ParameterSegment& s = step.desc.parameters[p];
+            const double decay = 0.25 * static_cast<double>(s.decay_multiplier);
+            double weights = 0, direction = 0;
+            for (std::int64_t i = s.offset; i < s.offset + s.elements; ++i) {
+                const double w = static_cast<double>(step.parameters[static_cast<std::size_t>(i)]);
+                const double g = 0.5 * static_cast<double>(step.gradients[static_cast<std::size_t>(i)]);
+                weights += w * w;
+                direction +=
+                    std::pow(kind == OptimizerKind::lars ? g : g / (std::abs(g) + 1e-5) + decay * w, 2);
+            }
+            const double w = std::sqrt(weights), u = std::sqrt(direction);
+            const double expected = kind == OptimizerKind::lars ? 0.001 * w / (u + decay * w + 1e-8) : w / u;
+            EXPECT_NEAR(static_cast<double>(step.ratios[p]) / expected, 1, 1e-6) << p;
+        }
+    }
+}
+
+TEST(TrustRatio, is_one_for_norms_and_biases_for_zeros_and_unless_the_step_applies) {
+    for (const OptimizerKind kind : {OptimizerKind::lars, OptimizerKind::lamb}) {
+        Step step;
+        step.desc.optimizer = {.kind = kind, .weight_decay = 0};
+        step.check = {1, 1, 1, 1, -1};
+        step.run_ratios();
+        EXPECT_NE(step.ratios[0], 1.0f) << "without decay weights are adapted, too";
+        EXPECT_EQ(step.ratios[2], 1.0f) << "never decays";
+        const Step before = step;
+        std::fill_n(step.parameters.begin(), 200, 0.0f);
+        step.run_ratios();
+        EXPECT_EQ(step.ratios[0], 1.0f);
+        step = before;
+        std::fill_n(step.gradients.begin(), 200, 0.0f);
+        step.run_ratios();
+        EXPECT_EQ(step.ratios[0], 1.0f);
+        step = before;
+        step.check.apply = 0;
+        step.gradients[7] = nan;
+        step.run_ratios();
+        EXPECT_EQ(step.ratios[0], 1.0f);
+        EXPECT_EQ(step.ratios[2], 1.0f);
+    }
+}
+
+TEST(TrustRatio, has_equal_bits_for_any_number_of_threads_and_sees_no_padding) {
+    for (const OptimizerKind kind : {OptimizerKind::lars, OptimizerKind::lamb}) {
+        Step step;
+        step.desc.optimizer.kind = kind;
+        step.check = {1, 1, 1, 1, -1};
+        step.desc.parameters[2].decay_multiplier = 1;
+        step.run_ratios();
+        const std::vector<float> once = step.ratios;
+        for (std::size_t i = 200; i < 256; ++i) step.parameters[i] = step.gradients[i] = infinity;
+        for (int threads : {1, 3, 8}) {
+            step.machine = machine_under_test(threads);
+            step.run_ratios();
+            EXPECT_EQ(step.ratios[0], once[0]);
+            EXPECT_EQ(step.ratios[2], once[2]);
+        }
     }
 }
 
@@ -177,7 +250,7 @@ TEST(UpdateStatistics, is_unbiased_and_waits_for_the_check) {
 
 // In double precision, from the weights of the same update without an average.
 TEST(UpdateParameters, moves_the_ema_of_what_it_trains_and_waits_for_the_check) {
-    for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
+    for (const OptimizerKind kind : every_optimizer) {
         Step plain, step;
         for (Step* s : {&plain, &step}) {
             s->desc.optimizer.kind = kind;

@@ -10,6 +10,7 @@
 
 #include "ops/harness.h"
 #include "rules/control.h"
+#include "rules/optimizer_rules.h"
 #include "rules/rng.h"
 
 namespace onecycle::testing {
@@ -29,6 +30,7 @@ struct Step {
                        moment1 = std::vector<float>(n), moment2 = std::vector<float>(n),
                        ema = std::vector<float>(n, 8.0f),
                        sum = std::vector<float>(n, std::numeric_limits<float>::quiet_NaN());
+    std::vector<float> ratios{};
     BatchResult result{};
     GradientCheck check{};
     StepControl control{};
@@ -69,7 +71,7 @@ struct Step {
     void run_update() {
         std::vector<TensorDesc> out = {{n}, {n}};
         std::vector<void*> outputs = {parameters.data(), moment1.data()};
-        if (desc.optimizer.kind != OptimizerKind::sgd) {
+        if (has_second_moment(desc.optimizer.kind)) {
             out.push_back({n});
             outputs.push_back(moment2.data());
         }
@@ -77,8 +79,24 @@ struct Step {
             out.push_back({n});
             outputs.push_back(ema.data());
         }
-        run(OpKind::update_parameters, {{n}, bytes_of<GradientCheck>(), bytes_of<StepControl>()}, out,
-            {gradients.data(), &check, &control}, outputs);
+        std::vector<TensorDesc> in = {{n}, bytes_of<GradientCheck>(), bytes_of<StepControl>()};
+        std::vector<void*> inputs = {gradients.data(), &check, &control};
+        if (has_trust_ratio(desc.optimizer.kind)) {
+            run_ratios();
+            in.push_back({static_cast<std::int64_t>(ratios.size())});
+            inputs.push_back(ratios.data());
+        }
+        run(OpKind::update_parameters, in, out, inputs, outputs);
+    }
+    void run_ratios() {
+        std::vector<TensorDesc> in = {{n}, bytes_of<GradientCheck>(), bytes_of<StepControl>(), {n}};
+        std::vector<void*> inputs = {gradients.data(), &check, &control, parameters.data()};
+        if (has_second_moment(desc.optimizer.kind)) {
+            in.insert(in.end(), {{n}, {n}});
+            inputs.insert(inputs.end(), {moment1.data(), moment2.data()});
+        }
+        ratios.assign(desc.parameters.size(), std::numeric_limits<float>::quiet_NaN());
+        run(OpKind::trust_ratio, in, {{static_cast<std::int64_t>(ratios.size())}}, inputs, {ratios.data()});
     }
     void run_commit() {
         run(OpKind::commit_step, {bytes_of<BatchResult>(), bytes_of<GradientCheck>()},

@@ -11,14 +11,14 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
-from trial import LAUNCHER, is_there
+from trial import LAUNCHER, children, is_there
 
 given = argparse.Namespace()
 
 
-def main():
+def main(*more):
     parser = argparse.ArgumentParser()
-    for name in ("mpirun", "module", "program"):
+    for name in ("mpirun", "module", "program", *more):
         parser.add_argument("--" + name, required=True)
     known, rest = parser.parse_known_args()
     given.__dict__.update(vars(known))
@@ -38,7 +38,7 @@ class Job:
     """`mpirun -n RANKS PROGRAM WORDS...`, on the way or ended."""
 
     def __init__(self, ranks, *words, settings=None, options=(), module=None, launcher=True,
-                 prefix=()):
+                 prefix=(), program=None):
         self.files = {name: tempfile.TemporaryFile("w+") for name in ("out", "err")}
         self.texts = {}
         environment = {key: value for key, value in os.environ.items()
@@ -46,7 +46,7 @@ class Job:
         environment |= LAUNCHER | {"ONECYCLE_MPI_MODULE": module or given.module} | (settings or {})
         launch = [given.mpirun, "-n", str(ranks), *options] if launcher else []
         self.began = time.monotonic()
-        self.process = subprocess.Popen([*prefix, *launch, given.program, *map(str, words)], env=environment,
+        self.process = subprocess.Popen([*prefix, *launch, program or given.program, *map(str, words)], env=environment,
                                         stdout=self.files["out"], stderr=self.files["err"], stdin=subprocess.DEVNULL)
 
     def wait(self, seconds=120):

@@ -3,8 +3,9 @@ own. mpirun reaches the second one with `ip netns exec` where it would use ssh. 
 namespaces are not allowed.
 
     python3 tests/ranks/test_two_hosts.py --mpirun MPIRUN --module build/onecycle_mpi.so \\
-        --program build/tests/ranks/ranks_program
+        --program build/tests/ranks/ranks_program --trainer build/onecycle
 """
+import functools
 import os
 import pathlib
 import signal
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import unittest
 
-from job import Job, left_of, main
+from job import Job, given, left_of, main
 
 SKIPPED = 77
 INSIDE = "ONECYCLE_TEST_IN_NAMESPACE"
@@ -87,6 +88,26 @@ class TwoHosts(unittest.TestCase):
                 self.assertIn(f"{ranks} ranks on 2 hosts", job.out)
                 self.assertGreater(self.sent() - before, 1_000_000)
 
+    def test_a_training_has_the_bytes_of_one_host(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        place = pathlib.Path(folder.name)
+        run(given.trainer, "demo-data", str(place / "images"), "--classes", "2", "--images", "10", "--size", "20")
+        sent, files = [], {}
+        on_one = functools.partial(Job, prefix=(*ENTER, "first"))
+        for out, start in (("one", on_one), ("two", self.job)):
+            job = start(2, "train", place / "images", "--arch", "resnet9", "--size", "16", "--batch-size", "4",
+                        "--epochs", "2", "--threads", "1", "--max-lr", "0.01", "--out", place / out,
+                        program=given.trainer).wait()
+            self.assertEqual(job.code, 0, job.err)
+            sent.append(self.sent())
+            files[out] = {str(file.relative_to(place / out)): file.read_bytes()
+                          for file in (place / out).rglob("*") if file.suffix == ".safetensors" or file.name == "steps.csv"}
+        self.assertGreater(len(files["one"]), 1)
+        self.assertEqual(files["one"].keys(), files["two"].keys())
+        self.assertEqual([name for name in files["one"] if files["one"][name] != files["two"][name]], [])
+        self.assertGreater(sent[1] - sent[0], 4 * 13_000_000)  # two steps an epoch, half of the gradients and weights
+
     def test_a_stopped_rank_is_named_with_its_host(self):
         job = self.job(2, "call", 60, settings={"ONECYCLE_RANK_TIMEOUT": "3"})
         os.kill(job.pids(2)[1], signal.SIGSTOP)
@@ -114,4 +135,4 @@ if __name__ == "__main__":
     if INSIDE not in os.environ:
         enter_namespaces()
     make_hosts()
-    main()
+    main("trainer")

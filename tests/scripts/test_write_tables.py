@@ -25,7 +25,7 @@ class WriteTables(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.tree = pathlib.Path(folder.name)
         (self.tree / "docs").mkdir()
-        for page in ("README.md", "docs/results.md", "docs/transfer.md"):
+        for page in write_tables.PAGES:
             shutil.copyfile(ROOT / page, self.tree / page)
         shutil.copytree(ROOT / "bench/results", self.tree / "results", ignore=shutil.ignore_patterns("*.csv", "*.md"))
         for module, name, place in ((write_tables, "ROOT", self.tree), (markdown_table, "HERE", str(self.tree))):

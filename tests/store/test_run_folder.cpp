@@ -1,87 +1,19 @@
-#include "formats/readers.h"
-#include "formats/safetensors_writer.h"
-#include "onecycle/run_folder.h"
-#include "store/run_folders.h"
+// A run folder from its beginning to its end: files, locks, faults, loss of power.
 
 #include <gtest/gtest.h>
 
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
-#include "core/file.h"
-#include "core/simulated_file_system.h"
 #include "core/watched_file_system.h"
-#include "onecycle/error.h"
-#include "temporary_folder.h"
+#include "store/small_run.h"
 
 namespace onecycle {
 namespace {
 
-using test::SimulatedFileSystem;
-
-// A training small enough to be run thousands of times: the state is a function of the step, a row
-// is logged for each update, and the state is saved after every second update.
-constexpr std::int64_t last_step = 8, save_every = 2;
-const char* const header = "step,loss";
-
-std::int64_t best_of(std::int64_t step) {
-    return step < 4 ? 2 : 4;
-}
-
-void save(RunFolder& run, std::int64_t step) {
-    const std::vector<float> state(3, static_cast<float>(step));
-    run.save(step, {{float_tensor("weight", {3}, state)}, {{"classes", "[]"}}}, best_of(step));
-}
-
-// Runs from the newest checkpoint to the end; where it had not begun, the same command begins it.
-// Tells of each save that returned.
-void train(SimulatedFileSystem& fs, std::int64_t* saved = nullptr) {
-    const bool started = fs.has("run/config.json");
-    RunFolder run = started ? RunFolders(fs).open("run") : RunFolders(fs).create("run");
-    if (!started) run.write("config.json", "{}");
-    const auto newest = RunFolders(fs).newest_valid_checkpoint("run");
-    const std::int64_t first = newest ? newest->step : 0;
-    CsvLog& log = run.steps_log(header);
-    log.keep_below(first);
-    for (std::int64_t step = first; step < last_step; ++step) {
-        log.append(std::to_string(step) + ",0.5");
-        if ((step + 1) % save_every == 0) {
-            save(run, step + 1);
-            if (saved != nullptr) *saved = step + 1;
-        }
-    }
-}
-
-void train_until_power_loss(SimulatedFileSystem& fs, std::int64_t& saved) {
-    try {
-        train(fs, &saved);
-    } catch (const Error&) {
-    }
-}
-
-// All that a run left, by path; without the lock.
-std::map<std::string, std::string> contents(SimulatedFileSystem& fs) {
-    std::map<std::string, std::string> all;
-    for (const std::string& path : fs.paths()) {
-        FileStatus status;
-        fs.status(path, status);
-        if (status.type == FileStatus::Type::regular && path != "run/.lock") all[path] = read_file(fs, path);
-    }
-    return all;
-}
-
-std::string target_of(SimulatedFileSystem& fs, const std::string& pointer) {
-    const std::string text = read_file(fs, pointer);
-    return "run/checkpoints/" + text.substr(0, text.find('\n'));
-}
-
-std::string names(SimulatedFileSystem& fs) {
-    std::string all;
-    for (const auto& file : contents(fs)) all += file.first.substr(4) + ' ';
-    return all;
-}
+using namespace test;
 
 TEST(RunFolder, keeps_the_two_newest_checkpoints_and_the_best) {
     SimulatedFileSystem fs;
@@ -208,32 +140,6 @@ TEST(RunFolder, a_disk_without_room_for_checkpoints_is_found_before_the_run_begi
     EXPECT_TRUE(contents(fs).empty());
 }
 
-TEST(RunFolder, a_damaged_newest_checkpoint_is_passed_over_with_one_line_and_set_aside) {
-    SimulatedFileSystem fs;
-    train(fs);
-    const auto expected = contents(fs);
-    const std::string newest = "run/checkpoints/step-000008.safetensors";
-    fs.contents(newest).back() ^= std::byte{1};
-    std::vector<std::string> lines;
-    const auto log = [&](LogLevel, const std::string& line) { lines.push_back(line); };
-    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run", log)->step, 6);
-    ASSERT_EQ(lines.size(), 1u);
-    EXPECT_NE(lines[0].find("step-000008.safetensors"), std::string::npos) << lines[0];
-
-    train(fs);  // once more from step 6
-    EXPECT_TRUE(fs.has(newest + ".damaged"));
-    ASSERT_EQ(fs.unlink(newest + ".damaged"), 0);
-    EXPECT_EQ(contents(fs), expected);
-}
-
-TEST(RunFolder, a_checkpoint_under_another_ones_name_is_passed_over) {
-    SimulatedFileSystem fs;
-    train(fs);
-    ASSERT_EQ(fs.rename("run/checkpoints/step-000004.safetensors", "run/checkpoints/step-000010.safetensors"),
-              0);
-    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run")->step, 8);
-}
-
 TEST(RunFolder, what_a_killed_process_left_is_removed) {
     SimulatedFileSystem fs;
     train(fs);
@@ -243,121 +149,6 @@ TEST(RunFolder, what_a_killed_process_left_is_removed) {
     }
     RunFolders(fs).open("run");
     EXPECT_EQ(contents(fs), expected);
-}
-
-// A file system in which the one file cannot be opened or read just now.
-class Unreadable final : public test::SimulatedFileSystem {
-  public:
-    std::string path;
-    int code = 0;
-    int open_read(const std::string& file) override {
-        return file == path ? -code : SimulatedFileSystem::open_read(file);
-    }
-};
-
-TEST(RunFolder, a_checkpoint_that_cannot_be_read_just_now_is_an_io_error_and_nothing_is_touched) {
-    for (const int code : {EACCES, EIO, ESTALE, EMFILE}) {
-        SCOPED_TRACE(code);
-        Unreadable fs;
-        train(fs);
-        const auto before = contents(fs);
-        fs.path = "run/checkpoints/step-000008.safetensors";
-        fs.code = code;
-        try {
-            RunFolders(fs).open("run");
-            ADD_FAILURE() << "it was taken for damaged";
-        } catch (const Error& error) {
-            EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
-            EXPECT_NE(std::string(error.what()).find("step-000008.safetensors"), std::string::npos)
-                << error.what();
-        }
-        fs.path.clear();
-        EXPECT_EQ(contents(fs), before);
-    }
-}
-
-TEST(RunFolder, any_failing_read_of_an_opening_renames_no_checkpoint) {
-    SimulatedFileSystem trial;
-    train(trial);
-    trial.calls = 0;
-    RunFolders(trial).open("run");
-    const std::int64_t total = trial.calls;
-    for (std::int64_t call = 1; call <= total; ++call) {
-        SCOPED_TRACE(call);
-        SimulatedFileSystem fs;
-        train(fs);
-        const auto before = contents(fs);
-        fs.calls = 0;
-        fs.fault = {call, EIO, true};
-        try {
-            RunFolders(fs).open("run");
-        } catch (const Error& error) {
-            EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
-        }
-        fs.fault = {};
-        EXPECT_EQ(contents(fs), before);
-    }
-}
-
-TEST(RunFolder, where_all_checkpoints_are_damaged_nothing_begins_anew_and_each_is_named) {
-    SimulatedFileSystem fs;
-    train(fs);
-    for (const char* step : {"4", "6", "8"})
-        fs.contents(std::string("run/checkpoints/step-00000") + step + ".safetensors").back() ^= std::byte{1};
-    const auto before = contents(fs);
-    for (int times = 0; times < 2; ++times) {
-        try {
-            RunFolders(fs).open("run");
-            FAIL() << "it would begin anew";
-        } catch (const Error& error) {
-            EXPECT_EQ(error.kind(), ErrorKind::model);
-            const std::string text = error.what();
-            for (const char* part :
-                 {"step-000004.safetensors (", "step-000006.safetensors (", "step-000008.safetensors (",
-                  "train --config run/config.json --out run-anew"})
-                EXPECT_NE(text.find(part), std::string::npos) << text;
-        }
-        EXPECT_EQ(contents(fs), before);
-    }
-    // Also where they were set aside before.
-    for (const char* step : {"4", "6", "8"}) {
-        const std::string file = std::string("run/checkpoints/step-00000") + step + ".safetensors";
-        ASSERT_EQ(fs.rename(file, file + ".damaged"), 0);
-    }
-    EXPECT_THROW(RunFolders(fs).open("run"), Error);
-}
-
-TEST(RunFolder, a_checkpoint_of_another_run_and_what_is_no_file_are_named_and_set_aside) {
-    SimulatedFileSystem fs;
-    train(fs);
-    const auto expected = contents(fs);
-    const std::string folder = "run/checkpoints/";
-    write_safetensors(folder + "step-000010.safetensors", {}, {{"step", "10"}, {"of", "another"}}, fs);
-    ASSERT_EQ(fs.mkdir(folder + "step-000012.safetensors"), 0);
-    std::string lines;
-    const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
-    const auto ours = [](const auto& metadata) { return metadata.count("of") == 0; };
-    EXPECT_EQ(RunFolders(fs).newest_valid_checkpoint("run", {}, ours)->step, 8);
-    RunFolders(fs).open("run", log, ours);
-    EXPECT_NE(lines.find("step-000010.safetensors: it is of another run"), std::string::npos) << lines;
-    EXPECT_NE(lines.find("step-000012.safetensors: it is no regular file"), std::string::npos) << lines;
-    EXPECT_TRUE(fs.has(folder + "step-000010.safetensors.foreign"));
-    EXPECT_TRUE(fs.has(folder + "step-000012.safetensors.foreign"));
-    ASSERT_EQ(fs.unlink(folder + "step-000010.safetensors.foreign"), 0);
-    EXPECT_EQ(contents(fs), expected);
-}
-
-TEST(RunFolder, a_pointer_that_is_a_folder_costs_no_checkpoint) {
-    SimulatedFileSystem fs;
-    RunFolder run = RunFolders(fs).create("run");
-    ASSERT_EQ(fs.mkdir("run/latest"), 0);
-    ASSERT_EQ(fs.mkdir("run/best"), 0);
-    std::string lines;
-    const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
-    run.save(2, {{}, {}}, 2, log);
-    EXPECT_NE(lines.find("passing over run/best: it is a folder"), std::string::npos) << lines;
-    EXPECT_FALSE(RunFolders(fs).best_checkpoint("run", log));
-    EXPECT_EQ(RunFolders(fs).resolve_model("run"), "run/checkpoints/step-000002.safetensors");
 }
 
 TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
@@ -420,23 +211,6 @@ TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part_and_comes_with_th
     EXPECT_NO_THROW(log.append("0,2.5"));
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1.5\n0,2.5\n") << "the next one brings it";
 }
-
-class OnDisk : public testing::Test {
-  protected:
-    template <class Action>
-    void expect_error(ErrorKind kind, const std::string& words, Action action) {
-        try {
-            action();
-            ADD_FAILURE() << "no error: " << words;
-        } catch (const Error& error) {
-            EXPECT_EQ(error.kind(), kind) << error.what();
-            EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
-        }
-    }
-
-    const test::TemporaryFolder temporary_;
-    const std::string folder_ = temporary_.path();
-};
 
 TEST_F(OnDisk, automatic_names_are_numbered) {
     EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers");
@@ -518,7 +292,7 @@ TEST_F(OnDisk, a_run_that_never_began_leaves_the_place_as_it_was) {
 }
 
 // The machine's disk, as it is when it can only be read.
-class ReadOnlyDisk final : public test::WatchedFileSystem {
+class ReadOnlyDisk final : public WatchedFileSystem {
   public:
     ReadOnlyDisk() {
         before = [](const std::string&, const std::string&) { return -EROFS; };
@@ -541,30 +315,6 @@ TEST_F(OnDisk, a_finished_run_on_a_disk_that_can_only_be_read_is_opened_and_no_o
     run.write("training.svg", "<svg/>");
     EXPECT_FALSE(std::filesystem::exists(path + "/training.svg"));
     EXPECT_EQ(run.read("config.json"), "{}");
-}
-
-TEST_F(OnDisk, a_pointer_or_checkpoint_that_is_a_pipe_or_a_gigabyte_holds_nothing_up) {
-    const std::string path = folder_ + "/run", checkpoints = path + "/checkpoints/";
-    {
-        RunFolder run = RunFolder::create(path);
-        run.write("config.json", "{}");
-        run.save(2, {{}, {}}, 2);
-    }
-    ASSERT_EQ(::mkfifo((checkpoints + "step-000008.safetensors").c_str(), 0600), 0);
-    std::filesystem::remove(path + "/best");
-    ASSERT_EQ(::mkfifo((path + "/best").c_str(), 0600), 0);
-    std::filesystem::resize_file(path + "/latest", std::uintmax_t{1} << 30);
-    std::string lines;
-    const auto log = [&](LogLevel, const std::string& line) { lines += line + '\n'; };
-    EXPECT_FALSE(best_checkpoint(path, log));
-    EXPECT_EQ(resolve_model(path), checkpoints + "step-000002.safetensors");
-    EXPECT_NE(lines.find("passing over " + path + "/best"), std::string::npos) << lines;
-    lines.clear();
-    RunFolder::open(path, log);
-    for (const char* part : {"step-000008.safetensors: it is no regular file", "/best", "/latest"})
-        EXPECT_NE(lines.find(part), std::string::npos) << lines;
-    EXPECT_EQ(std::filesystem::file_size(path + "/latest"), 24u);
-    EXPECT_EQ(std::filesystem::file_size(path + "/best"), 24u);
 }
 
 TEST_F(OnDisk, no_link_below_the_folder_is_followed) {
@@ -590,24 +340,6 @@ TEST_F(OnDisk, no_link_below_the_folder_is_followed) {
 TEST_F(OnDisk, only_a_run_can_be_resumed) {
     expect_error(ErrorKind::model, "no such folder", [&] { RunFolder::open(folder_ + "/missing"); });
     expect_error(ErrorKind::model, "no run folder", [&] { RunFolder::open(folder_); });
-}
-
-TEST_F(OnDisk, a_model_is_a_runs_best_checkpoint_or_a_file) {
-    const std::string path = folder_ + "/run", checkpoints = path + "/checkpoints/";
-    {
-        RunFolder run = RunFolder::create(path);
-        expect_error(ErrorKind::model, "without a checkpoint", [&] { resolve_model(path); });
-        run.save(2, {{}, {}}, -1);
-        EXPECT_EQ(resolve_model(path), checkpoints + "step-000002.safetensors");
-        run.save(4, {{}, {}}, 4);
-        run.save(6, {{}, {}}, 4);
-    }
-    EXPECT_EQ(resolve_model(path), checkpoints + "step-000004.safetensors");
-    EXPECT_EQ(resolve_model(checkpoints + "step-000006.safetensors"),
-              checkpoints + "step-000006.safetensors");
-    std::ofstream(path + "/best") << "../../../etc/passwd\n";
-    EXPECT_EQ(resolve_model(path), checkpoints + "step-000006.safetensors");
-    expect_error(ErrorKind::model, "no such file", [&] { resolve_model(folder_ + "/missing"); });
 }
 
 }  // namespace

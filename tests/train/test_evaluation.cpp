@@ -157,7 +157,7 @@ TEST_F(SmallModel, the_images_with_the_highest_losses_are_named_and_the_figures_
         EXPECT_NEAR(image.probability, std::exp(-image.loss), 1e-12);
         sum += image.loss;
         const auto sample = std::find_if(samples.begin(), samples.end(),
-                                         [&](const Sample& s) { return s.path == image.file; });
+                                         [&](const Sample& s) { return s.path() == image.file; });
         ASSERT_NE(sample, samples.end());
         EXPECT_EQ(sample->label, image.label);
     }
@@ -185,12 +185,14 @@ TEST_F(SmallModel, test_time_augmentation_is_the_mean_with_the_mirror_image) {
     std::vector<Sample> samples;
     std::vector<std::string> files, mirrors;
     for (const Sample& sample : all_samples(tiny_dataset())) {
-        const Image image = resize_bilinear(read_image(sample.path), 32, 32);
+        const Image image = resize_bilinear(read_image(sample.path()), 32, 32);
         files.push_back(*folder_ / (std::to_string(samples.size()) + ".bmp"));
         mirrors.push_back(*folder_ / (std::to_string(samples.size()) + "m.bmp"));
         write_bmp(files.back(), image, false);
         write_bmp(mirrors.back(), image, true);
-        samples.push_back({files.back(), "", sample.label, std::filesystem::file_size(files.back())});
+        samples.push_back({.place = ImagePlace(files.back(), ""),
+                           .label = sample.label,
+                           .bytes = std::filesystem::file_size(files.back())});
     }
     Model model(file(), {.batch_size = 8});
     const auto plain = model.predict(files, 3), other = model.predict(mirrors, 3);
@@ -243,13 +245,13 @@ TEST_F(SmallModel, finite_weights_without_a_finite_answer_are_refused) {
         if (name == "bn1.running_var") values.back() = -1;
     });
     refused("bn1.running_var holds a negative variance",
-            [&] { Model(negative, {}).predict({samples[0].path}, 1); });
+            [&] { Model(negative, {}).predict({samples[0].path()}, 1); });
 
     const std::string huge = changed("huge", [](const std::string& name, std::vector<float>& values) {
         if (name == "layer4.1.bn2.weight" || name == "fc.weight") std::ranges::fill(values, 3e38F);
     });
     Model model(huge, {.batch_size = 8});
-    refused("not finite", [&] { model.predict({samples[0].path}, 1); });
+    refused("not finite", [&] { model.predict({samples[0].path()}, 1); });
     refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes); });
     refused("not finite", [&] { model.evaluate(samples, tiny_dataset().classes, {.top_losses = 1}); });
 }
@@ -267,7 +269,7 @@ TEST_F(SmallModel, a_list_that_names_a_class_twice_or_is_none_is_refused) {
 
 // Whoever uses it, not only a training that starts from it.
 TEST_F(SmallModel, a_file_that_is_not_the_one_that_torchvision_named_so_is_refused) {
-    const std::vector<std::string> image = {all_samples(tiny_dataset())[0].path};
+    const std::vector<std::string> image = {all_samples(tiny_dataset())[0].path()};
     for (const char* name : {"resnet18-20251125.pth", "resnet18-deadbeef.pth", "my-resnet18-f37072fd.pth"})
         EXPECT_EQ(Model(as_torch_file(name)).predict(image, 1)[0].error, "") << name;
     const std::string other = as_torch_file("resnet18-f37072fd.pth");

@@ -47,7 +47,7 @@ TEST(Evaluator, counts_what_the_predictions_for_the_same_images_say) {
         SCOPED_TRACE(device);
         Machine machine(device);
         std::vector<std::string> files;
-        for (const Sample& sample : machine.samples) files.push_back(sample.path);
+        for (const Sample& sample : machine.samples) files.push_back(sample.path());
         std::vector<std::vector<std::int64_t>> expected(3, std::vector<std::int64_t>(3));
         const auto predictions =
             machine.predictor.predict(files, tiny_dataset().classes, 1, {size, 0.875, 2, {}});

@@ -44,13 +44,13 @@ class LostImages : public ::testing::Test {
     // After the first epoch: one vanishes, one is cut short, one is another of the same size, and
     // the evaluation loses one.
     void harm(const Dataset& dataset) const {
-        fs::remove(used(dataset, 0, 2).path);
-        fs::resize_file(used(dataset, 1, 3).path, 50);
-        const std::string path = used(dataset, 2, 4).path;
+        fs::remove(used(dataset, 0, 2).path());
+        fs::resize_file(used(dataset, 1, 3).path(), 50);
+        const std::string path = used(dataset, 2, 4).path();
         std::string bytes = read_text(path);
         bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 64);
         std::ofstream(path, std::ios::binary) << bytes;
-        fs::remove(dataset.valid[1].path);
+        fs::remove(dataset.valid[1].path());
     }
 
     void expect_equal_runs(const std::string& run, const std::string& other) const {
@@ -98,7 +98,7 @@ TEST_F(LostImages, are_replaced_named_once_counted_and_a_resume_ends_with_the_sa
     }
     ASSERT_EQ(lines.size(), 4u);
     for (std::size_t k = 0; k < 3; ++k)
-        EXPECT_NE(lines[k].find(used(dataset, static_cast<int>(k), static_cast<int>(k) + 2).path),
+        EXPECT_NE(lines[k].find(used(dataset, static_cast<int>(k), static_cast<int>(k) + 2).path()),
                   std::string::npos)
             << lines[k];
     EXPECT_NE(lines[3].find("left out of the evaluation"), std::string::npos) << lines[3];
@@ -124,15 +124,15 @@ TEST_F(LostImages, under_fail_the_state_is_saved_and_both_ways_on_work) {
     const Sample lost = used(dataset, 2, 5);  // of the last batch
     const std::string hidden = folder / "hidden";
     {
-        Observer observer{.on_epoch = [&](const EpochReport&) { fs::rename(lost.path, hidden); }};
+        Observer observer{.on_epoch = [&](const EpochReport&) { fs::rename(lost.path(), hidden); }};
         Learner learner(dataset, options, observer);
         RunFolder run = RunFolder::create(path);
         try {
             learner.fit({.run = &run});
-            FAIL() << "it went on without " << lost.path;
+            FAIL() << "it went on without " << lost.path();
         } catch (const UnusableImage& image) {
             EXPECT_EQ(image.exit_code(), 3);
-            EXPECT_EQ(image.where(), lost.path);
+            EXPECT_EQ(image.where(), lost.path());
             EXPECT_EQ(image.option(), "--bad-images skip");
         }
         EXPECT_EQ(newest_valid_checkpoint(path).value().step, 5) << "all that was done is saved";
@@ -143,7 +143,7 @@ TEST_F(LostImages, under_fail_the_state_is_saved_and_both_ways_on_work) {
     options.bad_images = BadImages::skip;
     EXPECT_TRUE(resume(other).finished());
     options.bad_images = BadImages::fail;
-    fs::rename(hidden, lost.path);
+    fs::rename(hidden, lost.path());
     EXPECT_TRUE(resume(path).finished());
     EXPECT_EQ(read_text(path + "/steps.csv"), read_text(whole + "/steps.csv"));
     EXPECT_TRUE(read_text(path + last_checkpoint) == read_text(whole + last_checkpoint));
@@ -174,7 +174,7 @@ TEST_F(LostImages, a_resume_says_what_became_of_the_folder_and_leaves_new_images
         RunFolder run = RunFolder::create(path);
         learner.fit({.run = &run});
     }
-    fs::copy_file(dataset.train[0].path, dataset.train[0].path + "-new.jpg");
+    fs::copy_file(dataset.train[0].path(), dataset.train[0].path() + "-new.jpg");
     Dataset again = reopen_dataset(path, options);
     EXPECT_EQ(digest(again), digest(dataset));
     harm(dataset);

@@ -150,20 +150,20 @@ TEST_F(Trained, a_second_start_reads_no_image_that_has_not_changed) {
     const Dataset before = dataset();
     // Other bytes of the same size and time: whoever reads a file again finds no image.
     for (const Sample& sample : all_samples(before)) {
-        const auto time = fs::last_write_time(sample.path);
-        std::ofstream(sample.path, std::ios::binary) << std::string(sample.bytes, '?');
-        fs::last_write_time(sample.path, time);
+        const auto time = fs::last_write_time(sample.path());
+        std::ofstream(sample.path(), std::ios::binary) << std::string(sample.bytes, '?');
+        fs::last_write_time(sample.path(), time);
     }
     EXPECT_EQ(train(), expected);
     EXPECT_EQ(made_, 0u);
     EXPECT_NE(log_.find("16 of 16 images are in the cache"), std::string::npos) << log_;
     // One that was changed is looked at, and found bad.
     const Sample& changed = before.train.front();
-    fs::last_write_time(changed.path, fs::last_write_time(changed.path) + std::chrono::seconds(1));
+    fs::last_write_time(changed.path(), fs::last_write_time(changed.path()) + std::chrono::seconds(1));
     options_.max_bad = 0.5;
     const Dataset after = dataset();
     ASSERT_EQ(after.bad.size(), 1u);
-    EXPECT_EQ(after.bad[0].path, changed.path);
+    EXPECT_EQ(after.bad[0].path, changed.path());
     options_.cache = "off";
     options_.max_bad = 1;
     EXPECT_THROW(dataset(), Error) << "without the cache every file is read";

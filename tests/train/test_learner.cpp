@@ -173,7 +173,7 @@ TEST(Learner, evaluation_is_exact_on_part_batches_and_agrees_with_the_saved_mode
 
     const Dataset dataset = tiny_dataset();
     std::vector<std::string> files;
-    for (const Sample& sample : dataset.valid) files.push_back(sample.path);
+    for (const Sample& sample : dataset.valid) files.push_back(sample.path());
     double loss = 0;
     std::int64_t correct = 0;
     Model one_by_one(folder / "model.safetensors", {.batch_size = 1});

@@ -32,6 +32,7 @@ TEST(Options, config_json_holds_every_option_and_reads_back_equal) {
                          .three_phase = true,
                          .momentum = MomentumRange{0.8, 0.9},
                          .optimizer = OptimizerKind::adamw,
+                         .trust_coefficient = 0.02,
                          .weight_decay = 0.05,
                          .mixup = 0.2,
                          .cutmix = 0.5,
@@ -79,6 +80,11 @@ TEST(Options, resolved_says_everything_out_loud) {
     options.optimizer = OptimizerKind::sgd;
     options.policy = "cosine";
     EXPECT_EQ(resolved(options).weight_decay, 1e-4);
+    options.optimizer = OptimizerKind::lars;
+    EXPECT_EQ(resolved(options).weight_decay, 1e-4);
+    options.optimizer = OptimizerKind::lamb;
+    EXPECT_EQ(resolved(options).weight_decay, 1e-2);
+    EXPECT_EQ(resolved(options).trust_coefficient, 0.001);
     EXPECT_EQ(resolved(options).momentum->high, 0.9);
     EXPECT_FALSE(resolved(options).pct_start || resolved(options).div) << "cosine takes neither";
     EXPECT_NE(to_json(all).find("\"max_lr\": \"auto\""), std::string::npos);
@@ -148,6 +154,8 @@ TEST(Options, what_is_out_of_range_is_refused_by_name) {
     refused({.momentum = MomentumRange{0.9, 1.0}}, "--momentum");
     refused({.optimizer = OptimizerKind::adam, .nesterov = true}, "--nesterov");
     refused({.weight_decay = -1}, "--weight-decay");
+    refused({.optimizer = OptimizerKind::lars, .nesterov = true}, "--nesterov");
+    refused({.trust_coefficient = 0}, "--trust-coefficient");
     refused({.label_smoothing = 1}, "--label-smoothing");
     refused({.mixup = -0.1}, "--mixup");
     refused({.cutmix = std::numeric_limits<double>::infinity()}, "--cutmix");

@@ -89,7 +89,7 @@ TEST(OwnNetwork, what_it_learnt_is_saved_loaded_and_exported) {
     const Evaluation got = model.evaluate(tiny_dataset().valid, tiny_dataset().classes);
     EXPECT_EQ(got.confusion, expected.confusion);
     EXPECT_NEAR(got.loss, expected.loss, 1e-5);
-    const std::vector<std::string> files = {tiny_dataset().valid.front().path};
+    const std::vector<std::string> files = {tiny_dataset().valid.front().path()};
     EXPECT_EQ(model.predict(files).front().top.front().label,
               learner.predict(files).front().top.front().label);
 

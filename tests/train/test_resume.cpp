@@ -1,11 +1,14 @@
 // A run that was interrupted anywhere and resumed ends with the same bytes as one that was not.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/watched_file_system.h"
 #include "formats/readers.h"
 #include "onecycle/error.h"
 #include "store/run_folders.h"
 #include "train/learner_core.h"
+#include "train/log_rows.h"
 #include "train/tiny.h"
 
 namespace onecycle {
@@ -77,9 +80,10 @@ TrainOptions everything_on() {
     return options;
 }
 
-// The third update is the last at the first size.
+// The third update is the last at the first size. By trust ratios.
 TrainOptions progressive() {
     TrainOptions options = everything_on();
+    options.optimizer = OptimizerKind::lamb;
     options.sizes = {{32, 1}, {48, 1}};
     options.size = 48;
     return options;
@@ -170,6 +174,21 @@ TEST(Resume, lost_or_shortened_logs_change_nothing_and_are_told) {
         EXPECT_NE(lines.find("steps.csv lacks the rows of"), std::string::npos) << lines;
         EXPECT_NE(lines.find("metrics.csv lacks the rows of"), std::string::npos) << lines;
     }
+}
+
+TEST(Resume, rows_of_metrics_are_read_up_to_the_first_that_is_none) {
+    const auto rows = parse_metrics(
+        "epoch,train_loss,valid_loss,accuracy,lr,images_per_second,seconds\n"
+        "0,1.5,1.25,0.5,0.01,100.0,2.50\n1,,,,0.01,90.0,2\n2,7\nnan,1,1,1,1,1,1\n4,1,1,1,1,1,1\n");
+    ASSERT_EQ(rows.size(), 3u);
+    EXPECT_EQ(rows[0].valid_loss, 1.25);
+    EXPECT_EQ(rows[0].seconds, 2.5);
+    EXPECT_FALSE(rows[1].evaluated);
+    EXPECT_EQ(rows[1].lr, 0.01);
+    EXPECT_EQ(rows[2].train_loss, 7);
+    EXPECT_TRUE(std::isnan(rows[2].lr)) << "a short row takes nothing of the next";
+    for (const char* none : {"", "epoch", "epoch\n", "\n", "\n-1,2", "\n1e300"})
+        EXPECT_LE(parse_metrics(none).size(), 1u) << none;
 }
 
 TEST(Resume, before_the_first_checkpoint_begins_anew) {

@@ -35,6 +35,17 @@ TEST(UsualRate, is_lower_for_deeper_networks_from_scratch_and_not_for_trained_we
     EXPECT_EQ(usual(32, {.arch = "resnet34", .init = "model.pth"}), 0.01);
 }
 
+TEST(UsualRate, of_lars_and_lamb_goes_with_the_root_of_the_batch_alone) {
+    const TrainOptions lars{.arch = "resnet50", .optimizer = OptimizerKind::lars};
+    EXPECT_EQ(usual(32768, lars, 1000), 28);
+    EXPECT_EQ(usual(4096, lars, 1000), 9.9);
+    EXPECT_EQ(usual(4096, {.arch = "resnet18", .init = "model.pth", .optimizer = OptimizerKind::lars}), 9.9);
+    const TrainOptions lamb{.arch = "resnet50", .optimizer = OptimizerKind::lamb};
+    EXPECT_EQ(usual(32768, lamb, 1000), 0.04);
+    EXPECT_EQ(usual(8192, lamb, 10), 0.02);
+    EXPECT_EQ(usual(512, lamb, 10), 0.005);
+}
+
 TEST(UsualRate, has_two_digits) {
     for (int images = 1; images < 5000; images = images * 3 / 2 + 1) {
         const double rate = usual(images);

@@ -16,7 +16,7 @@ namespace onecycle::cpu {
 struct Context {
     int threads = 1;
     Communicator* ranks = nullptr;  // null: one rank
-    int block = 8;  // channels in a block of oneDNN's layouts: 16 with AVX-512, else 8
+    int block = 8;                  // channels in a block of oneDNN's layouts: 16 with AVX-512, else 8
 };
 
 using OpBuilder = BuiltOp (*)(const OpDesc&, const Context&);

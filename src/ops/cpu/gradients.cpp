@@ -83,8 +83,8 @@ BuiltOp make_check_gradients(const OpDesc& desc, const Context& context) {
                                first_bad = segment;
                        }
                        const StepControl& control = *static_cast<const StepControl*>(in[2]);
-                       const double loss = loss_of_update(control, static_cast<const BatchResult*>(in[1]),
-                                                          ranks, summed);
+                       const double loss =
+                           loss_of_update(control, static_cast<const BatchResult*>(in[1]), ranks, summed);
                        *static_cast<GradientCheck*>(out[0]) =
                            judge_gradients(total, first_bad, loss, control, clip_norm, 1);
                    });

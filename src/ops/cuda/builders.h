@@ -26,8 +26,8 @@ struct Context {
     // waits for. Results do not depend on it.
     std::size_t one_grid_bytes = std::size_t{30} << 20;
     bool weight_gradient_branch = true;
-    bool tf32 = false;                  // f32 products may round their inputs to TF32
-    std::shared_ptr<PlanBook> plans{};  // may be null
+    bool tf32 = false;                            // f32 products may round their inputs to TF32
+    std::shared_ptr<PlanBook> plans{};            // may be null
     std::shared_ptr<DeviceCommunicator> ranks{};  // null: one rank
 };
 

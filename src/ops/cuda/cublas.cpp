@@ -9,9 +9,9 @@
 #include <mutex>
 
 #include "device/cuda/library.h"
+#include "device/cuda/library_call.h"
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
-#include "device/cuda/library_call.h"
 
 namespace onecycle {
 

@@ -8,10 +8,10 @@
 #include <mutex>
 #include <vector>
 
+#include "device/cuda/library_call.h"
 #include "onecycle/error.h"
 #include "ops/cuda/convolution.h"
 #include "ops/cuda/cudnn.h"
-#include "device/cuda/library_call.h"
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
 #include "ops/cuda/plan_search.h"

@@ -38,13 +38,13 @@ BuiltOp make_check_gradients(const OpDesc& desc, const Context&) {
         const FlatTable table = flat_table(desc, n, gradient_piece, false, halves);
         return op_from(desc, static_cast<std::size_t>(table.pieces) * sizeof(double),
                        [=, clip_norm = desc.optimizer.clip_norm, scaled = desc.loss_scale, ranks = desc.ranks,
-                        summed = desc.accumulation > 1](
-                           void* const* in, void* const* out, void* work, cudaStream_t stream) {
+                        summed = desc.accumulation > 1](void* const* in, void* const* out, void* work,
+                                                        cudaStream_t stream) {
                            const std::size_t result = halves ? 2 : 1;
-                           check_gradients(output<GradientCheck>(out, 0), static_cast<double*>(work),
-                                           input<float>(in, 0), halves ? input<Half>(in, 1) : nullptr,
-                                           input<BatchResult>(in, result), ranks, summed, input<StepControl>(in, result + 1),
-                                           clip_norm, scaled, table, stream);
+                           check_gradients(
+                               output<GradientCheck>(out, 0), static_cast<double*>(work), input<float>(in, 0),
+                               halves ? input<Half>(in, 1) : nullptr, input<BatchResult>(in, result), ranks,
+                               summed, input<StepControl>(in, result + 1), clip_norm, scaled, table, stream);
                        });
     });
 }

@@ -4,7 +4,7 @@
 
 namespace onecycle {
 
-std::unique_ptr<Backend> make_emulated_backend() {
+std::unique_ptr<Backend> make_emulated_backend(Communicator*) {
     throw Error(ErrorKind::device, "no such device", "emulated", "this program is built without it",
                 "run scripts/build, or use --device cpu");
 }

@@ -2,16 +2,23 @@
 #include "kernels/optimizer.h"
 
 #include "ops/cuda/flat_table.h"
+#include "rules/optimizer_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
 BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
-    const bool is_sgd = desc.optimizer.kind == OptimizerKind::sgd, half_gradients = desc.inputs.size() == 4;
+    const bool two_moments = has_second_moment(desc.optimizer.kind);
+    const bool adapted = has_trust_ratio(desc.optimizer.kind);
+    const std::size_t all = adapted ? 4 : 3;  // inputs without 16-bit gradients
+    const bool half_gradients = desc.inputs.size() == all + 1;
     const bool with_ema = desc.optimizer.ema_decay > 0;
-    const std::size_t full = is_sgd ? 2 : 3;  // outputs without average and 16-bit copies
+    const std::size_t full = two_moments ? 3 : 2;  // outputs without average and 16-bit copies
     const bool halves = desc.outputs.size() > full + (with_ema ? 1 : 0);
     const std::size_t ema = halves ? full + 1 : full, emas = halves ? 2 : 1;
-    require_operands(desc, half_gradients ? 4 : 3, with_ema ? ema + emas : ema);
+    require_operands(desc, half_gradients ? all + 1 : all, with_ema ? ema + emas : ema);
+    if (adapted)
+        require_plain(desc, desc.inputs.back(), {static_cast<std::int64_t>(desc.parameters.size())},
+                      "ratios");
     const std::int64_t n = desc.inputs[0].elements();
     require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
     for (std::size_t i = 0; i < full; ++i) require_plain(desc, desc.outputs[i], {n}, "a flat buffer");
@@ -30,11 +37,13 @@ BuiltOp make_update_parameters(const OpDesc& desc, const Context& context) {
                 void* const* in, void* const* out, void*, cudaStream_t stream) {
                 const std::size_t check = half_gradients ? 2 : 1;
                 update_parameters(
-                    output<float>(out, 0), output<float>(out, 1), is_sgd ? nullptr : output<float>(out, 2),
-                    halves ? output<Half>(out, full) : nullptr, with_ema ? output<float>(out, ema) : nullptr,
+                    output<float>(out, 0), output<float>(out, 1),
+                    two_moments ? output<float>(out, 2) : nullptr, halves ? output<Half>(out, full) : nullptr,
+                    with_ema ? output<float>(out, ema) : nullptr,
                     with_ema && halves ? output<Half>(out, ema + 1) : nullptr, input<float>(in, 0),
                     half_gradients ? input<Half>(in, 1) : nullptr, input<GradientCheck>(in, check),
-                    input<StepControl>(in, check + 1), options, table, multiprocessors, stream);
+                    input<StepControl>(in, check + 1), adapted ? input<float>(in, check + 2) : nullptr,
+                    options, table, multiprocessors, stream);
             });
     });
 }

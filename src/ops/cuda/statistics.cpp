@@ -30,9 +30,9 @@ BuiltOp make_update_statistics(const OpDesc& desc, const Context&) {
                                              .unbiased = static_cast<float>(s.samples > 1 ? n / (n - 1) : 1)};
                 }
                 float* const statistics = output<float>(out, 0);
-                update_statistics(
-                    statistics, with_ema ? output<float>(out, 1) : nullptr, table, static_cast<int>(end - begin),
-                    input<GradientCheck>(in, 0), momentum, rest, stream);
+                update_statistics(statistics, with_ema ? output<float>(out, 1) : nullptr, table,
+                                  static_cast<int>(end - begin), input<GradientCheck>(in, 0), momentum, rest,
+                                  stream);
             }
         });
 }

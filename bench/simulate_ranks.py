@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Data-parallel steps as a discrete-event simulation, to check what `onecycle profile --predict --ranks` says.
+
+    build/onecycle profile --predict h200 --arch resnet50 --batch-size 256 --classes 1000 --ranks 8,64,1024 --json >p
+    bench/simulate_ranks.py p [--out bench/results/ranks-h200.json]
+
+From the profile come the program of each number of ranks (its steps with their branches, edges and least times, and
+the bytes that they exchange) and the speed of the links; no formula is shared. The branches of the graph share the GPU
+while several have work. An exchange goes message by message: each rank sends to each other one, node by node
+behind its own and place by place behind its own, through one port into its node and one out of it; a port takes in one
+message at a time. While bytes are on their way they
+take their share of the GPU's memory from the step.
+
+Beside it the same step with an all-reduce of two levels, which the program does not have: in the node each rank gets a
+share of the sum of the node, then the ranks of the same place exchange theirs between the nodes, and back again.
+"""
+import argparse
+import collections
+import functools
+import json
+import sys
+
+MEMORY_OF_A_BYTE = 4  # that is sent: read and written at each end, for NCCL has a buffer between
+COUNTED_OF_A_BYTE = 2  # of these, what is in the least time of a step
+
+
+@functools.cache
+def exchange_seconds(ranks, node, share, inside, between, inside_hop, between_hop, message):
+    """Until each of the ranks has sent `share` bytes to each other one.
+
+    What rank (node m, place i) does is what (node 0, place i) does, so one node stands for all: what its place j
+    receives is what place j of any node receives.
+    """
+    if ranks == 1:
+        return 0.0
+    node = min(node, ranks)
+    speeds, hops = {True: inside, False: between}, {True: inside_hop, False: between_hop}
+    waiting = []  # per place and port: the receiving places, in order
+    for place in range(node):
+        turned = [(place + turn) % node for turn in range(node)]
+        waiting += [(True, turned[1:]), (False, turned * (ranks // node - 1))]
+    sending = [0.0] * len(waiting)  # until when a port is busy
+    receiving = {(place, home): 0.0 for place in range(node) for home in (True, False)}
+    finish = 0.0
+    # Ports run at their own pace and never wait for a receiver: round by round is in order of time.
+    for turn in range(max(len(to) for _, to in waiting)):
+        for port, (home, to) in enumerate(waiting):
+            if turn >= len(to):
+                continue
+            seconds = share / speeds[home]
+            sending[port] += message + seconds
+            arrived = max(sending[port] + hops[home], receiving[to[turn], home] + seconds)
+            receiving[to[turn], home] = arrived
+            finish = max(finish, arrived)
+    return finish
+
+
+def link_of(links, ranks, size):
+    return exchange_seconds(ranks, links["node_ranks"], size / ranks, links["inside_bytes_per_second"],
+                            links["between_bytes_per_second"], links["inside_hop_seconds"],
+                            links["between_hop_seconds"], links["message_seconds"])
+
+
+def two_level_seconds(links, ranks, size):
+    """In the node, where each rank then has 1/node; and that among the ranks of the same place in each node."""
+    inside = min(links["node_ranks"], ranks)
+    apart = dict(links, node_ranks=1)
+    return link_of(links, inside, size) + link_of(apart, ranks // inside, size / inside)
+
+
+def phases(step, ranks, bandwidth, links, exchange):
+    """A step as a list of (seconds of the GPU, seconds on the wire, share of the memory that the wire takes)."""
+    if step["exchanges"] == 0:
+        return [(step["limit_seconds"], 0.0, 0.0)]
+    sent = step["exchanged_bytes"] * (ranks - 1) / ranks
+    kernels = step["limit_seconds"] - COUNTED_OF_A_BYTE * step["exchanges"] * sent / bandwidth
+    wire = exchange(links, ranks, step["exchanged_bytes"])
+    moved = min(0.9, MEMORY_OF_A_BYTE * sent / bandwidth / wire)
+    if step["exchanges"] == 1:
+        return [(kernels, 0.0, 0.0), (0.0, wire, moved)]
+    return [(kernels / 2, 0.0, 0.0), (0.0, wire, moved)] * 2
+
+
+def simulate(profile, forecast, exchange=link_of):
+    """Seconds of one step of so many ranks, and when each transfer starts and ends."""
+    ranks, steps, links = forecast["ranks"], forecast["steps"], profile["data_parallel"]["links"]
+    queues = collections.defaultdict(collections.deque)
+    for number, step in enumerate(steps):
+        queues[step["branch"]].append(number)
+    bandwidth = profile["limits"]["bytes_per_second"]
+    work = [collections.deque(phases(s, ranks, bandwidth, links, exchange)) for s in steps]
+    done, running, began, times, time = set(), {}, {}, [], 0.0  # running: branch: [step, gpu, wire, share of memory]
+    while len(done) < len(steps):
+        for branch, queue in queues.items():
+            if branch not in running and queue and all(w in done for w in steps[queue[0]]["waits"]):
+                number = queue.popleft()
+                began[number] = time
+                running[branch] = [number, *work[number].popleft()]
+        if not running:
+            sys.exit("error: the graph is stuck")
+        computing = sum(1 for r in running.values() if r[1] > 0)
+        speed = (1 - sum(r[3] for r in running.values())) / max(1, computing)
+        passed = min(r[1] / speed if r[1] > 0 else r[2] for r in running.values())
+        time += passed
+        for branch, r in list(running.items()):
+            if r[1] > 0:
+                r[1] -= passed * speed
+            else:
+                r[2] -= passed
+            if max(r[1], r[2]) > 1e-15:
+                continue
+            number = r[0]
+            if work[number]:
+                running[branch] = [number, *work[number].popleft()]
+                continue
+            done.add(number)
+            del running[branch]
+            if steps[number]["exchanges"]:
+                times.append({"name": steps[number]["name"], "start": began[number], "end": time})
+    return {"step_seconds": time, "transfers": times}
+
+
+def compare(profile):
+    rows = []
+    for forecast in profile["data_parallel"]["forecasts"]:
+        found = simulate(profile, forecast)
+        two_level = simulate(profile, forecast, two_level_seconds)
+        wire = sum(t["end"] - t["start"] for t in found["transfers"])
+        rows.append({"ranks": forecast["ranks"],
+                     "forecast": {k: v for k, v in forecast.items() if k not in ("transfers", "steps")},
+                     "bytes": sum(t["bytes"] for t in forecast["transfers"]),
+                     "simulated_step_seconds": found["step_seconds"],
+                     "step_difference": forecast["step_seconds"] / found["step_seconds"] - 1,
+                     "simulated_wire_seconds": wire,
+                     "wire_difference": forecast["wire_seconds"] / wire - 1 if wire else 0.0,
+                     "two_level_step_seconds": two_level["step_seconds"]})
+    return rows
+
+
+def tables():
+    """The tables of docs/scale.md, from bench/results/ranks-h200.json."""
+    from markdown_table import results, table
+
+    found = {}
+    kept = results("ranks-h200")
+    for result in kept:
+        between = result["links"]["between_bytes_per_second"] / 1e9
+        rows = []
+        for row in result["rows"]:
+            f = row["forecast"]
+            rows.append([f"{f['ranks']:,}", f"{f['ranks'] * result['batch_size']:,}",
+                         f"{f['wire_seconds'] * 1e3:.2f}", f"{f['exposed_seconds'] * 1e3:.2f}",
+                         f"{f['step_seconds'] * 1e3:.2f}", f"{f['images_per_second']:,.0f}",
+                         f"{100 * f['efficiency']:.1f} %", f"{row['simulated_step_seconds'] * 1e3:.2f}",
+                         f"{row['two_level_step_seconds'] * 1e3:.2f}"])
+        found[f"ranks-{result['batch_size']}-{between:g}"] = table(
+            "GPUs | images an update | on the wire, ms | waited for, ms | step, ms | images/s | efficiency | "
+            "simulated, ms | with two levels, ms", rows)
+    rows = [[i["input"], f"{i['images_per_core']:.0f}" if i["images_per_core"] else "-", f"{i['cores_a_rank']:.0f}",
+             "yes" if i["enough"] else "no"] for i in kept[0]["inputs"]]
+    found["ranks-inputs"] = table("input | a core makes, images/s | cores for each GPU | enough", rows)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile", nargs="+", help="what `onecycle profile --predict … --ranks … --json` printed")
+    parser.add_argument("--out", help="write the comparison as JSON")
+    arguments = parser.parse_args()
+    results = []
+    for path in arguments.profile:
+        with open(path) as stream:
+            profile = json.load(stream)
+        links = profile["data_parallel"]["links"]
+        head = {k: profile[k] for k in ("arch", "size", "batch_size", "precision")}
+        print(head, "between nodes:", links["between_bytes_per_second"] / 1e9, "GB/s a rank")
+        print(" ranks   forecast ms  simulated ms  apart     wire: forecast ms  simulated ms  apart")
+        rows = compare(profile)
+        for r in rows:
+            f = r["forecast"]
+            print(f"{r['ranks']:6}{f['step_seconds'] * 1e3:14.3f}{r['simulated_step_seconds'] * 1e3:14.3f}"
+                  f"{100 * r['step_difference']:6.1f} %{f['wire_seconds'] * 1e3:22.3f}"
+                  f"{r['simulated_wire_seconds'] * 1e3:14.3f}{100 * r['wire_difference']:6.1f} %")
+        scale = profile["data_parallel"]
+        results.append({**head, "links": links, "rows": rows,
+                        "images_per_second_a_rank": scale["images_per_second_a_rank"], "inputs": scale["inputs"]})
+    if arguments.out:
+        with open(arguments.out, "w") as stream:
+            json.dump(results, stream, indent=1)
+            stream.write("\n")
+
+
+if __name__ == "__main__":
+    main()
