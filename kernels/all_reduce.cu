@@ -1,5 +1,7 @@
 #include "kernels/all_reduce.h"
 
+#include "rules/norm_rules.h"
+
 namespace onecycle::ONECYCLE_CUDA {
 
 namespace {
@@ -58,6 +60,37 @@ __global__ void note_result_kernel(BatchResult* results, const BatchResult* __re
     results[rank] = noted;
 }
 
+// Bytes a channel: 8 read, 8 written.
+__global__ void __launch_bounds__(threads) put_pair_kernel(float* __restrict__ to,       // [2,channels]
+                                                           const float* __restrict__ a,  // [channels]
+                                                           const float* __restrict__ b,  // [channels]
+                                                           std::int64_t channels) {
+    const std::int64_t c = std::int64_t{blockIdx.x} * threads + threadIdx.x;
+    if (c >= channels) return;
+    to[c] = a[c];
+    to[channels + c] = b[c];
+}
+
+// Plain-loop equivalent: combined_statistics or average_of_ranks, for each channel. Bytes a channel:
+// 8 a rank, and 8 written.
+template <bool statistics>
+__global__ void __launch_bounds__(threads)
+    pairs_of_ranks_kernel(float* __restrict__ a,            // [channels]
+                          float* __restrict__ b,            // [channels]
+                          const float* __restrict__ parts,  // [ranks,2,channels]
+                          int ranks, std::int64_t channels) {
+    const std::int64_t c = std::int64_t{blockIdx.x} * threads + threadIdx.x;
+    if (c >= channels) return;
+    const ChannelPair pair = statistics ? combined_statistics(parts, ranks, channels, c)
+                                        : average_of_ranks(parts, ranks, channels, c);
+    a[c] = pair.first;
+    b[c] = pair.second;
+}
+
+LaunchShape channel_grid(std::int64_t channels) {
+    return {static_cast<unsigned>(divide_up(channels, threads)), threads};
+}
+
 }  // namespace
 
 template <typename Half>
@@ -80,6 +113,22 @@ void sum_in_order(float* sum, float* mean, const float* parts, int ranks, std::i
 void note_result(BatchResult* results, const BatchResult* result, const StepProgress* progress, int rank,
                  cudaStream_t stream) {
     launch("note_result", note_result_kernel, {1, 1}, stream, results, result, progress, rank);
+}
+
+void put_pair(float* to, const float* a, const float* b, std::int64_t channels, cudaStream_t stream) {
+    launch("put_pair", put_pair_kernel, channel_grid(channels), stream, to, a, b, channels);
+}
+
+void combine_statistics(float* mean, float* variance, const float* parts, int ranks, std::int64_t channels,
+                        cudaStream_t stream) {
+    launch("combine_statistics", pairs_of_ranks_kernel<true>, channel_grid(channels), stream, mean, variance,
+           parts, ranks, channels);
+}
+
+void average_pairs(float* a, float* b, const float* parts, int ranks, std::int64_t channels,
+                   cudaStream_t stream) {
+    launch("average_pairs", pairs_of_ranks_kernel<false>, channel_grid(channels), stream, a, b, parts, ranks,
+           channels);
 }
 
 }  // namespace onecycle::ONECYCLE_CUDA

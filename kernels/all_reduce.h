@@ -1,4 +1,5 @@
-// What several ranks add up: gradients, in the order of ranks, and the results of their batches.
+// What several ranks add up: gradients, in the order of ranks, the results of their batches, and the
+// batch norms' statistics.
 #pragma once
 
 #include "kernels/flat.h"
@@ -22,5 +23,14 @@ void sum_in_order(float* sum, float* mean, const float* parts, int ranks, std::i
 // results[rank] = *result, with the stop that the host wants now.
 void note_result(BatchResult* results, const BatchResult* result, const StepProgress* progress, int rank,
                  cudaStream_t stream);
+
+// to [2,channels] = a, b
+void put_pair(float* to, const float* a, const float* b, std::int64_t channels, cudaStream_t stream);
+// Of `parts` [ranks,2,channels]: combined_statistics of norm_rules.h.
+void combine_statistics(float* mean, float* variance, const float* parts, int ranks, std::int64_t channels,
+                        cudaStream_t stream);
+// The same with average_of_ranks.
+void average_pairs(float* a, float* b, const float* parts, int ranks, std::int64_t channels,
+                   cudaStream_t stream);
 
 }  // namespace onecycle::ONECYCLE_CUDA

@@ -123,6 +123,21 @@ void batch_norm(T* y, const NormOperands<T>& norm, const T* residual, bool relu,
 }
 
 template <typename T>
+void batch_norm_statistics(float* mean, float* variance, const T* x, const BatchNormShape& shape,
+                           void* workspace, cudaStream_t stream) {
+    with_vector<T>(shape.channels, [&]<int V>() {
+        Statistics<T, V> pass{};
+        pass.tiles = channel_tiles(shape.rows, shape.channels, V);
+        pass.tensors = 1;
+        pass.x[0] = x;
+        pass.mean[0] = mean;
+        pass.variance[0] = variance;
+        pass.slots = static_cast<float*>(workspace);
+        run_reduction(single_names, pass, stream);
+    });
+}
+
+template <typename T>
 void batch_norm_inference(T* y, const T* x, const float* gamma, const float* beta, const float* mean,
                           const float* variance, const T* residual, bool relu, const BatchNormShape& shape,
                           cudaStream_t stream) {
@@ -157,6 +172,8 @@ std::size_t batch_norm_workspace(std::int64_t rows, std::int64_t channels, int t
 #define ONECYCLE_INSTANTIATE(T)                                                                           \
     template void batch_norm<T>(T*, const NormOperands<T>&, const T*, bool, const BatchNormShape&, void*, \
                                 cudaStream_t);                                                            \
+    template void batch_norm_statistics<T>(float*, float*, const T*, const BatchNormShape&, void*,        \
+                                           cudaStream_t);                                                 \
     template void batch_norm_inference<T>(T*, const T*, const float*, const float*, const float*,         \
                                           const float*, const T*, bool, const BatchNormShape&,            \
                                           cudaStream_t);                                                  \

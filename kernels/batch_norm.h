@@ -33,7 +33,11 @@ struct NormOperands {
 template <typename T>
 void batch_norm(T* y, const NormOperands<T>& norm, const T* residual, bool relu, const BatchNormShape& shape,
                 void* workspace, cudaStream_t stream);
-// The same with given statistics.
+// The statistics alone. `workspace`: as of batch_norm.
+template <typename T>
+void batch_norm_statistics(float* mean, float* variance, const T* x, const BatchNormShape& shape,
+                           void* workspace, cudaStream_t stream);
+// y as of batch_norm, with given statistics.
 template <typename T>
 void batch_norm_inference(T* y, const T* x, const float* gamma, const float* beta, const float* mean,
                           const float* variance, const T* residual, bool relu, const BatchNormShape& shape,

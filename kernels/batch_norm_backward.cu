@@ -78,6 +78,33 @@ void batch_norm_residual_backward(const NormGradient<T>& norm, T* dresidual, con
 }
 
 template <typename T>
+void batch_norm_gradients(const NormGradient<T>& norm, T* dresidual, const T* dy, const T* dy2, const T* y,
+                          bool relu, const BatchNormShape& shape, void* workspace, cudaStream_t stream) {
+    with_vector<T>(shape.channels, [&]<int V>() {
+        if (dresidual) {
+            auto pass = backward_pass<T, V, Sum<T, true, true>, 1>({dy, dy2, y}, {norm}, shape, workspace);
+            pass.g_out = dresidual;
+            run_reduction(residual_names, pass, stream);
+        } else {
+            auto pass =
+                backward_pass<T, V, Sum<T, false, false>, 1>({dy, dy2, nullptr}, {norm}, shape, workspace);
+            pass.relu = relu;
+            run_reduction(single_names, pass, stream);
+        }
+    });
+}
+
+template <typename T>
+void batch_norm_input_gradient(const NormGradient<T>& norm, const T* dy, const T* dy2, bool relu,
+                               const BatchNormShape& shape, cudaStream_t stream) {
+    with_vector<T>(shape.channels, [&]<int V>() {
+        auto pass = backward_pass<T, V, Sum<T, false, false>, 1>({dy, dy2, nullptr}, {norm}, shape, nullptr);
+        pass.relu = relu;
+        launch(single_names.apply, apply_kernel<decltype(pass)>, tile_grid(pass.apply_tiles()), stream, pass);
+    });
+}
+
+template <typename T>
 void batch_norm_pair_backward(const NormGradient<T>& a, const NormGradient<T>& b, const T* dy, const T* dy2,
                               const T* y, const BatchNormShape& shape, void* workspace, cudaStream_t stream) {
     with_vector<T>(shape.channels, [&]<int V>() {
@@ -102,6 +129,10 @@ std::size_t batch_norm_backward_workspace(std::int64_t rows, std::int64_t channe
                                          const BatchNormShape&, void*, cudaStream_t);                       \
     template void batch_norm_residual_backward<T>(const NormGradient<T>&, T*, const T*, const T*, const T*, \
                                                   const BatchNormShape&, void*, cudaStream_t);              \
+    template void batch_norm_gradients<T>(const NormGradient<T>&, T*, const T*, const T*, const T*, bool,   \
+                                          const BatchNormShape&, void*, cudaStream_t);                      \
+    template void batch_norm_input_gradient<T>(const NormGradient<T>&, const T*, const T*, bool,            \
+                                               const BatchNormShape&, cudaStream_t);                        \
     template void batch_norm_pair_backward<T>(const NormGradient<T>&, const NormGradient<T>&, const T*,     \
                                               const T*, const T*, const BatchNormShape&, void*,             \
                                               cudaStream_t);                                                \

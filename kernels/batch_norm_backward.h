@@ -28,6 +28,15 @@ template <typename T>
 void batch_norm_residual_backward(const NormGradient<T>& norm, T* dresidual, const T* dy, const T* dy2,
                                   const T* y, const BatchNormShape& shape, void* workspace,
                                   cudaStream_t stream);
+// The two in parts. First norm.dgamma and norm.dbeta, and dresidual, which is null without a
+// residual (`y` as above; without one the mask is computed again from x).
+template <typename T>
+void batch_norm_gradients(const NormGradient<T>& norm, T* dresidual, const T* dy, const T* dy2, const T* y,
+                          bool relu, const BatchNormShape& shape, void* workspace, cudaStream_t stream);
+// Then norm.dx, with norm.dgamma and norm.dbeta given: of y = [max(0,] bn(x) [)].
+template <typename T>
+void batch_norm_input_gradient(const NormGradient<T>& norm, const T* dy, const T* dy2, bool relu,
+                               const BatchNormShape& shape, cudaStream_t stream);
 // Of y = max(0, bn(a.x) + bn(b.x)).
 template <typename T>
 void batch_norm_pair_backward(const NormGradient<T>& a, const NormGradient<T>& b, const T* dy, const T* dy2,

@@ -96,6 +96,9 @@ struct TrainOptions {
     // Processes that train together: the learner sets it from the job that it is part of
     // (Observer::ranks). A run may go on with another number where `accumulate` makes up for it.
     int ranks = 1;
+    // Batch norm's statistics are of the batches of all ranks, so that R ranks train as one with
+    // batches R times as large does, within rounding. With one rank it changes nothing.
+    bool sync_batch_norm = false;
     double ema = 0;  // above 0: decay of a moving average, which is then what counts; below 1
 
     // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at

@@ -129,6 +129,8 @@ constexpr OtherWord other_options[] = {
     {"cuda", "--device cuda"},
     {"cpu", "--device cpu"},
     {"use-deterministic-algorithms", "--deterministic"},
+    {"sync-bn", "--sync-batch-norm"},
+    {"syncbn", "--sync-batch-norm"},
     {"output", "--out VALUE"},
     {"output-dir", "--out VALUE"},
     {"out-dir", "--out VALUE"},

@@ -66,6 +66,11 @@ void spread_over_ranks(TrainOptions& options, const Communicator* job) {
             ErrorKind::usage, "cannot resume", fmt::format("{} ranks", ranks),
             fmt::format("an update takes {} batches, which {} ranks cannot share evenly", batches, ranks),
             fmt::format("use a number of ranks that divides {}", batches));
+    if (options.sync_batch_norm && ranks != options.ranks)
+        throw Error(
+            ErrorKind::usage, "cannot resume", fmt::format("{} ranks", ranks),
+            fmt::format("with --sync-batch-norm a batch norm sees the batches of {} ranks", options.ranks),
+            fmt::format("use as many ranks as before: {}", options.ranks));
     options.accumulate = static_cast<int>(batches / ranks);
     options.ranks = ranks;
 }

@@ -160,6 +160,10 @@ void declare_learning(Arguments& a, TrainOptions& o) {
             });
     a.number("--clip-norm", o.clip_norm, "longest gradient, as one vector; 0: no limit");
     a.whole("--accumulate", o.accumulate, "batches per update");
+    a.flag(
+        "--sync-batch-norm", o.sync_batch_norm,
+        "with several ranks, batch norm's statistics are of the batches of all of them: as one rank with so "
+        "many times the batch trains; with one rank it changes nothing");
     a.number("--ema", o.ema, "decay of a moving average of the weights, which is then what counts; 0: none");
 }
 

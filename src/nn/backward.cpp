@@ -149,6 +149,7 @@ class Backward {
         const std::vector<int> dy = incoming(unit.y, gradients_taken());
         if (unit.second) return derive_batch_norm_pair(unit, dy);
         if (unit.pool) return derive_batch_norm_max_pool(unit, dy);
+        if (builder_.synchronized() && unit.mean >= 0) return derive_synchronized_batch_norm(unit, dy);
         const int gamma = l.parameters[0], beta = l.parameters[1];
         OpDesc desc{.kind = OpKind::batch_norm_backward,
                     .relu = unit.relu,
@@ -161,6 +162,43 @@ class Backward {
         std::vector<int> outputs = {gradient_of(unit.x), builder_.gradient(gamma), builder_.gradient(beta)};
         if (desc.residual) outputs.push_back(gradient_of(unit.residual));
         step(builder_.name(unit.y) + " dx", desc, inputs, outputs);
+    }
+
+    // dx takes the means of dgamma and dbeta over the ranks: the gradient of the mean of all ranks'
+    // losses, of which each rank's is as many times as large as there are ranks.
+    void derive_synchronized_batch_norm(const ForwardUnit& unit, const std::vector<int>& dy) {
+        const int gamma = unit.layer->parameters[0], beta = unit.layer->parameters[1];
+        const std::string name = builder_.name(unit.y);
+        OpDesc desc{.kind = OpKind::batch_norm_gradients,
+                    .relu = unit.relu,
+                    .residual = unit.residual >= 0,
+                    .second_gradient = dy.size() == 2};
+        const std::vector<int> forward = {unit.x, unit.mean, unit.variance, builder_.parameter(gamma),
+                                          builder_.parameter(beta)};
+        std::vector<int> inputs = {dy[0]};
+        inputs.insert(inputs.end(), forward.begin(), forward.end());
+        if (desc.second_gradient) inputs.push_back(dy[1]);
+        if (desc.residual) inputs.push_back(unit.y);
+        const std::vector<int> own = {builder_.gradient(gamma), builder_.gradient(beta)};
+        std::vector<int> outputs = own;
+        if (desc.residual) outputs.push_back(gradient_of(unit.residual));
+        step(name + " dgamma", desc, inputs, outputs);
+
+        OpDesc average = builder_.reduction();
+        average.kind = OpKind::average_gradients;
+        const std::int64_t channels = builder_.desc(unit.mean).elements();
+        const std::vector<int> means = {builder_.vector("mean dgamma " + unit.layer->name, channels),
+                                        builder_.vector("mean dbeta " + unit.layer->name, channels)};
+        builder_.add_collective(name + " dgamma of all ranks", Phase::backward, average, own, means);
+
+        // The residual's gradient is what is left of dy after the ReLU.
+        inputs = {desc.residual ? outputs[2] : dy[0]};
+        inputs.insert(inputs.end(), forward.begin(), forward.end());
+        inputs.insert(inputs.end(), means.begin(), means.end());
+        if (desc.residual) desc.relu = desc.residual = desc.second_gradient = false;
+        if (desc.second_gradient) inputs.push_back(dy[1]);
+        desc.kind = OpKind::batch_norm_input_gradient;
+        step(name + " dx", desc, inputs, {gradient_of(unit.x)});
     }
 
     void derive_batch_norm_pair(const ForwardUnit& unit, const std::vector<int>& dy) {

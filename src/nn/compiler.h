@@ -72,6 +72,13 @@ class ProgramBuilder {
         return program.buffers[static_cast<std::size_t>(buffer)].name;
     }
 
+    // Whether batch norms that learn take their statistics over several ranks.
+    bool synchronized() const { return program.key.ranks_of_batch_norm() > 1; }
+    // Adds an op in which the ranks exchange data. All of these stand on one branch: every rank makes
+    // them in the same order.
+    void add_collective(const std::string& name, Phase phase, const OpDesc& desc,
+                        const std::vector<int>& inputs, const std::vector<int>& outputs);
+
     // An all_reduce of the key's ranks and micro batches, without operands.
     OpDesc reduction() const;
     // Adds one of so many elements of a flat buffer, from `begin` on.

@@ -22,6 +22,11 @@ double flops_of(const OpDesc& desc) {
             return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.outputs[0][1]);
         case OpKind::linear_backward_weights:
             return 2 * elements(desc.inputs[0]) * static_cast<double>(desc.inputs[1][1]);
+        case OpKind::batch_norm_statistics:
+            return 4 * elements(desc.inputs[0]);
+        case OpKind::batch_norm_gradients:
+        case OpKind::batch_norm_input_gradient:
+            return 6 * elements(desc.inputs[0]);
         case OpKind::batch_norm:
             return 8 * elements(desc.inputs[0]);
         case OpKind::batch_norm_backward:

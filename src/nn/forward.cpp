@@ -116,7 +116,8 @@ class Forward {
             done_[static_cast<std::size_t>(i)] = done_[static_cast<std::size_t>(add)] = true;
             return;
         }
-        if (add_relu >= 0 && builder_.trains(layer(i)) && fuses(Fusion::batch_norm_pair))
+        const bool whole = builder_.trains(layer(i)) && !builder_.synchronized();  // one step, not parts
+        if (add_relu >= 0 && whole && fuses(Fusion::batch_norm_pair))
             if (const auto first = fused_with_.find(add_relu);
                 first != fused_with_.end() && layer(add).inputs[0] == first->second) {
                 second_of_[add_relu] = i;
@@ -125,7 +126,7 @@ class Forward {
             }
         const int relu = only_reader(i, LayerKind::relu);
         const int pool = relu >= 0 ? only_reader(relu, LayerKind::max_pool) : -1;
-        if (pool >= 0 && builder_.trains(layer(i)) && fuses(Fusion::batch_norm_max_pool))
+        if (pool >= 0 && whole && fuses(Fusion::batch_norm_max_pool))
             return emit_batch_norm_max_pool(i, relu, pool);
         if (relu >= 0 && fuses(Fusion::batch_norm_relu)) return emit_batch_norm(i, relu, true, -1);
         emit_batch_norm(i, i, false, -1);
@@ -149,6 +150,18 @@ class Forward {
         const int mean = vector("mean " + l.name, false), variance = vector("variance " + l.name, true);
         builder_.statistics.push_back({&l, mean, variance});
         return {mean, variance};
+    }
+
+    // The mean and variance of x on all ranks.
+    void combine_statistics(const Layer& l, int x, const std::vector<int>& of_all) {
+        const std::int64_t channels = builder_.desc(of_all[0]).elements();
+        const std::vector<int> own = {builder_.vector("own mean " + l.name, channels),
+                                      builder_.vector("own variance " + l.name, channels)};
+        builder_.add_op(l.name + " statistics", Phase::forward, {.kind = OpKind::batch_norm_statistics}, {x},
+                        own);
+        OpDesc desc = builder_.reduction();
+        desc.kind = OpKind::combine_statistics;
+        builder_.add_collective(l.name + " of all ranks", Phase::forward, desc, own, of_all);
     }
 
     // Features are [N,C].
@@ -232,7 +245,13 @@ class Forward {
             const auto batch = batch_statistics(l);
             unit.mean = batch[0];
             unit.variance = batch[1];
-            outputs.insert(outputs.end(), batch.begin(), batch.end());
+            if (builder_.synchronized()) {
+                desc.kind = OpKind::batch_norm_inference;
+                combine_statistics(l, x, batch);
+                inputs.insert(inputs.end(), batch.begin(), batch.end());
+            } else {
+                outputs.insert(outputs.end(), batch.begin(), batch.end());
+            }
         } else {
             desc.kind = OpKind::batch_norm_inference;
             const auto offset = static_cast<std::size_t>(statistics.offset) * sizeof(float);

@@ -68,6 +68,7 @@ struct ProgramKey {
     std::uint64_t seed = 0;           // of dropout, mixup and cutmix
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
     int rank = 0, ranks = 1;          // processes that train together: see device/communicator.h
+    bool sync_batch_norm = false;     // batch norms that learn normalise by the batches of all ranks
     int input_slots = 0;  // batches that the host hands over ahead; 0: one, in order with the launches
     std::optional<ResidentInput> resident;  // where training batches come from; else the host hands them over
     bool confusion = false;                 // evaluate: counts what each class is taken for
@@ -76,6 +77,8 @@ struct ProgramKey {
 
     // Of an update, on all ranks.
     int batches_per_update() const { return optimizer.accumulate * ranks; }
+    // Ranks whose batches a batch norm that learns normalises by.
+    int ranks_of_batch_norm() const { return sync_batch_norm ? ranks : 1; }
 
     bool operator==(const ProgramKey&) const = default;
 };

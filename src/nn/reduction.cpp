@@ -9,8 +9,6 @@ namespace onecycle {
 
 namespace {
 
-constexpr int branch = 2;
-
 // Large enough that a link is busy and small enough that there are several to overlap: as
 // PyTorch's, whose default is 25 MB for slower links.
 constexpr std::int64_t bucket_elements = std::int64_t{2} << 20;
@@ -30,6 +28,12 @@ OpDesc ProgramBuilder::reduction() const {
     return desc;
 }
 
+void ProgramBuilder::add_collective(const std::string& name, Phase phase, const OpDesc& desc,
+                                    const std::vector<int>& inputs, const std::vector<int>& outputs) {
+    constexpr int branch = 2;
+    add_op(name, phase, desc, inputs, outputs, branch);
+}
+
 void ProgramBuilder::add_reduction_op(const std::string& name, const OpDesc& desc, Space space,
                                       Space sum_space, std::int64_t begin, std::int64_t elements) {
     const auto buffer = [&](const std::string& title, Space at, DType type) {
@@ -42,7 +46,7 @@ void ProgramBuilder::add_reduction_op(const std::string& name, const OpDesc& des
                     [](const ParameterSegment& s) { return s.half_gradient; }))
         inputs.push_back(buffer("half " + name, Space::half_gradients, layout.compute));
     if (desc.accumulation > 1) outputs.push_back(buffer("sum of " + name, sum_space, DType::f32));
-    add_op(name, Phase::update, desc, inputs, outputs, branch);
+    add_collective(name, Phase::update, desc, inputs, outputs);
 }
 
 void add_gather_results(ProgramBuilder& builder) {
@@ -55,7 +59,7 @@ void add_gather_results(ProgramBuilder& builder) {
     const int progress = builder.add_buffer("progress", bytes(sizeof(StepProgress)), Space::progress);
     const int results = builder.add_buffer(
         "results", bytes(sizeof(BatchResult) * static_cast<std::size_t>(program.key.ranks)));
-    builder.add_op("gather_results", Phase::loss, desc, {program.result, progress}, {results}, branch);
+    builder.add_collective("gather_results", Phase::loss, desc, {program.result, progress}, {results});
     builder.results = results;
 }
 

@@ -95,7 +95,8 @@ void add_update(ProgramBuilder& builder) {
         for (const auto& [layer, mean, variance] : builder.statistics) {
             StatisticsSegment segment =
                 builder.layout.statistics[static_cast<std::size_t>(layer->statistics)];
-            segment.samples = program.key.batch * layer->shape[1] * layer->shape[2];
+            segment.samples =
+                program.key.batch * program.key.ranks_of_batch_norm() * layer->shape[1] * layer->shape[2];
             desc.statistics.push_back(segment);
             inputs.insert(inputs.end(), {mean, variance});
         }

@@ -134,4 +134,13 @@ std::vector<Share> require_results(const OpDesc& desc) {
     return shares_of(desc.ranks, sizeof(BatchResult), desc.ranks, 1);
 }
 
+std::vector<Share> require_pairs_of_ranks(const OpDesc& desc) {
+    require_operands(desc, 2, 2);
+    require(desc.ranks > 1 && desc.rank >= 0 && desc.rank < desc.ranks, desc, "the rank is out of range");
+    const std::int64_t channels = desc.inputs[0].elements();
+    require_channel_vectors(desc, desc.inputs, {0, 1}, channels);
+    require_channel_vectors(desc, desc.outputs, {0, 1}, channels);
+    return shares_of(desc.ranks, 2 * static_cast<std::size_t>(channels) * sizeof(float), desc.ranks, 1);
+}
+
 }  // namespace onecycle

@@ -58,5 +58,8 @@ struct Reduction {
 Reduction require_reduction(const OpDesc& desc);
 // The operands of gather_results. Returns each rank's place in the results.
 std::vector<Share> require_results(const OpDesc& desc);
+// The operands of combine_statistics and average_gradients: two [C] f32 each way. Returns each
+// rank's place in a workspace [ranks,2,C].
+std::vector<Share> require_pairs_of_ranks(const OpDesc& desc);
 
 }  // namespace onecycle

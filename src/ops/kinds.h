@@ -48,6 +48,20 @@ namespace onecycle {
     BOTH(batch_norm_backward, replaces)                                                            \
     /* x, gamma, beta, running_mean, running_variance, [residual] -> y */                          \
     BOTH(batch_norm_inference, replaces)                                                           \
+    /* Batch norm over all ranks, in parts: batch_norm_inference has the second one. */            \
+    /* x -> mean, variance                                                                         \
+       Of this rank's batch, as batch_norm's. */                                                   \
+    BOTH(batch_norm_statistics, replaces)                                                          \
+    /* mean, variance -> mean, variance                                                            \
+       Of the batches of all ranks. */                                                             \
+    BOTH(combine_statistics, replaces)                                                             \
+    /* dy, x, mean, variance, gamma, beta, [dy2], [y] -> dgamma, dbeta, [dresidual] */             \
+    BOTH(batch_norm_gradients, replaces)                                                           \
+    /* dgamma, dbeta -> dgamma, dbeta                                                              \
+       The means over the ranks. */                                                                \
+    BOTH(average_gradients, replaces)                                                              \
+    /* dy, x, mean, variance, gamma, beta, dgamma, dbeta, [dy2] -> dx */                           \
+    BOTH(batch_norm_input_gradient, replaces)                                                      \
     /* x, gamma, beta, x2, gamma2, beta2 -> y, mean, variance, mean2, variance2                    \
        y = max(0, bn(x) + bn(x2)). */                                                              \
     CUDA(batch_norm_pair, replaces)                                                                \

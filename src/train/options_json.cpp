@@ -15,6 +15,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Written only where it is on.
+constexpr const char* sync_batch_norm = "sync_batch_norm";
+
 // Calls visit(name, member) for every option, in the order of the file.
 template <class Options, class Visit>
 void each_option(Options& o, Visit&& visit) {
@@ -66,6 +69,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("clip_norm", o.clip_norm);
     visit("accumulate", o.accumulate);
     visit("ranks", o.ranks);
+    visit(sync_batch_norm, o.sync_batch_norm);
     visit("ema", o.ema);
     visit("freeze", o.freeze);
     visit("freeze_bn", o.freeze_bn);
@@ -238,6 +242,7 @@ Json as_json(const TrainOptions& options) {
     Json json = Json::object();
     each_option(options, [&](const char* name, const auto& member) { json[name] = Writer{name}(member); });
     if (!options.split_seed) json.erase(split_seed);  // of a program's own data set alone
+    if (!options.sync_batch_norm) json.erase(sync_batch_norm);
     return json;
 }
 
@@ -286,6 +291,8 @@ std::vector<std::string> differences(const Json& before, const Json& after) {
         std::replace(option.begin(), option.end(), '_', '-');
         changed.push_back(option);
     }
+    if (after.contains(sync_batch_norm) && !before.contains(sync_batch_norm))
+        changed.push_back("--sync-batch-norm");
     return changed;
 }
 
@@ -295,12 +302,17 @@ Json without(Json json, std::initializer_list<const char*> names) {
 }
 
 // Without what cannot change the result, or is guarded by the digest of the list of images. How the
-// batches of an update are spread over ranks cannot.
+// batches of an update are spread over ranks cannot, unless batch norms see all of them.
 Json result_options(TrainOptions options) {
     options.accumulate = static_cast<int>(batches_per_update(options));
-    return without(as_json(options), {"ranks", "data", "valid", split_seed, "exclude", "labels", "label_from",
-                                      "bad_images", "max_bad", "max_pixels", "threads", "input", "cache",
-                                      "checkpoint_every", "save_errors", "deterministic", "no_graph"});
+    Json json = as_json(options);
+    if (options.sync_batch_norm && options.ranks > 1)
+        json[sync_batch_norm] = options.ranks;
+    else
+        json.erase(sync_batch_norm);
+    return without(std::move(json), {"ranks", "data", "valid", split_seed, "exclude", "labels", "label_from",
+                                     "bad_images", "max_bad", "max_pixels", "threads", "input", "cache",
+                                     "checkpoint_every", "save_errors", "deterministic", "no_graph"});
 }
 
 }  // namespace

@@ -50,10 +50,13 @@ std::string shape_of(const OpDesc& desc) {
             return from_to(desc.inputs[1], desc.inputs[0]) + window();
         case OpKind::add_channel_bias:
         case OpKind::channel_bias_gradient:
+        case OpKind::batch_norm_statistics:
             return image_shape(desc.inputs[0]);
         case OpKind::batch_norm_max_pool:
             return from_to(desc.inputs[0], desc.outputs[0]);
         case OpKind::batch_norm_backward:
+        case OpKind::batch_norm_gradients:
+        case OpKind::batch_norm_input_gradient:
         case OpKind::batch_norm_pair_backward:
             return image_shape(desc.inputs[1]) + (desc.residual ? ", residual" : "");
         case OpKind::batch_norm_max_pool_backward:
@@ -68,6 +71,8 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::commit_step:
         case OpKind::add_metrics:
         case OpKind::gather_results:
+        case OpKind::combine_statistics:
+        case OpKind::average_gradients:
             return "";
         case OpKind::softmax_cross_entropy:
             return image_shape(desc.inputs[0]);

@@ -30,6 +30,7 @@ class Row:
 EXCUSED = {
     ("device/cuda/", ""): "needs a GPU",
     ("device/ranks_join.cpp", ""): "a job of ranks is needed: tests/ranks/test_transport.py",
+    ("cli/train.cpp", "use as many ranks as before"): "a job of ranks is needed: tests/ranks/test_sync_batch_norm.py",
     ("ops/cuda/plan_search.cpp", ""): "needs a GPU",
     ("ops/cuda/switches.cpp", ""): "needs a build with CUDA",
     ("cli/main.cpp", "use a smaller --batch-size or --size"): "every allocation that can be large has its own message",

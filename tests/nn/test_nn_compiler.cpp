@@ -149,6 +149,40 @@ TEST(Compiler, batch_norm_takes_relu_residual_second_norm_and_pool_where_the_bac
     EXPECT_GT(plain.bytes(), fused.bytes());
 }
 
+TEST(Compiler, batch_norms_of_all_ranks_exchange_in_one_order) {
+    ProgramKey key;
+    key.sync_batch_norm = true;
+    EXPECT_EQ(listing(compile_for("resnet34", true, true, key)), listing(compile_for("resnet34", true, true)))
+        << "one rank has none to exchange with";
+    key.ranks = 3;
+    const Program program = compile_for("resnet34", true, true, key);
+    for (const OpKind kind : {OpKind::batch_norm, OpKind::batch_norm_backward, OpKind::batch_norm_pair,
+                              OpKind::batch_norm_max_pool})
+        EXPECT_EQ(count(program, kind), 0) << name_of(kind);
+    for (const OpKind kind :
+         {OpKind::batch_norm_statistics, OpKind::combine_statistics, OpKind::batch_norm_inference,
+          OpKind::batch_norm_gradients, OpKind::average_gradients, OpKind::batch_norm_input_gradient})
+        EXPECT_EQ(count(program, kind), 36) << name_of(kind);
+    const OpOrder order(program.ops);
+    int before = -1;
+    for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+        const OpKind kind = program.ops[static_cast<std::size_t>(i)].desc.kind;
+        if (kind != OpKind::combine_statistics && kind != OpKind::average_gradients &&
+            kind != OpKind::gather_results && kind != OpKind::all_reduce)
+            continue;
+        EXPECT_TRUE(before < 0 || order.before(before, i)) << program.ops[static_cast<std::size_t>(i)].name;
+        before = i;
+    }
+    // Statistics are of the batches of all ranks: unbiased by their number of samples.
+    const auto samples = [](const Program& p) {
+        for (const ProgramOp& op : p.ops)
+            if (op.desc.kind == OpKind::update_statistics) return op.desc.statistics.at(0).samples;
+        return std::int64_t{0};
+    };
+    key.sync_batch_norm = false;
+    EXPECT_EQ(samples(program), 3 * samples(compile_for("resnet34", true, true, key)));
+}
+
 TEST(Compiler, flops_are_those_of_the_architecture) {
     const PaperBackend backend;
     const Network network = network_of({.arch = "resnet34", .classes = 1000, .size = 224});

@@ -104,8 +104,19 @@ void add_batch_norms(std::vector<Case>& cases) {
                 if (d.residual) d.inputs.push_back(x);
                 d.outputs = {any, vector, vector};
                 if (d.residual) d.outputs.push_back(any);
-                cases.push_back({label(d, x, name + (d.second_gradient ? "_dy2" : "")), d, false});
+                const std::string full_name = name + (d.second_gradient ? "_dy2" : "");
+                cases.push_back({label(d, x, full_name), d, false});
+                d.kind = OpKind::batch_norm_gradients;
+                d.outputs.erase(d.outputs.begin());
+                cases.push_back({label(d, x, full_name), d, false});
+                if (d.residual) continue;
+                d.kind = OpKind::batch_norm_input_gradient;
+                d.inputs.insert(d.inputs.begin() + 6, {vector, vector});
+                d.outputs = {any};
+                cases.push_back({label(d, x, full_name), d, false});
             }
+            OpDesc d{.kind = OpKind::batch_norm_statistics, .inputs = {x}, .outputs = {vector, vector}};
+            cases.push_back({label(d, x), d, false});
         }
 }
 
@@ -288,7 +299,8 @@ std::vector<Values> inputs_for(const Case& test, bool integers) {
         for (double& v : values) v = std::abs(v) + 0.5;
     };
     if (d.kind == OpKind::batch_norm_inference) positive(inputs[4]);
-    if (d.kind == OpKind::batch_norm_backward) {
+    if (d.kind == OpKind::batch_norm_backward || d.kind == OpKind::batch_norm_gradients ||
+        d.kind == OpKind::batch_norm_input_gradient) {
         // Mean and variance of the batch, as forward would have left them.
         OpDesc forward{.kind = OpKind::batch_norm};
         forward.inputs = {d.inputs[1], d.inputs[4], d.inputs[5]};

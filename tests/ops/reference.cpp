@@ -128,6 +128,36 @@ std::vector<Values> batch_norm_backward(const OpDesc& desc, const std::vector<Va
     return out;
 }
 
+std::vector<Values> batch_norm_statistics(const OpDesc& desc, const std::vector<Values>& in) {
+    OpDesc whole = desc;
+    whole.kind = OpKind::batch_norm;
+    const Values any(static_cast<std::size_t>(desc.inputs[0][1]));
+    const std::vector<Values> out = batch_norm(whole, {in[0], any, any});
+    return {out[1], out[2]};
+}
+
+std::vector<Values> batch_norm_gradients(const OpDesc& desc, const std::vector<Values>& in) {
+    std::vector<Values> out = batch_norm_backward(desc, in);
+    out.erase(out.begin());
+    return out;
+}
+
+// With dgamma and dbeta given, of any batch.
+std::vector<Values> batch_norm_input_gradient(const OpDesc& desc, const std::vector<Values>& in) {
+    const TensorDesc& shape = desc.inputs[1];
+    const Values &x = in[1], &mean = in[2], &variance = in[3], &gamma = in[4], &beta = in[5], &dgamma = in[6],
+                 &dbeta = in[7];
+    const double count = static_cast<double>(shape[0] * pixels_of(shape));
+    Values dx(x.size());
+    for_channels(shape, [&](std::size_t k, std::size_t c) {
+        const double r = 1 / std::sqrt(variance[c] + desc.epsilon), normal = (x[k] - mean[c]) * r;
+        double g = in[0][k] + (desc.second_gradient ? in[8][k] : 0.0);
+        if (desc.relu && gamma[c] * normal + beta[c] <= 0) g = 0;
+        dx[k] = gamma[c] * r * (g - dbeta[c] / count - normal * dgamma[c] / count);
+    });
+    return {dx};
+}
+
 // f(output index, input index, place) for every pixel of every window, windows and pixels in order.
 template <typename F>
 void for_windows(const OpDesc& desc, const TensorDesc& x, const TensorDesc& y, const F& f) {
@@ -395,6 +425,12 @@ std::vector<Values> reference(const OpDesc& desc, const std::vector<Values>& in)
             return batch_norm(desc, in);
         case OpKind::batch_norm_backward:
             return batch_norm_backward(desc, in);
+        case OpKind::batch_norm_statistics:
+            return batch_norm_statistics(desc, in);
+        case OpKind::batch_norm_gradients:
+            return batch_norm_gradients(desc, in);
+        case OpKind::batch_norm_input_gradient:
+            return batch_norm_input_gradient(desc, in);
         case OpKind::batch_norm_pair:
             return batch_norm_pair(desc, in);
         case OpKind::batch_norm_pair_backward:

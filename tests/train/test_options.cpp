@@ -112,6 +112,24 @@ TEST(Options, unknown_members_and_wrong_types_are_refused_by_name) {
     }
 }
 
+TEST(Options, a_batch_norm_over_ranks_is_recorded_with_their_number_where_it_is_on) {
+    TrainOptions local, synchronized;
+    synchronized.sync_batch_norm = true;
+    EXPECT_EQ(to_json(local).find("sync_batch_norm"), std::string::npos);
+    EXPECT_TRUE(train_options_from_json(to_json(synchronized), "config.json").sync_batch_norm);
+    EXPECT_TRUE(changed_options(local, synchronized).empty()) << "one rank: it changes nothing";
+    local.ranks = synchronized.ranks = 2;
+    const std::vector<std::string> changed = {"--sync-batch-norm"};
+    EXPECT_EQ(changed_options(local, synchronized), changed);
+    EXPECT_EQ(changed_options(synchronized, local), changed);
+    TrainOptions spread = synchronized;
+    spread.ranks = 1;
+    spread.accumulate = 2;
+    EXPECT_EQ(changed_options(synchronized, spread), changed);
+    spread.sync_batch_norm = false;
+    EXPECT_TRUE(changed_options(local, spread).empty());
+}
+
 TEST(Options, what_is_out_of_range_is_refused_by_name) {
     const auto refused = [](TrainOptions options, const std::string& option, int code = 2) {
         try {

@@ -1,10 +1,12 @@
-// What several ranks add up: gradients, in the order of ranks, and the results of their batches.
+// What several ranks add up: gradients, in the order of ranks, the results of their batches, and the
+// batch norms' statistics.
 #include <algorithm>
 
 #include "device/communicator.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/parallel.h"
 #include "rules/control.h"
+#include "rules/norm_rules.h"
 
 namespace onecycle::cpu {
 
@@ -21,7 +23,37 @@ void sum_in_order(float* sum, float* mean, const float* parts, int ranks, std::i
     }
 }
 
+// Two vectors of every rank become two of all, by `rule` in norm_rules.h.
+template <typename Rule>
+BuiltOp of_all_ranks(const OpDesc& desc, const Context& context, Rule rule) {
+    const std::vector<Share> shares = require_pairs_of_ranks(desc);
+    const Share own = shares[static_cast<std::size_t>(desc.rank)];
+    return op_from(desc, own.bytes * shares.size(),
+                   [shares, own, rule, channels = desc.inputs[0].elements(), count = desc.ranks,
+                    ranks = context.ranks](void* const* in, void* const* out, void* work) {
+                       auto* const bytes = static_cast<std::byte*>(work);
+                       auto* const mine = reinterpret_cast<float*>(bytes + own.offset);
+                       for (std::size_t i = 0; i < 2; ++i)
+                           std::copy_n(floats(in[i]), channels,
+                                       mine + static_cast<std::int64_t>(i) * channels);
+                       ranks->gather(bytes, shares);
+                       for (std::int64_t c = 0; c < channels; ++c) {
+                           const ChannelPair pair = rule(floats(work), count, channels, c);
+                           floats_out(out[0])[c] = pair.first;
+                           floats_out(out[1])[c] = pair.second;
+                       }
+                   });
+}
+
 }  // namespace
+
+BuiltOp make_combine_statistics(const OpDesc& desc, const Context& context) {
+    return of_all_ranks(desc, context, combined_statistics);
+}
+
+BuiltOp make_average_gradients(const OpDesc& desc, const Context& context) {
+    return of_all_ranks(desc, context, average_of_ranks);
+}
 
 BuiltOp make_all_reduce(const OpDesc& desc, const Context& context) {
     const Reduction reduction = require_reduction(desc);

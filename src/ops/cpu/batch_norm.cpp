@@ -31,6 +31,22 @@ void sum_deviations(const ChannelView& v, const float* x, Range images, std::int
     sum_rows(v, images, group, sums, take);
 }
 
+// Mean and biased variance of a group's channels, of its sums.
+void finish_statistics(const ChannelView& view, const Pieces& pieces, const PartialSums& sums, const float* x,
+                       std::int64_t g, float* mean, float* variance) {
+    const double count = static_cast<double>(view.images * view.pixels);
+    double first[lanes], second[lanes];
+    sums.channel_sums(view, pieces.image_parts, g, first, second);
+    for (std::int64_t l = 0; l < std::min<std::int64_t>(view.block, view.width(g)); ++l) {
+        const std::int64_t c = view.channel(g, l);
+        const double origin = static_cast<double>(x[g * view.group_stride + l]);
+        const double deviation = first[l] / count;
+        const double spread = second[l] / count - deviation * deviation;
+        mean[c] = static_cast<float>(origin + deviation);
+        variance[c] = static_cast<float>(spread < 0 ? 0 : spread);
+    }
+}
+
 template <bool with_residual, bool with_relu>
 ONECYCLE_INLINE void apply_rows(const ChannelView& v, const NormApply& o, Range images, Range groups) {
     for (std::int64_t n = images.begin; n < images.end; ++n)
@@ -82,34 +98,41 @@ BuiltOp make_batch_norm(const OpDesc& given, const Context& context) {
             const PartialSums sums{static_cast<double*>(workspace), view.groups};
             float* const scale = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + sums_bytes);
             float* const shift = scale + view.groups * lanes;
-            const double count = static_cast<double>(view.images * view.pixels);
-
             const NormApply apply{
                 values, scale, shift, residual ? floats(in[3]) : nullptr, floats_out(out[0]), with_relu};
             const auto sum = [&](std::int64_t part, std::int64_t g) {
                 sum_deviations(view, values, pieces.images_of(part), g, sums.of(part, g));
             };
             const auto finish = [&](std::int64_t g) {
-                double first[lanes], second[lanes];
-                sums.channel_sums(view, pieces.image_parts, g, first, second);
-                for (std::int64_t l = 0; l < std::min<std::int64_t>(view.block, view.width(g)); ++l) {
-                    const std::int64_t c = view.channel(g, l);
-                    const double origin = static_cast<double>(values[g * view.group_stride + l]);
-                    const double deviation = first[l] / count;
-                    const double spread = second[l] / count - deviation * deviation;
-                    mean[c] = static_cast<float>(origin + deviation);
-                    variance[c] = static_cast<float>(spread < 0 ? 0 : spread);
-                }
-                for (std::int64_t l = 0; l < view.width(g); ++l) {
-                    const std::int64_t c = view.channel(g, l);
-                    const ScaleShift s = scale_shift(mean[c], variance[c], gamma[c], beta[c], epsilon);
-                    scale[g * lanes + l] = s.scale;
-                    shift[g * lanes + l] = s.shift;
-                }
+                finish_statistics(view, pieces, sums, values, g, mean, variance);
+                spread_scale_shift(view, g, mean, variance, gamma, beta, epsilon, scale, shift);
             };
             for_groups(threads, view, pieces, sum, finish,
                        [&](Range images, Range groups) { apply_norm(view, apply, images, groups); });
         });
+}
+
+BuiltOp make_batch_norm_statistics(const OpDesc& desc, const Context& context) {
+    require_operands(desc, 1, 2);
+    const TensorDesc& x = desc.inputs[0];
+    require(x.rank == 4 || x.rank == 2, desc, "x is an activation or features");
+    require_channel_vectors(desc, desc.outputs, {0, 1}, x[1]);
+
+    const ChannelView view(x);
+    const Pieces pieces(view);
+    return op_from(desc, PartialSums::bytes(view, pieces),
+                   [=, threads = context.threads](void* const* in, void* const* out, void* workspace) {
+                       const float* const values = floats(in[0]);
+                       const PartialSums sums{static_cast<double*>(workspace), view.groups};
+                       const auto sum = [&](std::int64_t part, std::int64_t g) {
+                           sum_deviations(view, values, pieces.images_of(part), g, sums.of(part, g));
+                       };
+                       const auto finish = [&](std::int64_t g) {
+                           finish_statistics(view, pieces, sums, values, g, floats_out(out[0]),
+                                             floats_out(out[1]));
+                       };
+                       for_groups(threads, view, pieces, sum, finish, [](Range, Range) {});
+                   });
 }
 
 BuiltOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
@@ -134,12 +157,7 @@ BuiltOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
         float* const scale = floats_out(workspace);
         float* const shift = scale + view.groups * lanes;
         for (std::int64_t g = 0; g < view.groups; ++g)
-            for (std::int64_t l = 0; l < view.width(g); ++l) {
-                const std::int64_t c = view.channel(g, l);
-                const ScaleShift s = scale_shift(mean[c], variance[c], gamma[c], beta[c], epsilon);
-                scale[g * lanes + l] = s.scale;
-                shift[g * lanes + l] = s.shift;
-            }
+            spread_scale_shift(view, g, mean, variance, gamma, beta, epsilon, scale, shift);
         const NormApply apply{floats(in[0]),      scale,    shift, residual ? floats(in[5]) : nullptr,
                               floats_out(out[0]), with_relu};
         parallel_for(threads, pieces.count(), [&](std::int64_t piece) {

@@ -51,6 +51,18 @@ struct PartialSums {
     }
 };
 
+// Scale and shift of a group's channels, by lane: [groups, 16].
+inline void spread_scale_shift(const ChannelView& view, std::int64_t group, const float* mean,
+                               const float* variance, const float* gamma, const float* beta, double epsilon,
+                               float* scale, float* shift) {
+    for (std::int64_t l = 0; l < view.width(group); ++l) {
+        const std::int64_t c = view.channel(group, l);
+        const ScaleShift s = scale_shift(mean[c], variance[c], gamma[c], beta[c], epsilon);
+        scale[group * lanes + l] = s.scale;
+        shift[group * lanes + l] = s.shift;
+    }
+}
+
 // Statistics of a group, then what follows from them for that group. With enough groups each thread
 // does both for its own, while they are in its cache; else all threads share every group. The bits
 // are the same.

@@ -102,6 +102,59 @@ void apply(const ChannelView& v, const Gradient& o, const Coefficients& k, float
               : apply_rows<Mask::none, false>(v, o, k, dx, images, groups);
 }
 
+// What belongs to a channel, by lane: what the first pass reads, and the coefficients of the second.
+struct Vectors {
+    float *scale, *shift, *means, *a, *b, *c;
+
+    Vectors(void* workspace, std::size_t offset, std::int64_t vector)
+        : scale(reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + offset)),
+          shift(scale + vector),
+          means(shift + vector),
+          a(means + vector),
+          b(a + vector),
+          c(b + vector) {}
+    static std::size_t bytes(std::int64_t vector) {
+        return 6 * static_cast<std::size_t>(vector) * sizeof(float);
+    }
+
+    // The forward pass's values, of all groups.
+    void spread(const ChannelView& view, const float* mean, const float* variance, const float* gamma,
+                const float* beta, double epsilon) const {
+        for (std::int64_t g = 0; g < view.groups; ++g) {
+            spread_scale_shift(view, g, mean, variance, gamma, beta, epsilon, scale, shift);
+            for (std::int64_t l = 0; l < view.width(g); ++l) means[g * lanes + l] = mean[view.channel(g, l)];
+        }
+    }
+    // Of lane l of group g, with its channel's gamma, r, dgamma and dbeta.
+    void set_coefficients(std::int64_t g, std::int64_t l, double gamma, double r, double dgamma, double dbeta,
+                          double count) const {
+        const double factor = gamma * r;
+        a[g * lanes + l] = static_cast<float>(factor);
+        b[g * lanes + l] = static_cast<float>(-factor * r * dgamma / count);
+        c[g * lanes + l] = static_cast<float>(-factor * dbeta / count);
+    }
+    Coefficients coefficients() const { return {a, b, c, means}; }
+};
+
+double inverse_deviation(float variance, double epsilon) {
+    return 1 / std::sqrt(static_cast<double>(variance) + epsilon);
+}
+
+Mask mask_of(const OpDesc& desc) {
+    return !desc.relu ? Mask::none : desc.residual ? Mask::from_y : Mask::from_x;
+}
+
+// Of the operands dy, x, mean, variance, gamma, beta, [dy2], [y].
+Gradient gradient_of(void* const* in, bool second, bool residual, Mask mask, const Vectors& at) {
+    return {.dy = floats(in[0]),
+            .dy2 = second ? floats(in[6]) : nullptr,
+            .x = floats(in[1]),
+            .y = residual ? floats(in[second ? 7 : 6]) : nullptr,
+            .scale = at.scale,
+            .shift = at.shift,
+            .mask = mask};
+}
+
 }  // namespace
 
 BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
@@ -125,27 +178,17 @@ BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
     const std::size_t sums_bytes = PartialSums::bytes(view, pieces);
     const int threads = context.threads;
     const double epsilon = desc.epsilon;
-    const Mask mask = !desc.relu ? Mask::none : residual ? Mask::from_y : Mask::from_x;
+    const Mask mask = mask_of(desc);
     return op_from(
-        desc, sums_bytes + 6 * static_cast<std::size_t>(vector) * sizeof(float),
-        [=](void* const* in, void* const* out, void* workspace) {
-            const float *mean = floats(in[2]), *variance = floats(in[3]), *gamma = floats(in[4]),
-                        *beta = floats(in[5]);
+        desc, sums_bytes + Vectors::bytes(vector), [=](void* const* in, void* const* out, void* workspace) {
+            const float *variance = floats(in[3]), *gamma = floats(in[4]);
             float *dx = floats_out(out[0]), *dgamma = floats_out(out[1]), *dbeta = floats_out(out[2]);
             float* const dresidual = residual ? floats_out(out[3]) : nullptr;
             const PartialSums sums{static_cast<double*>(workspace), view.groups};
-            float* const scale = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + sums_bytes);
-            float *shift = scale + vector, *means = shift + vector, *a = means + vector, *b = a + vector,
-                  *c = b + vector;
+            const Vectors at(workspace, sums_bytes, vector);
             const double count = static_cast<double>(view.images * view.pixels);
 
-            const Gradient gradient{.dy = floats(in[0]),
-                                    .dy2 = second ? floats(in[6]) : nullptr,
-                                    .x = floats(in[1]),
-                                    .y = residual ? floats(in[second ? 7 : 6]) : nullptr,
-                                    .scale = scale,
-                                    .shift = shift,
-                                    .mask = mask};
+            const Gradient gradient = gradient_of(in, second, residual, mask, at);
             Gradient formed = gradient;  // for the second pass
             if (residual) {
                 formed.dy = dresidual;
@@ -153,35 +196,113 @@ BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
                 formed.mask = Mask::none;
             }
             const auto sum = [&](std::int64_t part, std::int64_t g) {
-                reduce(view, gradient, means, dresidual, pieces.images_of(part), g, sums.of(part, g));
+                reduce(view, gradient, at.means, dresidual, pieces.images_of(part), g, sums.of(part, g));
             };
             const auto finish = [&](std::int64_t g) {
                 double sum_g[lanes], sum_product[lanes];
                 sums.channel_sums(view, pieces.image_parts, g, sum_g, sum_product);
                 for (std::int64_t l = 0; l < view.width(g); ++l) {
                     const std::int64_t k = view.channel(g, l);
-                    const double r = 1 / std::sqrt(static_cast<double>(variance[k]) + epsilon);
+                    const double r = inverse_deviation(variance[k], epsilon);
                     const double total = sum_g[l % view.block], product = sum_product[l % view.block] * r;
-                    const double factor = static_cast<double>(gamma[k]) * r;
-                    a[g * lanes + l] = static_cast<float>(factor);
-                    b[g * lanes + l] = static_cast<float>(-factor * r * product / count);
-                    c[g * lanes + l] = static_cast<float>(-factor * total / count);
+                    at.set_coefficients(g, l, static_cast<double>(gamma[k]), r, product, total, count);
                     dbeta[k] = static_cast<float>(total);
                     dgamma[k] = static_cast<float>(product);
                 }
             };
-            for (std::int64_t g = 0; g < view.groups; ++g)
-                for (std::int64_t l = 0; l < view.width(g); ++l) {
-                    const std::int64_t k = view.channel(g, l);
-                    const ScaleShift s = scale_shift(mean[k], variance[k], gamma[k], beta[k], epsilon);
-                    scale[g * lanes + l] = s.scale;
-                    shift[g * lanes + l] = s.shift;
-                    means[g * lanes + l] = mean[k];
-                }
+            at.spread(view, floats(in[2]), variance, gamma, floats(in[5]), epsilon);
             for_groups(threads, view, pieces, sum, finish, [&](Range images, Range groups) {
-                apply(view, formed, {a, b, c, means}, dx, images, groups);
+                apply(view, formed, at.coefficients(), dx, images, groups);
             });
         });
+}
+
+BuiltOp make_batch_norm_gradients(const OpDesc& given, const Context& context) {
+    OpDesc desc = given;
+    const bool second = desc.second_gradient, residual = desc.residual;
+    require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 3 : 2);
+    const TensorDesc& x = desc.inputs[1];
+    require(x.rank == 4 || x.rank == 2, desc, "x is an activation or features");
+    if (residual) adopt_layout(desc, 2, x.layout);
+    require_like(desc, desc.inputs[0], x, "dy");
+    for (std::size_t i = 6; i < desc.inputs.size(); ++i) require_like(desc, desc.inputs[i], x, "dy2 or y");
+    if (residual) require_like(desc, desc.outputs[2], x, "dresidual");
+    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5}, x[1]);
+    require_channel_vectors(desc, desc.outputs, {0, 1}, x[1]);
+
+    const ChannelView view(x);
+    const Pieces pieces(view);
+    const std::int64_t vector = view.groups * lanes;
+    const std::size_t sums_bytes = PartialSums::bytes(view, pieces);
+    const int threads = context.threads;
+    const double epsilon = desc.epsilon;
+    const Mask mask = mask_of(desc);
+    return op_from(
+        desc, sums_bytes + Vectors::bytes(vector), [=](void* const* in, void* const* out, void* workspace) {
+            const float* const variance = floats(in[3]);
+            float *dgamma = floats_out(out[0]), *dbeta = floats_out(out[1]);
+            float* const dresidual = residual ? floats_out(out[2]) : nullptr;
+            const PartialSums sums{static_cast<double*>(workspace), view.groups};
+            const Vectors at(workspace, sums_bytes, vector);
+            const Gradient gradient = gradient_of(in, second, residual, mask, at);
+            const auto sum = [&](std::int64_t part, std::int64_t g) {
+                reduce(view, gradient, at.means, dresidual, pieces.images_of(part), g, sums.of(part, g));
+            };
+            const auto finish = [&](std::int64_t g) {
+                double sum_g[lanes], sum_product[lanes];
+                sums.channel_sums(view, pieces.image_parts, g, sum_g, sum_product);
+                for (std::int64_t l = 0; l < view.width(g); ++l) {
+                    const std::int64_t k = view.channel(g, l);
+                    dbeta[k] = static_cast<float>(sum_g[l % view.block]);
+                    dgamma[k] = static_cast<float>(sum_product[l % view.block] *
+                                                   inverse_deviation(variance[k], epsilon));
+                }
+            };
+            at.spread(view, floats(in[2]), variance, floats(in[4]), floats(in[5]), epsilon);
+            for_groups(threads, view, pieces, sum, finish, [](Range, Range) {});
+        });
+}
+
+BuiltOp make_batch_norm_input_gradient(const OpDesc& given, const Context& context) {
+    OpDesc desc = given;
+    const bool second = desc.second_gradient;
+    require_operands(desc, second ? 9 : 8, 1);
+    const TensorDesc& x = desc.inputs[1];
+    require(x.rank == 4 || x.rank == 2, desc, "x is an activation or features");
+    require(!desc.residual, desc, "the residual's gradient is dy");
+    adopt_layout(desc, 0, x.layout);
+    require_like(desc, desc.inputs[0], x, "dy");
+    require_like(desc, desc.outputs[0], x, "dx");
+    if (second) require_like(desc, desc.inputs[8], x, "dy2");
+    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5, 6, 7}, x[1]);
+
+    const ChannelView view(x);
+    const Pieces pieces(view);
+    const std::int64_t vector = view.groups * lanes;
+    const double epsilon = desc.epsilon;
+    const Mask mask = mask_of(desc);
+    return op_from(desc, Vectors::bytes(vector),
+                   [=, threads = context.threads](void* const* in, void* const* out, void* workspace) {
+                       const float *variance = floats(in[3]), *gamma = floats(in[4]), *dgamma = floats(in[6]),
+                                   *dbeta = floats(in[7]);
+                       const Vectors at(workspace, 0, vector);
+                       const double count = static_cast<double>(view.images * view.pixels);
+                       at.spread(view, floats(in[2]), variance, gamma, floats(in[5]), epsilon);
+                       for (std::int64_t g = 0; g < view.groups; ++g)
+                           for (std::int64_t l = 0; l < view.width(g); ++l) {
+                               const std::int64_t k = view.channel(g, l);
+                               at.set_coefficients(g, l, static_cast<double>(gamma[k]),
+                                                   inverse_deviation(variance[k], epsilon),
+                                                   static_cast<double>(dgamma[k]),
+                                                   static_cast<double>(dbeta[k]), count);
+                           }
+                       Gradient gradient = gradient_of(in, false, false, mask, at);
+                       if (second) gradient.dy2 = floats(in[8]);
+                       parallel_for(threads, pieces.count(), [&](std::int64_t piece) {
+                           apply(view, gradient, at.coefficients(), floats_out(out[0]),
+                                 pieces.image_range(piece), pieces.group_range(piece));
+                       });
+                   });
 }
 
 }  // namespace onecycle::cpu

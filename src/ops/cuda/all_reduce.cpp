@@ -1,10 +1,40 @@
-// What several ranks add up: gradients, in the order of ranks, and the results of their batches.
+// What several ranks add up: gradients, in the order of ranks, the results of their batches, and the
+// batch norms' statistics.
 #include "kernels/all_reduce.h"
 
 #include "device/cuda/collectives.h"
 #include "ops/cuda/flat_table.h"
 
 namespace onecycle::ONECYCLE_CUDA {
+
+namespace {
+
+// Two vectors of every rank become two of all.
+BuiltOp of_all_ranks(const OpDesc& desc, const Context& context, bool statistics) {
+    const std::vector<Share> shares = require_pairs_of_ranks(desc);
+    const Share own = shares[static_cast<std::size_t>(desc.rank)];
+    return op_from(desc, own.bytes * shares.size(),
+                   [=, channels = desc.inputs[0].elements(), count = desc.ranks, ranks = context.ranks](
+                       void* const* in, void* const* out, void* work, cudaStream_t stream) {
+                       auto* const bytes = static_cast<std::byte*>(work);
+                       put_pair(reinterpret_cast<float*>(bytes + own.offset), input<float>(in, 0),
+                                input<float>(in, 1), channels, stream);
+                       ranks->gather(stream, bytes, shares);
+                       const auto* const parts = static_cast<const float*>(work);
+                       const auto combine = statistics ? combine_statistics : average_pairs;
+                       combine(output<float>(out, 0), output<float>(out, 1), parts, count, channels, stream);
+                   });
+}
+
+}  // namespace
+
+BuiltOp make_combine_statistics(const OpDesc& desc, const Context& context) {
+    return of_all_ranks(desc, context, true);
+}
+
+BuiltOp make_average_gradients(const OpDesc& desc, const Context& context) {
+    return of_all_ranks(desc, context, false);
+}
 
 BuiltOp make_all_reduce(const OpDesc& desc, const Context& context) {
     const Reduction reduction = require_reduction(desc);

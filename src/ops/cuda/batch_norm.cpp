@@ -28,6 +28,21 @@ BuiltOp make_batch_norm(const OpDesc& given, const Context& context) {
     });
 }
 
+BuiltOp make_batch_norm_statistics(const OpDesc& desc, const Context& context) {
+    require_operands(desc, 1, 2);
+    const TensorDesc& x = desc.inputs[0];
+    require_rows(desc, x);
+    require_channel_vectors(desc, desc.outputs, {0, 1}, x[1]);
+    return with_float_type(desc, x.type, [&]<typename T>() {
+        const BatchNormShape shape = batch_norm_shape(desc, x, 1, context);
+        return op_from(desc, batch_norm_workspace<T>(shape.rows, shape.channels, 1),
+                       [shape](void* const* in, void* const* out, void* workspace, cudaStream_t stream) {
+                           batch_norm_statistics(output<float>(out, 0), output<float>(out, 1),
+                                                 input<T>(in, 0), shape, workspace, stream);
+                       });
+    });
+}
+
 BuiltOp make_batch_norm_inference(const OpDesc& given, const Context& context) {
     require_operands(given, given.residual ? 6 : 5, 1);
     OpDesc desc = given;
