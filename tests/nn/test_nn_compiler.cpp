@@ -298,11 +298,53 @@ TEST(Compiler, a_micro_step_of_an_accumulation_updates_no_weights) {
     const Program micro = compile_for("resnet18", true, false, key);
     EXPECT_EQ(count(micro, OpKind::update_parameters), 0);
     EXPECT_EQ(count(micro, OpKind::commit_step), 0);
-    EXPECT_EQ(count(micro, OpKind::accumulate_gradients), 1);
+    EXPECT_EQ(count(micro, OpKind::update_statistics), 0);
+    EXPECT_EQ(count(micro, OpKind::accumulate_gradients), 2) << "gradients and batch statistics";
     key.micro = 1;
     const Program last = compile_for("resnet18", true, false, key);
     EXPECT_EQ(count(last, OpKind::update_parameters), 1);
     EXPECT_EQ(count(last, OpKind::commit_step), 1);
+    EXPECT_EQ(count(last, OpKind::update_statistics), 1);
+}
+
+TEST(Compiler, ranks_add_up_every_trained_gradient_once_beside_the_backward_pass) {
+    for (const int accumulate : {1, 2}) {
+        ProgramKey key = frozen(2, false);
+        key.optimizer.accumulate = accumulate;
+        key.micro = accumulate - 1;
+        key.ranks = 3;
+        key.rank = 1;
+        const Program program = compile_for("resnet18", true, true, key);
+        EXPECT_EQ(count(program, OpKind::accumulate_gradients), 0);
+        EXPECT_EQ(count(program, OpKind::gather_results), 1);
+        std::vector<int> reduced;  // for each 128 elements of the flat buffer, how often
+        int early = 0;             // buckets that do not wait for the last op of the backward pass
+        int last_backward = 0;
+        for (int i = 0; i < static_cast<int>(program.ops.size()); ++i)
+            if (program.ops[static_cast<std::size_t>(i)].phase == Phase::backward &&
+                program.ops[static_cast<std::size_t>(i)].branch == 0)
+                last_backward = i;
+        const OpOrder order(program.ops);
+        for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+            const ProgramOp& op = program.ops[static_cast<std::size_t>(i)];
+            if (op.desc.kind != OpKind::all_reduce) continue;
+            EXPECT_EQ(op.branch, 2) << op.name;
+            const Buffer& values = program.buffers[static_cast<std::size_t>(op.outputs[0])];
+            if (values.space != Space::gradients) continue;
+            early += order.before(last_backward, i) ? 0 : 1;
+            const std::size_t begin = values.offset / sizeof(float) / 128,
+                              end = begin + static_cast<std::size_t>(values.desc.elements()) / 128;
+            if (reduced.size() < end) reduced.resize(end);
+            for (std::size_t k = begin; k < end; ++k) ++reduced[k];
+        }
+        EXPECT_GT(early, 3);
+        for (const ParameterSegment& s : program.ops.back().desc.parameters)
+            for (std::int64_t at = s.offset; at < s.offset + s.elements; at += 128)
+                ASSERT_EQ(static_cast<std::size_t>(at / 128) < reduced.size()
+                              ? reduced[static_cast<std::size_t>(at / 128)]
+                              : 0,
+                          s.frozen ? 0 : 1);
+    }
 }
 
 }  // namespace
