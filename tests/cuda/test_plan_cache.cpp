@@ -3,6 +3,9 @@
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "ops/cuda/plan_book.h"
 #include "ops/cuda/plan_cache.h"
@@ -29,6 +32,19 @@ TEST_F(PlanCacheTest, gives_back_what_was_added_and_keeps_what_others_added) {
     EXPECT_EQ(cache.find("b"), "engine 2: 3=4");
     cache.add("a", {{"engine 1:", 0.5}, {"engine 5:", 0.25}, {"engine 7:", 0.375}});
     EXPECT_EQ(cache.find("a"), "engine 5:") << "the fastest";
+}
+
+TEST_F(PlanCacheTest, writers_at_the_same_time_lose_nothing) {
+    constexpr int writers = 4, keys = 10;
+    std::vector<std::thread> threads;
+    for (int w = 0; w < writers; ++w)
+        threads.emplace_back([&, w] {
+            for (int k = 0; k < keys; ++k)
+                PlanCache(path()).add(std::to_string(w * keys + k), {{"engine 1:", 1}});
+        });
+    for (std::thread& thread : threads) thread.join();
+    for (int k = 0; k < writers * keys; ++k)
+        EXPECT_EQ(PlanCache(path()).find(std::to_string(k)), "engine 1:") << k;
 }
 
 TEST_F(PlanCacheTest, keeps_what_was_timed_in_its_order) {

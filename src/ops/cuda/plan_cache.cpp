@@ -1,6 +1,11 @@
 #include "ops/cuda/plan_cache.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -28,9 +33,31 @@ json read_cache(const std::string& path) {
     return file;
 }
 
+// One process at a time changes the file: ranks search at the same time. Where no lock can be had,
+// the last writer's additions are kept.
+class CacheLock {
+  public:
+    explicit CacheLock(const std::string& path) {
+        try {
+            make_directories(posix_file_system(), parent_directory(path));
+        } catch (const Error&) {
+        }
+        file_ = ::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        while (file_ >= 0 && ::flock(file_, LOCK_EX) != 0 && errno == EINTR) {
+        }
+    }
+    ~CacheLock() {
+        if (file_ >= 0) ::close(file_);
+    }
+    CacheLock(const CacheLock&) = delete;
+    CacheLock& operator=(const CacheLock&) = delete;
+
+  private:
+    int file_ = -1;
+};
+
 void write_cache(const std::string& path, const json& file) {
     try {
-        make_directories(posix_file_system(), parent_directory(path));
         write_file_atomically(posix_file_system(), path, file.dump(1) + "\n");
     } catch (const Error&) {
     }
@@ -53,6 +80,7 @@ std::optional<std::string> PlanCache::find(const std::string& key) const {
 
 void PlanCache::add(const std::string& key, const std::vector<TimedPlan>& search) const {
     if (path_.empty()) return;
+    const CacheLock lock(path_);
     json file = read_cache(path_), timed = json::array();
     for (const auto& [plan, milliseconds] : search)
         timed.push_back({{"plan", plan}, {"milliseconds", milliseconds}});
@@ -74,6 +102,7 @@ std::vector<std::string> PlanCache::broken(const std::string& key) const {
 
 void PlanCache::add_broken(const std::string& key, const std::string& plan) const {
     if (path_.empty()) return;
+    const CacheLock lock(path_);
     std::vector<std::string> plans = broken(key);
     plans.push_back(plan);
     json file = read_cache(path_);

@@ -17,8 +17,8 @@ struct TimedPlan {
 // "milliseconds"}, …]}, "broken": {key: [plan]}}; the searches are for people who want to know what
 // a choice was worth. What another version wrote is not read: searches of the first one saw engines
 // without their knobs. A cache: a file that is missing, damaged or cannot be written costs a
-// search, never an error. Several processes may use one; the last writer's additions are kept with
-// those that it read.
+// search, never an error. Several processes may use one: a lock file beside it keeps their additions
+// apart.
 class PlanCache {
   public:
     explicit PlanCache(std::string path) : path_(std::move(path)) {}
