@@ -25,12 +25,12 @@ namespace {
 // "4300,790": GB/s and TFLOP/s.
 Limits parse_limits(const std::string& text) {
     const std::size_t comma = text.find(',');
-    const std::string form = "give GB/s and TFLOP/s, as --limits 4300,790";
-    if (comma == std::string::npos) refuse("--limits " + text, "it is not two numbers", form);
+    const std::string limits_form = "give GB/s and TFLOP/s, as --limits 4300,790";
+    if (comma == std::string::npos) refuse("--limits " + text, "it is not two numbers", limits_form);
     const Limits limits{1e9 * parse_number("--limits", text.substr(0, comma)),
                         1e12 * parse_number("--limits", text.substr(comma + 1)), "as given"};
     if (!(limits.bytes_per_second > 0 && limits.flops_per_second > 0))
-        refuse("--limits " + text, "both must be above 0", form);
+        refuse("--limits " + text, "both must be above 0", limits_form);
     return limits;
 }
 
@@ -61,17 +61,17 @@ std::vector<int> parse_ranks(const std::string& text) {
 // hop in each, and of a message.
 void parse_links(const std::string& text, Links& links) {
     const std::vector<std::string> parts = parts_of(text);
-    const std::string form = "give GB/s in a node and between nodes, as --link 450,50";
+    const std::string link_form = "give GB/s in a node and between nodes, as --link 450,50";
     if (parts.size() != 2 && parts.size() != 4 && parts.size() != 5)
-        refuse("--link " + text, "it is not two, four or five numbers", form);
+        refuse("--link " + text, "it is not two, four or five numbers", link_form);
     std::vector<double> values;
     for (const std::string& part : parts) values.push_back(parse_number("--link", part));
-    if (!(values[0] > 0 && values[1] > 0)) refuse("--link " + text, "both must be above 0", form);
+    if (!(values[0] > 0 && values[1] > 0)) refuse("--link " + text, "both must be above 0", link_form);
     links.inside = 1e9 * values[0];
     links.between = 1e9 * values[1];
     if (parts.size() == 2) return;
     for (std::size_t i = 2; i < values.size(); ++i)
-        if (!(values[i] >= 0)) refuse("--link " + text, "a hop and a message take 0 or more", form);
+        if (!(values[i] >= 0)) refuse("--link " + text, "a hop and a message take 0 or more", link_form);
     links.inside_hop = 1e-6 * values[2];
     links.between_hop = 1e-6 * values[3];
     if (parts.size() == 5) links.message = 1e-6 * values[4];

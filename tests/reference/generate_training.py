@@ -1,6 +1,6 @@
 """Ten training steps of a ResNet18 with every optimizer and wrapper: losses, weights, statistics.
 
-Run: python tests/reference/generate_training.py   (about 2 minutes)
+Run: python tests/reference/generate_training.py [VARIANT...]   (all: about 2 minutes)
 Versions used: torch 2.11.0, torchvision 0.26.0, numpy 2.4.6. Writes tests/reference/data/training_*.json,
 one file a variant: its options, the rates and momenta of each step, and
     loss, loss_tolerance      of every step, before its update (absolute)
@@ -74,6 +74,28 @@ def state_of(model):
             if not n.endswith("num_batches_tracked")}
 
 
+class BatchStatistics:
+    """Running statistics that move once an update, by the mean over its micro batches, as ours do. (PyTorch's own
+    move at each micro batch, so that they depend on how an update is cut into batches and spread over GPUs.)"""
+
+    def __init__(self, model):
+        self.norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        self.before = [(m.running_mean.clone(), m.running_var.clone(), m.momentum) for m in self.norms]
+        self.sums, self.count = [(0.0, 0.0)] * len(self.norms), 0
+        for m in self.norms:
+            m.momentum = 1.0  # what it then keeps is the batch's own
+
+    def take(self):
+        self.sums = [(mean + m.running_mean, var + m.running_var) for m, (mean, var) in zip(self.norms, self.sums)]
+        self.count += 1
+
+    def move_once(self):
+        for m, (mean, var), (old_mean, old_var, momentum) in zip(self.norms, self.sums, self.before):
+            m.running_mean.copy_((1 - momentum) * old_mean + momentum * mean / self.count)
+            m.running_var.copy_((1 - momentum) * old_var + momentum * var / self.count)
+            m.momentum = momentum
+
+
 def run(o, images, kind):
     """Losses of the steps, the changes of the state and of its moving average, the kinks' distances."""
     rates, momenta = one_cycle(o["max_lr"])
@@ -97,12 +119,17 @@ def run(o, images, kind):
                     group["betas"] = (momenta[step], o["beta2"])
             optimizer.zero_grad()
             losses.append(0.0)
+            batches = BatchStatistics(model) if o["accumulate"] > 1 else None
             for micro in range(o["accumulate"]):
                 i = step * o["accumulate"] + micro
                 x = networks.normalized(f"{images}.{i}", BATCH, SIZE, dtype).contiguous(memory_format=layout)
                 loss = criterion(model(x), torch.from_numpy(formula.labels(f"labels.{i}", BATCH, CLASSES)))
                 (loss / o["accumulate"]).backward()
                 losses[-1] += loss.item() / o["accumulate"]
+                if batches:
+                    batches.take()
+            if batches:
+                batches.move_once()
             if o["clip_norm"]:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), o["clip_norm"])
             optimizer.step()
@@ -150,5 +177,6 @@ if sys.argv[1:2] == ["--search"]:  # VARIANT FIRST LAST: which images keep away 
     for i in range(int(first), int(last)):
         compare(variant, DEFAULTS | VARIANTS[variant][0], f"images.{i}", ("contiguous",))
     sys.exit()
-for variant, (options, images) in VARIANTS.items():
+for variant in sys.argv[1:] or VARIANTS:
+    options, images = VARIANTS[variant]
     write(variant, DEFAULTS | options, images)
