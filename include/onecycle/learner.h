@@ -71,8 +71,8 @@ struct Observer {
     std::function<bool()> save{};  // asked after each update of fit(): true saves a checkpoint and goes on
     LogSink log{};
     // The job that this process is a rank of (onecycle/ranks.h); null: it trains alone. All ranks
-    // make the same calls of a learner, with the same options; every rank returns the same figures,
-    // and files come from rank 0 alone.
+    // make the same calls of a learner, with the same options; every rank returns the same figures
+    // of a call, and files, and what they say of earlier ones, come from rank 0 alone.
     std::shared_ptr<Communicator> ranks{};
 };
 

@@ -28,9 +28,9 @@ DType compute_type(const std::string& precision) {
 
 // CUDA_VISIBLE_DEVICES says which GPUs there are. A launcher that shows each rank its own GPU alone
 // calls it number 0.
-int gpu_of(const Communicator* ranks) {
+int gpu_of(const RankPlace& place) {
     const int gpus = static_cast<int>(examine_cuda().gpus.size());
-    return ranks && gpus > 1 ? ranks->place().local_rank % gpus : 0;
+    return gpus > 1 ? place.local_rank % gpus : 0;
 }
 
 MissingCuda look_for_cuda() {
@@ -86,7 +86,7 @@ Engine make_engine(const std::string& device, const std::string& precision, int 
     const StepMode steps = mode.graph ? StepMode::graph : StepMode::eager;
     Engine engine{.compute = choice.compute};
     if (choice.device == "cuda") {
-        const int gpu = gpu_of(mode.ranks);
+        const int gpu = gpu_of(mode.place);
         engine.device = make_cuda_device(gpu, steps);
         engine.backend = make_cuda_backend({.device = gpu,
                                             .tf32 = choice.precision == "tf32",

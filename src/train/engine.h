@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "device/communicator.h"
 #include "device/device.h"
 #include "ops/cuda/plan_book.h"
 #include "ops/ops.h"
@@ -39,9 +40,11 @@ struct Engine {
 
 // How steps run. Neither changes what the CPU and the emulated device compute.
 struct EngineMode {
-    bool deterministic = false;     // only convolutions that give equal bits in equal runs
-    bool graph = true;              // a step is one launch; false: its pieces are launched one by one
-    Communicator* ranks = nullptr;  // of a job of several processes, which takes its local rank's GPU
+    bool deterministic = false;  // only convolutions that give equal bits in equal runs
+    bool graph = true;           // a step is one launch; false: its pieces are launched one by one
+    RankPlace place{};           // of several processes on a machine each takes its local rank's GPU
+    Communicator* ranks =
+        nullptr;  // what programs of several ranks exchange by; null: they are only compiled
 };
 
 // Throws as choose_device().

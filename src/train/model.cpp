@@ -72,7 +72,7 @@ struct Model::Impl {
           engine(make_engine(options.device, options.precision, options.threads,
                              {.deterministic = options.deterministic,
                               .graph = !options.no_graph,
-                              .ranks = options.ranks.get()})),
+                              .place = options.ranks ? place_in(*options.ranks) : RankPlace{}})),
           network(network_of(info, info.size)),
           state(*engine.device, network, StateLayout(network, *engine.backend, false, engine.compute)) {
         if (const auto plans = info.metadata.find("convolution_plans"); plans != info.metadata.end())
