@@ -101,6 +101,29 @@ void require_running_statistics(const OpDesc& desc) {
     }
 }
 
+void require_batch_norm_gradients(OpDesc& desc) {
+    const bool second = desc.second_gradient, residual = desc.residual;
+    require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 3 : 2);
+    const TensorDesc& x = desc.inputs[1];
+    if (residual) adopt_layout(desc, 2, x.layout);
+    require_like(desc, desc.inputs[0], x, "dy");
+    for (std::size_t i = 6; i < desc.inputs.size(); ++i) require_like(desc, desc.inputs[i], x, "dy2 or y");
+    if (residual) require_like(desc, desc.outputs[2], x, "dresidual");
+    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5}, x[1]);
+    require_channel_vectors(desc, desc.outputs, {0, 1}, x[1]);
+}
+
+void require_batch_norm_input_gradient(OpDesc& desc) {
+    require_operands(desc, desc.second_gradient ? 9 : 8, 1);
+    require(!desc.residual, desc, "the residual's gradient is dy");
+    const TensorDesc& x = desc.inputs[1];
+    adopt_layout(desc, 0, x.layout);
+    require_like(desc, desc.inputs[0], x, "dy");
+    require_like(desc, desc.outputs[0], x, "dx");
+    if (desc.second_gradient) require_like(desc, desc.inputs[8], x, "dy2");
+    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5, 6, 7}, x[1]);
+}
+
 Reduction require_reduction(const OpDesc& desc) {
     require(desc.ranks > 1 && desc.rank >= 0 && desc.rank < desc.ranks, desc, "the rank is out of range");
     require(desc.accumulation >= 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,

@@ -45,6 +45,11 @@ constexpr std::size_t aligned(std::size_t bytes) {
 // The operands of update_statistics.
 void require_running_statistics(const OpDesc& desc);
 
+// The operands of batch_norm_gradients and batch_norm_input_gradient, whose new outputs take the
+// layout of x; each back end checks that one by itself.
+void require_batch_norm_gradients(OpDesc& desc);
+void require_batch_norm_input_gradient(OpDesc& desc);
+
 // What an all_reduce does, checked.
 struct Reduction {
     int ranks = 1;

@@ -43,8 +43,8 @@ struct EngineMode {
     bool deterministic = false;  // only convolutions that give equal bits in equal runs
     bool graph = true;           // a step is one launch; false: its pieces are launched one by one
     RankPlace place{};           // of several processes on a machine each takes its local rank's GPU
-    Communicator* ranks =
-        nullptr;  // what programs of several ranks exchange by; null: they are only compiled
+    // What programs of several ranks exchange by; null: they can only be compiled.
+    Communicator* ranks = nullptr;
 };
 
 // Throws as choose_device().

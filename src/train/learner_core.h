@@ -101,7 +101,7 @@ struct LearnerCore {
     std::string dataset_digest;
     std::vector<std::uint8_t> packed_images;  // the list of images, as checkpoints carry it
     std::shared_ptr<ImageFaults> faults;
-    std::int64_t next_batch = 0;              // of training, by its number: where the state stands
+    std::int64_t next_batch = 0;  // of training, by its number: where the state stands
     // Bytes, before anything large was taken: this rank's share of what the machine has.
     std::uint64_t host_free = free_memory() / static_cast<std::uint64_t>(place().local_ranks);
     Engine engine;

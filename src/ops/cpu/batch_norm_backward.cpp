@@ -220,15 +220,9 @@ BuiltOp make_batch_norm_backward(const OpDesc& given, const Context& context) {
 BuiltOp make_batch_norm_gradients(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const bool second = desc.second_gradient, residual = desc.residual;
-    require_operands(desc, 6 + (second ? 1u : 0u) + (residual ? 1u : 0u), residual ? 3 : 2);
+    require_batch_norm_gradients(desc);
     const TensorDesc& x = desc.inputs[1];
     require(x.rank == 4 || x.rank == 2, desc, "x is an activation or features");
-    if (residual) adopt_layout(desc, 2, x.layout);
-    require_like(desc, desc.inputs[0], x, "dy");
-    for (std::size_t i = 6; i < desc.inputs.size(); ++i) require_like(desc, desc.inputs[i], x, "dy2 or y");
-    if (residual) require_like(desc, desc.outputs[2], x, "dresidual");
-    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5}, x[1]);
-    require_channel_vectors(desc, desc.outputs, {0, 1}, x[1]);
 
     const ChannelView view(x);
     const Pieces pieces(view);
@@ -266,15 +260,9 @@ BuiltOp make_batch_norm_gradients(const OpDesc& given, const Context& context) {
 BuiltOp make_batch_norm_input_gradient(const OpDesc& given, const Context& context) {
     OpDesc desc = given;
     const bool second = desc.second_gradient;
-    require_operands(desc, second ? 9 : 8, 1);
+    require_batch_norm_input_gradient(desc);
     const TensorDesc& x = desc.inputs[1];
     require(x.rank == 4 || x.rank == 2, desc, "x is an activation or features");
-    require(!desc.residual, desc, "the residual's gradient is dy");
-    adopt_layout(desc, 0, x.layout);
-    require_like(desc, desc.inputs[0], x, "dy");
-    require_like(desc, desc.outputs[0], x, "dx");
-    if (second) require_like(desc, desc.inputs[8], x, "dy2");
-    require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5, 6, 7}, x[1]);
 
     const ChannelView view(x);
     const Pieces pieces(view);
