@@ -50,6 +50,7 @@ class Pack : public Verb {
             throw Error(ErrorKind::usage, "bad option", fmt::format("--size {}", *size_),
                         "it must lie between 1 and 65535", "256 is usual");
         pack_.size = size_.value_or(0);
+        check_pack_options(pack_);
         check_pack_folder(out_);
         SignalGuard guard;
         guard.answer(console.stop_answer("Stopping. The same command goes on with what is left."));

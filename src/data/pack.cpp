@@ -461,14 +461,23 @@ std::uint64_t pack_bytes(const Dataset& dataset, const PackOptions& options) {
     return bytes;
 }
 
+void check_pack_options(const PackOptions& o) {
+    const auto refuse_value = [](const std::string& option, const std::string& why, const std::string& fix) {
+        throw Error(ErrorKind::usage, "bad option", option, why, fix);
+    };
+    if (o.size < 0 || o.size > 65535)
+        refuse_value("--size " + std::to_string(o.size), "it must lie between 1 and 65535", "256 is usual");
+    if (o.quality < 1 || o.quality > 100)
+        refuse_value("--quality " + std::to_string(o.quality), "it must lie between 1 and 100",
+                     "leave it out for 90");
+    if (o.shard_bytes < 10240)
+        refuse_value("--shard-size " + std::to_string(o.shard_bytes), "it must be at least 10K (10240 bytes)",
+                     "leave it out for 512M");
+}
+
 PackResult pack_images(const Dataset& dataset, const std::string& folder, const PackOptions& options,
                        FileSystem& fs) {
-    const auto check = [](bool in_range, const char* option, const char* why) {
-        if (!in_range) throw Error(ErrorKind::usage, "value out of range", option, why);
-    };
-    check(options.size >= 0 && options.size <= 65535, "--size", "it must lie between 1 and 65535");
-    check(options.quality >= 1 && options.quality <= 100, "--quality", "it must lie between 1 and 100");
-    check(options.shard_bytes >= 10240, "--shard-size", "it must be at least 10K");
+    check_pack_options(options);
     return Packing(dataset, folder, options, fs).run();
 }
 

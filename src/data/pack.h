@@ -39,6 +39,9 @@ struct PackedShard {
     std::string digest{};  // XXH3, 128 bits, of the whole file
 };
 
+// Throws Error(usage) for options out of range.
+void check_pack_options(const PackOptions& options);
+
 struct PackResult {
     std::vector<PackedShard> shards{};
     std::int64_t images = 0, kept_from_before = 0;  // of these, in shards that were there

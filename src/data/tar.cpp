@@ -96,9 +96,11 @@ struct TarReader::Impl {
             refuse_shard(path, "it is no regular file", "give a tar archive" + or_leave_out(path));
         const std::string head = read(0, 8);
         if (const Compression compression = compression_of(head); !compression.name.empty())
+            // Removed when it is unpacked: in a folder of shards it would be found again.
             refuse_shard(path, "it is compressed (" + std::string(compression.name) + ")",
                          "unpack it, for images are read by position: " + std::string(compression.command) +
-                             " < " + shell_quoted(path) + " > " + shell_quoted(unpacked_name(path)));
+                             " < " + shell_quoted(path) + " > " + shell_quoted(unpacked_name(path)) +
+                             " && rm " + shell_quoted(path));
         reader = archive_read_new();
         if (!reader) throw std::bad_alloc();
         archive_read_support_filter_none(reader);

@@ -403,6 +403,13 @@ def shard_rows():
     yield Row(find("small.tar.gz"), 3, "it is compressed \\(gzip\\).*gunzip < small.tar.gz > small.tar",
               (find("small.tar"),), before=tarred("small.tar.gz", form=":gz"), after=unpack)
 
+    def unpack_in_folder(place):
+        (place / "parts/zipped-unpacked.tar").write_bytes(gzip.decompress((place / "parts/zipped.tar").read_bytes()))
+        (place / "parts/zipped.tar").unlink()
+    yield Row(find("parts"), 3, "gunzip < .*zipped.tar > .*zipped-unpacked.tar && rm .*zipped.tar", (find("parts"),),
+              before=one_by_one(removed("parts"), tarred("parts/good.tar"), tarred("parts/zipped.tar", form=":gz")),
+              after=unpack_in_folder)
+
     def damage(place):
         tarred("damaged.tar")(place)
         with tarfile.open(place / "damaged.tar") as tar:
@@ -432,6 +439,12 @@ def shard_rows():
     yield Row("pack data", 2, "missing option: -o", ("pack data -o shards/",), free=True, before=removed("shards"))
     yield Row("pack data -o shards --size 0", 2, "must lie between", ("pack data -o shards --size 256",), free=True,
               before=removed("shards"))
+    yield Row("pack data -o shards --size 70000", 2, "must lie between", ("pack data -o shards --size 256",), free=True,
+              before=removed("shards"))
+    yield Row("pack data -o shards --quality 900", 2, "--quality 900: it must lie", ("pack data -o shards",), free=True,
+              before=removed("shards"))
+    yield Row("pack data -o shards --shard-size 12", 2, "--shard-size 12: it must be", ("pack data -o shards",),
+              free=True, before=removed("shards"))
     yield Row("pack data -o photos", 5, "not empty", ("pack data -o shards",), free=True, before=removed("shards"))
     yield Row("pack data -o odd", 5, "is damaged", ("pack data -o shards",), free=True,
               before=one_by_one(removed("shards"), written("odd/pack.json", "{")))
