@@ -10,9 +10,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <memory>
 #include <new>
+#include <span>
 #include <unordered_map>
-#include <utility>
 
 #include "core/shell_quoted.h"
 #include "onecycle/error.h"
@@ -79,9 +80,20 @@ std::string without_start(std::string path) {
 }  // namespace
 
 struct TarReader::Impl {
+    // Both are given back also where the constructor refuses the archive: the reader first.
+    struct File {
+        int number = -1;
+        ~File() {
+            if (number >= 0) ::close(number);
+        }
+    };
+    struct FreeReader {
+        void operator()(archive* reader) const { archive_read_free(reader); }
+    };
+
     std::string path;
-    int file = -1;
-    archive* reader = nullptr;
+    File file;
+    std::unique_ptr<archive, FreeReader> reader;
     struct stat status {};
     std::uint64_t end = 0;  // behind the last member's contents
     std::uint64_t passed_over = 0;
@@ -90,8 +102,9 @@ struct TarReader::Impl {
     bool links_followed = true;
 
     explicit Impl(const std::string& name) : path(name) {
-        file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (file < 0 || ::fstat(file, &status) != 0) throw file_error("cannot read shard", path, errno);
+        file.number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (file.number < 0 || ::fstat(file.number, &status) != 0)
+            throw file_error("cannot read shard", path, errno);
         if (!S_ISREG(status.st_mode))
             refuse_shard(path, "it is no regular file", "give a tar archive" + or_leave_out(path));
         const std::string head = read(0, 8);
@@ -101,15 +114,11 @@ struct TarReader::Impl {
                          "unpack it, for images are read by position: " + std::string(compression.command) +
                              " < " + shell_quoted(path) + " > " + shell_quoted(unpacked_name(path)) +
                              " && rm " + shell_quoted(path));
-        reader = archive_read_new();
+        reader.reset(archive_read_new());
         if (!reader) throw std::bad_alloc();
-        archive_read_support_filter_none(reader);
-        archive_read_support_format_tar(reader);
-        check(archive_read_open_fd(reader, file, std::size_t{64} << 10));
-    }
-    ~Impl() {
-        if (reader) archive_read_free(reader);
-        if (file >= 0) ::close(file);
+        archive_read_support_filter_none(reader.get());
+        archive_read_support_format_tar(reader.get());
+        check(archive_read_open_fd(reader.get(), file.number, std::size_t{64} << 10));
     }
 
     std::string read(std::uint64_t offset, std::size_t most) const {
@@ -117,7 +126,7 @@ struct TarReader::Impl {
         std::size_t have = 0;
         while (have < most) {
             const ssize_t got =
-                ::pread(file, text.data() + have, most - have, static_cast<off_t>(offset + have));
+                ::pread(file.number, text.data() + have, most - have, static_cast<off_t>(offset + have));
             if (got < 0 && errno == EINTR) continue;
             if (got < 0) throw file_error("cannot read shard", path, errno);
             if (got == 0) break;
@@ -133,8 +142,8 @@ struct TarReader::Impl {
 
     void check(int result) const {
         if (result >= ARCHIVE_WARN && result != ARCHIVE_RETRY) return;
-        const int code = archive_errno(reader);
-        const char* text = archive_error_string(reader);
+        const int code = archive_errno(reader.get());
+        const char* text = archive_error_string(reader.get());
         const std::string why = text ? text : "damaged";
         if (code == EIO) throw file_error("cannot read shard", path, code);
         if (why.find("runcated") != std::string::npos) refuse_cut();
@@ -169,14 +178,14 @@ bool TarReader::next(TarMember& member) {
     Impl& in = *impl_;
     for (;;) {
         archive_entry* entry = nullptr;
-        const int result = archive_read_next_header(in.reader, &entry);
+        const int result = archive_read_next_header(in.reader.get(), &entry);
         if (result == ARCHIVE_EOF) {
             in.check_end();
             return false;
         }
         in.check(result);
-        const auto header = static_cast<std::uint64_t>(archive_read_header_position(in.reader));
-        const auto offset = static_cast<std::uint64_t>(archive_filter_bytes(in.reader, 0));
+        const auto header = static_cast<std::uint64_t>(archive_read_header_position(in.reader.get()));
+        const auto offset = static_cast<std::uint64_t>(archive_filter_bytes(in.reader.get(), 0));
         const auto bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(archive_entry_size(entry), 0));
         const char* name = archive_entry_pathname(entry);
         const char* link = archive_entry_hardlink(entry);
@@ -231,41 +240,47 @@ std::uint64_t TarReader::passed_over() const {
 }
 
 struct TarWriter::Impl {
+    struct FreeWriter {
+        void operator()(archive* writer) const { archive_write_free(writer); }
+    };
+
     AtomicFile& file;
     std::uint64_t written = 0;
-    archive* writer = archive_write_new();
+    // What follows a failure, and what libarchive writes at its end where nobody has ended the
+    // archive, is dropped: the file is thrown away. (Told of an error it would not free all.)
+    bool dropped = false;
     std::exception_ptr failure{};
+    std::unique_ptr<archive, FreeWriter> writer{archive_write_new()};
 
     explicit Impl(AtomicFile& to) : file(to) {
         if (!writer) throw std::bad_alloc();
-        archive_write_set_format_gnutar(writer);  // names stay the bytes that they are
-        archive_write_set_bytes_per_block(writer, 1 << 18);
-        archive_write_set_bytes_in_last_block(writer, 1);
-        const auto write = [](archive* to_fail, void* self, const void* bytes, std::size_t n) -> la_ssize_t {
-            Impl& impl = *static_cast<Impl*>(self);
-            try {
-                impl.file.write_at({static_cast<const std::byte*>(bytes), n}, impl.written);
-            } catch (...) {
-                impl.failure = std::current_exception();
-                archive_set_error(to_fail, EIO, "not written");
-                return -1;
-            }
-            impl.written += n;
+        archive_write_set_format_gnutar(writer.get());  // names stay the bytes that they are
+        archive_write_set_bytes_per_block(writer.get(), 1 << 18);
+        archive_write_set_bytes_in_last_block(writer.get(), 1);
+        const auto write = [](archive*, void* self, const void* bytes, std::size_t n) -> la_ssize_t {
+            static_cast<Impl*>(self)->write({static_cast<const std::byte*>(bytes), n});
             return static_cast<la_ssize_t>(n);
         };
-        check(archive_write_open(writer, this, nullptr, write, nullptr));
+        check(archive_write_open(writer.get(), this, nullptr, write, nullptr));
     }
-    // What has not been ended is not to be written: the file is thrown away.
-    ~Impl() {
-        archive_write_fail(writer);
-        archive_write_free(writer);
+    ~Impl() { dropped = true; }
+
+    void write(std::span<const std::byte> bytes) noexcept {
+        if (dropped) return;
+        try {
+            file.write_at(bytes, written);
+            written += bytes.size();
+        } catch (...) {
+            failure = std::current_exception();
+            dropped = true;
+        }
     }
 
     void check(la_ssize_t result) {
-        if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
+        if (failure) std::rethrow_exception(failure);
         if (result < ARCHIVE_OK)
             throw Error(ErrorKind::io, "cannot write shard", "libarchive",
-                        archive_error_string(writer) ? archive_error_string(writer) : "it failed",
+                        archive_error_string(writer.get()) ? archive_error_string(writer.get()) : "it failed",
                         "choose another folder");
     }
 };
@@ -282,14 +297,14 @@ void TarWriter::add(const std::string& path, std::string_view contents) {
     archive_entry_set_filetype(entry.get(), AE_IFREG);
     archive_entry_set_perm(entry.get(), 0644);
     archive_entry_set_mtime(entry.get(), 0, 0);
-    impl_->check(archive_write_header(impl_->writer, entry.get()));
+    impl_->check(archive_write_header(impl_->writer.get(), entry.get()));
     if (contents.empty()) return;
-    const la_ssize_t written = archive_write_data(impl_->writer, contents.data(), contents.size());
+    const la_ssize_t written = archive_write_data(impl_->writer.get(), contents.data(), contents.size());
     impl_->check(written < 0 || static_cast<std::size_t>(written) == contents.size() ? written : -1);
 }
 
 void TarWriter::end() {
-    impl_->check(archive_write_close(impl_->writer));
+    impl_->check(archive_write_close(impl_->writer.get()));
 }
 
 std::uint64_t TarWriter::bytes() const {

@@ -208,6 +208,14 @@ TEST(Shards, a_shard_that_is_cut_off_anywhere_is_refused_in_one_line) {
     EXPECT_NE(failure(root / "packed/one.tar.gz").find("gunzip <"), std::string::npos);
     fs::rename(root / "packed/one.tar.gz", root / "renamed.tar");
     EXPECT_NE(failure(root / "renamed.tar").find("compressed"), std::string::npos);
+
+    const auto open_files = [] {
+        return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+    };
+    const auto before = open_files();
+    for (int again = 0; again < 3; ++again)
+        for (const char* refused : {"renamed.tar", "data.tar", "cut.tar"}) failure(root / refused);
+    EXPECT_EQ(open_files(), before) << "a shard that is refused is closed";
 }
 
 TEST(Shards, shards_beside_images_are_refused_and_one_kind_can_be_left_out) {
