@@ -48,19 +48,19 @@ std::string unpacked_name(const std::string& path) {
 // libarchive turns the UTF-8 of a pax name into the signs of the thread's locale: here they stay.
 class Utf8Here {
   public:
-    Utf8Here() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
-        if (locale_) before_ = uselocale(locale_);
+    Utf8Here() {
+        // Made once: that reads and maps files, which would cost more than the member that is read here.
+        static const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+        if (utf8) before_ = uselocale(utf8);
     }
     ~Utf8Here() {
-        if (!locale_) return;
-        uselocale(before_);
-        freelocale(locale_);
+        if (before_) uselocale(before_);
     }
     Utf8Here(const Utf8Here&) = delete;
     Utf8Here& operator=(const Utf8Here&) = delete;
 
   private:
-    locale_t locale_, before_{};
+    locale_t before_{};
 };
 
 std::string without_start(std::string path) {
