@@ -128,7 +128,7 @@ part("leaky_relu", "a rule that host and device compile, a loop and a kernel tha
      ("tests/CMakeLists.txt", " ranks scripts)\n", " ranks scripts exercises)\n"))
 
 answer("leaky_relu",
-       ("src/ops/kinds.h", "    BOTH(relu_backward, replaces)", """\
+       ("src/ops/kinds.h", "    BOTH(relu_backward, replaces)      ", """\
     BOTH(relu_backward, replaces)                                                                  \\
     /* x -> y                                                                                      \\
        See leaky_relu_rules.h. */                                                                  \\
