@@ -21,10 +21,9 @@ __global__ void __launch_bounds__(threads)
     adaptive_average_pool_kernel(T* __restrict__ y,        // [N,C,S,S]
                                  const T* __restrict__ x,  // [N,H,W,C]
                                  AdaptivePoolShape s, std::int32_t elements) {
-    const std::int32_t stride = static_cast<std::int32_t>(gridDim.x) * threads;
-    for (std::int32_t e =
-             static_cast<std::int32_t>(blockIdx.x) * threads + static_cast<std::int32_t>(threadIdx.x);
-         e < elements; e += stride) {
+    const unsigned stride = gridDim.x * threads, end = static_cast<unsigned>(elements);
+    for (unsigned at = blockIdx.x * threads + threadIdx.x; at < end; at += stride) {
+        const auto e = static_cast<std::int32_t>(at);
         const std::int32_t c = e % s.channels, window = e / s.channels % (s.side * s.side),
                            n = e / s.channels / (s.side * s.side);
         const Cover rows = window_pixels(window / s.side, s.height, s.side),
@@ -45,10 +44,9 @@ __global__ void __launch_bounds__(threads)
     adaptive_average_pool_backward_kernel(T* __restrict__ dx,        // [N,H,W,C]
                                           const T* __restrict__ dy,  // [N,C,S,S]
                                           AdaptivePoolShape s, std::int32_t elements) {
-    const std::int32_t stride = static_cast<std::int32_t>(gridDim.x) * threads;
-    for (std::int32_t e =
-             static_cast<std::int32_t>(blockIdx.x) * threads + static_cast<std::int32_t>(threadIdx.x);
-         e < elements; e += stride) {
+    const unsigned stride = gridDim.x * threads, end = static_cast<unsigned>(elements);
+    for (unsigned at = blockIdx.x * threads + threadIdx.x; at < end; at += stride) {
+        const auto e = static_cast<std::int32_t>(at);
         const std::int32_t c = e % s.channels, pixel = e / s.channels, w = pixel % s.width,
                            h = pixel / s.width % s.height, n = pixel / s.width / s.height;
         const Cover rows = pixel_windows(h, s.height, s.side), columns = pixel_windows(w, s.width, s.side);

@@ -1,13 +1,23 @@
 """Parts of the code that scripts/exercise takes out for you to write: by name, the edits that take one out.
 
 As in seeded_bugs_list.py: the text as it is (`old`), what stands there instead (`new`), and the tests that judge.
+What the tree does not have is asked for, too: the edit then adds its test to the build, and an answer stands here
+(ANSWERS), as edits to the tree; `old` is empty for a file that is new.
 """
 
-PARTS = {}
+PARTS, ANSWERS = {}, {}
+
+
+def edits_of(name, what, tests, edits):
+    return [dict(name=name, what=what, tests=tests, file=file, old=old, new=new) for file, old, new in edits]
 
 
 def part(name, what, tests, *edits):
-    PARTS[name] = [dict(name=name, what=what, tests=tests, file=file, old=old, new=new) for file, old, new in edits]
+    PARTS[name] = edits_of(name, what, tests, edits)
+
+
+def answer(name, *edits):
+    ANSWERS[name] = edits_of(name, PARTS[name][0]["what"], PARTS[name][0]["tests"], edits)
 
 
 part("split", "a keyed permutation of each class, its first positions held out",
@@ -112,3 +122,130 @@ part("atomic_file", "sync, close, rename, sync the directory: in this order",
     // fail, and leave there_ false once temporary_ is gone.
     check(retried([&] { return fs_.rename(temporary_, path_); }));
 """))
+
+part("leaky_relu", "a rule that host and device compile, a loop and a kernel that call it, two builders each",
+     [("test_leaky_relu", "LeakyRelu.*")],
+     ("tests/CMakeLists.txt", " ranks scripts)\n", " ranks scripts exercises)\n"))
+
+answer("leaky_relu",
+       ("src/ops/kinds.h", "    BOTH(relu_backward, replaces)      ", """\
+    BOTH(relu_backward, replaces)                                                                  \\
+    /* x -> y                                                                                      \\
+       See leaky_relu_rules.h. */                                                                  \\
+    BOTH(leaky_relu, replaces)                                                                     \\
+    /* dy, y -> dx                                                                                 \\
+       The sign of y is that of x. */                                                              \\
+    BOTH(leaky_relu_backward, replaces)"""),
+       ("src/rules/leaky_relu_rules.h", "", """\
+// Leaky ReLU: one rule for all back ends, compiled for host and device.
+#pragma once
+
+#include "rules/host_device.h"
+
+namespace onecycle {
+
+// PyTorch's default. NaN stays.
+ONECYCLE_HD inline float leaky(float x) {
+    return x > 0 ? x : 0.01f * x;
+}
+// dx of dy, by the sign of y.
+ONECYCLE_HD inline float leaky_gradient(float dy, float y) {
+    return y > 0 ? dy : 0.01f * dy;
+}
+
+}  // namespace onecycle
+"""),
+       ("src/ops/cpu/elementwise.cpp", '#include "ops/cpu/simd.h"\n',
+        '#include "ops/cpu/simd.h"\n#include "rules/leaky_relu_rules.h"\n'),
+       ("src/ops/cpu/elementwise.cpp", "ONECYCLE_CLONES\nvoid add_range(", """\
+ONECYCLE_CLONES
+void leaky_relu_range(const float* x, float* y, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) y[i] = leaky(x[i]);
+}
+
+ONECYCLE_CLONES
+void leaky_relu_backward_range(const float* dy, const float* y, float* dx, Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) dx[i] = leaky_gradient(dy[i], y[i]);
+}
+
+ONECYCLE_CLONES
+void add_range("""),
+       ("src/ops/cpu/elementwise.cpp", "BuiltOp make_add(", """\
+BuiltOp make_leaky_relu(const OpDesc& given, const Context& context) {
+    const OpDesc desc = checked(given, 1);
+    const std::int64_t n = desc.inputs[0].elements();
+    return op_from(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
+        parallel_flat(threads, n, [&](Range range) {
+            leaky_relu_range(floats(in[0]), floats_out(out[0]), range);
+        });
+    });
+}
+
+BuiltOp make_leaky_relu_backward(const OpDesc& given, const Context& context) {
+    const OpDesc desc = checked(given, 2);
+    const std::int64_t n = desc.inputs[0].elements();
+    return op_from(desc, 0, [n, threads = context.threads](void* const* in, void* const* out, void*) {
+        parallel_flat(threads, n, [&](Range range) {
+            leaky_relu_backward_range(floats(in[0]), floats(in[1]), floats_out(out[0]), range);
+        });
+    });
+}
+
+BuiltOp make_add("""),
+       ("kernels/elementwise.h", "// y = a + b\n", """\
+// See leaky_relu_rules.h.
+template <typename T>
+void leaky_relu(T* y, const T* x, std::int64_t n, cudaStream_t stream);
+template <typename T>
+void leaky_relu_backward(T* dx, const T* dy, const T* y, std::int64_t n, cudaStream_t stream);
+
+// y = a + b
+"""),
+       ("kernels/elementwise.cu", '#include "kernels/elementwise.h"\n',
+        '#include "kernels/elementwise.h"\n\n#include "rules/leaky_relu_rules.h"\n'),
+       ("kernels/elementwise.cu", "struct Add {\n", """\
+struct LeakyRelu {
+    __device__ float operator()(float x, float) const { return leaky(x); }
+};
+struct LeakyReluBackward {
+    __device__ float operator()(float dy, float y) const { return leaky_gradient(dy, y); }
+};
+struct Add {
+"""),
+       ("kernels/elementwise.cu", "template <typename T>\nvoid add(", """\
+template <typename T>
+void leaky_relu(T* y, const T* x, std::int64_t n, cudaStream_t stream) {
+    map("leaky_relu", y, x, x, n, LeakyRelu{}, stream);
+}
+template <typename T>
+void leaky_relu_backward(T* dx, const T* dy, const T* y, std::int64_t n, cudaStream_t stream) {
+    map("leaky_relu_backward", dx, dy, y, n, LeakyReluBackward{}, stream);
+}
+template <typename T>
+void add("""),
+       ("kernels/elementwise.cu", "    template void relu<T>(", """\
+    template void leaky_relu<T>(T*, const T*, std::int64_t, cudaStream_t);                    \\
+    template void leaky_relu_backward<T>(T*, const T*, const T*, std::int64_t, cudaStream_t); \\
+    template void relu<T>("""),
+       ("src/ops/cuda/elementwise.cpp", "BuiltOp make_add(", """\
+BuiltOp make_leaky_relu(const OpDesc& given, const Context&) {
+    const OpDesc desc = checked(given, 1);
+    return with_float_type(desc, desc.inputs[0].type, [&]<typename T>() {
+        const std::int64_t n = desc.inputs[0].stored_elements();
+        return op_from(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
+            leaky_relu(output<T>(out, 0), input<T>(in, 0), n, stream);
+        });
+    });
+}
+
+BuiltOp make_leaky_relu_backward(const OpDesc& given, const Context&) {
+    const OpDesc desc = checked(given, 2);
+    return with_float_type(desc, desc.inputs[0].type, [&]<typename T>() {
+        const std::int64_t n = desc.inputs[0].stored_elements();
+        return op_from(desc, 0, [n](void* const* in, void* const* out, void*, cudaStream_t stream) {
+            leaky_relu_backward(output<T>(out, 0), input<T>(in, 0), input<T>(in, 1), n, stream);
+        });
+    });
+}
+
+BuiltOp make_add("""))

@@ -224,7 +224,7 @@ bug("wait_missing", "src/device/cuda/device.cpp", STEP, "graph order", "a branch
 bug("memory_by_list", "src/nn/memory_plan.cpp", STEP, "graph order", "memory reused by the order of the list, not of the graph",
     "[&](int op) { return order.before(op, second.writer); });",
     "[&](int op) { return op < second.writer || order.before(op, second.writer); });")
-bug("readers_forgotten", "src/nn/memory_plan.cpp", STEP, "no value", "memory reused before its last reader",
+bug("readers_forgotten", "src/nn/memory_plan.cpp", STEP, "graph order", "memory reused before its last reader",
     "        for (const auto* list : {&op.outputs, &op.inputs}) {",
     "        for (const auto* list : {&op.outputs}) {")
 bug("workspace_shared", "src/nn/memory_plan.cpp", STEP, "graph order", "workspaces planned as if only the first step used them",

@@ -7,7 +7,6 @@
 #include "onecycle/error.h"
 #include "train/engine.h"
 #include "train/profile.h"
-#include "train/ranks_forecast.h"
 
 namespace onecycle::cli {
 
@@ -49,6 +48,7 @@ class Plan : public Verb {
     }
 
     int run(const Arguments&, Console& console) override {
+        check_training();
         console.result(program_ ? program_listing() : schedule_csv());
         return 0;
     }
@@ -64,31 +64,45 @@ class Plan : public Verb {
         return plan_csv(schedule);
     }
 
-    std::string program_listing() {
-        // Takes the same ranges as a training does.
+    // The program of a GPU that is not here is compiled on the emulator.
+    bool without_gpu() const { return device_ == "cuda" && !missing_for_cuda().why.empty(); }
+
+    // The options of the program and the ranges that they have in a training. They are looked at for
+    // the schedule, too: a plan is of a training that could be.
+    TrainOptions training() const {
         TrainOptions options;
         options.arch = arch_;
         options.stem = network_.stem;
         options.size = network_.size;
         options.batch_size = key_.batch;
         options.threads = threads_;
-        const bool without_gpu = device_ == "cuda" && !missing_for_cuda().why.empty();
         // The emulator's program is the GPU's, but for what computes products: tf32 is fp32 rounded
         // in one of them.
-        options.device = without_gpu ? "emulated" : device_;
-        options.precision = without_gpu && precision_ == "tf32" ? "fp32" : precision_;
-        check(options);
+        options.device = without_gpu() ? "emulated" : device_;
+        options.precision = without_gpu() && precision_ == "tf32" ? "fp32" : precision_;
+        return options;
+    }
+
+    void check_training() const {
+        check(training());
         if (key_.ranks < 1 || key_.ranks > 65536)
             throw Error(ErrorKind::usage, "bad option", fmt::format("--ranks {}", key_.ranks),
                         "it must be between 1 and 65536", "1 is the default");
-        key_.two_levels = use_two_levels(Links{}, key_.ranks);
+        architecture(arch_).make(network_);
+    }
+
+    std::string program_listing() const {
+        const bool without_gpu = this->without_gpu();
+        const TrainOptions options = training();
         const DeviceChoice choice = choose_device(options.device, options.precision);
         const Engine engine = without_gpu
                                   ? Engine{.backend = make_emulated_backend(), .compute = choice.compute}
                                   : make_engine(options.device, options.precision, threads_);
         const Network network = architecture(arch_).make(network_);
         const StateLayout layout(network, *engine.backend, false, engine.compute);
-        Program program = compile(network, layout, *engine.backend, key_);
+        ProgramKey key = key_;
+        key.two_levels = use_two_levels(Links{}, key.ranks);
+        Program program = compile(network, layout, *engine.backend, key);
         if (without_gpu) name_libraries(program);
         return fmt::format("# for {} in {}{}\n{}", without_gpu ? device_ : choice.device,
                            without_gpu && precision_ == "tf32" ? precision_ : choice.precision,

@@ -32,6 +32,7 @@ class Fit {
           record_(core, core.leads() ? options.run : nullptr),
           now_{.max_lr = options.max_lr ? options.max_lr : core.options.max_lr},
           stages_(stages_of(core.options, core.network)),
+          schedules_(stages_.size()),
           steps_per_epoch_(core.steps_per_epoch()),
           steps_(all_epochs(core.options) * steps_per_epoch_),
           reporter_(core, {.steps = steps_, .images_per_step = core.images_per_step()}) {
@@ -100,9 +101,16 @@ class Fit {
 
     // --- stages ---
 
-    std::int64_t stage_start() const { return stage().first_epoch * steps_per_epoch_; }
-    ScheduleValue scheduled(std::int64_t step) const {
-        return onecycle::evaluate(schedule_, step - stage_start());
+    std::int64_t stage_start(std::size_t stage) const {
+        return stages_[stage].first_epoch * steps_per_epoch_;
+    }
+
+    // Of an update that was made, be it in an earlier stage: a checkpoint is written, and looked at,
+    // while training goes on.
+    ScheduleValue scheduled(std::int64_t update) const {
+        std::size_t stage = now_.stage;
+        while (stage > 0 && update < stage_start(stage)) --stage;
+        return onecycle::evaluate(schedules_[stage], update - stage_start(stage));
     }
 
     // From the state as it is, with fresh moments.
@@ -145,9 +153,10 @@ class Fit {
 
     // The stage's schedule, from update `now_.step` on.
     void put_schedule() {
-        schedule_ = make_schedule(stage().policy, {stage().epochs, steps_per_epoch_}, now_.stage_lr);
-        begin_updates(core_.state, schedule_, now_.step, stage_start() + stage().epochs * steps_per_epoch_,
-                      stage_start());
+        Schedule& schedule = schedules_[now_.stage];
+        schedule = make_schedule(stage().policy, {stage().epochs, steps_per_epoch_}, now_.stage_lr);
+        const std::int64_t start = stage_start(now_.stage);
+        begin_updates(core_.state, schedule, now_.step, start + stage().epochs * steps_per_epoch_, start);
     }
 
     void set_loss_scale(float scale, std::int32_t good_steps) {
@@ -359,8 +368,8 @@ class Fit {
     RunRecord record_;
     TrainingProgress now_;
     std::vector<Stage> stages_;
+    std::vector<Schedule> schedules_;  // of the stages that this process has begun
     std::int64_t steps_per_epoch_, steps_;
-    Schedule schedule_{};  // the stage's
     FitResult result_;
 
     std::int64_t saved_step_ = -1;

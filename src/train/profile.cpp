@@ -207,6 +207,28 @@ void begin_training(State& state) {
     begin_updates(state, schedule, 0, no_end);
 }
 
+// A training step on random images, ready to be launched.
+struct SyntheticStep {
+    Network network;
+    StateLayout layout;
+    State state;
+    Program program;
+    DeviceMemory arena;
+    Runnable runnable;
+
+    SyntheticStep(const ProfileOptions& options, const Engine& engine)
+        : network(network_of(options)),
+          layout(network, *engine.backend, options.train.decay_norm_and_bias, engine.compute),
+          state(*engine.device, network, layout, optimizer_options(options.train)),
+          program(compile_step(options, network, layout, *engine.backend)),
+          arena(*engine.device, program.arena_bytes),
+          runnable(program, state, arena) {
+        state.initialise(0);
+        begin_training(state);
+        synthetic_batch(runnable, options);
+    }
+};
+
 Profile::Whole measure_whole(const ProfileOptions& options, Device& device, State& state,
                              Runnable& runnable) {
     // A CPU has done the step when the launch returns; a GPU is kept busy by some launches before
@@ -350,15 +372,8 @@ Profile measure_profile(const ProfileOptions& options) {
     const auto limits_began = Clock::now();
     const std::optional<Limits> limits_before = measured ? std::optional(limits_now()) : std::nullopt;
     const double limits_took = seconds_since(limits_began);
-    const Network network = network_of(options);
-    const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
-    State state(device, network, layout, optimizer_options(train));
-    state.initialise(0);
-    Program program = compile_step(options, network, layout, *engine.backend);
-    DeviceMemory arena(device, program.arena_bytes);
-    Runnable runnable(program, state, arena);
-    begin_training(state);
-    synthetic_batch(runnable, options);
+    SyntheticStep prepared(options, engine);
+    Runnable& runnable = prepared.runnable;
     runnable.launch();
     device.synchronize();
     const double first = seconds_since(start) - limits_took;
@@ -366,10 +381,10 @@ Profile measure_profile(const ProfileOptions& options) {
     const int warm_up = device.kind() == DeviceKind::cuda ? 30 : device.kind() == DeviceKind::cpu ? 2 : 0;
     for (int i = 0; i < warm_up; ++i) runnable.launch();
     Profile profile{.options = options, .device = device.name(), .precision = choice.precision};
-    profile.whole = measure_whole(options, device, state, runnable);
+    profile.whole = measure_whole(options, device, prepared.state, runnable);
     profile.whole->first = first;
 
-    std::vector<std::vector<double>> times(program.ops.size());
+    std::vector<std::vector<double>> times(prepared.program.ops.size());
     for (int i = 0; i < options.repeats; ++i)
         for (std::size_t step = 0; const double seconds : runnable.step_seconds())
             times[step++].push_back(seconds);
@@ -388,7 +403,7 @@ Profile measure_profile(const ProfileOptions& options) {
         profile.limits = options.limits ? *options.limits : limits_of("h200");
     }
     profile.load = meter.read();
-    describe(profile, program);
+    describe(profile, prepared.program);
     for (std::size_t i = 0; i < times.size(); ++i) profile.steps[i].seconds = median(times[i]);
     return profile;
 }
@@ -407,21 +422,13 @@ AccessCounts count_accesses(const ProfileOptions& options) {
     const Engine engine = make_engine(train.device, train.precision, train.threads,
                                       {.deterministic = train.deterministic, .graph = false});
     Device& device = *engine.device;
-    const Network network = network_of(options);
-    const StateLayout layout(network, *engine.backend, train.decay_norm_and_bias, engine.compute);
-    State state(device, network, layout, optimizer_options(train));
-    state.initialise(0);
-    Program program = compile_step(options, network, layout, *engine.backend);
-    DeviceMemory arena(device, program.arena_bytes);
-    Runnable runnable(program, state, arena);
-    begin_training(state);
-    synthetic_batch(runnable, options);
+    SyntheticStep prepared(options, engine);
     device.synchronize();
 
     AccessCounts counts{.options = options, .precision = choice.precision};
     LaunchCounter counter;
-    runnable.run_eagerly([&](int i, double) {
-        const ProgramOp& step = program.ops[static_cast<std::size_t>(i)];
+    prepared.runnable.run_eagerly([&](int i, double) {
+        const ProgramOp& step = prepared.program.ops[static_cast<std::size_t>(i)];
         for (LaunchCounts& launch : counter.take())
             counts.launches.push_back(
                 {std::move(launch), i, step.name, name_of(step.desc.kind), shape_of(step.desc), step.bytes});

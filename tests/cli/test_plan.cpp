@@ -81,6 +81,44 @@ TEST(Plan, one_cycle_by_default_starts_at_a_25th_peaks_once_and_reaches_the_floo
     EXPECT_DOUBLE_EQ(momentum[4], 0.9);
 }
 
+// A schedule needs no network. But who names one that cannot be is told so, in training's words.
+TEST(Plan, what_no_training_takes_is_refused_with_and_without_the_program) {
+    const Workplace place;
+    ASSERT_EQ(place.run({"demo-data", "data", "--classes", "2", "--images", "4", "--size", "16"}).code, 0);
+    const auto refused = [&](const std::vector<std::string>& options) {
+        const auto answer = [&](std::vector<std::string> words) {
+            words.insert(words.end(), options.begin(), options.end());
+            const Outcome outcome = place.run(words);
+            EXPECT_EQ(outcome.code, 2) << words[0];
+            EXPECT_EQ(outcome.out, "") << words[0];
+            return outcome.err;
+        };
+        const std::string error = answer({"train", "data", "--out", "run"});
+        EXPECT_NE(error.find("fix: "), std::string::npos) << error;
+        EXPECT_EQ(answer({"plan"}), error);
+        EXPECT_EQ(answer({"plan", "--program"}), error);
+    };
+    const Outcome listed = place.run({"info", "--archs", "--json"});
+    const nlohmann::json archs = nlohmann::json::parse(listed.out).at("archs");
+    ASSERT_GT(archs.size(), 5u);
+    for (const auto& arch : archs) {
+        const std::string name = arch.at("name");
+        const int smallest = arch.at("smallest_size");
+        refused({"--arch", name, "--size", std::to_string(smallest - 1)});
+        EXPECT_EQ(place.run({"plan", "--arch", name, "--size", std::to_string(smallest)}).code, 0) << name;
+        if (!arch.at("small_stem")) refused({"--arch", name, "--stem", "small"});
+    }
+    refused({"--arch", "resnet18", "--stem", "small", "--size", "7"});
+    refused({"--arch", "resnet19"});
+    refused({"--size", "4097"});
+    refused({"--batch-size", "1"});
+    refused({"--precision", "int8"});
+    refused({"--device", "tpu"});
+    refused({"--threads", "-1"});
+    for (const char* wrong : {"--ranks", "--classes"})
+        EXPECT_EQ(place.run({"plan", wrong, "0"}).code, 2) << wrong;
+}
+
 TEST(Plan, the_program_lists_every_phase_of_a_training_step) {
     const Workplace place;
     const Outcome outcome = place.run(

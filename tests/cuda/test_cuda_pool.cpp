@@ -1,6 +1,7 @@
 // Max pooling and global average pooling on the emulator.
 
 #include "cuda/batch_norm.h"
+#include "onecycle/error.h"
 #include "ops/max_pool_values.h"
 #include "rules/rng.h"
 
@@ -74,6 +75,41 @@ TEST(CudaPool, of_averages_agrees_with_the_reference_and_is_exact_on_integers) {
                 expect_near(run_op(d, {random_values(y, 2)}, machine), reference(d, {random_values(y, 2)}));
                 if (exact) expect_agrees(d, {integers(y, 2)}, 0, machine);
             }
+}
+
+// Nothing is allocated to make an operation, so it can be asked for more than any GPU holds.
+TEST(CudaPool, more_than_32_bits_count_is_refused) {
+    const Machine machine = emulated_machine();
+    const auto both_ways = [&](const OpDesc& forward, const OpDesc& backward, bool taken) {
+        for (const OpDesc& desc : {forward, backward}) {
+            SCOPED_TRACE(to_string(desc.inputs[0]));
+            if (taken)
+                EXPECT_NO_THROW(machine.backend->make(desc));
+            else
+                EXPECT_THROW(machine.backend->make(desc), Error);
+        }
+    };
+    const struct {
+        TensorDesc x;
+        bool taken;
+    } cases[] = {{{65535, 512, 8, 8}, true},     // 65,536 elements below 2^31
+                 {{65536, 512, 8, 8}, false},    // 2^31
+                 {{65536, 1024, 1, 1}, false}};  // its 7 x 7 features are more
+    for (const auto& c : cases) {
+        const TensorDesc x = activation(c.x, DType::bf16),
+                         windows({x[0], x[1] * 49}, Layout::plain, DType::bf16);
+        both_ways({.kind = OpKind::adaptive_average_pool, .inputs = {x}, .outputs = {windows}, .kernel = 7},
+                  {.kind = OpKind::adaptive_average_pool_backward,
+                   .inputs = {windows},
+                   .outputs = {x},
+                   .kernel = 7},
+                  c.taken);
+        if (x[2] == 1) continue;
+        const TensorDesc pair({x[0], 2 * x[1]}, Layout::plain, DType::bf16),
+            index({x[0], x[1]}, Layout::plain, DType::i32);
+        both_ways({.kind = OpKind::concat_pool, .inputs = {x}, .outputs = {pair, index}},
+                  {.kind = OpKind::concat_pool_backward, .inputs = {pair, index}, .outputs = {x}}, c.taken);
+    }
 }
 
 }  // namespace

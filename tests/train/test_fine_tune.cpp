@@ -2,6 +2,7 @@
 // (tests/reference/generate_fine_tune.py), and what a run of it promises.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "formats/readers.h"
@@ -325,6 +326,41 @@ TEST(FineTuneRun, is_recognised_by_its_tensors_and_predicts_as_the_learner_does)
     options.init = path;
     Learner again(tiny_dataset(), options);
     EXPECT_EQ(again.state_digest(), learner.state_digest());
+}
+
+// A checkpoint is looked at while training goes on. What is found by then belongs to the update that
+// it was saved after, and is told with that update's rate. Here the pixels are so large that Adam's
+// second moment overflows, while weights and losses stay numbers.
+TEST(FineTuneRun, what_a_checkpoint_of_the_first_stage_lacks_is_told_with_the_rate_of_that_stage) {
+    const Architecture without_norms{.name = "plain", .build = [](const NetworkOptions& o) {
+                                         Network net;
+                                         net.begin_part("eye", 0);
+                                         const int x = net.input(3, o.size, o.size);
+                                         const int y = net.conv2d("conv", x, 8, 3, 2, 1);
+                                         net.begin_part("head", 1);
+                                         net.linear("fc", net.global_average_pool(y), o.classes);
+                                         return net;
+                                     }};
+    const TemporaryFolder folder;
+    TrainOptions options = tiny_options();
+    options.optimizer = OptimizerKind::adam;
+    options.stddev = {1e-23, 1e-23, 1e-23};
+    options.freeze_epochs = options.epochs = 1;
+    Learner learner(tiny_dataset(), options, {}, without_norms);
+    RunFolder run = RunFolder::create(folder / "run");
+    const std::vector<Stage> stages =
+        stages_of(learner.options(), without_norms.make({.classes = 3, .size = learner.options().size}));
+    char expected[100];
+    std::snprintf(expected, sizeof expected,
+                  "step 2: second_moment.fc.weight is not finite at the learning rate %.3g;",
+                  evaluate(schedule_of(stages[0], *options.max_lr, 3), 2).lr);
+    try {
+        learner.fit({.run = &run});
+        ADD_FAILURE() << "went on";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.exit_code(), 6);
+        EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
+    }
 }
 
 }  // namespace
