@@ -5,14 +5,13 @@
     bench/simulate_ranks.py p [--out bench/results/ranks-h200.json]
 
 From the profile come the program of each number of ranks (its steps with their branches, edges and least times, and
-the bytes that they exchange) and the speed of the links; no formula is shared. The branches of the graph share the GPU
-while several have work. An exchange goes message by message: each rank sends to each other one, node by node
+which ranks exchange how many bytes) and the speed of the links; no formula is shared. The branches of the graph share
+the GPU while several have work. An exchange goes message by message: each rank sends to each other one, node by node
 behind its own and place by place behind its own, through one port into its node and one out of it; a port takes in one
-message at a time. While bytes are on their way they
-take their share of the GPU's memory from the step.
+message at a time. While bytes are on their way they take their share of the GPU's memory from the step.
 
-Beside it the same step with an all-reduce of two levels, which the program does not have: in the node each rank gets a
-share of the sum of the node, then the ranks of the same place exchange theirs between the nodes, and back again.
+Beside it the same step with exchanges of one level: each rank sends to all others at once, as the program does where
+nodes do not hold whole groups of eight.
 """
 import argparse
 import collections
@@ -55,40 +54,48 @@ def exchange_seconds(ranks, node, share, inside, between, inside_hop, between_ho
     return finish
 
 
-def link_of(links, ranks, size):
-    return exchange_seconds(ranks, links["node_ranks"], size / ranks, links["inside_bytes_per_second"],
-                            links["between_bytes_per_second"], links["inside_hop_seconds"],
-                            links["between_hop_seconds"], links["message_seconds"])
+def link_seconds(links, exchange):
+    """Of {"ranks": how many, "apart": of two neighbours, "bytes": of a message}."""
+    return exchange_seconds(exchange["ranks"], max(1, links["node_ranks"] // exchange["apart"]), exchange["bytes"],
+                            links["inside_bytes_per_second"], links["between_bytes_per_second"],
+                            links["inside_hop_seconds"], links["between_hop_seconds"], links["message_seconds"])
 
 
-def two_level_seconds(links, ranks, size):
-    """In the node, where each rank then has 1/node; and that among the ranks of the same place in each node."""
-    inside = min(links["node_ranks"], ranks)
-    apart = dict(links, node_ranks=1)
-    return link_of(links, inside, size) + link_of(apart, ranks // inside, size / inside)
+def in_one_level(steps, ranks):
+    """The same steps, but every exchange is among all."""
+    times = {"all_reduce": 2, "gather_results": 1}
+    return [dict(step, exchanges=times.get(step["operation"], 0) *
+                 [{"ranks": ranks, "apart": 1, "bytes": step["exchanged_bytes"] / ranks}]) for step in steps]
 
 
-def phases(step, ranks, bandwidth, links, exchange):
+def sent_bytes(exchanges):
+    return sum((e["ranks"] - 1) * e["bytes"] for e in exchanges)
+
+
+def phases(step, kernels, bandwidth, links):
     """A step as a list of (seconds of the GPU, seconds on the wire, share of the memory that the wire takes)."""
-    if step["exchanges"] == 0:
+    exchanges = step["exchanges"]
+    if not exchanges:
         return [(step["limit_seconds"], 0.0, 0.0)]
-    sent = step["exchanged_bytes"] * (ranks - 1) / ranks
-    kernels = step["limit_seconds"] - COUNTED_OF_A_BYTE * step["exchanges"] * sent / bandwidth
-    wire = exchange(links, ranks, step["exchanged_bytes"])
-    moved = min(0.9, MEMORY_OF_A_BYTE * sent / bandwidth / wire)
-    if step["exchanges"] == 1:
-        return [(kernels, 0.0, 0.0), (0.0, wire, moved)]
-    return [(kernels / 2, 0.0, 0.0), (0.0, wire, moved)] * 2
+    parts = []
+    for e in exchanges:
+        wire = link_seconds(links, e)
+        moved = MEMORY_OF_A_BYTE * sent_bytes([e]) / bandwidth
+        parts += [(kernels / len(exchanges), 0.0, 0.0), (0.0, wire, min(0.9, moved / wire))]
+    return parts
 
 
-def simulate(profile, forecast, exchange=link_of):
+def simulate(profile, forecast, one_level=False):
     """Seconds of one step of so many ranks, and when each transfer starts and ends."""
-    ranks, steps, links = forecast["ranks"], forecast["steps"], profile["data_parallel"]["links"]
+    steps, links = forecast["steps"], profile["data_parallel"]["links"]
+    bandwidth = profile["limits"]["bytes_per_second"]
+    kernels = [s["limit_seconds"] - COUNTED_OF_A_BYTE * sent_bytes(s["exchanges"]) / bandwidth for s in steps]
+    if one_level:
+        steps = in_one_level(steps, forecast["ranks"])
     queues = collections.defaultdict(collections.deque)
     for number, step in enumerate(steps):
         queues[step["branch"]].append(number)
-    bandwidth = profile["limits"]["bytes_per_second"]
-    work = [collections.deque(phases(s, ranks, bandwidth, links, exchange)) for s in steps]
+    work = [collections.deque(phases(s, k, bandwidth, links)) for s, k in zip(steps, kernels)]
     done, running, began, times, time = set(), {}, {}, [], 0.0  # running: branch: [step, gpu, wire, share of memory]
     while len(done) < len(steps):
         for branch, queue in queues.items():
@@ -124,7 +131,7 @@ def compare(profile):
     rows = []
     for forecast in profile["data_parallel"]["forecasts"]:
         found = simulate(profile, forecast)
-        two_level = simulate(profile, forecast, two_level_seconds)
+        one_level = simulate(profile, forecast, one_level=True)
         wire = sum(t["end"] - t["start"] for t in found["transfers"])
         rows.append({"ranks": forecast["ranks"],
                      "forecast": {k: v for k, v in forecast.items() if k not in ("transfers", "steps")},
@@ -133,7 +140,7 @@ def compare(profile):
                      "step_difference": forecast["step_seconds"] / found["step_seconds"] - 1,
                      "simulated_wire_seconds": wire,
                      "wire_difference": forecast["wire_seconds"] / wire - 1 if wire else 0.0,
-                     "two_level_step_seconds": two_level["step_seconds"]})
+                     "one_level_step_seconds": one_level["step_seconds"]})
     return rows
 
 
@@ -152,10 +159,10 @@ def tables():
                          f"{f['wire_seconds'] * 1e3:.2f}", f"{f['exposed_seconds'] * 1e3:.2f}",
                          f"{f['step_seconds'] * 1e3:.2f}", f"{f['images_per_second']:,.0f}",
                          f"{100 * f['efficiency']:.1f} %", f"{row['simulated_step_seconds'] * 1e3:.2f}",
-                         f"{row['two_level_step_seconds'] * 1e3:.2f}"])
+                         f"{row['one_level_step_seconds'] * 1e3:.2f}"])
         found[f"ranks-{result['batch_size']}-{between:g}"] = table(
             "GPUs | images an update | on the wire, ms | waited for, ms | step, ms | images/s | efficiency | "
-            "simulated, ms | with two levels, ms", rows)
+            "simulated, ms | in one level, ms", rows)
     rows = [[i["input"], f"{i['images_per_core']:.0f}" if i["images_per_core"] else "-", f"{i['cores_a_rank']:.0f}",
              "yes" if i["enough"] else "no"] for i in kept[0]["inputs"]]
     found["ranks-inputs"] = table("input | a core makes, images/s | cores for each GPU | enough", rows)

@@ -1,5 +1,6 @@
 #include "kernels/all_reduce.h"
 
+#include "kernels/ordered_sums.h"
 #include "rules/norm_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
@@ -24,32 +25,31 @@ __global__ void __launch_bounds__(threads)
     }
 }
 
-// Plain-loop equivalent, for each element i of this rank's share:
-//   total = first ? parts[0][i] : sum[i] + parts[0][i]
-//   for r = 1 .. ranks-1: total += parts[r][i]
-//   sum[i] = total; mean[i] = total / count
-// The order of additions is that of one rank which runs the micro batches one after the other, so
-// that the bits are, too. Bytes moved an element: 4 a rank, and 4 for each of sum and mean.
+// Plain-loop equivalent, for each element i of this rank's share, with s = {total, group} in which
+// nothing is, or what earlier passes left:
+//   for p = 0 .. parts-1: s.add(parts[p][i], (before + p) % group == 0)
+//   sum[i], total[i] = s; mean[i] = s.value() / count
+// One rank which runs the micro batches one after the other adds in the same order, so that its bits
+// are the same. Bytes moved an element: 4 a part, and 4 for each of sum, total and mean.
 __global__ void __launch_bounds__(threads)
     sum_in_order_kernel(float* __restrict__ sum,          // [n], or null
+                        float* __restrict__ total,        // [n], or null
                         float* __restrict__ mean,         // [n], or null
-                        const float* __restrict__ parts,  // [ranks,n]
-                        int ranks, std::int64_t n, bool first, float count) {
+                        const float* __restrict__ parts,  // [parts,n]
+                        std::int64_t n, SumPass pass, const StepControl* __restrict__ control) {
     const std::int64_t at = 4 * (std::int64_t{blockIdx.x} * threads + threadIdx.x);
     if (at >= n) return;
-    Quad<float> total = load_quad(parts + at);
-    if (!first) {
-        const Quad<float> before = load_quad(sum + at);
-        for (int k = 0; k < 4; ++k) total.v[k] = before.v[k] + total.v[k];
+    const int before = control ? control->micro * pass.parts : pass.before;
+    OrderedSum sums[4];
+    if (before > 0) load_sums(sums, sum + at, total ? total + at : nullptr);
+    int place = before % pass.group;  // in its group
+    for (int p = 0; p < pass.parts; ++p) {
+        const Quad<float> part = load_quad(parts + p * n + at);
+        for (int k = 0; k < 4; ++k) sums[k].add(part.v[k], place == 0);
+        if (++place == pass.group) place = 0;
     }
-    for (int r = 1; r < ranks; ++r) {
-        const Quad<float> part = load_quad(parts + r * n + at);
-        for (int k = 0; k < 4; ++k) total.v[k] += part.v[k];
-    }
-    if (sum) store_quad(sum + at, total, 4);
-    if (!mean) return;
-    for (int k = 0; k < 4; ++k) total.v[k] /= count;
-    store_quad(mean + at, total, 4);
+    if (sum) store_sums(sum + at, total ? total + at : nullptr, sums, 4);
+    if (mean) store_quad(mean + at, mean_of(sums, pass.count), 4);
 }
 
 // Bytes: about 60 read, and 4 of them over the bus from the host's memory.
@@ -103,11 +103,11 @@ void widen_gradients(float* gradients, const Half* half_gradients, const FlatTab
 template void widen_gradients<bf16>(float*, const bf16*, const FlatTable&, cudaStream_t);
 template void widen_gradients<f16>(float*, const f16*, const FlatTable&, cudaStream_t);
 
-void sum_in_order(float* sum, float* mean, const float* parts, int ranks, std::int64_t n, bool first,
-                  float count, cudaStream_t stream) {
+void sum_in_order(float* sum, float* total, float* mean, const float* parts, std::int64_t n,
+                  const SumPass& pass, const StepControl* control, cudaStream_t stream) {
     if (n == 0) return;
     launch("sum_in_order", sum_in_order_kernel, {static_cast<unsigned>(divide_up(n, 4 * threads)), threads},
-           stream, sum, mean, parts, ranks, n, first, count);
+           stream, sum, total, mean, parts, n, pass, control);
 }
 
 void note_result(BatchResult* results, const BatchResult* result, const StepProgress* progress, int rank,

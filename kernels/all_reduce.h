@@ -1,9 +1,10 @@
-// What several ranks add up: gradients, in the order of ranks, the results of their batches, and the
+// What several ranks add up: gradients, in the order of their numbers, the results of their batches, and the
 // batch norms' statistics.
 #pragma once
 
 #include "kernels/flat.h"
 #include "rules/control.h"
+#include "rules/sum_order.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
@@ -15,10 +16,13 @@ template <typename Half>
 void widen_gradients(float* gradients, const Half* half_gradients, const FlatTable& table,
                      cudaStream_t stream);
 
-// total = parts[0] + parts[1] + ...; unless `first`, sum + parts[0] + .... Stored in `sum` unless
-// that is null, and total / count in `mean` unless that is null. n is a multiple of 4.
-void sum_in_order(float* sum, float* mean, const float* parts, int ranks, std::int64_t n, bool first,
-                  float count, cudaStream_t stream);
+// One pass of a sum over micro batches, in the order of rules/sum_order.h. Parts of earlier passes
+// (pass.before > 0) are in `sum`; with `total` the present group's alone, the groups before in
+// `total`. The two are kept for the next pass, and the whole / pass.count in `mean`; any may be null.
+// Without `total` the passes make one group, or each whole groups. With `control` the earlier passes
+// are control->micro. n is a multiple of 4.
+void sum_in_order(float* sum, float* total, float* mean, const float* parts, std::int64_t n,
+                  const SumPass& pass, const StepControl* control, cudaStream_t stream);
 
 // results[rank] = *result, with the stop that the host wants now.
 void note_result(BatchResult* results, const BatchResult* result, const StepProgress* progress, int rank,

@@ -1,5 +1,6 @@
 #include "kernels/gradients.h"
 
+#include "kernels/ordered_sums.h"
 #include "rules/step_rules.h"
 
 namespace onecycle::ONECYCLE_CUDA {
@@ -18,28 +19,30 @@ __device__ __forceinline__ void for_quads(const FlatSegment& segment, int piece,
     }
 }
 
-// sum[i] = first ? g[i] : sum[i] + g[i]; mean[i] = sum[i] / count. Bytes moved an element: the
-// gradient once, the sum twice (first: once), the mean once. No restrict: the mean may replace the
-// gradients.
+// With s = {total, group} in which nothing is, or what earlier passes left:
+//   s.add(g[i], before % group == 0); sum[i], total[i] = s; mean[i] = s.value() / count
+// Bytes moved an element: the gradient once, sum and total twice (first: once), the mean once. No
+// restrict: the mean may replace the gradients.
 template <typename Half>
 __global__ void __launch_bounds__(threads)
     accumulate_gradients_kernel(float* sum,                  // [flat]
+                                float* total,                // [flat], or null
                                 float* mean,                 // [flat], or null
                                 const float* gradients,      // [flat]
                                 const Half* half_gradients,  // [flat]
-                                bool first, float count, const __grid_constant__ FlatTable table) {
+                                SumPass pass, const StepControl* control,
+                                const __grid_constant__ FlatTable table) {
+    const int before = control ? control->micro : pass.before;
+    const bool begins_group = before % pass.group == 0;
     const int piece = static_cast<int>(blockIdx.x);
     const FlatSegment& segment = table.segment[segment_of(table, piece)];
     for_quads(segment, piece, [&](FlatQuad quad) {
-        Quad<float> total = load_gradient(segment, gradients, half_gradients, quad.at);
-        if (!first) {
-            const Quad<float> before = load_quad(sum + quad.at);
-            for (int k = 0; k < 4; ++k) total.v[k] += before.v[k];
-        }
-        store_quad(sum + quad.at, total, quad.valid);
-        if (!mean) return;
-        for (int k = 0; k < 4; ++k) total.v[k] /= count;
-        store_quad(mean + quad.at, total, quad.valid);
+        const Quad<float> gradient = load_gradient(segment, gradients, half_gradients, quad.at);
+        OrderedSum sums[4];
+        if (before > 0) load_sums(sums, sum + quad.at, total ? total + quad.at : nullptr);
+        for (int k = 0; k < 4; ++k) sums[k].add(gradient.v[k], begins_group);
+        store_sums(sum + quad.at, total ? total + quad.at : nullptr, sums, quad.valid);
+        if (mean) store_quad(mean + quad.at, mean_of(sums, pass.count), quad.valid);
     });
 }
 
@@ -98,11 +101,12 @@ LaunchShape block_a_piece(const FlatTable& table) {
 }  // namespace
 
 template <typename Half>
-void accumulate_gradients(float* sum, float* mean, const float* gradients, const Half* half_gradients,
-                          bool first, float count, const FlatTable& table, cudaStream_t stream) {
+void accumulate_gradients(float* sum, float* total, float* mean, const float* gradients,
+                          const Half* half_gradients, const SumPass& pass, const StepControl* control,
+                          const FlatTable& table, cudaStream_t stream) {
     if (table.pieces == 0) return;
-    launch("accumulate_gradients", accumulate_gradients_kernel<Half>, block_a_piece(table), stream, sum, mean,
-           gradients, half_gradients, first, count, table);
+    launch("accumulate_gradients", accumulate_gradients_kernel<Half>, block_a_piece(table), stream, sum,
+           total, mean, gradients, half_gradients, pass, control, table);
 }
 
 template <typename Half>
@@ -117,8 +121,9 @@ void check_gradients(GradientCheck* check, double* sums, const float* gradients,
 }
 
 #define ONECYCLE_INSTANTIATE(Half)                                                                       \
-    template void accumulate_gradients<Half>(float*, float*, const float*, const Half*, bool, float,     \
-                                             const FlatTable&, cudaStream_t);                            \
+    template void accumulate_gradients<Half>(float*, float*, float*, const float*, const Half*,          \
+                                             const SumPass&, const StepControl*, const FlatTable&,       \
+                                             cudaStream_t);                                              \
     template void check_gradients<Half>(GradientCheck*, double*, const float*, const Half*,              \
                                         const BatchResult*, int, bool, const StepControl*, double, bool, \
                                         const FlatTable&, cudaStream_t);

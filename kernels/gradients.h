@@ -5,17 +5,19 @@
 
 #include "kernels/flat.h"
 #include "rules/control.h"
+#include "rules/sum_order.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
 // Elements of a piece for both: enough for a block's threads to have eight loads under way.
 inline constexpr int gradient_piece = 8192;
 
-// sum = gradient (first) or sum + gradient; unless mean is null, mean = sum / count. `mean` may be
+// As sum_in_order of all_reduce.h, of one part, the gradients; `sum` is there. `mean` may be
 // `gradients`.
 template <typename Half>
-void accumulate_gradients(float* sum, float* mean, const float* gradients, const Half* half_gradients,
-                          bool first, float count, const FlatTable& table, cudaStream_t stream);
+void accumulate_gradients(float* sum, float* total, float* mean, const float* gradients,
+                          const Half* half_gradients, const SumPass& pass, const StepControl* control,
+                          const FlatTable& table, cudaStream_t stream);
 
 // The judgement of rules/step_rules.h; `sums` is [table.pieces] scratch. `results` [ranks],
 // `summed`: see loss_of_update; `scaled`: gradients were computed times control->loss_scale.

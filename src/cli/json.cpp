@@ -252,7 +252,11 @@ Json json_of(const ScaleForecast& forecast) {
                                  {"ready_seconds", t.ready},
                                  {"start_seconds", t.start},
                                  {"end_seconds", t.end}});
-        for (const ProfiledStep& s : f.steps)
+        for (const ProfiledStep& s : f.steps) {
+            Json exchanges = Json::array();
+            for (const auto& messages : s.exchanges)
+                exchanges.push_back(
+                    {{"ranks", messages.ranks}, {"apart", messages.apart}, {"bytes", messages.bytes}});
             steps.push_back({{"name", s.name},
                              {"phase", s.phase},
                              {"branch", s.branch},
@@ -260,7 +264,8 @@ Json json_of(const ScaleForecast& forecast) {
                              {"operation", s.operation},
                              {"limit_seconds", s.limit},
                              {"exchanged_bytes", s.exchanged},
-                             {"exchanges", s.exchanges}});
+                             {"exchanges", exchanges}});
+        }
         ranks.push_back({{"ranks", f.ranks},
                          {"nodes", f.nodes},
                          {"wire_seconds", f.wire},

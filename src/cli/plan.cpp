@@ -7,6 +7,7 @@
 #include "onecycle/error.h"
 #include "train/engine.h"
 #include "train/profile.h"
+#include "train/ranks_forecast.h"
 
 namespace onecycle::cli {
 
@@ -63,7 +64,7 @@ class Plan : public Verb {
         return plan_csv(schedule);
     }
 
-    std::string program_listing() const {
+    std::string program_listing() {
         // Takes the same ranges as a training does.
         TrainOptions options;
         options.arch = arch_;
@@ -80,6 +81,7 @@ class Plan : public Verb {
         if (key_.ranks < 1 || key_.ranks > 65536)
             throw Error(ErrorKind::usage, "bad option", fmt::format("--ranks {}", key_.ranks),
                         "it must be between 1 and 65536", "1 is the default");
+        key_.two_levels = use_two_levels(Links{}, key_.ranks);
         const DeviceChoice choice = choose_device(options.device, options.precision);
         const Engine engine = without_gpu
                                   ? Engine{.backend = make_emulated_backend(), .compute = choice.compute}

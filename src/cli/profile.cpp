@@ -189,6 +189,7 @@ class ProfileVerb : public Verb {
     Profile prediction(int ranks) const {
         ProfileOptions options = options_;
         options.ranks = ranks;
+        options.two_levels = use_two_levels(scale_.links, ranks);
         if (options.limits) return predict_profile(options, *options.limits);
         if (options.train.precision == "fp32" || options.train.precision == "tf32")
             refuse("--precision " + options.train.precision, "only 16-bit limits of a GPU are known",

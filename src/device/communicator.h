@@ -1,6 +1,7 @@
 // The ranks of a job: processes that train one model together, each with its own device and its
 // share of the images. A rank is a micro batch that runs elsewhere: the gradients of all ranks are
-// added in the order of ranks, so that R ranks compute what one rank does with --accumulate R.
+// added in an order of their numbers alone (rules/sum_order.h), so that R ranks compute what one rank
+// does with --accumulate R.
 //
 // A communicator only moves bytes. Sums are ours (all_reduce in ops/kinds.h), so that no result
 // depends on what carries them.
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "onecycle/ranks.h"
@@ -26,8 +28,28 @@ struct Share {
 std::vector<Share> shares_of(std::int64_t elements, std::size_t element_bytes, int ranks,
                              std::int64_t alignment);
 
-// All ranks make the same calls in the same order, each from one thread; a call waits for the
-// others. Throws Error(device) naming the rank and host that is lost, where that is known.
+// Some of the ranks: first, first + stride, first + 2 stride, ...
+struct Members {
+    int first = 0, stride = 1, count = 1;
+
+    int operator[](int place) const { return first + place * stride; }
+    int place_of(int rank) const { return (rank - first) / stride; }
+};
+
+// How some ranks part a buffer among them that they exchange. The members all hold an equal one of
+// these.
+struct Partition {
+    Members members;
+    std::vector<Share> shares;  // by place among the members
+
+    const Share& share_of(int rank) const { return shares[static_cast<std::size_t>(members.place_of(rank))]; }
+};
+inline Partition among_all(std::vector<Share> shares) {
+    return {{.count = static_cast<int>(shares.size())}, std::move(shares)};
+}
+
+// All ranks make the same calls in the same order, of those among some the members; each from one
+// thread. A call waits for the others. Throws Error(device) naming the rank and host that is lost, where that is known.
 class Communicator {
   public:
     virtual ~Communicator() = default;
@@ -45,11 +67,11 @@ class Communicator {
 
     // --- a step's data, in host memory ---
 
-    // Sends share p of `from` to rank p. `to` [ranks][own share's bytes] receives this rank's share
-    // of everyone's buffer, in the order of ranks.
-    virtual void scatter(const std::byte* from, std::byte* to, std::span<const Share> shares) = 0;
-    // Fills the shares of the others in `buffer` with what their owners hold there.
-    virtual void gather(std::byte* buffer, std::span<const Share> shares) = 0;
+    // Sends each member its share of `from`. `to` [members][own share's bytes] receives this rank's
+    // share of everyone's buffer, in the order of members.
+    virtual void scatter(const std::byte* from, std::byte* to, const Partition& exchange) = 0;
+    // Fills the shares of the other members in `buffer` with what their owners hold there.
+    virtual void gather(std::byte* buffer, const Partition& exchange) = 0;
 
     // --- the end ---
 
@@ -63,6 +85,9 @@ class Communicator {
 void broadcast(Communicator& ranks, std::string& text);                            // rank 0's text
 std::vector<std::string> all_gather(Communicator& ranks, const std::string& own);  // by rank
 std::int64_t largest(Communicator& ranks, std::int64_t own);
+// Whether the ranks are whole groups of eight, each within one machine, so that gradients can be
+// summed there before they leave it. ONECYCLE_EXCHANGE_LEVELS=1 says no. All ranks call it.
+bool groups_share_machines(Communicator& ranks);
 // Texts of any bytes as one, and back.
 std::string packed(const std::vector<std::string>& texts);
 std::vector<std::string> unpacked(const std::string& text);

@@ -11,7 +11,7 @@ namespace onecycle {
 // What the module may call of the program.
 struct MpiHost {
     // Changes with this file and with Communicator: a module of another version is not used.
-    static constexpr int current_version = 1;
+    static constexpr int current_version = 2;
 
     int version = current_version;
     // How long a rank may be silent, in seconds; 0: for ever.

@@ -2,16 +2,20 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <system_error>
+#include <vector>
 
 #include "device/communicator.h"
 #include "device/launched_rank.h"
 #include "device/mpi_module.h"
 #include "onecycle/error.h"
+#include "rules/sum_order.h"
 
 namespace onecycle {
 
@@ -136,6 +140,17 @@ std::unique_ptr<Communicator> join_ranks() {
         refuse(ranks->name() + " sees one rank: another MPI's launcher started it",
                "use the mpirun of " + ranks->name() + ", or srun --mpi=pmix");
     return nullptr;
+}
+
+bool groups_share_machines(Communicator& ranks) {
+    const auto levels = static_cast<int>(number_of("ONECYCLE_EXCHANGE_LEVELS", 2, 1));
+    const std::int32_t own = levels > 1 ? ranks.place().node : -1;
+    std::vector<std::int32_t> nodes(static_cast<std::size_t>(ranks.place().ranks));
+    ranks.all_gather(std::as_bytes(std::span(&own, 1)), reinterpret_cast<std::byte*>(nodes.data()));
+    if (!are_whole_groups(ranks.place().ranks)) return false;
+    for (std::size_t r = 0; r < nodes.size(); ++r)
+        if (nodes[r] < 0 || nodes[r] != nodes[r - r % summed_group]) return false;
+    return true;
 }
 
 RanksSupport ranks_support() {

@@ -81,24 +81,26 @@ class MpiCommunicator final : public Communicator {
         for (std::size_t r = 0; r < hosts_.size(); ++r) shares.push_back({r * own.size(), own.size()});
         if (!own.empty())
             std::memcpy(all + shares[static_cast<std::size_t>(place_.rank)].offset, own.data(), own.size());
-        gather_on(host_data_, all, shares);
+        gather_on(host_data_, all, among_all(std::move(shares)));
     }
 
-    void scatter(const std::byte* from, std::byte* to, std::span<const Share> shares) override {
-        const Share own = shares[static_cast<std::size_t>(place_.rank)];
+    void scatter(const std::byte* from, std::byte* to, const Partition& exchange) override {
+        const Share own = exchange.share_of(place_.rank);
+        const auto received = [&](int place) { return to + static_cast<std::size_t>(place) * own.bytes; };
         std::vector<Message> in, out;
-        for (const int r : others()) {
-            const Share& theirs = shares[static_cast<std::size_t>(r)];
-            in.push_back({r, to + static_cast<std::size_t>(r) * own.bytes, own.bytes});
-            out.push_back({r, const_cast<std::byte*>(from) + theirs.offset, theirs.bytes});
+        for (const int place : others(exchange.members)) {
+            const Share& theirs = exchange.shares[static_cast<std::size_t>(place)];
+            const int rank = exchange.members[place];
+            in.push_back({rank, received(place), own.bytes});
+            out.push_back({rank, const_cast<std::byte*>(from) + theirs.offset, theirs.bytes});
         }
         if (own.bytes > 0)
-            std::memcpy(to + static_cast<std::size_t>(place_.rank) * own.bytes, from + own.offset, own.bytes);
-        exchange(step_data_, in, out);
+            std::memcpy(received(exchange.members.place_of(place_.rank)), from + own.offset, own.bytes);
+        send_and_receive(step_data_, in, out);
     }
 
-    void gather(std::byte* buffer, std::span<const Share> shares) override {
-        gather_on(step_data_, buffer, shares);
+    void gather(std::byte* buffer, const Partition& exchange) override {
+        gather_on(step_data_, buffer, exchange);
     }
 
     void finish() override {
@@ -153,26 +155,28 @@ class MpiCommunicator final : public Communicator {
         for (std::size_t r = 0; r < ranks; ++r) hosts_.emplace_back(names.data() + r * sizeof name);
     }
 
-    // Each rank begins behind itself, so that not all send to one.
-    std::vector<int> others() const {
-        std::vector<int> ranks;
-        for (int i = 1; i < place_.ranks; ++i) ranks.push_back((place_.rank + i) % place_.ranks);
-        return ranks;
+    // The places of the other members. Each rank begins behind itself, so that not all send to one.
+    std::vector<int> others(const Members& members) const {
+        std::vector<int> places;
+        const int own = members.place_of(place_.rank);
+        for (int i = 1; i < members.count; ++i) places.push_back((own + i) % members.count);
+        return places;
     }
 
-    void gather_on(MPI_Comm ranks, std::byte* buffer, std::span<const Share> shares) const {
-        const Share own = shares[static_cast<std::size_t>(place_.rank)];
+    void gather_on(MPI_Comm ranks, std::byte* buffer, const Partition& exchange) const {
+        const Share own = exchange.share_of(place_.rank);
         std::vector<Message> in, out;
-        for (const int r : others()) {
-            const Share& theirs = shares[static_cast<std::size_t>(r)];
-            in.push_back({r, buffer + theirs.offset, theirs.bytes});
-            out.push_back({r, buffer + own.offset, own.bytes});
+        for (const int place : others(exchange.members)) {
+            const Share& theirs = exchange.shares[static_cast<std::size_t>(place)];
+            in.push_back({exchange.members[place], buffer + theirs.offset, theirs.bytes});
+            out.push_back({exchange.members[place], buffer + own.offset, own.bytes});
         }
-        exchange(ranks, in, out);
+        send_and_receive(ranks, in, out);
     }
 
     // Messages in parts: MPI counts bytes with an int. Those from one rank to another stay in order.
-    void exchange(MPI_Comm ranks, const std::vector<Message>& in, const std::vector<Message>& out) const {
+    void send_and_receive(MPI_Comm ranks, const std::vector<Message>& in,
+                          const std::vector<Message>& out) const {
         std::vector<MPI_Request> requests;
         const auto in_parts = [&](const std::vector<Message>& messages, const auto& post) {
             for (const Message& m : messages)

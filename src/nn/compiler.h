@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "nn/program.h"
+#include "rules/sum_order.h"
 
 namespace onecycle {
 
@@ -32,6 +33,13 @@ struct BatchStatistics {
     const Layer* layer;
     int mean, variance;
 };
+
+// What is added up over the micro batches of an update, and where sums are kept between passes.
+struct SummedSpaces {
+    Space values, sum, total;
+};
+inline constexpr SummedSpaces summed_gradients{Space::gradients, Space::gradient_sum, Space::gradient_total},
+    summed_statistics{Space::batch_statistics, Space::statistics_sum, Space::statistics_total};
 
 class ProgramBuilder {
   public:
@@ -81,9 +89,16 @@ class ProgramBuilder {
 
     // An all_reduce of the key's ranks and micro batches, without operands.
     OpDesc reduction() const;
-    // Adds one of so many elements of a flat buffer, from `begin` on.
-    void add_reduction_op(const std::string& name, const OpDesc& desc, Space space, Space sum_space,
+    // Adds one of so many elements of flat buffers, from `begin` on.
+    void add_reduction_op(const std::string& name, const OpDesc& desc, const SummedSpaces& spaces,
                           std::int64_t begin, std::int64_t elements);
+    // The buffers in which the sums over micro batches are kept between passes: none to two.
+    std::vector<int> sums(const std::string& name, const SummedSpaces& spaces, std::int64_t begin,
+                          std::int64_t elements);
+    // Whether groups of micro batches cross passes: see rules/sum_order.h.
+    bool groups_cross() const {
+        return groups_cross_passes(program.key.optimizer.accumulate, program.key.ranks);
+    }
 
     const Network& network;
     const StateLayout& layout;

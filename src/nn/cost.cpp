@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "ops/exchanges.h"
 #include "rules/optimizer_rules.h"
+#include "rules/sum_order.h"
 
 namespace onecycle {
 
@@ -72,17 +74,27 @@ FlatWork flat_work(const OpDesc& desc, bool half_gradients) {
     return work;
 }
 
-// Of the GPU's memory. Every rank sends and receives all but its own share, which it copies.
+// Sums over micro batches that are kept between passes, each read but in the first one, and written.
+int accesses_of_sums(const OpDesc& desc) {
+    const int kept = groups_cross_passes(desc.accumulation, desc.ranks) ? 2 : desc.accumulation > 1 ? 1 : 0;
+    return kept * (desc.micro > 0 ? 2 : 1);
+}
+
+// Of the GPU's memory. In each exchange a rank sends and receives all but its own share. As they
+// spread the bucket it copies its own share, reads all parts of it and writes their sum; of the last
+// one the mean, if that is due: it goes to all.
 double reduction_bytes(const OpDesc& desc) {
-    const auto bucket = static_cast<double>(desc.inputs[0].bytes());
-    const double share = bucket / desc.ranks, exchange = 2 * (bucket - share);
-    double widened = 0;
+    double bytes = 0, share = 0;
     for (const ParameterSegment& s : desc.parameters)
-        if (s.half_gradient) widened += (2 + 4) * static_cast<double>(s.elements);
-    double bytes = widened + exchange + 2 * share + bucket;  // all parts of the share are read
-    if (desc.accumulation > 1) bytes += (desc.micro > 0 ? 2 : 1) * share;
-    if (desc.micro == desc.accumulation - 1) bytes += share + exchange;  // the mean goes to all
-    return bytes;
+        if (s.half_gradient) bytes += (2 + 4) * static_cast<double>(s.elements);
+    for (const Partition& exchange : exchanges_of(desc))
+        bytes += 2 * (exchange.members.count - 1) * mean_share(exchange);
+    for (const Partition& exchange : reducing_exchanges(desc, desc.inputs[0].elements())) {
+        share = mean_share(exchange);
+        bytes += (2 + exchange.members.count + 1) * share;
+    }
+    if (desc.micro < desc.accumulation - 1) bytes -= share;
+    return bytes + accesses_of_sums(desc) * share;
 }
 
 }  // namespace
@@ -133,12 +145,12 @@ double bytes_of(const OpDesc& desc, bool second_pass_cached) {
             again = in(0) + in(1) + in(2) + dy2(7);
             break;
         case OpKind::accumulate_gradients: {
-            const bool half = desc.inputs.size() == 2;
-            FlatWork work = flat_work(desc, half);
+            const bool crosses = groups_cross_passes(desc.accumulation, desc.ranks);
+            FlatWork work = flat_work(desc, desc.inputs.size() == (crosses ? 3 : 2));
             if (desc.parameters.empty())
                 work = {.gradients = in(0), .trained = static_cast<double>(desc.inputs[0].elements())};
-            const int passes = (desc.micro > 0 ? 2 : 1) + (desc.outputs.size() == 2 ? 1 : 0);
-            return work.gradients + passes * 4 * work.trained;
+            const int accesses = accesses_of_sums(desc) + (desc.micro == desc.accumulation - 1 ? 1 : 0);
+            return work.gradients + accesses * 4 * work.trained;
         }
         case OpKind::check_gradients:
             return flat_work(desc, desc.inputs.size() == 4).gradients;

@@ -29,8 +29,9 @@ std::string listing(const Program& program) {
         phase = op.phase;
         std::string waits;
         for (int wait : op.waits) waits += fmt::format(" {}", wait);
-        text += fmt::format("{:4}  {:8}  {}  {} | {} [{}] | {:.3f}  {:.2f}{}{}\n", i, name_of(op.phase),
-                            op.branch, op.name, name_of(op.desc.kind), op.implementation, op.flops / 1e9,
+        text += fmt::format("{:4}  {:8}  {}  {} | {}{} [{}] | {:.3f}  {:.2f}{}{}\n", i, name_of(op.phase),
+                            op.branch, op.name, name_of(op.desc.kind),
+                            op.desc.two_levels ? " in two levels" : "", op.implementation, op.flops / 1e9,
                             op.bytes / 1e6, waits.empty() ? "" : " | waits", waits);
         for (int b : op.inputs) text += "        <- " + place(program, b) + "\n";
         for (int b : op.outputs) text += "        -> " + place(program, b) + "\n";

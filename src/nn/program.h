@@ -70,6 +70,7 @@ struct ProgramKey {
     std::uint64_t seed = 0;           // of dropout, mixup and cutmix
     int micro = 0;                    // which micro batch of optimizer.accumulate; the last one updates
     int rank = 0, ranks = 1;          // processes that train together: see device/communicator.h
+    bool two_levels = false;          // ranks exchange in groups of eight, then between the groups
     bool sync_batch_norm = false;     // batch norms that learn normalise by the batches of all ranks
     int input_slots = 0;  // batches that the host hands over ahead; 0: one, in order with the launches
     std::optional<ResidentInput> resident;  // where training batches come from; else the host hands them over

@@ -25,6 +25,7 @@ OpDesc ProgramBuilder::reduction() const {
     desc.micro = program.key.micro;
     desc.rank = program.key.rank;
     desc.ranks = program.key.ranks;
+    desc.two_levels = program.key.two_levels;
     return desc;
 }
 
@@ -34,18 +35,30 @@ void ProgramBuilder::add_collective(const std::string& name, Phase phase, const 
     add_op(name, phase, desc, inputs, outputs, branch);
 }
 
-void ProgramBuilder::add_reduction_op(const std::string& name, const OpDesc& desc, Space space,
-                                      Space sum_space, std::int64_t begin, std::int64_t elements) {
+std::vector<int> ProgramBuilder::sums(const std::string& name, const SummedSpaces& spaces, std::int64_t begin,
+                                      std::int64_t elements) {
+    const std::size_t at = static_cast<std::size_t>(begin) * sizeof(float);
+    std::vector<int> kept;
+    if (program.key.optimizer.accumulate > 1)
+        kept.push_back(add_buffer("sum of " + name, {elements}, spaces.sum, at));
+    if (groups_cross()) kept.push_back(add_buffer("total of " + name, {elements}, spaces.total, at));
+    return kept;
+}
+
+void ProgramBuilder::add_reduction_op(const std::string& name, const OpDesc& desc, const SummedSpaces& spaces,
+                                      std::int64_t begin, std::int64_t elements) {
     const auto buffer = [&](const std::string& title, Space at, DType type) {
         return add_buffer(title, TensorDesc({elements}, Layout::plain, type), at,
                           static_cast<std::size_t>(begin) * size_of(type));
     };
-    const int values = buffer(name, space, DType::f32);
+    const int values = buffer(name, spaces.values, DType::f32);
     std::vector<int> inputs = {values}, outputs = {values};
     if (std::any_of(desc.parameters.begin(), desc.parameters.end(),
                     [](const ParameterSegment& s) { return s.half_gradient; }))
         inputs.push_back(buffer("half " + name, Space::half_gradients, layout.compute));
-    if (desc.accumulation > 1) outputs.push_back(buffer("sum of " + name, sum_space, DType::f32));
+    if (groups_cross()) inputs.push_back(control());
+    const std::vector<int> kept = sums(name, spaces, begin, elements);
+    outputs.insert(outputs.end(), kept.begin(), kept.end());
     add_collective(name, Phase::update, desc, inputs, outputs);
 }
 
@@ -79,12 +92,12 @@ void add_reduction(ProgramBuilder& builder) {
             inside.offset -= begin;
             desc.parameters.push_back(inside);
         }
-        builder.add_reduction_op("bucket " + std::to_string(number++), desc, Space::gradients,
-                                 Space::gradient_sum, begin, end - begin);
+        builder.add_reduction_op("bucket " + std::to_string(number++), desc, summed_gradients, begin,
+                                 end - begin);
     }
     if (!builder.statistics.empty())
-        builder.add_reduction_op("batch statistics", builder.reduction(), Space::batch_statistics,
-                                 Space::statistics_sum, 0, builder.layout.batch_statistics_elements);
+        builder.add_reduction_op("batch statistics", builder.reduction(), summed_statistics, 0,
+                                 builder.layout.batch_statistics_elements);
 }
 
 }  // namespace onecycle

@@ -16,8 +16,10 @@ bool outlives_launch(Space space) {
         case Space::gradients:
         case Space::half_gradients:
         case Space::gradient_sum:
+        case Space::gradient_total:
         case Space::batch_statistics:
         case Space::statistics_sum:
+        case Space::statistics_total:
             return false;
         default:
             return true;

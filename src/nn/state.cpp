@@ -10,6 +10,7 @@
 #include "rules/half.h"
 #include "rules/optimizer_rules.h"
 #include "rules/rng.h"
+#include "rules/sum_order.h"
 
 namespace onecycle {
 
@@ -91,9 +92,10 @@ std::vector<float> initial_values(const Parameter& parameter, const TensorDesc& 
 
 const char* name_of(Space space) {
     static constexpr const char* names[] = {
-        "arena",        "parameters", "gradients", "gradient_sum", "half_parameters",  "half_gradients",
-        "half_average", "moment1",    "moment2",   "statistics",   "batch_statistics", "statistics_sum",
-        "average",      "control",    "progress",  "input",        "constant",         "counts"};
+        "arena",           "parameters",       "gradients",      "gradient_sum",     "gradient_total",
+        "half_parameters", "half_gradients",   "half_average",   "moment1",          "moment2",
+        "statistics",      "batch_statistics", "statistics_sum", "statistics_total", "average",
+        "control",         "progress",         "input",          "constant",         "counts"};
     static_assert(std::size(names) == space_count);
     return names[static_cast<std::size_t>(space)];
 }
@@ -150,11 +152,14 @@ State::State(Device& device, const Network& network, StateLayout layout, const O
     allocate(Space::gradients, flat);
     allocate(Space::moment1, flat);
     if (has_second_moment(optimizer.kind)) allocate(Space::moment2, flat);
+    const bool crosses = groups_cross_passes(optimizer.accumulate, ranks_);
     if (optimizer.accumulate > 1) allocate(Space::gradient_sum, flat);
+    if (crosses) allocate(Space::gradient_total, flat);
     if (optimizer.ema_decay > 0) allocate(Space::ema, flat + statistics);
     const std::size_t batch_statistics = float_bytes(layout_.batch_statistics_elements);
     if (optimizer.accumulate * ranks_ > 1) allocate(Space::batch_statistics, batch_statistics);
     if (optimizer.accumulate > 1) allocate(Space::statistics_sum, batch_statistics);
+    if (crosses) allocate(Space::statistics_total, batch_statistics);
     if (layout_.compute == DType::f32) return;
     allocate(Space::half_gradients, flat / 2);
     if (optimizer.ema_decay > 0) allocate(Space::half_ema, flat / 2);

@@ -49,6 +49,7 @@ enum class Space : std::uint8_t {
     parameters,        // flat
     gradients,         // flat
     gradient_sum,      // flat, with accumulation
+    gradient_total,    // flat, where groups of micro batches cross passes: see rules/sum_order.h
     half_parameters,   // flat, 16 bits: what convolutions and classifier read, at the offsets of parameters
     half_gradients,    // flat, 16 bits: the gradients of convolutions
     half_ema,          // flat, 16 bits: what they read where a program is bound to the average
@@ -57,6 +58,7 @@ enum class Space : std::uint8_t {
     statistics,        // running mean and variance
     batch_statistics,  // of a batch, and then their mean over the micro batches of an update
     statistics_sum,    // with accumulation
+    statistics_total,  // where groups cross passes
     ema,               // [parameters, statistics]: the weights' moving average
     control,           // StepControl
     progress,          // StepProgress, in memory that the host reads too

@@ -66,19 +66,23 @@ class Update {
 
     // Gradients and batch statistics over the micro batches of this rank.
     void add_up() {
-        std::vector<int> outputs = {builder_.add_buffer("gradient_sum", flat_, Space::gradient_sum)};
-        if (last_micro_) outputs.push_back(gradients_[0]);
-        op(OpKind::accumulate_gradients, gradients_, outputs);
+        add_up(name_of(OpKind::accumulate_gradients), desc_, gradients_, "gradients", summed_gradients);
         gradients_.resize(1);  // the sum is f32
         if (builder_.statistics.empty()) return;
         const TensorDesc batch{builder_.layout.batch_statistics_elements};
-        const int values = builder_.add_buffer("batch statistics", batch, Space::batch_statistics);
-        outputs = {builder_.add_buffer("sum of batch statistics", batch, Space::statistics_sum)};
-        if (last_micro_) outputs.push_back(values);
+        const std::string name = "batch statistics";
+        const int values = builder_.add_buffer(name, batch, Space::batch_statistics);
         OpDesc whole = desc_;  // all of the buffer
-        whole.kind = OpKind::accumulate_gradients;
         whole.parameters.clear();
-        builder_.add_op("accumulate_statistics", Phase::update, whole, {values}, outputs);
+        add_up("accumulate_statistics", whole, {values}, name, summed_statistics);
+    }
+    void add_up(const char* op, OpDesc desc, std::vector<int> values, const std::string& name,
+                const SummedSpaces& spaces) {
+        desc.kind = OpKind::accumulate_gradients;
+        std::vector<int> outputs = builder_.sums(name, spaces, 0, builder_.desc(values[0]).elements());
+        if (last_micro_) outputs.push_back(values[0]);
+        if (builder_.groups_cross()) values.push_back(builder_.control());
+        builder_.add_op(op, Phase::update, desc, values, outputs);
     }
 
     void update_parameters() {

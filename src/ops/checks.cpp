@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "onecycle/error.h"
+#include "ops/exchanges.h"
 #include "rules/control.h"
 
 namespace onecycle {
@@ -124,46 +128,78 @@ void require_batch_norm_input_gradient(OpDesc& desc) {
     require_channel_vectors(desc, desc.inputs, {2, 3, 4, 5, 6, 7}, x[1]);
 }
 
-Reduction require_reduction(const OpDesc& desc) {
-    require(desc.ranks > 1 && desc.rank >= 0 && desc.rank < desc.ranks, desc, "the rank is out of range");
+namespace {
+
+MicroPass require_micro_pass(const OpDesc& desc) {
     require(desc.accumulation >= 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
             "the micro batch is out of range");
-    const bool summed = desc.accumulation > 1;
-    require_operands(desc, desc.inputs.size() == 2 ? 2 : 1, summed ? 2 : 1);
+    MicroPass pass{.last = desc.micro == desc.accumulation - 1,
+                   .summed = desc.accumulation > 1,
+                   .crosses = groups_cross_passes(desc.accumulation, desc.ranks)};
+    pass.sum = {.parts = desc.ranks,
+                .before = desc.micro * desc.ranks,
+                .count = static_cast<float>(desc.accumulation * desc.ranks)};
+    const std::size_t inputs = desc.inputs.size() - (pass.crosses ? 1 : 0);
+    require(inputs == 1 || inputs == 2, desc, "its operands are not what it takes");
+    pass.halves = inputs == 2;
+    if (pass.crosses)
+        require(desc.inputs.back().bytes() == sizeof(StepControl), desc, "its last input is not the control");
     const std::int64_t n = desc.inputs[0].elements();
-    require(n % segment_alignment == 0, desc, "the bucket is not made of whole segments");
     require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
     for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
-    constexpr std::int64_t vector_elements = 4;
-    Reduction reduction{.ranks = desc.ranks,
-                        .shares = shares_of(n, sizeof(float), desc.ranks, vector_elements),
-                        .first = desc.micro == 0,
-                        .last = desc.micro == desc.accumulation - 1,
-                        .summed = summed,
-                        .count = static_cast<float>(desc.accumulation * desc.ranks)};
-    const Share& own = reduction.shares[static_cast<std::size_t>(desc.rank)];
-    reduction.begin = static_cast<std::int64_t>(own.offset / sizeof(float));
-    reduction.elements = static_cast<std::int64_t>(own.bytes / sizeof(float));
-    reduction.workspace = own.bytes * static_cast<std::size_t>(desc.ranks);
+    return pass;
+}
+
+}  // namespace
+
+MicroPass require_accumulation(const OpDesc& desc) {
+    const MicroPass pass = require_micro_pass(desc);
+    require(pass.summed && desc.ranks == 1, desc, "it adds up the micro batches of one rank");
+    require_operands(desc, desc.inputs.size(), (pass.crosses ? 2 : 1) + (pass.last ? 1 : 0));
+    return pass;
+}
+
+Reduction require_reduction(const OpDesc& desc) {
+    require(desc.ranks > 1 && desc.rank >= 0 && desc.rank < desc.ranks, desc, "the rank is out of range");
+    require(!desc.two_levels || are_whole_groups(desc.ranks), desc, "the ranks are no whole groups");
+    Reduction reduction{require_micro_pass(desc)};
+    require_operands(desc, desc.inputs.size(), reduction.crosses ? 3 : reduction.summed ? 2 : 1);
+    const std::int64_t n = desc.inputs[0].elements();
+    require(n % segment_alignment == 0, desc, "the bucket is not made of whole segments");
+    for (Partition& exchange : reducing_exchanges(desc, n)) {
+        const Share own = exchange.share_of(desc.rank);
+        reduction.workspace = std::max(reduction.workspace, own.bytes * exchange.shares.size());
+        reduction.levels.push_back({.exchange = std::move(exchange),
+                                    .begin = static_cast<std::int64_t>(own.offset / sizeof(float)),
+                                    .elements = static_cast<std::int64_t>(own.bytes / sizeof(float))});
+    }
+    if (desc.two_levels) {  // each part of the second is a group
+        const int groups = desc.ranks / summed_group;
+        reduction.levels.front().sum.parts = summed_group;
+        reduction.sum.parts = groups;
+        reduction.sum.group = 1;
+        reduction.sum.before = desc.micro * groups;
+    }
+    reduction.levels.back().sum = reduction.sum;
     return reduction;
 }
 
-std::vector<Share> require_results(const OpDesc& desc) {
+std::vector<Partition> require_results(const OpDesc& desc) {
     require_operands(desc, 2, 1);
     require(desc.inputs[0].bytes() == sizeof(BatchResult) && desc.inputs[1].bytes() == sizeof(StepProgress) &&
                 desc.outputs[0].bytes() == sizeof(BatchResult) * static_cast<std::size_t>(desc.ranks) &&
                 desc.rank >= 0 && desc.rank < desc.ranks,
             desc, "it takes a result and the progress, and gives a result for each rank");
-    return shares_of(desc.ranks, sizeof(BatchResult), desc.ranks, 1);
+    return gathering_exchanges(desc, sizeof(BatchResult));
 }
 
-std::vector<Share> require_pairs_of_ranks(const OpDesc& desc) {
+std::vector<Partition> require_pairs_of_ranks(const OpDesc& desc) {
     require_operands(desc, 2, 2);
     require(desc.ranks > 1 && desc.rank >= 0 && desc.rank < desc.ranks, desc, "the rank is out of range");
     const std::int64_t channels = desc.inputs[0].elements();
     require_channel_vectors(desc, desc.inputs, {0, 1}, channels);
     require_channel_vectors(desc, desc.outputs, {0, 1}, channels);
-    return shares_of(desc.ranks, 2 * static_cast<std::size_t>(channels) * sizeof(float), desc.ranks, 1);
+    return gathering_exchanges(desc, 2 * static_cast<std::size_t>(channels) * sizeof(float));
 }
 
 }  // namespace onecycle

@@ -8,6 +8,7 @@
 
 #include "device/communicator.h"
 #include "ops/ops.h"
+#include "rules/sum_order.h"
 
 namespace onecycle {
 
@@ -50,21 +51,33 @@ void require_running_statistics(const OpDesc& desc);
 void require_batch_norm_gradients(OpDesc& desc);
 void require_batch_norm_input_gradient(OpDesc& desc);
 
-// What an all_reduce does, checked.
-struct Reduction {
-    int ranks = 1;
-    std::vector<Share> shares;             // of the bucket, by rank
-    std::int64_t begin = 0, elements = 0;  // this rank's share
-    std::size_t workspace = 0;             // bytes: everyone's version of it
-    bool first = true, last = true;        // of an update's micro batches on this rank
-    bool summed = false;                   // there are several: the sum is kept
-    float count = 1;                       // micro batches of an update, of all ranks
+// What accumulate_gradients and all_reduce make of a pass over micro batches, checked.
+struct MicroPass {
+    bool last = true;      // the mean is made
+    bool summed = false;   // there are other passes: the sum is kept
+    bool crosses = false;  // groups cross passes: a total is kept, too, and the control is the last input
+    bool halves = false;   // there are 16-bit gradients
+    SumPass sum;           // unless `crosses`: then `before` is known by the control alone
+};
+
+// The operands of accumulate_gradients but for the type of the 16-bit ones.
+MicroPass require_accumulation(const OpDesc& desc);
+
+// What an all_reduce does, checked: at each level an exchange, then this rank adds up what came.
+struct Reduction : MicroPass {
+    struct Level {
+        Partition exchange;
+        std::int64_t begin = 0, elements = 0;  // this rank's share
+        SumPass sum;                           // at the last level that of the pass
+    };
+    std::vector<Level> levels;
+    std::size_t workspace = 0;  // bytes: everyone's version of a share
 };
 Reduction require_reduction(const OpDesc& desc);
-// The operands of gather_results. Returns each rank's place in the results.
-std::vector<Share> require_results(const OpDesc& desc);
-// The operands of combine_statistics and average_gradients: two [C] f32 each way. Returns each
-// rank's place in a workspace [ranks,2,C].
-std::vector<Share> require_pairs_of_ranks(const OpDesc& desc);
+// The operands of gather_results. Returns how everyone gets everyone's.
+std::vector<Partition> require_results(const OpDesc& desc);
+// The operands of combine_statistics and average_gradients: two [C] f32 each way. Returns how everyone
+// gets everyone's, of a workspace [ranks,2,C].
+std::vector<Partition> require_pairs_of_ranks(const OpDesc& desc);
 
 }  // namespace onecycle

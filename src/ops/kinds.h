@@ -117,9 +117,11 @@ namespace onecycle {
        [label, answer]; of equal logits the first is the answer. */                                \
     BOTH(confusion, in_place)                                                                      \
     /* The update, on flat buffers (state.h). */                                                   \
-    /* gradients, [half_gradients] -> gradient_sum (in place), [gradients] */                      \
+    /* gradients, [half_gradients], [control]                                                      \
+       -> gradient_sum, [gradient_total] (in place), [gradients] */                                \
     BOTH(accumulate_gradients, in_place)                                                           \
-    /* gradients [n], [half_gradients [n]] -> gradients (in place), [gradient_sum [n] (in place)]  \
+    /* gradients [n], [half_gradients [n]], [control]                                              \
+       -> gradients, [gradient_sum [n]], [gradient_total [n]] (in place)                           \
        With several ranks, for one bucket of the flat buffers. */                                  \
     BOTH(all_reduce, in_place)                                                                     \
     /* result, progress -> results [ranks]                                                         \

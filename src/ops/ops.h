@@ -27,6 +27,10 @@
 // alike, for evaluation). The gradients of convolutions come in 16 bits, in half_gradients. With
 // accumulation the sum is f32, and the operations after it see no half_gradients.
 //
+// The micro batches of an update are added up in the order of rules/sum_order.h. gradient_sum is the
+// sum so far; where groups cross passes it is the present group's, [gradient_total] is there for that
+// of the groups before, and [control] for the number of the pass.
+//
 // take_batch lets the host hand batches over ahead of the steps that use them: micro batch m of
 // update u lies in slot (u * accumulation + m) % S, as BatchLayout says, and the device's own
 // counters choose the slot, so a step that was refused finds its batch again. Back ends that run a
@@ -135,6 +139,7 @@ struct OpDesc {
     double momentum = 0.1;            // of running statistics: new = (1-m) old + m batch
     int accumulation = 1, micro = 0;  // micro step `micro` of `accumulation`
     int rank = 0, ranks = 1;          // this process, of so many: each runs micro batches of its own
+    bool two_levels = false;          // ranks exchange in groups of eight, then between the groups
     std::vector<ParameterSegment> parameters;
     std::vector<StatisticsSegment> statistics;
 };

@@ -273,6 +273,7 @@ ProgramKey LearnerCore::with_input(ProgramKey key) const {
     if (resident) key.resident = resident->input();
     key.rank = place().rank;
     key.ranks = place().ranks;
+    key.two_levels = two_levels;
     key.sync_batch_norm = options.sync_batch_norm && key.ranks > 1;
     return key;
 }

@@ -8,6 +8,7 @@
 
 #include "nn/program.h"
 #include "onecycle/error.h"
+#include "ops/exchanges.h"
 #include "rules/rng.h"
 #include "train/access_counts.h"
 #include "train/stages.h"
@@ -66,7 +67,8 @@ std::string shape_of(const OpDesc& desc) {
         case OpKind::check_gradients:
         case OpKind::trust_ratio:
         case OpKind::update_parameters:
-            return fmt::format("{:.1f} M parameters", static_cast<double>(desc.inputs[0].elements()) / 1e6);
+            return fmt::format("{:.1f} M parameters{}", static_cast<double>(desc.inputs[0].elements()) / 1e6,
+                               desc.two_levels ? ", two levels" : "");
         case OpKind::update_statistics:
         case OpKind::commit_step:
         case OpKind::add_metrics:
@@ -83,11 +85,11 @@ std::string shape_of(const OpDesc& desc) {
     return (x.same_shape(y) ? image_shape(x) : from_to(x, y)) + (desc.residual ? ", residual" : "");
 }
 
-// How often each rank sends to each other one.
-int exchanges_of(const OpDesc& desc) {
-    if (desc.kind == OpKind::gather_results) return 1;
-    if (desc.kind != OpKind::all_reduce) return 0;
-    return desc.micro == desc.accumulation - 1 ? 2 : 1;  // earlier ones only sum
+std::vector<ProfiledStep::Messages> messages_of(const OpDesc& desc) {
+    std::vector<ProfiledStep::Messages> all;
+    for (const Partition& exchange : exchanges_of(desc))
+        all.push_back({exchange.members.count, exchange.members.stride, mean_share(exchange)});
+    return all;
 }
 
 Program compile_step(const ProfileOptions& options, const Network& network, const StateLayout& layout,
@@ -95,6 +97,7 @@ Program compile_step(const ProfileOptions& options, const Network& network, cons
     ProgramKey key;
     key.batch = options.train.batch_size;
     key.ranks = options.ranks;
+    key.two_levels = options.two_levels;
     key.optimizer = optimizer_options(options.train);
     key.label_smoothing = static_cast<float>(options.train.label_smoothing);
     key.mixup = options.train.mixup;
@@ -111,7 +114,7 @@ Network network_of(const ProfileOptions& options) {
 void describe(Profile& profile, const Program& program) {
     profile.arena_bytes = program.arena_bytes;
     for (const ProgramOp& step : program.ops) {
-        const int exchanges = exchanges_of(step.desc);
+        std::vector<ProfiledStep::Messages> exchanges = messages_of(step.desc);
         profile.steps.push_back(
             {.name = step.name,
              .operation = name_of(step.desc.kind),
@@ -124,8 +127,8 @@ void describe(Profile& profile, const Program& program) {
              .bytes = step.bytes,
              .limit = profile.limits.seconds(step.flops, step.bytes),
              .seconds = {},
-             .exchanged = exchanges > 0 ? static_cast<double>(step.desc.outputs[0].bytes()) : 0.0,
-             .exchanges = exchanges});
+             .exchanged = exchanges.empty() ? 0.0 : static_cast<double>(step.desc.outputs[0].bytes()),
+             .exchanges = std::move(exchanges)});
     }
 }
 

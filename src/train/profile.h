@@ -20,6 +20,7 @@ struct ProfileOptions {
     TrainOptions train;  // network, batch, optimizer, device; nothing about data or schedule is looked at
     int classes = 10;
     int ranks = 1;                 // that train together: the program of one of them; predicted only
+    bool two_levels = false;       // they exchange in groups of eight, then between the groups
     int repeats = 5;               // times are medians
     std::optional<Limits> limits;  // in place of measured ones
 };
@@ -32,8 +33,15 @@ struct ProfiledStep {
     double flops = 0, bytes = 0;
     double limit = 0;  // seconds at the limits
     std::optional<double> seconds;
-    double exchanged = 0;  // bytes of the buffer that the ranks exchange, a share of each
-    int exchanges = 0;     // how often each rank sends to each other one
+    double exchanged = 0;  // bytes of the buffer that the ranks exchange
+
+    // Each of so many ranks, of which two neighbours are `apart` ranks apart, sends each other one
+    // such a message.
+    struct Messages {
+        int ranks = 1, apart = 1;
+        double bytes = 0;
+    };
+    std::vector<Messages> exchanges;  // one after the other
 };
 
 struct Profile {

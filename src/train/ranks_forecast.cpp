@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "onecycle/error.h"
+#include "rules/sum_order.h"
 
 namespace onecycle {
 
@@ -16,12 +17,10 @@ namespace {
 // the first two.
 constexpr double memory_of_sent = 4, counted_of_sent = 2;
 
-struct Shares {
-    int inside, nodes;
-};
-Shares shares_of(const Links& links, int ranks) {
-    const int inside = std::min(links.node, ranks);
-    return {inside, ranks / inside};
+double sent(const ProfiledStep& step) {
+    double bytes = 0;
+    for (const auto& messages : step.exchanges) bytes += (messages.ranks - 1) * messages.bytes;
+    return bytes;
 }
 
 void check_ranks(const RanksOptions& options) {
@@ -35,31 +34,33 @@ void check_ranks(const RanksOptions& options) {
 
 // `alone`: the step of a single rank.
 RanksForecast forecast(Profile profile, const Links& links, int ranks, double alone) {
-    RanksForecast result{.ranks = ranks, .nodes = shares_of(links, ranks).nodes};
+    RanksForecast result{.ranks = ranks, .nodes = ranks / std::min(links.node, ranks)};
     double until_update = 0, update = 0;
     std::vector<double> ends;  // of each step
     for (const ProfiledStep& step : profile.steps) {
-        if (step.exchanges == 0) (step.phase == name_of(Phase::update) ? update : until_update) += step.limit;
+        if (step.exchanges.empty())
+            (step.phase == name_of(Phase::update) ? update : until_update) += step.limit;
         ends.push_back(until_update + update);
     }
     double done = 0;
     for (const ProfiledStep& step : profile.steps) {
-        if (step.exchanges == 0) continue;
-        Transfer transfer{.name = step.name, .bytes = step.exchanged, .exchanges = step.exchanges};
+        if (step.exchanges.empty()) continue;
+        Transfer transfer{
+            .name = step.name, .bytes = step.exchanged, .exchanges = static_cast<int>(step.exchanges.size())};
         if (!result.transfers.empty()) transfer.ready = result.transfers.back().ready;
         for (const int wait : step.waits)
             transfer.ready = std::max(transfer.ready, ends[static_cast<std::size_t>(wait)]);
-        const double sent = step.exchanges * step.exchanged * (ranks - 1) / ranks,
-                     bandwidth = profile.limits.bytes_per_second,
-                     kernels = step.limit - counted_of_sent * sent / bandwidth;
+        const double bandwidth = profile.limits.bytes_per_second, moved = sent(step) / bandwidth,
+                     kernels = step.limit - counted_of_sent * moved;
         // What was sent before has slowed the step down until here. Kernels that run beside it share
         // the GPU with it.
         transfer.start = std::max(done, transfer.ready + result.memory);
         const bool beside = transfer.start < until_update + result.memory;
-        transfer.end = done = transfer.start + (beside ? 2 : 1) * kernels +
-                              step.exchanges * exchange_time(links, ranks, step.exchanged);
+        transfer.end = transfer.start + (beside ? 2 : 1) * kernels;
+        for (const auto& messages : step.exchanges) transfer.end += exchange_time(links, messages);
+        done = transfer.end;
         result.wire += transfer.end - transfer.start;
-        if (beside) result.memory += kernels + memory_of_sent * sent / bandwidth;
+        if (beside) result.memory += kernels + memory_of_sent * moved;
         result.transfers.push_back(std::move(transfer));
     }
     const double computed = until_update + result.memory;
@@ -91,13 +92,17 @@ std::vector<InputForecast> inputs_for(double images_per_second, const RanksOptio
 
 }  // namespace
 
-double exchange_time(const Links& links, int ranks, double bytes) {
-    const int inside = shares_of(links, ranks).inside;
-    const auto port = [&](int messages, double bytes_per_second, double hop) {
-        return messages == 0 ? 0 : messages * (bytes / ranks / bytes_per_second + links.message) + hop;
+double exchange_time(const Links& links, const ProfiledStep::Messages& messages) {
+    const int inside = std::min(messages.ranks, std::max(1, links.node / messages.apart));
+    const auto port = [&](int count, double bytes_per_second, double hop) {
+        return count == 0 ? 0 : count * (messages.bytes / bytes_per_second + links.message) + hop;
     };
     return std::max(port(inside - 1, links.inside, links.inside_hop),
-                    port(ranks - inside, links.between, links.between_hop));
+                    port(messages.ranks - inside, links.between, links.between_hop));
+}
+
+bool use_two_levels(const Links& links, int ranks) {
+    return are_whole_groups(ranks) && (ranks <= links.node || links.node % summed_group == 0);
 }
 
 ScaleForecast forecast_ranks(const std::function<Profile(int ranks)>& profile_of,

@@ -2,11 +2,12 @@
 // (its least times, the buckets that it exchanges and what they wait for) held against the speed of
 // the links between the ranks. Nothing is run.
 //
-// The model: an all_reduce sends every rank its share of everyone's bucket, adds the parts up, and
-// sends everyone all shares: two exchanges in which each rank sends to each other one. A rank has two
-// ports, one into its node and one out of it. A port sends one message at a time, and each costs it
-// its bytes and a fixed time, as in LogGP (Alexandrov et al. 1995). What runs and is copied on the
-// GPU for it is taken from the step that it runs beside. The update begins when all has arrived.
+// The model: an all_reduce is exchanges one after the other, in which each of some ranks sends to each
+// other one: shares of the bucket, and then their sums back, in the node and between nodes. A rank
+// has two ports, one into its node and one out of it. A port sends one message at a time, and each
+// costs it its bytes and a fixed time, as in LogGP (Alexandrov et al. 1995). What runs and is copied
+// on the GPU for it is taken from the step that it runs beside. The update begins when all has
+// arrived.
 #pragma once
 
 #include <functional>
@@ -38,8 +39,8 @@ struct InputForecast {
 // What an op of the program sends. Seconds are from the start of the step.
 struct Transfer {
     std::string name;   // the op's: "bucket 0"
-    double bytes = 0;   // of the buffer: a share of each rank
-    int exchanges = 0;  // how often each rank sends to each other one
+    double bytes = 0;   // of the buffer
+    int exchanges = 0;  // one after the other
     double ready = 0;   // by the profile's least times
     double start = 0, end = 0;
 };
@@ -70,8 +71,11 @@ struct ScaleForecast {
     double images_per_rank = 0;         // a second, that an input must deliver
 };
 
-// Seconds until everyone has sent everyone else a share of so many bytes.
-double exchange_time(const Links& links, int ranks, double bytes);
+// Seconds until each of these ranks has sent each other one its message.
+double exchange_time(const Links& links, const ProfiledStep::Messages& messages);
+
+// Whether so many ranks in such nodes exchange in two levels: see groups_share_machines.
+bool use_two_levels(const Links& links, int ranks);
 
 // `profile_of(ranks)` is the prediction for a rank of so many. Throws Error(usage) for ranks that do
 // not fill their nodes.

@@ -91,12 +91,18 @@ TEST(Plan, the_program_lists_every_phase_of_a_training_step) {
 }
 
 TEST(Plan, the_program_of_several_ranks_reduces_on_a_branch_of_its_own) {
-    const Outcome outcome = Workplace().run({"plan", "--program", "--arch", "resnet18", "--size", "32",
-                                             "--batch-size", "2", "--device", "cpu", "--ranks", "3"});
-    ASSERT_EQ(outcome.code, 0) << outcome.err;
-    for (const char* part :
-         {"2  gather_results | ", "2  bucket 0 | all_reduce", "2  batch statistics | all_reduce"})
-        EXPECT_NE(outcome.out.find(part), std::string::npos) << part;
+    const auto expect_in = [](const char* ranks, std::initializer_list<const char*> parts) {
+        const Outcome outcome = Workplace().run({"plan", "--program", "--arch", "resnet18", "--size", "32",
+                                                 "--batch-size", "2", "--device", "cpu", "--ranks", ranks});
+        ASSERT_EQ(outcome.code, 0) << outcome.err;
+        for (const char* part : parts)
+            EXPECT_NE(outcome.out.find(part), std::string::npos) << ranks << ": " << part;
+    };
+    expect_in("3", {"2  gather_results | gather_results [", "2  bucket 0 | all_reduce [",
+                    "2  batch statistics | all_reduce ["});
+    expect_in("16", {"2  gather_results | gather_results in two levels [",
+                     "2  bucket 0 | all_reduce in two levels [",
+                     "2  batch statistics | all_reduce in two levels ["});
 }
 
 TEST(Plan, the_program_is_listed_for_each_device_also_where_it_is_not) {

@@ -4,43 +4,11 @@
 #include <functional>
 
 #include "cuda/cuda.h"
-#include "device/communicator.h"
+#include "cuda/known_ranks.h"
 
 namespace onecycle::testing {
 
 namespace {
-
-// A job of which one rank is here: the others' shares of a gather are known.
-class StoredRanks final : public Communicator {
-  public:
-    StoredRanks(int rank, std::vector<std::vector<float>> of_all) : of_all_(std::move(of_all)) {
-        place_.rank = rank;
-        place_.ranks = static_cast<int>(of_all_.size());
-    }
-    const RankPlace& place() const override { return place_; }
-    std::string name() const override { return "stored"; }
-    void gather(std::byte* buffer, std::span<const Share> shares) override {
-        for (std::size_t r = 0; r < of_all_.size(); ++r) {
-            const auto* const bytes = reinterpret_cast<const std::byte*>(of_all_[r].data());
-            const std::size_t size = of_all_[r].size() * sizeof(float);
-            ASSERT_EQ(shares[r].bytes, size);
-            std::byte* const at = buffer + shares[r].offset;
-            if (static_cast<int>(r) == place_.rank)
-                EXPECT_TRUE(std::equal(bytes, bytes + size, at)) << "this rank gives something else";
-            else
-                std::copy_n(bytes, size, at);
-        }
-    }
-    void broadcast(std::span<std::byte>) override { std::abort(); }
-    void all_gather(std::span<const std::byte>, std::byte*) override { std::abort(); }
-    void scatter(const std::byte*, std::byte*, std::span<const Share>) override { std::abort(); }
-    void finish() override {}
-    void abort(int code) override { std::exit(code); }
-
-  private:
-    RankPlace place_;
-    std::vector<std::vector<float>> of_all_;
-};
 
 using MakeMachine = std::function<Machine(Communicator*)>;
 
@@ -60,19 +28,18 @@ std::vector<Values> outputs_of(const OpDesc& desc, const std::vector<Values>& in
 
 // A collective on every rank. [rank][output]
 std::vector<std::vector<Values>> on_all_ranks(OpKind kind, const std::vector<std::vector<Values>>& pairs,
-                                              const MakeMachine& machine) {
-    std::vector<std::vector<float>> stored;
-    for (const std::vector<Values>& pair : pairs) {
-        stored.emplace_back(pair[0].begin(), pair[0].end());
-        stored.back().insert(stored.back().end(), pair[1].begin(), pair[1].end());
-    }
+                                              const MakeMachine& machine, bool two_levels = false) {
+    std::vector<float> all;
+    for (const std::vector<Values>& pair : pairs)
+        for (const Values& values : {pair[0], pair[1]}) all.insert(all.end(), values.begin(), values.end());
     std::vector<std::vector<Values>> results;
     for (std::size_t r = 0; r < pairs.size(); ++r) {
         const TensorDesc v{static_cast<std::int64_t>(pairs[r][0].size())};
         OpDesc desc{.kind = kind, .inputs = {v, v}, .outputs = {v, v}};
         desc.rank = static_cast<int>(r);
         desc.ranks = static_cast<int>(pairs.size());
-        StoredRanks ranks(desc.rank, stored);
+        desc.two_levels = two_levels;
+        KnownRanks ranks(desc.rank, desc.ranks, {}, all);
         results.push_back(outputs_of(desc, pairs[r], machine(&ranks)));
         EXPECT_EQ(results.back(), results.front()) << "the ranks disagree";
     }
@@ -221,6 +188,16 @@ TEST(SynchronizedBatchNorm, of_ranks_is_one_of_the_whole_batch_on_the_emulated_d
 TEST(SynchronizedBatchNorm, takes_features) {
     expect_one_batch_norm({5, 19}, 2, {true, false, false}, cpu_of);
     expect_one_batch_norm({5, 19}, 2, {true, false, false}, emulated_of);
+}
+
+TEST(SynchronizedBatchNorm, exchanges_the_same_in_two_levels) {
+    std::vector<std::vector<Values>> own;
+    for (std::uint64_t r = 0; r < 24; ++r)
+        own.push_back({stored_as(DType::f32, random_values({5}, r)),
+                       stored_as(DType::f32, random_values({5}, 99 + r))});
+    for (const MakeMachine& machine : {MakeMachine(cpu_of), MakeMachine(emulated_of)})
+        for (const OpKind kind : {OpKind::combine_statistics, OpKind::average_gradients})
+            EXPECT_EQ(on_all_ranks(kind, own, machine, true), on_all_ranks(kind, own, machine));
 }
 
 // The variance of numbers far from zero is no difference of large numbers.

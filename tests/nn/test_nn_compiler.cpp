@@ -307,6 +307,23 @@ TEST(Compiler, a_micro_step_of_an_accumulation_updates_no_weights) {
     EXPECT_EQ(count(last, OpKind::update_statistics), 1);
 }
 
+TEST(Compiler, a_second_sum_is_kept_only_where_groups_of_micro_batches_cross_passes) {
+    const auto totals = [](int passes, int ranks) {
+        ProgramKey key;
+        key.optimizer.accumulate = passes;
+        key.ranks = ranks;
+        const Program program = compile_for("resnet18", true, false, key);
+        return std::count_if(program.buffers.begin(), program.buffers.end(), [](const Buffer& b) {
+            return b.space == Space::gradient_total || b.space == Space::statistics_total;
+        });
+    };
+    for (const auto& [passes, ranks] : {std::pair{8, 1}, {2, 4}, {1, 3}, {1, 9}, {2, 8}, {1, 16}, {3, 16}})
+        EXPECT_EQ(totals(passes, ranks), 0) << passes << " x " << ranks;
+    EXPECT_EQ(totals(9, 1), 2) << "of gradients, and of batch statistics";
+    for (const auto& [passes, ranks] : {std::pair{3, 3}, {6, 3}, {2, 12}})
+        EXPECT_GT(totals(passes, ranks), 2) << "of each bucket: " << passes << " x " << ranks;
+}
+
 TEST(Compiler, ranks_add_up_every_trained_gradient_once_beside_the_backward_pass) {
     for (const int accumulate : {1, 2}) {
         ProgramKey key = frozen(2, false);

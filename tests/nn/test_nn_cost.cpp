@@ -110,25 +110,31 @@ TEST(Cost, the_whole_step_is_near_an_independent_count) {
 }
 
 // With 4 ranks, of 4 bytes an element: 3/4 are sent, received, and twice as the gather does; a quarter
-// is copied, and written as the mean; everyone's parts are read. 16-bit gradients are widened first.
+// is copied, and written as the mean; everyone's parts are read. 16-bit gradients are widened first. In
+// two levels of 8 and 2 likewise at each, of all and then of an eighth.
 TEST(Cost, an_all_reduce_sends_all_but_its_share_twice_and_reads_every_part) {
     const auto backend = make_emulated_backend();
     const Network network = network_of({.arch = "resnet18", .classes = 10, .size = 32});
+    const double one = 4 * 0.75 + 2 * 0.25 + 1 + 0.25, of_8 = 4 * 7.0 / 8 + 2 / 8.0 + 1 + 1 / 8.0,
+                 of_2 = 4 * 0.5 + 2 * 0.5 + 1 + 0.5;
     ProgramKey key;
-    key.ranks = 4;
-    const Program shared =
-        compile(network, StateLayout(network, *backend, false, DType::bf16), *backend, key);
-    int found = 0;
-    for (const ProgramOp& op : shared.ops) {
-        if (op.desc.kind != OpKind::all_reduce) continue;
-        double halves = 0;
-        for (const ParameterSegment& s : op.desc.parameters)
-            if (s.half_gradient) halves += static_cast<double>(s.elements);
-        const auto elements = static_cast<double>(op.desc.outputs[0].elements());
-        EXPECT_NEAR(op.bytes, 4 * elements * (4 * 0.75 + 2 * 0.25 + 1 + 0.25) + 6 * halves, 1) << op.name;
-        ++found;
+    for (const auto& [ranks, an_element] : {std::pair{4, one}, std::pair{16, of_8 + of_2 / 8}}) {
+        key.ranks = ranks;
+        key.two_levels = ranks == 16;
+        const Program shared =
+            compile(network, StateLayout(network, *backend, false, DType::bf16), *backend, key);
+        int found = 0;
+        for (const ProgramOp& op : shared.ops) {
+            if (op.desc.kind != OpKind::all_reduce) continue;
+            double halves = 0;
+            for (const ParameterSegment& s : op.desc.parameters)
+                if (s.half_gradient) halves += static_cast<double>(s.elements);
+            const auto elements = static_cast<double>(op.desc.outputs[0].elements());
+            EXPECT_NEAR(op.bytes, 4 * elements * an_element + 6 * halves, 1) << op.name << ", " << ranks;
+            ++found;
+        }
+        EXPECT_GE(found, 3) << "buckets and statistics";
     }
-    EXPECT_GE(found, 3) << "buckets and statistics";
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 //     ranks_program exchange          every function, with odd and empty sizes
 //     ranks_program emulated          the same for the emulated device, in a graph
 //     ranks_program large BYTES       one buffer of so many bytes
+//     ranks_program groups            says whether groups of eight share machines
 //     ranks_program one               expects no job
 //     ranks_program call SECONDS      prints "rank R: PID", calls for the others, and ends well
 //     ranks_program compute SECONDS   the same, but calls for nobody
@@ -12,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -54,23 +56,30 @@ bool holds(const std::byte* bytes, const Share& share, int rank, int round) {
     return true;
 }
 
-void scatter_and_gather(Communicator& ranks, const std::vector<Share>& shares, std::size_t bytes, int round) {
-    const RankPlace& place = ranks.place();
-    const Share own = shares[static_cast<std::size_t>(place.rank)];
-    const std::vector<std::byte> before = values(place.rank, bytes, round);
-    std::vector<std::byte> from = before,
-                           to(own.bytes * static_cast<std::size_t>(place.ranks), std::byte{0xee});
-    ranks.scatter(from.data(), to.data(), shares);
+void scatter_and_gather(Communicator& ranks, const Partition& exchange, std::size_t bytes, int round) {
+    const int rank = ranks.place().rank;
+    const Share own = exchange.share_of(rank);
+    const std::vector<std::byte> before = values(rank, bytes, round);
+    std::vector<std::byte> from = before, to(own.bytes * exchange.shares.size(), std::byte{0xee});
+    ranks.scatter(from.data(), to.data(), exchange);
     require(from == before, "scatter changed what it sends");
-    for (int r = 0; r < place.ranks; ++r)
-        require(holds(to.data() + static_cast<std::size_t>(r) * own.bytes, own, r, round),
-                "scatter of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
-    ranks.gather(from.data(), shares);
-    for (int r = 0; r < place.ranks; ++r) {
-        const Share& theirs = shares[static_cast<std::size_t>(r)];
-        require(holds(from.data() + theirs.offset, theirs, r, round),
-                "gather of " + std::to_string(bytes) + " bytes: from rank " + std::to_string(r));
+    for (int p = 0; p < exchange.members.count; ++p)
+        require(holds(to.data() + static_cast<std::size_t>(p) * own.bytes, own, exchange.members[p], round),
+                "scatter of " + std::to_string(bytes) + " bytes: from place " + std::to_string(p));
+    ranks.gather(from.data(), exchange);
+    for (int p = 0; p < exchange.members.count; ++p) {
+        const Share& theirs = exchange.shares[static_cast<std::size_t>(p)];
+        require(holds(from.data() + theirs.offset, theirs, exchange.members[p], round),
+                "gather of " + std::to_string(bytes) + " bytes: from place " + std::to_string(p));
     }
+}
+
+// Pairs of neighbours, of which the last rank may be left over; every second rank; all.
+std::vector<Members> ways_to_part(const RankPlace& place) {
+    const int pair = place.rank - place.rank % 2, odd = place.rank % 2;
+    return {{.first = pair, .count = std::min(2, place.ranks - pair)},
+            {.first = odd, .stride = 2, .count = (place.ranks - odd + 1) / 2},
+            {.count = place.ranks}};
 }
 
 void exchange(Communicator& ranks) {
@@ -100,7 +109,7 @@ void exchange(Communicator& ranks) {
     int round = 0;
     for (const std::int64_t elements : {0, 1, 2, 3, 5, 127, 128, 129, 1000, 123457})
         for (const std::int64_t alignment : {1, 4, 128}) {
-            const std::vector<Share> shares = shares_of(elements, 2, place.ranks, alignment);
+            std::vector<Share> shares = shares_of(elements, 2, place.ranks, alignment);
             std::size_t end = 0;
             for (const Share& share : shares) {
                 require(share.bytes == 0 || share.offset == end, "shares are in order");
@@ -109,55 +118,69 @@ void exchange(Communicator& ranks) {
                 if (share.bytes > 0) end = share.offset + share.bytes;
             }
             require(end == static_cast<std::size_t>(elements) * 2, "shares cover all");
-            scatter_and_gather(ranks, shares, static_cast<std::size_t>(elements) * 2, ++round);
+            for (const Members& members : ways_to_part(place)) {
+                shares = shares_of(elements, 2, members.count, alignment);
+                scatter_and_gather(ranks, {members, shares}, static_cast<std::size_t>(elements) * 2, ++round);
+            }
         }
     // All of it is one rank's, whichever.
     for (int owner = 0; owner < place.ranks; ++owner) {
         std::vector<Share> shares(static_cast<std::size_t>(place.ranks));
         shares[static_cast<std::size_t>(owner)] = {3, 997};
-        scatter_and_gather(ranks, shares, 1000, ++round);
+        scatter_and_gather(ranks, among_all(shares), 1000, ++round);
     }
 }
 
-// A step that is launched three times: every rank adds 1 to what it has of its share, by way of the
-// others.
-void exchange_in_graph(Communicator& ranks) {
+// A step that is launched three times: everyone gets the sum of what all have, and 1 for each level
+// at which it is added up. Two levels: pairs of neighbours, then every second rank.
+void exchange_in_graph(Communicator& ranks, bool two_levels) {
     using namespace emulated;
     const RankPlace& place = ranks.place();
     DeviceCommunicator devices(ranks);
     const std::size_t bytes = 1001;
-    const auto shares = shares_of(static_cast<std::int64_t>(bytes), 1, place.ranks, 4);
-    const Share own = shares[static_cast<std::size_t>(place.rank)];
+    std::vector<Partition> levels;
+    Share whole{0, bytes};
+    const std::vector<Members> ways = ways_to_part(place);
+    for (const Members& members :
+         two_levels ? std::vector<Members>{ways[0], ways[1]} : std::vector<Members>{ways[2]}) {
+        levels.push_back({members, shares_of(static_cast<std::int64_t>(whole.bytes), 1, members.count, 4)});
+        for (Share& share : levels.back().shares) share.offset += whole.offset;
+        whole = levels.back().share_of(place.rank);
+    }
     void *buffer = nullptr, *parts = nullptr, *result = nullptr;
     check(cudaMalloc(&buffer, bytes), "cudaMalloc");
-    check(cudaMalloc(&parts, own.bytes * static_cast<std::size_t>(place.ranks) + 1), "cudaMalloc");
+    check(cudaMalloc(&parts, 2 * bytes), "cudaMalloc");
     check(cudaHostAlloc(&result, bytes, cudaHostAllocMapped), "cudaHostAlloc");
     auto* const begin = static_cast<std::byte*>(buffer);
     auto* const received = static_cast<std::byte*>(parts);
     const StreamHandle stream = make_stream(0);
     check(cudaMemsetAsync(buffer, place.rank, bytes, stream.get()), "cudaMemsetAsync");
     const GraphExec graph = capture_graph(stream.get(), [&] {
-        devices.scatter(stream.get(), begin, received, shares);
-        check(enqueue(
-                  [&place, begin, received, own] {
-                      for (std::size_t i = 0; i < own.bytes; ++i) {
-                          unsigned sum = 1;
-                          for (int r = 0; r < place.ranks; ++r)
-                              sum += static_cast<unsigned>(
-                                  received[static_cast<std::size_t>(r) * own.bytes + i]);
-                          begin[own.offset + i] = static_cast<std::byte>(sum);
-                      }
-                  },
-                  {{received, own.bytes * static_cast<std::size_t>(place.ranks)}},
-                  {{begin + own.offset, own.bytes}}, stream.get()),
-              "enqueue");
-        devices.gather(stream.get(), begin, shares);
+        for (const Partition& level : levels) {
+            devices.scatter(stream.get(), begin, received, level);
+            const Share own = level.share_of(place.rank);
+            const std::size_t members = level.shares.size();
+            check(enqueue(
+                      [begin, received, own, members] {
+                          for (std::size_t i = 0; i < own.bytes; ++i) {
+                              unsigned sum = 1;
+                              for (std::size_t p = 0; p < members; ++p)
+                                  sum += static_cast<unsigned>(received[p * own.bytes + i]);
+                              begin[own.offset + i] = static_cast<std::byte>(sum);
+                          }
+                      },
+                      {{received, own.bytes * members}}, {{begin + own.offset, own.bytes}}, stream.get()),
+                  "enqueue");
+        }
+        for (auto level = levels.rbegin(); level != levels.rend(); ++level)
+            devices.gather(stream.get(), begin, *level);
     });
-    unsigned expected = 0, sum = 0;
-    for (int r = 0; r < place.ranks; ++r) sum += static_cast<unsigned>(r);
+    // Each pair adds a 1 of its own.
+    const auto count = static_cast<unsigned>(place.ranks), ones = two_levels ? count / 2 + 1 : 1;
+    unsigned expected = 0;
     for (int step = 0; step < 3; ++step) {
         check(cudaGraphLaunch(graph.get(), stream.get()), "cudaGraphLaunch");
-        expected = (step == 0 ? sum : expected * static_cast<unsigned>(place.ranks)) + 1;
+        expected = (step == 0 ? count * (count - 1) / 2 : expected * count) + ones;
     }
     check(cudaMemcpyAsync(result, buffer, bytes, cudaMemcpyDeviceToHost, stream.get()), "cudaMemcpyAsync");
     check(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize");
@@ -190,10 +213,16 @@ int run(const std::string& what, const std::string& number) {
         std::fflush(stdout);
     }
     if (what == "exchange") exchange(*ranks);
-    if (what == "emulated") exchange_in_graph(*ranks);
+    if (what == "emulated") exchange_in_graph(*ranks, false);
+    if (what == "emulated" && place.ranks % 2 == 0) exchange_in_graph(*ranks, true);
+    if (what == "groups") {
+        const bool share = groups_share_machines(*ranks);
+        if (place.rank == 0) std::puts(share ? "groups share machines" : "groups do not share machines");
+    }
     if (what == "large") {
         const std::int64_t bytes = std::atoll(number.c_str());
-        scatter_and_gather(*ranks, shares_of(bytes, 1, place.ranks, 1), static_cast<std::size_t>(bytes), 1);
+        scatter_and_gather(*ranks, among_all(shares_of(bytes, 1, place.ranks, 1)),
+                           static_cast<std::size_t>(bytes), 1);
     }
     if (what == "fail" && place.rank == 1) ranks->abort(5);
     if (what == "call" || what == "fail")
@@ -208,10 +237,11 @@ int run(const std::string& what, const std::string& number) {
     }
     if (what == "speed") {  // of buffers like a step's gradients
         std::vector<std::byte> buffer(std::strtoull(number.c_str(), nullptr, 10)), parts(buffer.size() * 2);
-        const auto shares = shares_of(static_cast<std::int64_t>(buffer.size()), 1, place.ranks, 128);
+        const Partition all =
+            among_all(shares_of(static_cast<std::int64_t>(buffer.size()), 1, place.ranks, 128));
         for (int i = 0; i < 20; ++i) {
-            ranks->scatter(buffer.data(), parts.data(), shares);
-            ranks->gather(buffer.data(), shares);
+            ranks->scatter(buffer.data(), parts.data(), all);
+            ranks->gather(buffer.data(), all);
         }
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
         if (place.rank == 0) std::printf("%.2f ms each\n", took.count() * 50);

@@ -27,15 +27,15 @@ class EqualResults(unittest.TestCase):
                         "--size", "20", "--quiet"], check=True)
         subprocess.run([given.program, "pack", cls.folder / "images", "-o", cls.folder / "shards", "--quiet"], check=True)
 
-    def run_ranks(self, ranks, *words):
-        job = Job(ranks, *words, launcher=ranks > 1).wait(240)
+    def run_ranks(self, ranks, *words, settings=None):
+        job = Job(ranks, *words, launcher=ranks > 1, settings=settings, options=("--oversubscribe",)).wait(240)
         self.assertEqual(job.code, 0, job.err)
         return job.out
 
-    def trained(self, ranks, accumulate, *words, data="images"):
+    def trained(self, ranks, accumulate, *words, data="images", settings=None):
         out = self.folder / f"run-{ranks}-{accumulate}-{len(list(self.folder.iterdir()))}"
         self.run_ranks(ranks, "train", self.folder / data, "--batch-size", "2", "--accumulate", accumulate, *SMALL,
-                       "--out", out, *words)
+                       "--out", out, *words, settings=settings)
         return out
 
     def assert_same(self, one, other):
@@ -55,9 +55,23 @@ class EqualResults(unittest.TestCase):
 
     def test_ranks_are_micro_batches_on_the_emulated_device(self):
         words = ("--epochs", "1", "--max-lr", "0.01", "--device", "emulated", "--mixup", "0.2", "--dropout", "0.1")
-        for more in (("--precision", "fp16", "--input", "stream"), ("--precision", "bf16", "--input", "resident")):
+        # With ten of them the sum is one of groups.
+        for accumulate, more in ((1, ("--precision", "fp16", "--input", "stream")),
+                                 (5, ("--precision", "bf16", "--input", "resident"))):
             with self.subTest(more=more):
-                self.assert_same(self.trained(1, 2, *words, *more), self.trained(2, 1, *words, *more))
+                self.assert_same(self.trained(1, 2 * accumulate, *words, *more),
+                                 self.trained(2, accumulate, *words, *more))
+
+    def test_16_ranks_sum_in_two_levels_what_one_sums_in_groups(self):
+        subprocess.run([given.program, "demo-data", self.folder / "more", "--classes", "4", "--images", "16",
+                        "--size", "16", "--quiet"], check=True)
+        words = ("--epochs", "1", "--max-lr", "0.01", "--valid-fraction", "0", "--clip-norm", "1")
+        one = self.trained(1, 16, *words, data="more")
+        self.assertEqual(len((one / "steps.csv").read_text().splitlines()), 1 + 2)
+        for ranks, levels in ((2, 1), (16, 1), (16, 2)):
+            with self.subTest(ranks=ranks, levels=levels):
+                self.assert_same(one, self.trained(ranks, 16 // ranks, *words, data="more",
+                                                   settings={"ONECYCLE_EXCHANGE_LEVELS": str(levels)}))
 
     def test_shares_of_the_images_are_one_order_wherever_the_images_lie(self):
         # As a run records it whose images had no room on one device.

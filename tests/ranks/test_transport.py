@@ -29,9 +29,16 @@ class Transport(unittest.TestCase):
         self.ends_well(Job(3, "exchange", settings={"ONECYCLE_MPI_MESSAGE": "1000"}))
 
     def test_the_emulated_device_exchanges_within_a_graph(self):
-        for ranks in (2, 3):
+        for ranks in (2, 3, 4):
             with self.subTest(ranks=ranks):
                 self.ends_well(Job(ranks, "emulated"))
+
+    def test_whole_groups_of_eight_on_a_machine_are_seen(self):
+        for ranks, levels, expected in ((16, {}, "groups share"), (16, {"ONECYCLE_EXCHANGE_LEVELS": "1"}, "groups do not share"),
+                                        (8, {}, "groups do not share"), (12, {}, "groups do not share")):
+            with self.subTest(ranks=ranks, levels=levels):
+                job = self.ends_well(Job(ranks, "groups", settings=levels, options=("--oversubscribe",)))
+                self.assertIn(expected + " machines", job.out)
 
     def test_one_rank_needs_no_mpi(self):
         self.ends_well(Job(1, "one", module="/nowhere/onecycle_mpi.so"))
@@ -62,9 +69,9 @@ class Transport(unittest.TestCase):
 
     def test_a_wrong_setting_is_named(self):
         for name, value in (("ONECYCLE_RANK_TIMEOUT", "soon"), ("ONECYCLE_RANK_TIMEOUT", "-1"),
-                            ("ONECYCLE_MPI_MESSAGE", "0")):
+                            ("ONECYCLE_MPI_MESSAGE", "0"), ("ONECYCLE_EXCHANGE_LEVELS", "none")):
             with self.subTest(name=name, value=value):
-                self.refused(Job(2, "exchange", settings={name: value}), 2, f"{name}={value}")
+                self.refused(Job(2, "groups", settings={name: value}), 2, f"{name}={value}")
 
 
 class LostRanks(unittest.TestCase):

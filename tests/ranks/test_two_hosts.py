@@ -67,11 +67,11 @@ class TwoHosts(unittest.TestCase):
         self.agent.write_text(AGENT)
         self.agent.chmod(self.agent.stat().st_mode | stat.S_IXUSR)
 
-    def job(self, ranks, *words, **more):
+    def job(self, ranks, *words, more=(), **settings):
         """Half of the ranks on each host."""
         hosts = ",".join(f"{address}:{ranks // 2}" for address in HOSTS.values())
         return Job(ranks, *words, prefix=(*ENTER, "first"),
-                   options=("--host", hosts, "--mca", "plm_rsh_agent", str(self.agent)), **more)
+                   options=("--host", hosts, "--mca", "plm_rsh_agent", str(self.agent), *more), **settings)
 
     def sent(self):
         """Bytes that the first host has sent to the second."""
@@ -87,6 +87,13 @@ class TwoHosts(unittest.TestCase):
                 self.assertEqual((job.code, job.err), (0, ""))
                 self.assertIn(f"{ranks} ranks on 2 hosts", job.out)
                 self.assertGreater(self.sent() - before, 1_000_000)
+
+    def test_groups_of_eight_are_those_of_a_host(self):
+        for order, expected in (((), "groups share"), (("--map-by", "node"), "groups do not share")):
+            with self.subTest(order=order):
+                job = self.job(16, "groups", more=order).wait()
+                self.assertEqual((job.code, job.err), (0, ""))
+                self.assertIn(expected + " machines", job.out)
 
     def test_a_training_has_the_bytes_of_one_host(self):
         folder = tempfile.TemporaryDirectory()

@@ -52,12 +52,27 @@ class Simulation(unittest.TestCase):
         # And no order of messages is faster than the bytes that must leave the node.
         self.assertGreater(simulate_ranks.exchange_seconds(64, 8, 1e5, 1e9, 1e8, 0, 0, 0), 0.999 * 56e-3)
 
+    def buckets(self, *options):
+        """The links of a job without hops and messages, and of its first bucket bytes and exchanges."""
+        found = profile("--arch", "resnet18", *options)["data_parallel"]
+        links = found["links"] | {"message_seconds": 0, "inside_hop_seconds": 0, "between_hop_seconds": 0}
+        step = next(s for s in found["forecasts"][0]["steps"] if s["name"] == "bucket 0")
+        return links, step["exchanged_bytes"], step["exchanges"]
+
     def test_two_levels_send_an_eighth_between_nodes(self):
-        links = profile("--arch", "resnet18", "--ranks", "64")["data_parallel"]["links"]
-        links |= {"message_seconds": 0, "inside_hop_seconds": 0, "between_hop_seconds": 0}
-        links |= {"inside_bytes_per_second": 1e18}
-        ratio = simulate_ranks.link_of(links, 64, 64e6) / simulate_ranks.two_level_seconds(links, 64, 64e6)
-        self.assertAlmostEqual(ratio, 56 / 7, 3)
+        links, size, exchanges = self.buckets("--ranks", "64", "--link", "1e9,50")
+        flat = {"ranks": 64, "apart": 1, "bytes": size / 64}
+        seconds = sum(simulate_ranks.link_seconds(links, e) for e in exchanges)
+        self.assertAlmostEqual(2 * simulate_ranks.link_seconds(links, flat) / seconds, 56 / 7, 2)
+        self.assertEqual([(e["ranks"], e["apart"]) for e in exchanges], [(8, 1), (8, 8), (8, 8), (8, 1)])
+
+    def test_nodes_that_hold_no_whole_groups_exchange_in_one_level(self):
+        for ranks, node, levels in ((8, 8, 1), (64, 4, 1), (24, 12, 1), (16, 16, 2), (48, 16, 2), (12, 12, 1)):
+            with self.subTest(ranks=ranks, node=node):
+                links, size, exchanges = self.buckets("--ranks", str(ranks), "--ranks-per-node", str(node))
+                self.assertEqual(len(exchanges), 2 * levels)
+                self.assertAlmostEqual(sum(e["ranks"] * e["bytes"] for e in exchanges[levels:]),
+                                       size * (1 if levels == 1 else 1 + 1 / 8), delta=size / 1000)
 
     def test_the_committed_comparison_is_of_this_form_and_agrees(self):
         for result in json.loads((ROOT / "bench/results/ranks-h200.json").read_text()):

@@ -12,18 +12,26 @@ constexpr Links links{
     .inside = 100e9, .between = 10e9, .inside_hop = 1e-6, .between_hop = 10e-6, .message = 2e-6, .node = 4};
 
 TEST(Exchange, in_a_node_takes_a_share_and_a_message_for_each_other_rank) {
-    EXPECT_EQ(exchange_time(links, 1, 8e6), 0);
-    EXPECT_NEAR(exchange_time(links, 2, 8e6), 40e-6 + 2e-6 + 1e-6, 1e-12);
-    EXPECT_NEAR(exchange_time(links, 4, 8e6), 3 * (20e-6 + 2e-6) + 1e-6, 1e-12);
+    EXPECT_EQ(exchange_time(links, {1, 1, 8e6}), 0);
+    EXPECT_NEAR(exchange_time(links, {2, 1, 4e6}), 40e-6 + 2e-6 + 1e-6, 1e-12);
+    EXPECT_NEAR(exchange_time(links, {4, 1, 2e6}), 3 * (20e-6 + 2e-6) + 1e-6, 1e-12);
 }
 
 TEST(Exchange, between_nodes_no_byte_is_saved_by_the_node) {
-    EXPECT_NEAR(exchange_time(links, 8, 8e6), 4 * (100e-6 + 2e-6) + 10e-6, 1e-12);
+    EXPECT_NEAR(exchange_time(links, {8, 1, 1e6}), 4 * (100e-6 + 2e-6) + 10e-6, 1e-12);
     // Messages alone take 2 ms here.
-    EXPECT_NEAR(exchange_time(links, 1024, 8e6), 1020 * (0.78125e-6 + 2e-6) + 10e-6, 1e-12);
+    EXPECT_NEAR(exchange_time(links, {1024, 1, 8e6 / 1024}), 1020 * (0.78125e-6 + 2e-6) + 10e-6, 1e-12);
     Links fast = links;
     fast.between = 1e12;
-    EXPECT_NEAR(exchange_time(fast, 8, 80e6), 3 * (100e-6 + 2e-6) + 1e-6, 1e-12) << "the node is the slower";
+    EXPECT_NEAR(exchange_time(fast, {8, 1, 10e6}), 3 * (100e-6 + 2e-6) + 1e-6, 1e-12)
+        << "the node is the slower";
+}
+
+TEST(Exchange, of_ranks_that_are_a_node_apart_leaves_it) {
+    EXPECT_NEAR(exchange_time(links, {8, 4, 1e6}), 7 * (100e-6 + 2e-6) + 10e-6, 1e-12);
+    EXPECT_NEAR(exchange_time(links, {8, 8, 1e6}), 7 * (100e-6 + 2e-6) + 10e-6, 1e-12);
+    // Every second rank: two of them in each node.
+    EXPECT_NEAR(exchange_time(links, {8, 2, 1e6}), 6 * (100e-6 + 2e-6) + 10e-6, 1e-12);
 }
 
 // A step of 4 ms before the update and 1 ms of update. Its buckets of 40 MB and 4 MB wait for the
@@ -42,13 +50,13 @@ Profile made_up(int ranks) {
                                  .branch = 2,
                                  .waits = {2},
                                  .exchanged = 40e6,
-                                 .exchanges = 2});
+                                 .exchanges = {{ranks, 1, 40e6 / ranks}, {ranks, 1, 40e6 / ranks}}});
         profile.steps.push_back({.name = "bucket 1",
                                  .phase = "update",
                                  .branch = 2,
                                  .waits = {3},
                                  .exchanged = 4e6,
-                                 .exchanges = 2});
+                                 .exchanges = {{ranks, 1, 4e6 / ranks}, {ranks, 1, 4e6 / ranks}}});
     }
     profile.steps.push_back({.phase = "update", .limit = 1e-3});
     return profile;
@@ -132,6 +140,31 @@ TEST(Forecast, of_a_network_begins_before_the_backward_pass_ends) {
     EXPECT_EQ(transfers.back().name, "batch statistics");
     EXPECT_LT(transfers[1].ready, 0.7 * transfers[transfers.size() - 2].ready);
     for (std::size_t i = 1; i < transfers.size(); ++i) EXPECT_GE(transfers[i].start, transfers[i - 1].end);
+}
+
+TEST(Forecast, of_groups_of_eight_sends_in_them_and_then_between_them) {
+    ProfileOptions options = resnet18("fp32");
+    options.ranks = 24;
+    options.two_levels = true;
+    for (const ProfiledStep& step : predict_profile(options, limits_of("h200")).steps) {
+        if (step.name.starts_with("bucket ")) {
+            ASSERT_EQ(step.exchanges.size(), 4u) << step.name;
+            for (const std::size_t i : {0u, 3u}) {
+                EXPECT_EQ(step.exchanges[i].ranks, 8);
+                EXPECT_EQ(step.exchanges[i].apart, 1);
+                EXPECT_NEAR(step.exchanges[i].bytes, step.exchanged / 8, 1);
+            }
+            for (const std::size_t i : {1u, 2u}) {
+                EXPECT_EQ(step.exchanges[i].ranks, 3);
+                EXPECT_EQ(step.exchanges[i].apart, 8);
+                EXPECT_NEAR(step.exchanges[i].bytes, step.exchanged / 24, 1);
+            }
+        }
+        if (step.name == "gather_results") {
+            ASSERT_EQ(step.exchanges.size(), 2u);
+            EXPECT_EQ(step.exchanges[1].bytes, 8 * step.exchanges[0].bytes);
+        }
+    }
 }
 
 TEST(Forecast, inputs_are_enough_when_the_cores_of_a_rank_make_its_images) {

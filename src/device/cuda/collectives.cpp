@@ -1,6 +1,7 @@
 #include "device/cuda/collectives.h"
 
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -27,24 +28,24 @@ DeviceCommunicator::DeviceCommunicator(Communicator& ranks)
 DeviceCommunicator::~DeviceCommunicator() = default;
 
 void DeviceCommunicator::scatter(cudaStream_t stream, const std::byte* from, std::byte* to,
-                                 std::span<const Share> shares) {
-    const std::vector<Share> parts(shares.begin(), shares.end());
-    const Share own = parts[static_cast<std::size_t>(place().rank)];
+                                 const Partition& exchange) {
     std::vector<Bytes> reads;
-    for (const Share& share : parts) reads.push_back({from + share.offset, share.bytes});
-    check(enqueue([&ranks = parts_->ranks, from, to, parts] { ranks.scatter(from, to, parts); },
-                  std::move(reads), {{to, own.bytes * parts.size()}}, stream),
+    for (const Share& share : exchange.shares) reads.push_back({from + share.offset, share.bytes});
+    const std::size_t received = exchange.share_of(place().rank).bytes * exchange.shares.size();
+    check(enqueue([&ranks = parts_->ranks, from, to, exchange] { ranks.scatter(from, to, exchange); },
+                  std::move(reads), {{to, received}}, stream),
           "scatter");
 }
 
-void DeviceCommunicator::gather(cudaStream_t stream, std::byte* buffer, std::span<const Share> shares) {
-    const std::vector<Share> parts(shares.begin(), shares.end());
+void DeviceCommunicator::gather(cudaStream_t stream, std::byte* buffer, const Partition& exchange) {
     std::vector<Bytes> reads, writes;
-    for (std::size_t r = 0; r < parts.size(); ++r)
-        (static_cast<int>(r) == place().rank ? reads : writes)
-            .push_back({buffer + parts[r].offset, parts[r].bytes});
-    check(enqueue([&ranks = parts_->ranks, buffer, parts] { ranks.gather(buffer, parts); }, std::move(reads),
-                  std::move(writes), stream),
+    for (int p = 0; p < exchange.members.count; ++p) {
+        const Share& share = exchange.shares[static_cast<std::size_t>(p)];
+        (exchange.members[p] == place().rank ? reads : writes)
+            .push_back({buffer + share.offset, share.bytes});
+    }
+    check(enqueue([&ranks = parts_->ranks, buffer, exchange] { ranks.gather(buffer, exchange); },
+                  std::move(reads), std::move(writes), stream),
           "gather");
 }
 
@@ -108,15 +109,15 @@ struct DeviceCommunicator::Implementation {
 
     explicit Implementation(Communicator& all) : ranks(all) {}
 
-    // Sends and receives as one piece of work: part p of `from` to rank p, part p of `to` from it.
-    void exchange(cudaStream_t stream, const std::vector<std::span<const std::byte> >& from,
+    // Sends and receives as one piece of work: part p of `from` to member p, part p of `to` from it.
+    void exchange(cudaStream_t stream, const Members& members,
+                  const std::vector<std::span<const std::byte> >& from,
                   const std::vector<std::span<std::byte> >& to) const {
-        const auto own = static_cast<std::size_t>(ranks.place().rank);
         const LibraryCall call;
         nccl.check(nccl.GroupStart(), "ncclGroupStart");
         for (std::size_t p = 0; p < from.size(); ++p) {
-            if (p == own) continue;
-            const int peer = static_cast<int>(p);
+            const int peer = members[static_cast<int>(p)];
+            if (peer == ranks.place().rank) continue;
             if (!from[p].empty())
                 nccl.check(nccl.Send(from[p].data(), from[p].size(), nccl_bytes, peer, comm, stream),
                            "ncclSend");
@@ -153,7 +154,7 @@ DeviceCommunicator::DeviceCommunicator(Communicator& ranks) {
         to.emplace_back(bytes + all + p, 1);
     }
     const StreamHandle stream = make_stream(0);
-    parts_->exchange(stream.get(), from, to);
+    parts_->exchange(stream.get(), {.count = ranks.place().ranks}, from, to);
     ONECYCLE_CALL_CUDA(cudaStreamSynchronize, stream.get());
     ONECYCLE_CALL_CUDA(cudaFree, memory);
 }
@@ -168,30 +169,30 @@ DeviceCommunicator::~DeviceCommunicator() {
 }
 
 void DeviceCommunicator::scatter(cudaStream_t stream, const std::byte* from, std::byte* to,
-                                 std::span<const Share> shares) {
-    const auto own = static_cast<std::size_t>(place().rank);
-    const std::size_t part = shares[own].bytes;
+                                 const Partition& exchange) {
+    const auto own = static_cast<std::size_t>(exchange.members.place_of(place().rank));
+    const std::size_t part = exchange.shares[own].bytes;
     std::vector<std::span<const std::byte> > out;
     std::vector<std::span<std::byte> > in;
-    for (std::size_t p = 0; p < shares.size(); ++p) {
-        out.emplace_back(from + shares[p].offset, shares[p].bytes);
+    for (std::size_t p = 0; p < exchange.shares.size(); ++p) {
+        out.emplace_back(from + exchange.shares[p].offset, exchange.shares[p].bytes);
         in.emplace_back(to + p * part, part);
     }
     if (part > 0)
         ONECYCLE_CALL_CUDA(cudaMemcpyAsync, in[own].data(), out[own].data(), part, cudaMemcpyDeviceToDevice,
                            stream);
-    parts_->exchange(stream, out, in);
+    parts_->exchange(stream, exchange.members, out, in);
 }
 
-void DeviceCommunicator::gather(cudaStream_t stream, std::byte* buffer, std::span<const Share> shares) {
-    const Share own = shares[static_cast<std::size_t>(place().rank)];
+void DeviceCommunicator::gather(cudaStream_t stream, std::byte* buffer, const Partition& exchange) {
+    const Share own = exchange.share_of(place().rank);
     std::vector<std::span<const std::byte> > out;
     std::vector<std::span<std::byte> > in;
-    for (const Share& share : shares) {
+    for (const Share& share : exchange.shares) {
         out.emplace_back(buffer + own.offset, own.bytes);
         in.emplace_back(buffer + share.offset, share.bytes);
     }
-    parts_->exchange(stream, out, in);
+    parts_->exchange(stream, exchange.members, out, in);
 }
 
 const RankPlace& DeviceCommunicator::place() const {

@@ -4,15 +4,14 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 
 #include "device/communicator.h"
 #include "device/cuda/runtime.h"
 
 namespace onecycle::ONECYCLE_CUDA {
 
-// All ranks put the same calls on their streams in the same order: within a step, those of one
-// branch. The emulator's work runs when the host waits for it or asks after it: synchronize before a
+// Ranks put the calls that they share on their streams in the same order: within a step, those of
+// one branch. The emulator's work runs when the host waits for it or asks after it: synchronize before a
 // call of the host's communicator, or one rank waits inside a step for another that is not in it.
 class DeviceCommunicator {
   public:
@@ -23,11 +22,9 @@ class DeviceCommunicator {
     DeviceCommunicator(const DeviceCommunicator&) = delete;
     DeviceCommunicator& operator=(const DeviceCommunicator&) = delete;
 
-    // Sends share p of `from` to rank p. `to` [ranks][own share's bytes] receives this rank's share
-    // of everyone's buffer, in the order of ranks.
-    void scatter(cudaStream_t stream, const std::byte* from, std::byte* to, std::span<const Share> shares);
-    // Fills the shares of the others in `buffer` with what their owners hold there.
-    void gather(cudaStream_t stream, std::byte* buffer, std::span<const Share> shares);
+    // As those of Communicator, of which the members alone put the call on a stream.
+    void scatter(cudaStream_t stream, const std::byte* from, std::byte* to, const Partition& exchange);
+    void gather(cudaStream_t stream, std::byte* buffer, const Partition& exchange);
 
     const RankPlace& place() const;
 

@@ -3,22 +3,13 @@
 #include "ops/cpu/builders.h"
 #include "ops/cpu/flat_buffer.h"
 #include "ops/cpu/simd.h"
+#include "ops/cpu/sum_in_order.h"
 #include "rules/control.h"
 #include "rules/step_rules.h"
 
 namespace onecycle::cpu {
 
 namespace {
-
-ONECYCLE_CLONES
-void add_range(const float* gradients, float* sum, Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) sum[i] += gradients[i];
-}
-
-ONECYCLE_CLONES
-void mean_range(const float* sum, float count, float* gradients, Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) gradients[i] = sum[i] / count;
-}
 
 // Squares of floats cannot overflow a double: the sum is finite exactly when every element is.
 ONECYCLE_CLONES
@@ -38,24 +29,19 @@ double sum_of_squares(const float* x, Range range) {
 
 // Micro batch 0 starts the sum; the last one writes the mean back to where the update reads it.
 BuiltOp make_accumulate_gradients(const OpDesc& desc, const Context& context) {
-    require(desc.accumulation > 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
-            "the micro batch is out of range");
-    const bool first = desc.micro == 0, last = desc.micro == desc.accumulation - 1;
-    require_operands(desc, 1, last ? 2 : 1);
-    const std::int64_t n = desc.inputs[0].elements();
-    for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
-    const auto count = static_cast<float>(desc.accumulation);
-    return op_from(desc, 0, [=, threads = context.threads](void* const* in, void* const* out, void*) {
-        const float* gradients = floats(in[0]);
-        float* const sum = floats_out(out[0]);
-        parallel_flat(threads, n, [&](Range range) {
-            if (first)
-                std::copy(gradients + range.begin, gradients + range.end, sum + range.begin);
-            else
-                add_range(gradients, sum, range);
-            if (last) mean_range(sum, count, floats_out(out[1]), range);
-        });
-    });
+    const MicroPass pass = require_accumulation(desc);
+    require(!pass.halves, desc, "this back end has no 16-bit gradients");
+    return op_from(desc, 0,
+                   [pass, n = desc.inputs[0].elements(), threads = context.threads](void* const* in,
+                                                                                    void* const* out, void*) {
+                       SumPass here = pass.sum;
+                       if (pass.crosses) here.before = static_cast<const StepControl*>(in[1])->micro;
+                       float* const total = pass.crosses ? floats_out(out[1]) : nullptr;
+                       float* const mean = pass.last ? floats_out(out[pass.crosses ? 2 : 1]) : nullptr;
+                       parallel_flat(threads, n, [&](Range range) {
+                           sum_in_order(floats_out(out[0]), total, mean, floats(in[0]), n, here, range);
+                       });
+                   });
 }
 
 BuiltOp make_check_gradients(const OpDesc& desc, const Context& context) {

@@ -8,23 +8,19 @@ namespace onecycle::ONECYCLE_CUDA {
 // Without 16-bit gradients the sum covers the whole buffer, as on the CPU; with them, what is
 // trained.
 BuiltOp make_accumulate_gradients(const OpDesc& desc, const Context&) {
-    require(desc.accumulation > 1 && desc.micro >= 0 && desc.micro < desc.accumulation, desc,
-            "the micro batch is out of range");
-    const bool first = desc.micro == 0, last = desc.micro == desc.accumulation - 1;
-    const bool halves = desc.inputs.size() == 2;
-    require_operands(desc, halves ? 2 : 1, last ? 2 : 1);
+    const MicroPass pass = require_accumulation(desc);
     const std::int64_t n = desc.inputs[0].elements();
-    require_plain(desc, desc.inputs[0], {n}, "a flat buffer");
-    for (const TensorDesc& t : desc.outputs) require_plain(desc, t, {n}, "a flat buffer");
-    return with_half_type(desc, halves ? &desc.inputs[1] : nullptr, n, [&]<typename Half>() {
+    return with_half_type(desc, pass.halves ? &desc.inputs[1] : nullptr, n, [&]<typename Half>() {
         return op_from(desc, 0,
-                       [=, count = static_cast<float>(desc.accumulation),
-                        table = halves ? flat_table(desc, n, gradient_piece, false, true)
-                                       : whole_table(desc, n, gradient_piece)](
+                       [=, table = pass.halves ? flat_table(desc, n, gradient_piece, false, true)
+                                               : whole_table(desc, n, gradient_piece)](
                            void* const* in, void* const* out, void*, cudaStream_t stream) {
-                           accumulate_gradients(output<float>(out, 0), last ? output<float>(out, 1) : nullptr,
-                                                input<float>(in, 0), halves ? input<Half>(in, 1) : nullptr,
-                                                first, count, table, stream);
+                           const std::size_t last_input = pass.halves ? 2 : 1, mean = pass.crosses ? 2 : 1;
+                           accumulate_gradients(
+                               output<float>(out, 0), pass.crosses ? output<float>(out, 1) : nullptr,
+                               pass.last ? output<float>(out, mean) : nullptr, input<float>(in, 0),
+                               pass.halves ? input<Half>(in, 1) : nullptr, pass.sum,
+                               pass.crosses ? input<StepControl>(in, last_input) : nullptr, table, stream);
                        });
     });
 }
