@@ -99,6 +99,12 @@ struct TrainOptions {
     // Batch norm's statistics are of the batches of all ranks, so that R ranks train as one with
     // batches R times as large does, within rounding. With one rank it changes nothing.
     bool sync_batch_norm = false;
+    // Into how many shares the training images are dealt, by a random permutation that `seed` keys.
+    // A batch is of one share, and of its batches an update takes equally many from each. 1: all
+    // images are one. 0: as many as ranks where no device has room for all images but each for its
+    // share, else 1; the learner settles it, and a run's config.json has it where it is not 1.
+    // Divides the batches of an update.
+    int shares = 0;
     double ema = 0;  // above 0: decay of a moving average, which is then what counts; below 1
 
     // How it is fine-tuned. With `freeze_epochs` there are two stages: one with the body frozen, at
@@ -118,7 +124,8 @@ struct TrainOptions {
     int threads = 0;                 // 0: all cores; changes no result
     std::string device = "auto";     // auto, cpu, cuda, emulated
     std::string precision = "auto";  // auto, fp32, tf32, bf16, fp16
-    // Training images: resident in the device's memory, stream, auto; changes no result.
+    // Training images: resident in the device's memory, stream, auto. Changes no result but by
+    // `shares`.
     std::string input = "auto";
     // Folder of a file of decoded images, or "off". Empty: in the user's cache, when they do not
     // fit in memory. Changes no result.

@@ -116,7 +116,7 @@ std::string to_json(const PackResult& result, const std::string& folder, std::si
                  {"left_out", left_out}});
 }
 
-std::string to_json(const FitResult& result, const std::string& run) {
+std::string to_json(const FitResult& result, const std::string& run, int shares) {
     Json epochs = Json::array();
     for (const EpochReport& e : result.epochs)
         epochs.push_back({{"epoch", e.epoch},
@@ -129,6 +129,7 @@ std::string to_json(const FitResult& result, const std::string& run) {
     return text({{"epochs", epochs},
                  {"max_lr", result.max_lr},
                  {"run", run},
+                 {"shares", shares},
                  {"steps", result.step},
                  {"finished", result.finished()},
                  {"bad_images", result.bad_images},

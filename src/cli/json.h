@@ -29,7 +29,7 @@ std::string to_json(const ExportResult& result);
 // `bad`: what the check of the images has left out.
 std::string to_json(const PackResult& result, const std::string& folder, std::size_t classes,
                     const std::vector<BadImage>& bad);
-std::string to_json(const FitResult& result, const std::string& run);
+std::string to_json(const FitResult& result, const std::string& run, int shares);
 
 std::string to_json(const Profile& profile, const ScaleForecast* forecast = nullptr);
 std::string to_json(const AccessCounts& counts);

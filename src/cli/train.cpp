@@ -73,6 +73,7 @@ void spread_over_ranks(TrainOptions& options, const Communicator* job) {
             fmt::format("use as many ranks as before: {}", options.ranks));
     options.accumulate = static_cast<int>(batches / ranks);
     options.ranks = ranks;
+    options.shares = std::max(options.shares, 1);  // a run that was not spread stays so
 }
 
 }  // namespace
@@ -121,7 +122,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     }
     if (result.step > 0) draw(console, run, static_cast<double>(learner.steps_per_epoch()));
     say_end(console, run, result);
-    if (console.json()) console.result(to_json(result, run.path()));
+    if (console.json()) console.result(to_json(result, run.path(), learner.options().shares));
     return result.signal ? 128 + result.signal : 0;
 }
 

@@ -179,7 +179,9 @@ void declare_running(Arguments& a, TrainOptions& o) {
     a.text(
         "--input", "WHERE", o.input,
         "decoded training images: resident (in the device's memory), stream (decoded or read again in each "
-        "epoch), or auto: in memory where they fit, on the CPU in half of what is free. Changes no result");
+        "epoch), or auto: in memory where they fit, on the CPU in half of what is free. Changes no result, "
+        "but for one case, which is said: several ranks whose devices have no room for all of them keep a "
+        "share each and draw from it");
     a.text("--cache", "DIR", o.cache,
            "keep decoded images in a file in this folder, where the next start finds them, or off. Left out: "
            "in the user's cache folder, only when they do not fit in memory. Changes no result");

@@ -69,7 +69,8 @@ struct Loader::Impl {
                 .purpose = options.order,
                 .samples = sample_count(),
                 .batch = options.batch_size,
-                .batches_per_update = options.batches_per_update};
+                .batches_per_update = options.batches_per_update,
+                .shares = options.shares};
     }
 
     std::int64_t batches_per_epoch() const {
@@ -77,9 +78,14 @@ struct Loader::Impl {
         return (sample_count() + options.batch_size - 1) / options.batch_size;
     }
 
+    // The samples that batches like this one are drawn from.
+    std::int64_t drawn_from(std::int64_t step) const { return order().samples_in(order().share_of(step)); }
+
     int count_of(std::int64_t step) const {
-        const std::int64_t begin = step % batches_per_epoch() * options.batch_size;
-        return static_cast<int>(std::min<std::int64_t>(options.batch_size, sample_count() - begin));
+        const std::int64_t left = options.training
+                                      ? drawn_from(step)
+                                      : sample_count() - step % batches_per_epoch() * options.batch_size;
+        return static_cast<int>(std::min<std::int64_t>(options.batch_size, left));
     }
 
     std::int64_t sample_at(std::int64_t step, int position, std::int64_t turn = 0) const {
@@ -102,7 +108,7 @@ struct Loader::Impl {
         std::int64_t id = place;
         std::shared_ptr<const Image> image = usable_source(id, batch.step);
         for (std::int64_t turn = 1; options.training && image == nullptr; ++turn) {
-            if (turn == sample_count())
+            if (turn == drawn_from(batch.step))
                 throw UnusableImage(samples[static_cast<std::size_t>(place)].path(),
                                     "nor can any other training image be used", "");
             id = sample_at(batch.step, ticket.position, turn);
@@ -244,10 +250,13 @@ Loader::Loader(std::vector<Sample> samples, const LoaderOptions& options) {
     check_range(options.crop_pct >= least_crop_pct && options.crop_pct <= 1, "--crop-pct",
                 "it must lie between 0.1 and 1");
     check_range(options.batches_per_update >= 1, "--accumulate", "it must be at least 1");
+    check_range(options.shares >= 1 && options.batches_per_update % options.shares == 0, "shares",
+                "an update takes equally many batches from each");
     check_range(options.rank >= 0 && options.rank < options.ranks, "ranks", "the rank is not among them");
     check_range(options.threads >= 0, "--threads", "it must be at least 0");
     if (samples.empty())
         throw Error(ErrorKind::data, "cannot load images", "dataset", "the list of files is empty");
+    check_range(options.shares <= std::ssize(samples), "shares", "each must have a sample");
     impl_ = std::make_unique<Impl>(std::move(samples), options);
 }
 

@@ -34,6 +34,7 @@ struct LoaderOptions {
     int batches_per_update = 1;
     // Of several ranks, each makes the batches whose number is `rank` beyond a multiple of `ranks`.
     int rank = 0, ranks = 1;
+    int shares = 1;                                // training: see SampleOrder; divides `batches_per_update`
     RandomPurpose order = RandomPurpose::shuffle;  // keys the order; a range test has its own
     std::uint64_t seed = 0;
     int threads = 1;                                   // workers; 0: next() does the work itself

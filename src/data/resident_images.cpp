@@ -25,10 +25,17 @@ void measure(const Sample& sample, ImageFaults* faults, const std::shared_ptr<De
 }  // namespace
 
 ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const KeptRule& rule,
-                                  ImageFaults* faults, const std::shared_ptr<DecodeBudget>& budget) {
+                                  ImageFaults* faults, const std::shared_ptr<DecodeBudget>& budget,
+                                  const std::function<bool(std::size_t)>& holds) {
     const bool crops = crops_at_random(rule.augment);
     ResidentPlan plan;
-    for (const Sample& sample : samples) {
+    for (std::size_t k = 0; k < samples.size(); ++k) {
+        const Sample& sample = samples[k];
+        if (holds && !holds(k)) {
+            plan.table.push_back({.offset = 0, .width = 0, .height = 0, .label = sample.label, .unused = 0});
+            continue;
+        }
+        plan.held.push_back(k);
         std::int64_t width = sample.width, height = sample.height;
         if (crops && width == 0) measure(sample, faults, budget, width, height);
         const KeptSize kept = kept_size(rule, width, height);
@@ -55,17 +62,18 @@ void make_resident_images(const std::vector<Sample>& samples, const ResidentPlan
     const std::size_t part = 16 * static_cast<std::size_t>(std::max(threads, 1));
     const Image nothing;
     std::vector<std::shared_ptr<const Image>> made(part);
-    for (std::size_t first = 0; first < samples.size(); first += part) {
-        const std::size_t n = std::min(part, samples.size() - first);
+    for (std::size_t first = 0; first < plan.held.size(); first += part) {
+        const std::size_t n = std::min(part, plan.held.size() - first);
         for_each_index(n, threads, [&](std::size_t k) {
-            const auto id = static_cast<std::int64_t>(first + k);
-            const Sample& sample = samples[first + k];
-            made[k] = usable_image(kept, faults, true, from, id, sample);
-            if (made[k] == nullptr || plan.table[first + k].width > 0) return;
-            faults->add({true, id, from, sample.path(), "could not be read when the images were counted"});
+            const std::size_t at = plan.held[first + k];
+            const auto id = static_cast<std::int64_t>(at);
+            made[k] = usable_image(kept, faults, true, from, id, samples[at]);
+            if (made[k] == nullptr || plan.table[at].width > 0) return;
+            faults->add(
+                {true, id, from, samples[at].path(), "could not be read when the images were counted"});
             made[k] = nullptr;
         });
-        for (std::size_t k = 0; k < n; ++k) take(first + k, made[k] ? *made[k] : nothing);
+        for (std::size_t k = 0; k < n; ++k) take(plan.held[first + k], made[k] ? *made[k] : nothing);
     }
 }
 

@@ -16,16 +16,18 @@ namespace onecycle {
 
 struct ResidentPlan {
     std::vector<ResidentImage> table;  // [samples]
+    std::vector<std::size_t> held;     // samples that there is room for, in the list's order
     std::size_t bytes = 0;             // of all pixels
     std::size_t shrunk = 0;            // images kept smaller than they are
     int largest_crop = 0;              // the longest side that a view reads of any image
 };
 
-// Opens those files whose size is not known yet; with `faults`, one that cannot be read gets no
-// room. `budget`: as ImageLimits::memory.
+// Of those samples that `holds` (null: all). Opens those files whose size is not known yet; with
+// `faults`, one that cannot be read gets no room. `budget`: as ImageLimits::memory.
 ResidentPlan plan_resident_images(const std::vector<Sample>& samples, const KeptRule& rule,
                                   ImageFaults* faults = nullptr,
-                                  const std::shared_ptr<DecodeBudget>& budget = nullptr);
+                                  const std::shared_ptr<DecodeBudget>& budget = nullptr,
+                                  const std::function<bool(std::size_t sample)>& holds = {});
 
 // Gets the images on several threads and hands them over in order, on the calling thread. An
 // exception from `take` ends it. One that can no longer be read, or is another than when the list

@@ -68,7 +68,8 @@ class Input {
                       .purpose = resident.order,
                       .samples = resident.samples,
                       .batch = key_.batch,
-                      .batches_per_update = key_.batches_per_update()};
+                      .batches_per_update = key_.batches_per_update(),
+                      .shares = resident.shares};
         desc.view = resident.view;
         desc.largest_crop = resident.largest_crop;
         const int x = builder_.activation("input", layer_);

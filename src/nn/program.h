@@ -39,11 +39,13 @@ struct Frozen {
 };
 
 // Images that stay on the device, of which training batches are made. In memory: the table, a
-// ResidentImage for each sample, then at the next multiple of 256 the pixels.
+// ResidentImage for each sample, then at the next multiple of 256 the pixels. With several shares
+// there are pixels of those alone that this rank draws from.
 struct ResidentInput {
     std::uint64_t seed = 0;
     RandomPurpose order = RandomPurpose::shuffle;
     std::int64_t samples = 0, pixel_bytes = 0;
+    int shares = 1;  // of SampleOrder
     ViewRule view{};
     int largest_crop = 0;  // the longest side of an image that a view reads
 

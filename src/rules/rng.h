@@ -21,6 +21,7 @@ enum class RandomPurpose : std::uint32_t {
     range_test = 6,       // keys the data order of a range test
     dropout = 7,          // epoch = update, index = layer and micro batch; the draw is the element
     mix = 8,              // epoch = update, index = place in the batch and micro batch
+    shares = 9,           // keys which share of several a sample belongs to
 };
 
 struct PhiloxBlock {
@@ -92,9 +93,11 @@ double normal(RandomStream& stream);
 
 // The element at position `position` of a keyed random permutation of 0 .. n-1: a six-round Feistel
 // network over the next even number of bits, walked until the result falls below n. A pure
-// function, so the data order at any step needs no memory. Requires position < n.
+// function, so the data order at any step needs no memory. Requires position < n. `part` tells
+// permutations of one key apart.
 ONECYCLE_HD inline std::uint64_t permuted_index(std::uint64_t position, std::uint64_t n, std::uint64_t seed,
-                                                RandomPurpose purpose, std::uint32_t epoch) {
+                                                RandomPurpose purpose, std::uint32_t epoch,
+                                                std::uint32_t part = 0) {
     int half_bits = 1;
     while (half_bits < 31 && (std::uint64_t{1} << (2 * half_bits)) < n) ++half_bits;
     const std::uint32_t mask = (std::uint32_t{1} << half_bits) - 1;
@@ -106,7 +109,8 @@ ONECYCLE_HD inline std::uint64_t permuted_index(std::uint64_t position, std::uin
         std::uint32_t left = static_cast<std::uint32_t>(value >> half_bits);
         std::uint32_t right = static_cast<std::uint32_t>(value) & mask;
         for (std::uint32_t round = 0; round < 6; ++round) {
-            const std::uint32_t mixed = philox4x32({{right, round, epoch, 0x5FEA57E1u}}, key0, key1).word[0];
+            const std::uint32_t mixed =
+                philox4x32({{right, round, epoch, 0x5FEA57E1u + part}}, key0, key1).word[0];
             const std::uint32_t next = left ^ (mixed & mask);
             left = right;
             right = next;

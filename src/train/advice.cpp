@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/echoed.h"
+#include "train/memory_need.h"
 
 namespace onecycle {
 
@@ -44,6 +46,18 @@ std::string sizes_line(const TrainOptions& options) {
     return line;
 }
 
+std::string shares_line(const LearnerCore& core) {
+    const int shares = core.options.shares, ranks = core.place().ranks, parts = std::gcd(shares, ranks);
+    std::string line;
+    if (core.resident && parts > 1)
+        line = fmt::format("resident: 1/{} of the images on each of {} devices, {} each; ", parts, ranks,
+                           memory_text(core.resident->bytes()));
+    return line + fmt::format(
+                      "a batch is drawn from one of {} shares of the images, which the run goes by on "
+                      "any other machine (\"shares\" in config.json)",
+                      shares);
+}
+
 std::string few_steps_line(const LearnerCore& core, std::int64_t steps) {
     const std::int64_t epochs = (few_steps + core.steps_per_epoch() - 1) / core.steps_per_epoch();
     return fmt::format(
@@ -78,6 +92,7 @@ std::vector<std::string> describe(const LearnerCore& core) {
     if (const RankPlace place = core.place(); place.ranks > 1)
         lines.push_back(fmt::format("{} ranks on {}, each with a batch of its own: {} images an update",
                                     place.ranks, counted(place.nodes, "machine"), core.images_per_step()));
+    if (o.shares > 1) lines.push_back(shares_line(core));
     lines.push_back(fmt::format("{} of {}: {}", counted(all_epochs(o), "epoch"),
                                 counted(core.steps_per_epoch(), "step"), counted(steps, "step")));
     if (o.freeze_epochs > 0)

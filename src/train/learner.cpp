@@ -106,7 +106,7 @@ std::vector<SweepResult> Learner::sweep(SweepParameter parameter, const std::vec
             int batch = core.step.batch();
             if (parameter == SweepParameter::weight_decay) changed.weight_decay = value;
             if (parameter == SweepParameter::batch_size)
-                batch = static_cast<int>(std::min(value, static_cast<double>(core.dataset.train.size())));
+                batch = static_cast<int>(std::min(value, static_cast<double>(core.largest_batch())));
             TrainStep step(core.network, core.state.layout(), *core.engine.backend,
                            core.with_input(program_key(changed, core.network, batch)));
             step.bind(core.state, core.arena_for(step.arena_bytes()), core.class_weights,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "core/echoed.h"
 #include "data/image_list.h"
@@ -38,6 +39,12 @@ Dataset with_budget(Dataset dataset, const TrainOptions& options) {
 // The options with what the data set knows of itself, and the job.
 TrainOptions with_origin(TrainOptions options, const Dataset& dataset, const Communicator* ranks) {
     options.ranks = ranks ? ranks->place().ranks : 1;
+    if (options.shares > 1 && batches_per_update(options) % options.shares != 0)
+        throw Error(
+            ErrorKind::usage, "option not usable", fmt::format("shares {}", options.shares),
+            fmt::format("an update takes {} batches, not equally many from each share of the images",
+                        batches_per_update(options)),
+            fmt::format("use --accumulate {}", options.shares / std::gcd(options.shares, options.ranks)));
     const DatasetOrigin& origin = dataset.origin;
     if (origin.folder.empty()) return options;
     options.data = origin.folder;
@@ -67,12 +74,14 @@ std::vector<float> balanced_weights(const Dataset& dataset) {
     return weights;
 }
 
-// The training images as the device would keep them, where the options and the back end allow it.
-std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOptions& options,
-                                       const std::shared_ptr<ImageFaults>& faults, const Backend& backend,
-                                       int size) {
+// The training images as the device would keep them, where the options and the back end allow it. A
+// share that is smaller than a batch has no updates: what refuses that comes later.
+std::optional<ResidentSet> planned_set(const Dataset& dataset, const TrainOptions& options, int shares,
+                                       const RankPlace& place, const std::shared_ptr<ImageFaults>& faults,
+                                       const Backend& backend, int size) {
     if (options.input == "stream" || !backend.resident_images()) return {};
-    return ResidentSet(dataset.train, training_rule(options, size), options.seed, faults,
+    if (std::ssize(dataset.train) / shares < train_batch(dataset, options.batch_size)) return {};
+    return ResidentSet(dataset.train, training_rule(options, size), options.seed, shares, place, faults,
                        dataset.decode_budget);
 }
 
@@ -131,7 +140,8 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
       state(*engine.device, network,
             StateLayout(network, *engine.backend, options.decay_norm_and_bias, engine.compute),
             optimizer_options(options), place()),
-      resident(planned_set(dataset, options, faults, *engine.backend, largest_size(options))),
+      resident(planned_set(dataset, options, std::max(options.shares, 1), place(), faults, *engine.backend,
+                           largest_size(options))),
       step(network, state.layout(), *engine.backend,
            with_input(program_key(options, network, train_batch(dataset, options.batch_size)))),
       evaluator(network, state.layout(), *engine.backend,
@@ -179,24 +189,48 @@ void LearnerCore::use_plans(const std::string& record) {
 }
 
 void LearnerCore::choose_input() {
-    if (resident) {
-        const std::size_t needed = resident->bytes() + std::max(step.arena_bytes(), evaluator.arena_bytes());
-        const auto room =
-            static_cast<std::size_t>(usable_share * static_cast<double>(engine.device->free_memory()));
-        const std::string sizes =
-            fmt::format("images and step need {} MiB, {} MiB may be used", needed >> 20, room >> 20);
-        if (needed <= room) {
-            resident->allocate(*engine.device);
-        } else if (options.input == "resident") {
-            throw Error(ErrorKind::device, "not enough memory", "--input resident", sizes,
-                        "use --input stream");
-        } else {
-            log(LogLevel::info, "the training images stay on the host: " + sizes);
-            resident.reset();
-            step = TrainStep(network, state.layout(), *engine.backend,
-                             with_input(program_key(options, network, step.batch())));
+    const std::size_t step_bytes = std::max(step.arena_bytes(), evaluator.arena_bytes());
+    const auto room =
+        static_cast<std::size_t>(usable_share * static_cast<double>(engine.device->free_memory()));
+    const auto fits = [&](const std::optional<ResidentSet>& set) {
+        return !set || set->bytes() + step_bytes <= room;
+    };
+    const auto fits_everywhere = [&](const std::optional<ResidentSet>& set) {
+        return largest(*ranks(), fits(set) ? 0 : 1) == 0;
+    };
+    std::string sizes;
+    if (resident)
+        sizes = fmt::format("images and step need {}, {} may be used",
+                            memory_text(resident->bytes() + step_bytes), memory_text(room));
+    const bool may_be_spread = options.shares == 0 && ranks();
+    options.shares = std::max(options.shares, 1);
+    bool changed = false;
+    if (may_be_spread && options.input != "stream" && steps_per_epoch() > 0 && !fits_everywhere(resident)) {
+        std::optional<ResidentSet> share =
+            planned_set(dataset, options, options.ranks, place(), faults, *engine.backend, size());
+        if (share)
+            sizes += fmt::format(", with 1/{} of the images {}", options.ranks,
+                                 memory_text(share->bytes() + step_bytes));
+        if (fits_everywhere(share)) {
+            log(LogLevel::info,
+                "the training images are spread over the ranks (not with --input stream): " + sizes);
+            options.shares = options.ranks;
+            resident = std::move(share);
+            changed = true;
         }
     }
+    if (!fits(resident)) {
+        if (options.input == "resident")
+            throw Error(ErrorKind::device, "not enough memory", "--input resident", sizes,
+                        "use --input stream");
+        log(LogLevel::info, "the training images stay on the host: " + sizes);
+        resident.reset();
+        changed = true;
+    }
+    if (changed)
+        step = TrainStep(network, state.layout(), *engine.backend,
+                         with_input(program_key(options, network, step.batch())));
+    if (resident) resident->allocate(*engine.device);
 }
 
 void LearnerCore::choose_image_store(std::uint64_t free) {
@@ -304,6 +338,7 @@ std::unique_ptr<Loader> LearnerCore::make_train_loader(int batch) {
                                      .batches_per_update = static_cast<int>(batches_per_update(options)),
                                      .rank = place().rank,
                                      .ranks = place().ranks,
+                                     .shares = options.shares,
                                      .seed = options.seed,
                                      .threads = worker_threads(options.threads),
                                      .kept = training_images(),
@@ -372,7 +407,8 @@ void LearnerCore::use(const Stage& stage, int new_size) {
         // used.
         if (resident && !crops_at_random(options.augment)) {
             resident.reset();
-            resident = planned_set(dataset, options, faults, *engine.backend, new_size);
+            resident =
+                planned_set(dataset, options, options.shares, place(), faults, *engine.backend, new_size);
             resident->allocate(*engine.device);
         }
     }

@@ -50,6 +50,8 @@ struct LearnerCore {
     // The images that one update uses.
     std::int64_t images_per_step() const { return step.batch() * batches_per_update(options); }
 
+    // In images: a batch is of one share of the training side.
+    std::int64_t largest_batch() const { return std::ssize(dataset.train) / options.shares; }
     std::unique_ptr<Loader> make_train_loader(int batch);
     Loader& train_loader();
     // Returns the key of a training step with where it finds its batches, and its rank.
@@ -79,7 +81,8 @@ struct LearnerCore {
     // Of the images that the programs take, in pixels.
     int size() const { return static_cast<int>(network.layers().front().shape[1]); }
 
-    // Keeps the resident set if it fits; else the step is made anew without it.
+    // Keeps the resident set if it fits, or this rank's share of it where shares fit on all ranks;
+    // else the step is made anew without it. Settles TrainOptions::shares.
     void choose_input();
     // Decides where the host keeps images, of which memory may take a share of `free` bytes.
     void choose_image_store(std::uint64_t free);

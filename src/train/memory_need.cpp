@@ -49,12 +49,6 @@ std::uint64_t batches_need(const LearnerCore& core, int batch) {
     return bytes * (ahead * loaders + slots * places);
 }
 
-std::string amount(std::uint64_t bytes) {
-    constexpr double mebi = 1 << 20;
-    const double size = static_cast<double>(bytes) / mebi;
-    return size < 1024 ? fmt::format("{:.0f} MiB", size) : fmt::format("{:.1f} GiB", size / 1024);
-}
-
 // 0: none fits.
 int largest_batch(const LearnerCore& core, std::uint64_t room) {
     int fits = smallest_batch - 1, too_large = core.step.batch();
@@ -66,6 +60,12 @@ int largest_batch(const LearnerCore& core, std::uint64_t room) {
 }
 
 }  // namespace
+
+std::string memory_text(std::uint64_t bytes) {
+    constexpr double mebi = 1 << 20;
+    const double size = static_cast<double>(bytes) / mebi;
+    return size < 1024 ? fmt::format("{:.0f} MiB", size) : fmt::format("{:.1f} GiB", size / 1024);
+}
 
 MemoryNeed memory_need(const LearnerCore& core, int batch) {
     MemoryNeed need{.batches = batches_need(core, batch)};
@@ -94,8 +94,9 @@ void require_memory(const LearnerCore& core, const MemoryNeed& need, std::uint64
     throw Error(ErrorKind::device, "not enough memory", fmt::format("--batch-size {}", core.step.batch()),
                 fmt::format("the training needs {}, {} free (activations {}, state {} and {} to save it, "
                             "batches {}, images {})",
-                            amount(need.total()), amount(free), amount(need.arena), amount(need.state),
-                            amount(need.copies), amount(need.batches), amount(need.decoding + need.resident)),
+                            memory_text(need.total()), memory_text(free), memory_text(need.arena),
+                            memory_text(need.state), memory_text(need.copies), memory_text(need.batches),
+                            memory_text(need.decoding + need.resident)),
                 batch ? fmt::format("--batch-size {}", batch)
                       : "use a smaller --size or --arch, or end other programs");
 }

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace onecycle {
 
 struct LearnerCore;
+
+// "120 MiB", "3.1 GiB"
+std::string memory_text(std::uint64_t bytes);
 
 // Bytes. On a GPU `arena`, `state` and `resident` are 0: they lie in its own memory. Kept images
 // are not among them: the image store takes a share of what these leave free.

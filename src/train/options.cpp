@@ -112,6 +112,8 @@ void check_learning(const TrainOptions& o) {
             "it must be between 1 and 65536", "1 is the default");
     require(o.ranks >= 1 && batches_per_update(o) <= 65536, "ranks", o.ranks,
             "an update takes at most 65536 batches", "use fewer ranks or a smaller --accumulate");
+    require(o.shares >= 0 && o.shares <= 65536, "shares", o.shares,
+            "it must be 0 (chosen by what fits) or a number", "leave it out");
     require(o.ema >= 0 && o.ema < 1, "--ema", o.ema, "it must be 0 (off) or below 1", "0.999 is common");
     require(o.threads >= 0 && o.threads <= 4096, "--threads", o.threads,
             "it must be 0 (all cores) or a small number", "leave it out to use all cores");

@@ -15,8 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Written only where it is on.
-constexpr const char* sync_batch_norm = "sync_batch_norm";
+// Written only where they are on.
+constexpr const char *sync_batch_norm = "sync_batch_norm", *shares_member = "shares";
 
 // Calls visit(name, member) for every option, in the order of the file.
 template <class Options, class Visit>
@@ -70,6 +70,7 @@ void each_option(Options& o, Visit&& visit) {
     visit("accumulate", o.accumulate);
     visit("ranks", o.ranks);
     visit(sync_batch_norm, o.sync_batch_norm);
+    visit(shares_member, o.shares);
     visit("ema", o.ema);
     visit("freeze", o.freeze);
     visit("freeze_bn", o.freeze_bn);
@@ -243,6 +244,7 @@ Json as_json(const TrainOptions& options) {
     each_option(options, [&](const char* name, const auto& member) { json[name] = Writer{name}(member); });
     if (!options.split_seed) json.erase(split_seed);  // of a program's own data set alone
     if (!options.sync_batch_norm) json.erase(sync_batch_norm);
+    if (options.shares <= 1) json.erase(shares_member);
     return json;
 }
 
@@ -293,6 +295,7 @@ std::vector<std::string> differences(const Json& before, const Json& after) {
     }
     if (after.contains(sync_batch_norm) && !before.contains(sync_batch_norm))
         changed.push_back("--sync-batch-norm");
+    if (after.contains(shares_member) && !before.contains(shares_member)) changed.push_back("--shares");
     return changed;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/resident_images.h"
+#include "device/communicator.h"
 #include "device/device.h"
 #include "nn/program.h"
 #include "onecycle/log.h"
@@ -14,9 +15,11 @@ namespace onecycle {
 
 class ResidentSet {
   public:
-    // Plans only. `seed` keys order and views; `budget`: as ImageLimits::memory.
-    ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed,
-                std::shared_ptr<ImageFaults> faults, const std::shared_ptr<DecodeBudget>& budget);
+    // Plans only, for the rank at `place`: with several `shares` (SampleOrder) it holds those alone
+    // that its batches are drawn from. `seed` keys order and views; `budget`: as ImageLimits::memory.
+    ResidentSet(std::vector<Sample> samples, const KeptRule& rule, std::uint64_t seed, int shares,
+                const RankPlace& place, std::shared_ptr<ImageFaults> faults,
+                const std::shared_ptr<DecodeBudget>& budget);
 
     const ResidentInput& input() const { return input_; }  // what programs must know
     std::size_t bytes() const { return input_.bytes(); }
@@ -35,6 +38,7 @@ class ResidentSet {
 
   private:
     std::vector<Sample> samples_;
+    std::vector<int> share_of_;  // each sample's
     std::shared_ptr<ImageFaults> faults_;
     ResidentPlan plan_;
     ResidentInput input_;

@@ -710,11 +710,13 @@ def run_rows(program):
     for text, says, code in [('{"seed": "x"}', "must be", 2), ("[]", "not a JSON object", 2),
                              ('{"no_such": 1}', "no option", 2),
                              ('{"stem": "tiny"}', "a value that the option takes", 2),
-                             ('{"init": ""}', "it is empty", 2),
+                             ('{"init": ""}', "it is empty", 2), ('{"shares": -1}', "chosen by what fits", 2),
                              ('{"sizes": "64:2,128:3", "size": 64}', "its last size is 128", 2)]:
         after = '{"sizes": "64:2,128:3"}' if "sizes" in text else "{}"
         yield Row(CURVE + " --config c.json", code, says, (CURVE + " --config c.json",), before=written("c.json", text),
                   after=written("c.json", after))
+    yield Row(find("data", "--config c.json"), 2, "not equally many", (find("data", "--config c.json --accumulate 2"),),
+              before=written("c.json", '{"shares": 2}'))
     yield Row(CURVE + " --config missing.json", 5, "no such file", (CURVE + " --config runs/photos/config.json",),
               free=True)
     yield Row(CURVE + " --config data", 5, "it is a folder", (CURVE + " --config runs/photos/config.json",), free=True)

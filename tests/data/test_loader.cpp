@@ -266,6 +266,35 @@ TEST(Loader, the_next_of_the_epochs_order_takes_the_place_of_an_image_that_fails
         }
 }
 
+// Each rank of two needs the samples of its own share alone, whichever threads make the batches.
+TEST(Loader, with_shares_a_rank_draws_from_its_own_and_replaces_from_it) {
+    LoaderOptions options = small_options();
+    options.batch_size = 3;
+    options.batches_per_update = 4;
+    options.shares = 2;
+    const auto batches_of = [&](int rank, int ranks, int threads) {
+        FaultyFolder folder;
+        folder.harm();
+        LoaderOptions own = options;
+        own.rank = rank, own.ranks = ranks, own.threads = threads;
+        own.faults = std::make_shared<ImageFaults>(ImageFaults::Rules{});
+        Loader loader(folder.samples, own);
+        return all(loader, 0, 2 * loader.batches_per_epoch());
+    };
+    const std::vector<Copy> whole = batches_of(0, 1, 3);
+    std::vector<std::set<std::int64_t>> drawn(2);
+    for (int rank = 0; rank < 2; ++rank) {
+        const std::vector<Copy> own = batches_of(rank, 2, rank * 2);
+        ASSERT_EQ(2 * own.size(), whole.size());
+        for (std::size_t k = 0; k < own.size(); ++k) {
+            EXPECT_EQ(own[k], whole[2 * k + static_cast<std::size_t>(rank)]);
+            drawn[static_cast<std::size_t>(rank)].insert(own[k].ids.begin(), own[k].ids.end());
+        }
+    }
+    for (const std::int64_t id : drawn[0]) EXPECT_FALSE(drawn[1].count(id));
+    EXPECT_GT(drawn[0].size() + drawn[1].size(), 20u);
+}
+
 TEST(Loader, a_record_of_images_that_failed_gives_the_same_batches_though_they_are_back) {
     LoaderOptions options = small_options();
     FaultyFolder folder;

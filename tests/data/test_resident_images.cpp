@@ -72,6 +72,30 @@ TEST(ResidentImages, small_images_are_kept_as_they_are_and_large_ones_at_the_mar
     EXPECT_GE(plan.bytes, static_cast<std::size_t>(end));
 }
 
+TEST(ResidentImages, a_part_of_the_list_has_room_for_its_images_alone) {
+    const std::vector<Sample> samples = fixture_samples();
+    const KeptRule rule{.size = 28};
+    const std::vector<Image> whole = made(samples, rule, 2);
+    const ResidentPlan all = plan_resident_images(samples, rule);
+    std::size_t bytes = 0;
+    for (const std::size_t part : {0u, 1u}) {
+        const auto holds = [&](std::size_t k) { return k % 2 == part; };
+        const ResidentPlan plan = plan_resident_images(samples, rule, nullptr, nullptr, holds);
+        ASSERT_EQ(plan.table.size(), samples.size());
+        for (std::size_t k = 0; k < samples.size(); ++k)
+            EXPECT_EQ(plan.table[k].width, holds(k) ? all.table[k].width : 0);
+        KeptImages kept(rule, 0);
+        std::vector<std::size_t> taken;
+        make_resident_images(samples, plan, kept, 2, [&](std::size_t k, const Image& image) {
+            taken.push_back(k);
+            EXPECT_EQ(image.rgb, whole[k].rgb);
+        });
+        EXPECT_EQ(taken, (std::vector<std::size_t>{part, part + 2, part + 4, part + 6}));
+        bytes += plan.bytes;
+    }
+    EXPECT_EQ(bytes, all.bytes);
+}
+
 TEST(ResidentImages, without_random_crops_the_evaluation_view_is_kept) {
     const std::vector<Sample> samples = fixture_samples();
     for (AugmentPolicy policy : {AugmentPolicy::none, AugmentPolicy::flip}) {

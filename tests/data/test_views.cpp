@@ -1,7 +1,10 @@
 // What a view of an image is made of: draws and weights that host and device share.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "rules/resample.h"
@@ -83,4 +86,79 @@ TEST(Views, an_epoch_has_whole_updates_and_at_least_one_batch) {
     EXPECT_EQ(order.number_of(2, 1, 0), 7);
     EXPECT_EQ(order.epoch_of(order.number_of(3, 0, 0)), 1u);
     EXPECT_EQ(order.epoch_of(order.number_of(2, 2, 1u << 31)), 1u << 31);
+}
+
+// 109 samples in 4 shares: 28, 27, 27, 27. An update takes two batches of 3 from each: 4 updates an
+// epoch, 13 samples left over.
+TEST(SampleOrder, shares_are_a_random_deal_of_all_samples_for_all_epochs) {
+    const SampleOrder order{.seed = 7,
+                            .purpose = RandomPurpose::shuffle,
+                            .samples = 109,
+                            .batch = 3,
+                            .batches_per_update = 8,
+                            .shares = 4};
+    std::vector<int> share_of(109, -1);
+    for (int share = 0; share < 4; ++share) {
+        EXPECT_EQ(order.samples_in(share), share == 0 ? 28 : 27);
+        std::vector<int> of_class(4);  // whose samples are 27 or 28 in a row
+        for (std::int64_t place = 0; place < order.samples_in(share); ++place) {
+            const auto sample = static_cast<std::size_t>(order.sample_in(share, place));
+            ASSERT_LT(sample, share_of.size());
+            EXPECT_EQ(share_of[sample], -1) << "dealt twice";
+            share_of[sample] = share;
+            ++of_class[std::min<std::size_t>(sample / 27, 3)];
+        }
+        for (const int n : of_class) EXPECT_TRUE(2 <= n && n <= 14) << n;
+    }
+    ASSERT_EQ(order.batches_per_epoch(), 32);
+    for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+        std::set<std::int64_t> drawn;
+        for (std::int64_t number = 32 * epoch; number < 32 * (epoch + 1); ++number) {
+            EXPECT_EQ(order.epoch_of(number), epoch);
+            for (int position = 0; position < 3; ++position) {
+                const std::int64_t sample = order.sample_at(number, position);
+                EXPECT_EQ(share_of[static_cast<std::size_t>(sample)], number % 4);
+                EXPECT_TRUE(drawn.insert(sample).second) << "drawn twice in an epoch";
+                for (std::int64_t turn = 1; turn < 60; ++turn)
+                    ASSERT_EQ(share_of[static_cast<std::size_t>(order.sample_at(number, position, turn))],
+                              number % 4);
+            }
+        }
+        EXPECT_EQ(drawn.size(), 96u);
+    }
+}
+
+TEST(SampleOrder, shares_are_shuffled_each_by_itself_and_anew_in_each_epoch) {
+    const SampleOrder order{.seed = 7,
+                            .purpose = RandomPurpose::shuffle,
+                            .samples = 60,
+                            .batch = 5,
+                            .batches_per_update = 2,
+                            .shares = 2};
+    std::set<std::pair<std::int64_t, std::int64_t>> together;  // at the same position of an update
+    for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+        std::set<std::int64_t> drawn;
+        for (std::int64_t update = 0; update < 6; ++update)
+            for (int position = 0; position < 5; ++position) {
+                const std::int64_t number = 12 * epoch + 2 * update, one = order.sample_at(number, position),
+                                   other = order.sample_at(number + 1, position);
+                together.insert({one, other});
+                drawn.insert({one, other});
+            }
+        EXPECT_EQ(drawn.size(), 60u) << "no sample is left over";
+    }
+    EXPECT_GT(together.size(), 80u) << "of 90: samples do not go in pairs";
+    SampleOrder other = order;
+    other.seed = 8;
+    int elsewhere = 0;
+    for (std::int64_t place = 0; place < 30; ++place)
+        elsewhere += other.sample_in(0, place) != order.sample_in(0, place);
+    EXPECT_GT(elsewhere, 20) << "another seed deals otherwise";
+    // A batch that an epoch has no update of, as a range test may take.
+    other.batch = 20;
+    other.batches_per_update = 4;
+    EXPECT_EQ(other.batches_per_epoch(), 2);
+    EXPECT_EQ(other.epoch_of(3), 1u);
+    other.shares = 1;
+    EXPECT_EQ(other.batches_per_epoch(), 3);
 }

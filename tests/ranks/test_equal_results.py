@@ -2,7 +2,9 @@
 
     python3 tests/ranks/test_equal_results.py --mpirun MPIRUN --module build/onecycle_mpi.so --program build/onecycle
 """
+import json
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -70,6 +72,32 @@ class EqualResults(unittest.TestCase):
             with self.subTest(ranks=ranks, levels=levels):
                 self.assert_same(one, self.trained(ranks, 16 // ranks, *words, data="more",
                                                    settings={"ONECYCLE_EXCHANGE_LEVELS": str(levels)}))
+
+    def test_shares_of_the_images_are_one_order_wherever_the_images_lie(self):
+        # As a run records it whose images had no room on one device.
+        asked = self.folder / "shares.json"
+        asked.write_text('{"shares": 2}')
+        out = self.folder / "spread"
+        job = Job(2, "train", self.folder / "images", "--config", asked, "--batch-size", "2", *SMALL[:-1], "--epochs", "1",
+                  "--max-lr", "0.01", "--device", "emulated", "--mixup", "0.2", "--cutmix", "1", "--checkpoint-every", "3",
+                  "--out", out, "--json").wait(240)
+        self.assertEqual(job.code, 0, job.err)
+        self.assertRegex(job.err, "resident: 1/2 of the images on each of 2 devices, ")
+        self.assertEqual(json.loads(job.out)["shares"], 2)
+        config = json.loads((out / "config.json").read_text())
+        self.assertEqual((config["shares"], config["ranks"]), (2, 2))
+        one = self.folder / "one"
+        self.run_ranks(1, "train", "--config", out / "config.json", "--accumulate", "2", "--input", "stream", "--quiet",
+                       "--out", one)
+        self.assert_same(one, out)
+        resumed = self.folder / "resumed"
+        shutil.copytree(out, resumed)
+        sorted((resumed / "checkpoints").iterdir())[-1].unlink()
+        self.run_ranks(1, "train", "--resume", resumed, "--quiet")
+        self.assert_same(resumed, out)
+        refused = Job(1, "train", "--config", out / "config.json", "--out", self.folder / "refused", launcher=False).wait()
+        self.assertEqual(refused.code, 2, refused.err)
+        self.assertIn("use --accumulate 2", refused.err)
 
     def test_find_eval_and_predict_answer_alike(self):
         run = self.trained(1, 1, "--epochs", "1", "--max-lr", "0.01")

@@ -130,6 +130,27 @@ TEST(Options, a_batch_norm_over_ranks_is_recorded_with_their_number_where_it_is_
     EXPECT_TRUE(changed_options(local, spread).empty());
 }
 
+TEST(Options, shares_are_recorded_where_there_are_several_for_any_number_of_ranks) {
+    TrainOptions whole, shared;
+    shared.ranks = 4;
+    shared.shares = 4;
+    whole.ranks = 4;
+    for (const int none : {0, 1}) {
+        whole.shares = none;
+        EXPECT_EQ(to_json(whole).find("shares"), std::string::npos);
+        const std::vector<std::string> changed = {"--shares"};
+        EXPECT_EQ(changed_options(whole, shared), changed);
+        EXPECT_EQ(changed_options(shared, whole), changed);
+    }
+    const TrainOptions read = train_options_from_json(to_json(shared), "config.json");
+    EXPECT_EQ(read.shares, 4);
+    EXPECT_TRUE(changed_options(shared, read).empty());
+    TrainOptions elsewhere = shared;
+    elsewhere.ranks = 2;
+    elsewhere.accumulate = 2;
+    EXPECT_TRUE(changed_options(shared, elsewhere).empty());
+}
+
 TEST(Options, what_is_out_of_range_is_refused_by_name) {
     const auto refused = [](TrainOptions options, const std::string& option, int code = 2) {
         try {

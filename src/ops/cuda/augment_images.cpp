@@ -16,7 +16,8 @@ BuiltOp make_augment_images(const OpDesc& given, const Context&) {
     const TensorDesc& x = desc.outputs[0];
     require(x.layout == Layout::nhwc || x.layout == Layout::nhwc8c, desc, "x is neither nhwc nor nhwc8c");
     require(x.rank == 4 && x[1] == 3 && x[2] == x[3], desc, "x is not [N,3,S,S]");
-    require(x[0] == desc.order.batch && desc.order.samples >= x[0], desc, "a batch is not whole");
+    require(x[0] == desc.order.batch && desc.order.samples / desc.order.shares >= x[0], desc,
+            "a batch is not whole");
     const TensorDesc bytes({desc.order.samples * std::int64_t{sizeof(ResidentImage)}}, Layout::plain,
                            DType::u8),
         labels({x[0]}, Layout::plain, DType::i32), count({1}, Layout::plain, DType::i32);
