@@ -18,7 +18,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -69,7 +68,12 @@ std::vector<Bytes> seeds_in(const std::vector<std::filesystem::path>& folders) {
 
 // One to six changes, most of them near the beginning, where the headers stand.
 void mutate(Bytes& bytes, const std::vector<Bytes>& seeds, std::uint64_t number) {
-    std::mt19937_64 random(number);
+    auto random = [state = number * 0xD1342543DE82EF95]() mutable {  // SplitMix64: begun in no time
+        std::uint64_t z = state += 0x9E3779B97F4A7C15;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+        return z ^ (z >> 31);
+    };
     const auto below = [&](std::size_t limit) {
         return static_cast<std::size_t>(random() % std::max<std::size_t>(limit, 1));
     };
