@@ -18,7 +18,7 @@ from markdown_table import percent, results, table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/results.md", "docs/scale.md", "docs/transfer.md")
-SCRIPTS = ("accuracy", "transfer", "study_regret", "compare_cpu", "photos", "simulate_ranks")
+SCRIPTS = ("accuracy", "transfer", "study_regret", "compare_cpu", "photos", "ranks_cpu", "simulate_ranks")
 PLACE = re.compile(r"^<!-- table: (\S+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"^\s*<!-- (?:table|end)\b.*$", re.MULTILINE)
 

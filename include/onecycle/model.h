@@ -88,8 +88,8 @@ struct ModelOptions {
     std::uint64_t decode_memory = 0;
     LogSink log{};
     std::function<int()> stop{};  // asked between batches; not 0 ends the work, see Interrupted
-    // Of evaluate(): the job whose ranks share the images; null: this process does it alone. Not with
-    // figures by image (EvaluateOptions::top_losses, tta), which every rank then computes by itself.
+    // Of evaluate(): the job whose ranks share the images; null: this process does it alone. All
+    // ranks then return the same, which is what one would.
     std::shared_ptr<Communicator> ranks{};
 };
 

@@ -13,6 +13,7 @@
 #include "core/echoed.h"
 #include "core/file.h"
 #include "core/signals.h"
+#include "device/communicator.h"
 #include "onecycle/chart.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
@@ -51,11 +52,7 @@ class Eval : public Verb {
     bool runs_on_ranks() const override { return true; }
 
     int run(const Arguments&, Console& console) override {
-        if (options_.tta || options_.top_losses > 0) {  // rank 0's work
-            if (!console.leads()) return 0;
-        } else {
-            model_options_.ranks = console.ranks();
-        }
+        model_options_.ranks = console.ranks();
         require_data(data_, "eval");
         require_model(model_);
         model_ = newest_run(model_, console);
@@ -68,7 +65,7 @@ class Eval : public Verb {
         std::optional<ImageProgress> progress;
         model_options_.stop = [&] {  // asked before each batch
             if (progress) progress->done(images);
-            images += model_options_.batch_size;
+            images += model_options_.batch_size * (console.ranks() ? console.ranks()->place().ranks : 1);
             return stop_signal();
         };
         // What cannot be written is better known before the work than after it.

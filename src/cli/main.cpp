@@ -157,8 +157,9 @@ struct Declared {
     std::unique_ptr<Verb> verb;
 };
 
+// Of the ranks of a job, the first one alone answers.
 void show_help(const std::string& text) {
-    Console({}).answer(text, HelpFormatter::name_width);
+    if (launched_rank() == 0) Console({}).answer(text, HelpFormatter::name_width);
 }
 
 // The help of the program, with the verbs.
@@ -275,14 +276,15 @@ Failure failure_of(std::exception_ptr what) {
 // What all ranks find wrong is said by one: when its line is out, the job ends.
 constexpr std::chrono::seconds others_may_speak{2};
 
-// As a rank of a job: rank 0 alone does what is not shared. What ends one rank ends the job, since
-// the others wait for it.
+// Until then all ranks have found the same: a launcher gives each the same words.
+bool command_line_read = false;
+
+// As a rank of a job: what ends one ends the job, since the others wait for it.
 int run_on_ranks(Declared& chosen, Console& console, Communicator& ranks) {
     int code = 0;
     try {
         use_share_of_cores(ranks.place().local_rank, ranks.place().local_ranks);
-        if (console.leads() || chosen.verb->runs_on_ranks())
-            code = chosen.verb->run(chosen.arguments, console);
+        code = chosen.verb->run(chosen.arguments, console);
         console.end_progress();
         ranks.finish();
     } catch (...) {
@@ -300,7 +302,7 @@ int run(const std::vector<std::string>& words) {
     const auto first =
         std::find_if(words.begin(), words.end(), [](const auto& w) { return !w.starts_with('-'); });
     if (std::find(words.begin(), first, "--version") != first) {
-        Console({}).result("onecycle " ONECYCLE_VERSION "\n");
+        if (launched_rank() == 0) Console({}).result("onecycle " ONECYCLE_VERSION "\n");
         return 0;
     }
     if (first != words.end() && *first == "help") return help({first, words.end()});
@@ -331,7 +333,11 @@ int run(const std::vector<std::string>& words) {
         refuse_words("bad command line", app.get_name(), error.what(), "--help shows the form");
     }
     Console console(chosen.verb->console_options());
-    const std::shared_ptr<Communicator> ranks = join_ranks();
+    command_line_read = true;
+    // What the ranks do not share, the first one does alone, also where there is no MPI.
+    const bool shared = chosen.verb->runs_on_ranks();
+    if (!shared && launched_rank() > 0) return 0;
+    const std::shared_ptr<Communicator> ranks = shared ? join_ranks() : nullptr;
     console.join(ranks);
     if (ranks) return run_on_ranks(chosen, console, *ranks);
     const int code = chosen.verb->run(chosen.arguments, console);
@@ -376,8 +382,10 @@ int main(int argc, char** argv) {
         return cli::run(std::vector<std::string>(argv + 1, argv + argc));
     } catch (...) {
         const cli::Failure failure = cli::failure_of(std::current_exception());
-        if (launched_rank() > 0) std::this_thread::sleep_for(cli::others_may_speak);
-        if (!failure.line.empty()) cli::Console({}).warn("error: " + failure.line);
+        const bool follows = launched_rank() > 0;
+        if (follows) std::this_thread::sleep_for(cli::others_may_speak);
+        if (!failure.line.empty() && (cli::command_line_read || !follows))
+            cli::Console({}).warn("error: " + failure.line);
         return failure.code;
     }
 }

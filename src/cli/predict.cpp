@@ -104,6 +104,16 @@ void say_answer(Console& console, const Prediction& p) {
     console.answer(line + "\n", 2);
 }
 
+// Where nothing could be predicted, so many files failed, this one first.
+[[noreturn]] void refuse_all(const Prediction& first, std::int64_t failed) {
+    constexpr std::string_view mark = "; fix: ";  // what is wrong with a shard says itself what helps
+    const std::size_t end = first.error.rfind(mark);
+    std::string fix =
+        failed == 1 ? "give another image" : fmt::format("give readable images: none of these {} is", failed);
+    if (failed == 1 && end != std::string::npos) fix = first.error.substr(end + mark.size());
+    throw Error(ErrorKind::data, "cannot predict", first.file, first.error.substr(0, end), fix);
+}
+
 class Predict : public Verb {
   public:
     void declare(Arguments& a, const std::vector<std::string>&) override {
@@ -139,11 +149,7 @@ class Predict : public Verb {
             answer(model, items_for(paths_, console.ranks().get()), console);
         const auto failed = std::count_if(predictions.begin(), predictions.end(),
                                           [](const Prediction& p) { return !p.error.empty(); });
-        if (failed == std::ssize(predictions))
-            throw Error(ErrorKind::data, "cannot predict", predictions.front().file,
-                        predictions.front().error,
-                        failed == 1 ? "give another image"
-                                    : fmt::format("give readable images: none of these {} is", failed));
+        if (failed == std::ssize(predictions)) refuse_all(predictions.front(), failed);
         if (console.json()) console.result(to_json(predictions));
         return 0;
     }

@@ -73,11 +73,22 @@ std::string file_digest(FileSystem& fs, const std::string& path) {
     return digest.hex();
 }
 
-// A class as a folder that nobody passes over.
-std::string folder_of_class(std::string name) {
-    std::replace(name.begin(), name.end(), '/', '_');
-    if (name.starts_with('.')) name[0] = '_';
-    return name;
+// Each class as a folder of its own that nobody passes over.
+std::vector<std::string> folders_of(const std::vector<std::string>& classes) {
+    std::set<std::string> taken(classes.begin(), classes.end());
+    std::vector<std::string> folders;
+    for (const std::string& name : classes) {
+        std::string folder = name;
+        std::replace(folder.begin(), folder.end(), '/', '_');
+        if (folder.starts_with('.')) folder[0] = '_';
+        // Python's webdataset takes "__x__" for a description of the shard.
+        if (folder.starts_with("__") && folder.ends_with("__"))
+            folder.erase(0, std::min(folder.find_first_not_of('_'), folder.size()) - 1);
+        if (folder != name)
+            while (!taken.insert(folder).second) folder += "_2";
+        folders.push_back(std::move(folder));
+    }
+    return folders;
 }
 
 const char* ending_of(ImageFormat format) {
@@ -106,10 +117,11 @@ struct Name {
     std::string key, ending;  // the ending is empty where the file has none
 };
 
-Name name_of(const Sample& sample, const std::string& class_name) {
+Name packed_name(const Sample& sample, const std::string& class_name, const std::string& folder) {
     std::string path(sample.name());
-    const std::string folder = folder_of_class(class_name);
-    if (!path.starts_with(folder + "/")) {
+    if (path.starts_with(class_name + "/")) {
+        path.replace(0, class_name.size(), folder);
+    } else {
         while (path.starts_with("../") || path.starts_with("/")) path.erase(0, path.find('/') + 1);
         path = folder + "/" + path;
     }
@@ -129,12 +141,15 @@ Name name_of(const Sample& sample, const std::string& class_name) {
 class Side {
   public:
     Side(const Dataset& dataset, const std::vector<Sample>& samples, std::string name)
-        : dataset_(dataset), samples_(samples), name_(std::move(name)) {
+        : dataset_(dataset),
+          samples_(samples),
+          name_(std::move(name)),
+          folders_(folders_of(dataset.classes)) {
         // Images of one name with different endings get keys of their own. The list is by class.
         std::unordered_set<std::string> keys;
         for (std::size_t k = 0; k < samples.size(); ++k) {
             if (k > 0 && samples[k].label != samples[k - 1].label) keys.clear();
-            const std::string key = name_of(samples[k], class_of(samples[k])).key;
+            const std::string key = name_of(samples[k]).key;
             std::string own = key;
             for (int n = 2; !keys.insert(own).second; ++n) own = key + "_" + std::to_string(n);
             if (own != key) others_[k] = own;
@@ -143,9 +158,6 @@ class Side {
 
     const std::string& name() const { return name_; }
     std::size_t size() const { return samples_.size(); }
-    const std::string& class_of(const Sample& sample) const {
-        return dataset_.classes[static_cast<std::size_t>(sample.label)];
-    }
     std::size_t index(std::size_t place) const {
         return static_cast<std::size_t>(permuted_index(place, samples_.size(), 0, RandomPurpose::shuffle, 0));
     }
@@ -153,15 +165,21 @@ class Side {
     const std::shared_ptr<DecodeBudget>& decode_budget() const { return dataset_.decode_budget; }
     Name name_at(std::size_t place) const {
         const std::size_t k = index(place);
-        Name name = name_of(samples_[k], class_of(samples_[k]));
+        Name name = name_of(samples_[k]);
         if (const auto other = others_.find(k); other != others_.end()) name.key = other->second;
         return name;
     }
 
   private:
+    Name name_of(const Sample& sample) const {
+        const auto label = static_cast<std::size_t>(sample.label);
+        return packed_name(sample, dataset_.classes[label], folders_[label]);
+    }
+
     const Dataset& dataset_;
     const std::vector<Sample>& samples_;
     std::string name_;
+    std::vector<std::string> folders_;  // by class
     std::map<std::size_t, std::string> others_;
 };
 
@@ -478,10 +496,12 @@ void check_pack_options(const PackOptions& o) {
 PackResult pack_images(const Dataset& dataset, const std::string& folder, const PackOptions& options,
                        FileSystem& fs) {
     check_pack_options(options);
+    TarWriter::require();
     return Packing(dataset, folder, options, fs).run();
 }
 
 void check_pack_folder(const std::string& folder, FileSystem& fs) {
+    TarWriter::require();
     record_in(fs, folder);
 }
 

@@ -60,7 +60,8 @@ std::uint64_t pack_bytes(const Dataset& dataset, const PackOptions& options);
 PackResult pack_images(const Dataset& dataset, const std::string& folder, const PackOptions& options,
                        FileSystem& fs = posix_file_system());
 
-// Throws Error(io) as pack_images() does for a folder that holds something else, before any work.
+// Throws Error(io) as pack_images() does for a folder that holds something else, before any work;
+// Error(data) in a build that cannot write shards.
 void check_pack_folder(const std::string& folder, FileSystem& fs = posix_file_system());
 
 }  // namespace onecycle

@@ -307,6 +307,8 @@ void TarWriter::end() {
     impl_->check(archive_write_close(impl_->writer.get()));
 }
 
+void TarWriter::require() {}
+
 std::uint64_t TarWriter::bytes() const {
     return impl_->written;
 }

@@ -53,6 +53,8 @@ class TarWriter {
     void end();
     std::uint64_t bytes() const;  // written so far
 
+    // Throws Error(data) in a build that cannot write archives.
+    static void require();
     // What add() writes at most.
     static std::uint64_t room(const std::string& path, std::uint64_t contents);
 

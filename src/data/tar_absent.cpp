@@ -5,20 +5,12 @@
 
 namespace onecycle {
 
-namespace {
-
-[[noreturn]] void refuse(const std::string& where) {
-    throw Error(ErrorKind::data, "cannot use shard", where, "this build has no libarchive",
-                "install libarchive-dev and build again, or unpack the archive");
-}
-
-}  // namespace
-
 struct TarReader::Impl {};
 struct TarWriter::Impl {};
 
 TarReader::TarReader(const std::string& path) {
-    refuse(path);
+    throw Error(ErrorKind::data, "cannot use shard", path, "this build has no libarchive",
+                "install libarchive-dev and build again, or unpack the archive");
 }
 TarReader::~TarReader() = default;
 bool TarReader::next(TarMember&) {
@@ -37,8 +29,12 @@ std::uint64_t TarReader::passed_over() const {
     return 0;
 }
 
+void TarWriter::require() {
+    throw Error(ErrorKind::data, "cannot write", "shards", "this build has no libarchive",
+                "install libarchive-dev and build again");
+}
 TarWriter::TarWriter(AtomicFile&) {
-    refuse("pack");
+    require();
 }
 TarWriter::~TarWriter() = default;
 void TarWriter::add(const std::string&, std::string_view) {}

@@ -40,6 +40,24 @@ void check_any(std::int64_t images) {
                     "put them back as they were");
 }
 
+void for_each_batch(Loader& loader, const std::function<int()>& stop, Communicator* ranks,
+                    const std::function<void(const Batch& batch, std::int64_t round)>& work) {
+    const auto [rank, all] = ranks ? std::pair(ranks->place().rank, ranks->place().ranks) : std::pair(0, 1);
+    const std::int64_t batches = loader.batches_per_epoch();
+    loader.start(0, batches);
+    Loader::BatchPtr batch = loader.next();
+    for (std::int64_t round = 0; round * all < batches; ++round) {
+        const std::int64_t own = stop ? stop() : 0;
+        if (const std::int64_t signal = ranks ? largest(*ranks, own) : own)
+            throw Interrupted(static_cast<int>(signal));
+        // Batches that lost all their images are passed over.
+        if (!batch || batch->step != round * all + rank) continue;
+        work(*batch, round);
+        batch.reset();
+        batch = loader.next();
+    }
+}
+
 void check_top(int top) {
     if (top < 1)
         throw Error(ErrorKind::usage, "option not usable", "--top " + std::to_string(top),
@@ -89,7 +107,7 @@ Evaluator::Totals Evaluator::totals(Loader& loader, const std::function<int()>& 
 
 Evaluator::Totals Evaluator::totals_of_ranks(Loader& loader, const std::function<int()>& stop,
                                              Communicator& ranks) {
-    const auto [rank, all] = std::pair(ranks.place().rank, ranks.place().ranks);
+    const int all = ranks.place().ranks;
     const std::int64_t batches = loader.batches_per_epoch(), rounds = (batches + all - 1) / all;
     std::vector<BatchResult> own(static_cast<std::size_t>(rounds));  // zeros count for nothing
     const auto results = runnable_->result_copies(2);
@@ -101,23 +119,17 @@ Evaluator::Totals Evaluator::totals_of_ranks(Loader& loader, const std::function
         std::memcpy(&own[static_cast<std::size_t>(under_way)], copy.piece(0), sizeof(BatchResult));
         under_way = -1;
     };
-    loader.start(0, batches);
-    Loader::BatchPtr batch = loader.next();
-    for (std::int64_t round = 0; round < rounds; ++round) {
-        // All leave together.
-        if (const auto signal = largest(ranks, stop ? stop() : 0)) {
+    try {
+        for_each_batch(loader, stop, &ranks, [&](const Batch& batch, std::int64_t round) {
+            runnable_->set_batch(batch.pixels.data(), batch.labels.data(), batch.count);
+            runnable_->launch();
+            results[static_cast<std::size_t>(round % 2)]->begin();
             take();
-            throw Interrupted(static_cast<int>(signal));
-        }
-        // Batches that lost all their images are passed over.
-        if (!batch || batch->step != round * all + rank) continue;
-        runnable_->set_batch(batch->pixels.data(), batch->labels.data(), batch->count);
-        runnable_->launch();
-        results[static_cast<std::size_t>(round % 2)]->begin();
+            under_way = round;
+        });
+    } catch (const Interrupted&) {
         take();
-        under_way = round;
-        batch.reset();
-        batch = loader.next();
+        throw;
     }
     take();
     std::vector<BatchResult> everyone(own.size() * static_cast<std::size_t>(all));

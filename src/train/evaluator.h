@@ -29,6 +29,12 @@ void check_any(std::int64_t images);
 // The key of a pass with running statistics: `key` without what only learning needs.
 ProgramKey without_learning(ProgramKey key, Mode mode);
 
+// Goes through the loader's batches, with several `ranks` (may be null: one) this rank's. Round r has
+// one of each rank. `stop` (may be null) is asked before each; where one rank's says so, all leave
+// together: throws Interrupted.
+void for_each_batch(Loader& loader, const std::function<int()>& stop, Communicator* ranks,
+                    const std::function<void(const Batch& batch, std::int64_t round)>& work);
+
 // Throws Error(usage) for fewer than one answer an image.
 void check_top(int top);
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
+#include "device/communicator.h"
 #include "onecycle/model.h"
 #include "train/evaluator.h"
 
@@ -58,37 +60,64 @@ std::vector<double> ImageEvaluator::log_probabilities(const std::uint8_t* pixels
     return result;
 }
 
-Evaluation ImageEvaluator::evaluate(Loader& loader, const std::vector<Sample>& samples,
-                                    const std::vector<std::string>& classes, const EvaluateOptions& options,
-                                    const std::function<int()>& stop) {
-    const std::size_t k = classes.size();
-    Evaluation result;
-    result.confusion.assign(k, std::vector<std::int64_t>(k, 0));
-    std::int64_t correct = 0, correct5 = 0;
-    std::vector<std::pair<std::size_t, ImageLoss>> losses;  // by sample, not yet named
-    losses.reserve(samples.size());
-    loader.start(0, loader.batches_per_epoch());
-    while (const Loader::BatchPtr batch = loader.next()) {
-        if (const int signal = stop ? stop() : 0) throw Interrupted(signal);
-        std::vector<double> scores = log_probabilities(batch->pixels.data(), *batch);
-        if (options.tta) {
-            const std::vector<double> other = log_probabilities(mirrored(*batch).data(), *batch);
+// What is said of one image, as the ranks send it.
+struct ImageEvaluator::Answer {
+    std::int64_t sample;
+    double log_probability;  // of its class
+    std::int32_t label, taken_for, in_five;
+    std::int32_t unused = 0;
+};
+
+std::vector<ImageEvaluator::Answer> ImageEvaluator::answers(Loader& loader, std::size_t classes, bool tta,
+                                                            const std::function<int()>& stop,
+                                                            Communicator* ranks) {
+    std::vector<Answer> own;
+    for_each_batch(loader, stop, ranks, [&](const Batch& batch, std::int64_t) {
+        std::vector<double> scores = log_probabilities(batch.pixels.data(), batch);
+        if (tta) {
+            const std::vector<double> other = log_probabilities(mirrored(batch).data(), batch);
             std::transform(scores.begin(), scores.end(), other.begin(), scores.begin(), log_mean);
         }
-        for (std::size_t i = 0; i < static_cast<std::size_t>(batch->count); ++i) {
-            const double* row = &scores[i * k];
-            const std::size_t label = static_cast<std::size_t>(batch->labels[i]);
-            const std::size_t taken_for = static_cast<std::size_t>(std::max_element(row, row + k) - row);
-            correct += taken_for == label;
-            correct5 += std::count_if(row, row + k, [&](double s) { return s > row[label]; }) < 5;
-            ++result.confusion[label][taken_for];
-            result.loss -= row[label];
-            losses.push_back({static_cast<std::size_t>(batch->sample_ids[i]),
-                              {.loss = -row[label],
-                               .label = static_cast<int>(label),
-                               .predicted = static_cast<int>(taken_for),
-                               .probability = std::exp(row[label])}});
+        for (std::size_t i = 0; i < static_cast<std::size_t>(batch.count); ++i) {
+            const double *const row = &scores[i * classes], *const end = row + classes;
+            const double right = row[batch.labels[i]];
+            own.push_back({.sample = batch.sample_ids[i],
+                           .log_probability = right,
+                           .label = batch.labels[i],
+                           .taken_for = static_cast<std::int32_t>(std::max_element(row, end) - row),
+                           .in_five = std::count_if(row, end, [&](double s) { return s > right; }) < 5});
         }
+    });
+    if (!ranks) return own;
+    const std::string bytes(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(Answer));
+    own.clear();
+    for (const std::string& part : all_gather(*ranks, bytes)) {
+        const std::size_t before = own.size();
+        own.resize(before + part.size() / sizeof(Answer));
+        std::memcpy(own.data() + before, part.data(), part.size());
+    }
+    std::sort(own.begin(), own.end(), [](const Answer& a, const Answer& b) { return a.sample < b.sample; });
+    return own;
+}
+
+Evaluation ImageEvaluator::evaluate(Loader& loader, const std::vector<Sample>& samples,
+                                    const std::vector<std::string>& classes, const EvaluateOptions& options,
+                                    const std::function<int()>& stop, Communicator* ranks) {
+    Evaluation result;
+    result.confusion.assign(classes.size(), std::vector<std::int64_t>(classes.size(), 0));
+    std::int64_t correct = 0, correct5 = 0;
+    std::vector<std::pair<std::size_t, ImageLoss>> losses;  // by sample, not yet named
+    for (const Answer& answer : answers(loader, classes.size(), options.tta, stop, ranks)) {
+        correct += answer.taken_for == answer.label;
+        correct5 += answer.in_five;
+        ++result
+              .confusion[static_cast<std::size_t>(answer.label)][static_cast<std::size_t>(answer.taken_for)];
+        result.loss -= answer.log_probability;
+        losses.push_back({static_cast<std::size_t>(answer.sample),
+                          {.loss = -answer.log_probability,
+                           .label = answer.label,
+                           .predicted = answer.taken_for,
+                           .probability = std::exp(answer.log_probability)}});
     }
     result.n = static_cast<std::int64_t>(losses.size());
     check_any(result.n);

@@ -25,12 +25,16 @@ class ImageEvaluator {
     void bind(State& state, DeviceMemory& arena, bool ema);
 
     // `loader` goes through `samples` in their order. Throws Interrupted when `stop` (may be null)
-    // says so.
+    // says so. `ranks` (may be null): the loader has this rank's batches; the figures are those of
+    // all, and one rank's.
     Evaluation evaluate(Loader& loader, const std::vector<Sample>& samples,
                         const std::vector<std::string>& classes, const EvaluateOptions& options,
-                        const std::function<int()>& stop);
+                        const std::function<int()>& stop, Communicator* ranks = nullptr);
 
   private:
+    struct Answer;
+    std::vector<Answer> answers(Loader& loader, std::size_t classes, bool tta,
+                                const std::function<int()>& stop, Communicator* ranks);
     std::vector<double> log_probabilities(const std::uint8_t* pixels,
                                           const Batch& batch);  // [count, classes]
 

@@ -140,7 +140,7 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
     for (Sample& sample : labelled) sample.label = matched.at(static_cast<std::size_t>(sample.label));
     const int batch = by_image ? impl_->prepare(impl_->image_evaluator, samples.size()).batch
                                : impl_->prepare(impl_->evaluator, samples.size()).batch;
-    Communicator* const share = by_image ? nullptr : impl_->options.ranks.get();
+    Communicator* const share = impl_->options.ranks.get();
     Loader loader(
         std::move(labelled),
         {.size = impl_->info.size,
@@ -158,9 +158,9 @@ Evaluation Model::evaluate(const std::vector<Sample>& samples, const std::vector
                                                                     .log = impl_->options.log})});
     // A file without names takes the folder's, whose order it has been matched with.
     const std::vector<std::string>& names = impl_->info.named ? impl_->info.classes : classes;
-    Evaluation result =
-        by_image ? impl_->image_evaluator.pass->evaluate(loader, samples, names, options, impl_->options.stop)
-                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop, share);
+    Evaluation result = by_image ? impl_->image_evaluator.pass->evaluate(loader, samples, names, options,
+                                                                         impl_->options.stop, share)
+                                 : impl_->evaluator.pass->evaluate(loader, names, impl_->options.stop, share);
     if (!std::isfinite(result.loss)) refuse_overflow(impl_->info);
     return result;
 }

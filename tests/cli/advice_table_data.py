@@ -91,7 +91,8 @@ def shard_rows():
         (place / "parts/zipped-unpacked.tar").write_bytes(gzip.decompress((place / "parts/zipped.tar").read_bytes()))
         (place / "parts/zipped.tar").unlink()
     yield Row(find("parts"), 3, "gunzip < .*zipped.tar > .*zipped-unpacked.tar && rm .*zipped.tar", (find("parts"),),
-              before=one_by_one(removed("parts"), tarred("parts/good.tar"), tarred("parts/zipped.tar", form=":gz")),
+              before=one_by_one(removed("parts"), tarred("parts/good.tar", "rings"),
+                                tarred("parts/zipped.tar", "checkers", form=":gz")),
               after=unpack_in_folder)
 
     def damage(place):

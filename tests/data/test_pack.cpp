@@ -192,5 +192,17 @@ TEST(Pack, keys_stay_apart_and_end_at_their_first_dot) {
     EXPECT_EQ(class_counts(packed.train, 2), (std::vector<std::int64_t>{5, 1}));
 }
 
+TEST(Pack, no_class_gets_a_folder_that_loaders_pass_over) {
+    TemporaryFolder root;
+    for (const char* name : {"__rest__", "_rest__", "____", "cat"})
+        write(root / "data" / name / "1.jpg", bytes_of(images() / "rgb_420.jpg"));
+    const Dataset dataset = whole(root / "data");
+    pack_images(dataset, root / "out", {});
+    const Dataset packed = whole(root / "out");
+    EXPECT_EQ(packed.classes, dataset.classes);
+    EXPECT_EQ(names(packed.train),
+              (std::vector<std::string>{"_/1.jpg", "_rest___2/1.jpg", "_rest__/1.jpg", "cat/1.jpg"}));
+}
+
 }  // namespace
 }  // namespace onecycle::test

@@ -52,7 +52,7 @@ struct Session {
           backend(std::move(machine.backend)),
           network(std::move(network_)),
           layout(network, *backend, false, machine.compute),
-          state(*device, network, layout, key.optimizer),
+          state(*device, network, layout, key.optimizer, {.rank = key.rank, .ranks = key.ranks}),
           program(compile(network, layout, *backend, key)),
           arena(*device, program.arena_bytes),
           runnable(program, state, arena) {

@@ -61,6 +61,8 @@ class EqualResults(unittest.TestCase):
         run = self.trained(1, 1, "--epochs", "1", "--max-lr", "0.01")
         images = self.folder / "images"
         for words in (("eval", images, "--model", run, "--batch-size", "4", "--threads", "1", "--json"),
+                      ("eval", images, "--model", run, "--batch-size", "3", "--threads", "1", "--json", "--all",
+                       "--top-losses", "7", "--tta"),
                       ("predict", images, "--model", run, "--batch-size", "4", "--threads", "1", "--json")):
             self.assertEqual(self.run_ranks(1, *words), self.run_ranks(3, *words), words[0])
         find = ("find", images, "--batch-size", "2", "--steps", "30", *SMALL)

@@ -1,7 +1,7 @@
 """Two ranks with --sync-batch-norm train as one rank with a batch twice as large does, within rounding.
 
     python3 tests/ranks/test_sync_batch_norm.py --mpirun MPIRUN --module build/onecycle_mpi.so \\
-        --program build/onecycle
+        --program build/onecycle --steps build/tests/ranks/synchronized_steps
 """
 import csv
 import json
@@ -9,7 +9,7 @@ import pathlib
 import tempfile
 import unittest
 
-from job import Job, main
+from job import Job, given, main
 
 BATCH = 8  # of one rank; of two ranks together
 
@@ -49,6 +49,11 @@ class SyncBatchNorm(unittest.TestCase):
         self.assertLess(abs(one_valid - two_valid), 100 * tolerance * one_valid)
         self.assertGreater(abs(one[0] - apart[0]), 100 * tolerance * one[0], "without it they differ at once")
 
+    def test_ten_steps_of_two_and_of_three_ranks_are_those_of_pytorch(self):
+        for ranks in (2, 3):
+            job = Job(ranks, program=given.steps).wait(240)
+            self.assertEqual(job.code, 0, job.out + job.err)
+
     def test_two_ranks_are_one_with_twice_the_batch(self):
         self.assert_as_one("cpu", 1e-5)
         self.assertTrue(json.loads((self.place / "cpu-0-two/config.json").read_text())["sync_batch_norm"])
@@ -74,4 +79,4 @@ class SyncBatchNorm(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    main()
+    main("steps")

@@ -7,17 +7,24 @@ one file a variant: its options, the rates and momenta of each step, and
     change                    final minus initial value of every parameter and running statistic, rows
                               [name, sum, norm, dot, [samples], tolerance], see formula.summary
     average                   the same of the moving average, where there is one
+"synchronized" is for ranks with SyncBatchNorm, which PyTorch 2.11 has on GPUs alone ("expected input tensor to be on
+GPU"). Its definition is batch norm of the whole batch. That this is what ranks make of their parts is checked here:
+processes with DistributedDataParallel over gloo that sum up their moments (`--ranks` checks it for SGD's, too).
 Weights and running statistics start from the formula, moments at 0. Micro step i (steps count from 0; two
 of them a step where `accumulate` is 2) sees images IMAGES.i and labels LABELS.i. The truth is computed in
 float64. README.md here tells how the images, the weights and the tolerances were chosen.
 """
 import json
 import math
+import os
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
 import torch
+import torch.distributed
+import torch.distributed.nn
 
 import formula
 import networks
@@ -38,6 +45,7 @@ VARIANTS = {  # name: (options, images)
     "accumulate": (SGD | {"accumulate": 2}, "images.0"),
     "smoothing": (SGD | {"label_smoothing": 0.1, "class_weights": CLASS_WEIGHTS}, "images.0"),
     "average": (SGD | {"average_decay": 0.9}, "images.0"),
+    "synchronized": (SGD | {"ranks": 3, "batch": 6}, "images.0"),
 }
 DEFAULTS = {"beta2": 0.99, "epsilon": 1e-5, "nesterov": False, "clip_norm": 0.0, "accumulate": 1,
             "label_smoothing": 0.0, "class_weights": None, "average_decay": 0.0}
@@ -122,8 +130,9 @@ def run(o, images, kind):
             batches = BatchStatistics(model) if o["accumulate"] > 1 else None
             for micro in range(o["accumulate"]):
                 i = step * o["accumulate"] + micro
-                x = networks.normalized(f"{images}.{i}", BATCH, SIZE, dtype).contiguous(memory_format=layout)
-                loss = criterion(model(x), torch.from_numpy(formula.labels(f"labels.{i}", BATCH, CLASSES)))
+                n = o.get("batch", BATCH)
+                x = networks.normalized(f"{images}.{i}", n, SIZE, dtype).contiguous(memory_format=layout)
+                loss = criterion(model(x), torch.from_numpy(formula.labels(f"labels.{i}", n, CLASSES)))
                 (loss / o["accumulate"]).backward()
                 losses[-1] += loss.item() / o["accumulate"]
                 if batches:
@@ -137,6 +146,78 @@ def run(o, images, kind):
     final, mean = state_of(model), state_of(average.module)
     return {"loss": np.array(losses), "change": {n: final[n] - initial[n] for n in initial},
             "average": {n: mean[n] - initial[n] for n in initial}, "kinks": kinks}
+
+
+class MomentsOfAllRanks(torch.nn.Module):
+    """A BatchNorm2d that learns, by the mean and variance of all ranks' batches: forward and, by autograd through the
+    sums, backward. The running variance is the unbiased one of all numbers, as SyncBatchNorm's."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.weight, self.bias, self.eps, self.momentum = norm.weight, norm.bias, norm.eps, norm.momentum
+        self.register_buffer("running_mean", norm.running_mean)
+        self.register_buffer("running_var", norm.running_var)
+
+    def forward(self, x):
+        sums = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3)),
+                            torch.full_like(self.bias, x.numel() / x.shape[1], requires_grad=False)])
+        total, squares, count = torch.distributed.nn.all_reduce(sums)
+        mean = total / count
+        variance = squares / count - mean.square()
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight / (variance + self.eps).sqrt()
+        return x * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)
+
+
+def rank_of_job(rank, o, images, file):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577"}
+    torch.set_num_threads(1)
+    ranks, batch = o["ranks"], o.get("batch", BATCH)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=ranks)
+    model = networks.resnet("resnet18", "imagenet", CLASSES, torch.float64, NORM_BIAS).train()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.BatchNorm2d):
+                setattr(module, name, MomentsOfAllRanks(child))
+    initial = state_of(model)
+    spread = torch.nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    optimizer = make_optimizer(model, o)
+    rates, momenta = one_cycle(o["max_lr"])
+    mine = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
+    losses = []
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"], group["momentum"] = rates[step], momenta[step]
+        optimizer.zero_grad()
+        x = networks.normalized(f"{images}.{step}", batch, SIZE, torch.float64)[mine]
+        loss = torch.nn.functional.cross_entropy(
+            spread(x), torch.from_numpy(formula.labels(f"labels.{step}", batch, CLASSES)[mine]))
+        loss.backward()
+        mean = loss.detach() / ranks
+        torch.distributed.all_reduce(mean)
+        losses.append(mean.item())
+        optimizer.step()
+    if rank == 0:
+        final = state_of(model)
+        np.savez(file, loss=losses, **{"change " + n: final[n] - initial[n] for n in initial})
+    torch.distributed.destroy_process_group()
+
+
+def check_ranks(o, images):
+    """Raises unless so many processes train as one with all of their batch."""
+    truth = run(o, images, "float64")
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "rank0.npz")
+        torch.multiprocessing.spawn(rank_of_job, (o, images, file), o["ranks"])
+        found = np.load(file)
+        np.testing.assert_allclose(found["loss"], truth["loss"], rtol=1e-9)
+        worst = max(float(np.linalg.norm(found["change " + n] - value) / (np.linalg.norm(value) or 1))
+                    for n, value in truth["change"].items())
+    print(f"{o['ranks']} processes are one with the whole batch: changes differ by {worst:.0e} of their norm",
+          flush=True)
+    assert worst < 1e-7
 
 
 def compare(variant, o, images, kinds=networks.FP32):
@@ -154,6 +235,8 @@ def compare(variant, o, images, kinds=networks.FP32):
 
 
 def write(variant, o, images):
+    if "ranks" in o:
+        check_ranks(o, images)
     truth, losses, found, margin = compare(variant, o, images)
     if margin < 1.4:
         print(f"  {variant}: a ReLU may switch by rounding; the tolerances, ten times what PyTorch's own fp32 "
@@ -161,9 +244,9 @@ def write(variant, o, images):
     lr, momentum = one_cycle(o["max_lr"])
     # Errors grow from step to step, but by chance not at each: a later step is never held tighter.
     tolerance = 10 * np.maximum.accumulate(np.maximum(losses, 1e-6))
-    head = {"variant": variant, "options": o, "arch": "resnet18", "stem": "imagenet", "batch": BATCH, "size": SIZE,
-            "classes": CLASSES, "images": images, "labels": "labels", "norm_bias": NORM_BIAS, "lr": lr,
-            "momentum": momentum, "loss": formula.rounded(truth["loss"].tolist(), 10),
+    head = {"variant": variant, "options": o, "arch": "resnet18", "stem": "imagenet",
+            "batch": o.get("batch", BATCH), "size": SIZE, "classes": CLASSES, "images": images, "labels": "labels",
+            "norm_bias": NORM_BIAS, "lr": lr, "momentum": momentum, "loss": formula.rounded(truth["loss"].tolist(), 10),
             "loss_tolerance": formula.rounded(tolerance.tolist(), 2)}
     text = json.dumps(head)[:-1] + "".join(
         f', "{part}": {networks.lines(networks.rows(truth[part], e))}' for part, e in found.items()) + "}\n"
@@ -172,11 +255,20 @@ def write(variant, o, images):
     print(path.name, path.stat().st_size, "bytes")
 
 
-if sys.argv[1:2] == ["--search"]:  # VARIANT FIRST LAST: which images keep away from the kinks
-    variant, first, last = sys.argv[2:]
-    for i in range(int(first), int(last)):
-        compare(variant, DEFAULTS | VARIANTS[variant][0], f"images.{i}", ("contiguous",))
-    sys.exit()
-for variant in sys.argv[1:] or VARIANTS:
-    options, images = VARIANTS[variant]
-    write(variant, DEFAULTS | options, images)
+def main():
+    if sys.argv[1:2] == ["--search"]:  # VARIANT FIRST LAST: which images keep away from the kinks
+        variant, first, last = sys.argv[2:]
+        for i in range(int(first), int(last)):
+            compare(variant, DEFAULTS | VARIANTS[variant][0], f"images.{i}", ("contiguous",))
+        return
+    if sys.argv[1:2] == ["--ranks"]:
+        for ranks in (2, 4):
+            check_ranks(DEFAULTS | VARIANTS["sgd"][0] | {"ranks": ranks}, VARIANTS["sgd"][1])
+        return
+    for variant in sys.argv[1:] or VARIANTS:
+        options, images = VARIANTS[variant]
+        write(variant, DEFAULTS | options, images)
+
+
+if __name__ == "__main__":  # processes that are spawned import this file
+    main()

@@ -26,26 +26,11 @@ void add_to_group(const ChannelView& v, float* y, const float* x, const float* b
 ONECYCLE_CLONES
 void sum_group(const ChannelView& v, const float* dy, float* db, std::int64_t g) {
     double sums[lanes] = {};
-    for (std::int64_t image = 0; image < v.images; ++image) {
-        Float16 sum{};
-        std::int64_t pending = 0;
-        for_plane(
-            v, image, g, [&](std::int64_t at, auto row) __attribute__((always_inline)) {
-                sum = sum + load(dy + at, row);
-                if (++pending == 64) {
-                    add_to(sums, sum);
-                    sum = Float16{};
-                    pending = 0;
-                }
-            });
-        add_to(sums, sum);
-    }
-    const std::int64_t used = std::min<std::int64_t>(v.block, v.width(g));
-    for (std::int64_t c = 0; c < used; ++c) {
-        double total = 0;
-        for (std::int64_t l = c; l < lanes; l += v.block) total += sums[l];
-        db[v.channel(g, c)] = static_cast<float>(total);
-    }
+    for (std::int64_t image = 0; image < v.images; ++image) add_plane(sums, v, dy, image, g);
+    for_channel_sums(
+        v, sums, g, [&](std::int64_t channel, double sum) __attribute__((always_inline)) {
+            db[channel] = static_cast<float>(sum);
+        });
 }
 
 }  // namespace

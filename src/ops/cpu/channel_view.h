@@ -79,6 +79,36 @@ ONECYCLE_INLINE void for_plane(const ChannelView& v, std::int64_t image, std::in
     for_tail(v, image, group, f);
 }
 
+// Adds the plane of (image, group) to the sums of its lanes: 64 rows as floats, then what they made as
+// doubles.
+ONECYCLE_INLINE void add_plane(double* sums, const ChannelView& v, const float* x, std::int64_t image,
+                               std::int64_t group) {
+    simd::Float16 sum{};
+    std::int64_t pending = 0;
+    for_plane(
+        v, image, group, [&](std::int64_t at, auto row) __attribute__((always_inline)) {
+            sum = sum + simd::load(x + at, row);
+            if (++pending == 64) {
+                simd::add_to(sums, sum);
+                sum = simd::Float16{};
+                pending = 0;
+            }
+        });
+    simd::add_to(sums, sum);
+}
+
+// f(channel, its sum): that of the lanes which hold it.
+template <typename F>
+ONECYCLE_INLINE void for_channel_sums(const ChannelView& v, const double* sums, std::int64_t group,
+                                      const F& f) {
+    const std::int64_t used = std::min<std::int64_t>(v.block, v.width(group));
+    for (std::int64_t c = 0; c < used; ++c) {
+        double total = 0;
+        for (std::int64_t l = c; l < lanes; l += v.block) total += sums[l];
+        f(v.channel(group, c), total);
+    }
+}
+
 // Pieces of work: up to 16 ranges of images, and groups of channels until there are about 64
 // pieces.
 struct Pieces {

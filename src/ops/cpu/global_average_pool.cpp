@@ -13,25 +13,11 @@ ONECYCLE_CLONES
 void average(const ChannelView& v, const float* x, float* y, std::int64_t image) {
     for (std::int64_t g = 0; g < v.groups; ++g) {
         double sums[lanes] = {};
-        Float16 sum{};
-        std::int64_t pending = 0;
-        for_plane(
-            v, image, g, [&](std::int64_t at, auto row) __attribute__((always_inline)) {
-                sum = sum + load(x + at, row);
-                if (++pending == 64) {
-                    add_to(sums, sum);
-                    sum = Float16{};
-                    pending = 0;
-                }
+        add_plane(sums, v, x, image, g);
+        for_channel_sums(
+            v, sums, g, [&](std::int64_t channel, double sum) __attribute__((always_inline)) {
+                y[image * v.channels + channel] = static_cast<float>(sum / static_cast<double>(v.pixels));
             });
-        add_to(sums, sum);
-        const std::int64_t used = std::min<std::int64_t>(v.block, v.width(g));
-        for (std::int64_t c = 0; c < used; ++c) {
-            double total = 0;
-            for (std::int64_t l = c; l < lanes; l += v.block) total += sums[l];
-            y[image * v.channels + v.channel(g, c)] =
-                static_cast<float>(total / static_cast<double>(v.pixels));
-        }
     }
 }
 
