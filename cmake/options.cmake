@@ -83,6 +83,18 @@ function(onecycle_compile_together target)
     endif()
 endfunction()
 
+# Layers, and verbs for the command line, of which gcov is to tell what lines were run: scripts/coverage.
+# The others are compiled as ever, so that ccache has most of them.
+set(ONECYCLE_COVERAGE "" CACHE STRING "Layers whose lines are counted as they run")
+if(ONECYCLE_COVERAGE)
+    add_link_options(--coverage)
+endif()
+function(onecycle_count_lines layer)
+    if(layer IN_LIST ONECYCLE_COVERAGE)
+        target_compile_options(onecycle_${layer} PRIVATE --coverage)
+    endif()
+endfunction()
+
 # onecycle_add_layer(name SOURCES ... USES ... LIBRARIES ...): one layer of the house as a static
 # library. USES names layers to the left of it, LIBRARIES the packages that only its sources see.
 function(onecycle_add_layer name)
@@ -94,6 +106,7 @@ function(onecycle_add_layer name)
     endforeach()
     target_link_libraries(onecycle_${name} PRIVATE ${ARG_LIBRARIES})
     onecycle_compile_together(onecycle_${name})
+    onecycle_count_lines(${name})
 endfunction()
 
 # onecycle_add_test(name SOURCES ... USES ... [LABELS ...]): one GoogleTest binary, its cases seen

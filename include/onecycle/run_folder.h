@@ -96,7 +96,7 @@ class RunFolder {
     // Makes the folder named by --out. Throws as check_out().
     static RunFolder create(const std::string& path, LogSink log = {});
 
-    // Makes parent/name, or parent/name-2, parent/name-3, … : the first that is not there.
+    // Makes parent/name, or parent/name-2, … : the first that is not there, or that is_unused().
     static RunFolder create_numbered(const std::string& parent, const std::string& name, LogSink log = {});
 
     // Opens a folder to continue its run: removes what a killed process left, and puts the pointers

@@ -7,6 +7,7 @@
 #include "onecycle/error.h"
 #include "train/engine.h"
 #include "train/profile.h"
+#include "train/ranks_forecast.h"
 
 namespace onecycle::cli {
 

@@ -99,7 +99,8 @@ class PosixFileSystem final : public FileSystem {
         return code == EINVAL ? 0 : -code;  // a file system without it has nothing to sync
     }
     int writable(const std::string& path) override {
-        if (::access(path.c_str(), W_OK | X_OK) != 0) return -errno;
+        // The dot lets a file in the folder's place answer that it is none.
+        if (::access((path + "/.").c_str(), W_OK | X_OK) != 0) return -errno;
         // The superuser gets that answer for /proc and the like too: only a file that was made
         // proves it. One without a name leaves nothing when the process is killed here.
         const int nameless = ::open(path.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);

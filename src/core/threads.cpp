@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <latch>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -35,6 +36,18 @@ void for_each_index(std::size_t n, int threads, const std::function<void(std::si
         work();
     }
     if (failure) std::rethrow_exception(failure);
+}
+
+int threads_to_be_had(int wanted) {
+    std::latch end{1};
+    std::vector<std::jthread> others;
+    others.reserve(static_cast<std::size_t>(std::max(wanted, 1)));
+    try {
+        for (int t = 1; t < wanted; ++t) others.emplace_back([&] { end.wait(); });
+    } catch (const std::system_error&) {
+    }
+    end.count_down();
+    return 1 + static_cast<int>(others.size());
 }
 
 void use_share_of_cores(int part, int parts) {

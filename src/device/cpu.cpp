@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "core/threads.h"
 #include "device/device.h"
 #include "onecycle/error.h"
 
@@ -65,8 +66,8 @@ std::string processor_name() {
 class CpuDevice final : public Device {
   public:
     explicit CpuDevice(int threads) {
-        name_ = processor_name() + ", " + std::to_string(threads > 0 ? threads : omp_get_max_threads()) +
-                " threads";
+        name_ = processor_name() + ", " +
+                std::to_string(threads_to_be_had(threads > 0 ? threads : omp_get_max_threads())) + " threads";
     }
 
     DeviceKind kind() const override { return DeviceKind::cpu; }

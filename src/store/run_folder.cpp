@@ -46,17 +46,13 @@ struct RunFolder::Impl {
     FileSystem& fs;
     std::string path;
     LogSink log;
-    int lock = -1;
+    int lock;  // -1: it is only read
     std::optional<CsvLog> steps, metrics;
     std::vector<std::string> made;  // folders, innermost first
     bool is_new = false;            // by create() or create_numbered()
 
-    bool read_only = false;
-
-    Impl(FileSystem& fs_, std::string path_, LogSink log_, bool read_only_ = false)
-        : fs(fs_), path(std::move(path_)), log(std::move(log_)), read_only(read_only_) {
-        if (!read_only) lock = take_lock(fs, path);
-    }
+    Impl(FileSystem& fs_, std::string path_, LogSink log_, int lock_)
+        : fs(fs_), path(std::move(path_)), log(std::move(log_)), lock(lock_) {}
     ~Impl() {
         if (lock < 0) return;
         if (is_ours()) fs.unlink(path + '/' + lock_name);
@@ -101,6 +97,14 @@ struct RunFolder::Impl {
         if (result < 0) throw file_error("cannot make folder", folder, -result);
         const int synced = retried([&] { return fs.sync_directory(parent_directory(folder)); });
         if (synced < 0) throw file_error("cannot make folder", folder, -synced);
+    }
+
+    // For a new run: what a start left that was killed.
+    void begin(std::vector<std::string> folders) {
+        for (const std::string& name : names_in(fs, path))
+            if (name != lock_name) remove(path + '/' + name, log);
+        made = std::move(folders);
+        is_new = true;
     }
 
     // For an older run: what a process that was killed left behind.
@@ -152,12 +156,9 @@ RunFolder RunFolders::create(const std::string& path, LogSink log) const {
     check_out(path);
     std::vector<std::string> folders = missing_folders(fs_, path);
     make_directories(fs_, path);
-    RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log)));
+    RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log), take_lock(fs_, path)));
     check_out(path);  // another process may have worked in it before we had the lock
-    for (const std::string& name : names_in(fs_, path))
-        if (name != lock_name) run.impl_->remove(path + '/' + name, run.impl_->log);
-    run.impl_->made = std::move(folders);
-    run.impl_->is_new = true;
+    run.impl_->begin(std::move(folders));
     return run;
 }
 
@@ -168,14 +169,18 @@ RunFolder RunFolders::create_numbered(const std::string& parent, const std::stri
         std::string path = parent + '/' + name;
         if (number > 1) path += '-' + std::to_string(number);
         const int made = retried([&] { return fs_.mkdir(path); });
-        if (made == -EEXIST) continue;
-        if (made < 0) throw file_error("cannot make folder", path, -made);
-        const int synced = retried([&] { return fs_.sync_directory(parent); });
-        if (synced < 0) throw file_error("cannot make folder", path, -synced);
-        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log)));
-        folders.insert(folders.begin(), path);
-        run.impl_->made = std::move(folders);
-        run.impl_->is_new = true;
+        if (made < 0 && made != -EEXIST) throw file_error("cannot make folder", path, -made);
+        if (made < 0 && !was_left(path)) continue;
+        if (made == 0) {
+            const int synced = retried([&] { return fs_.sync_directory(parent); });
+            if (synced < 0) throw file_error("cannot make folder", path, -synced);
+        }
+        const int lock = try_lock(fs_, path);
+        if (lock < 0) continue;  // another process begins in it
+        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, log, lock));
+        if (!was_left(path)) continue;  // or has worked in it before we had the lock
+        if (made == 0) folders.insert(folders.begin(), path);
+        run.impl_->begin(std::move(folders));
         return run;
     }
 }
@@ -189,7 +194,7 @@ RunFolder RunFolders::open(const std::string& path, LogSink log, const Checkpoin
     if (!is_there(fs_, path, status)) refuse("there is no such folder");
     if (!is_there(fs_, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
     try {
-        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, log));
+        RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, log, take_lock(fs_, path)));
         run.impl_->clean_up(belongs);
         return run;
     } catch (const Error& error) {
@@ -198,7 +203,7 @@ RunFolder RunFolders::open(const std::string& path, LogSink log, const Checkpoin
             !find_newest(fs_, path, {}, belongs).finished)
             throw;
     }
-    return RunFolder(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log), true));
+    return RunFolder(std::make_unique<RunFolder::Impl>(fs_, path, std::move(log), -1));
 }
 
 RunFolder::RunFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -228,7 +233,7 @@ bool RunFolder::is_gone() const {
 }
 
 bool RunFolder::read_only() const {
-    return impl_->read_only;
+    return impl_->lock < 0;
 }
 
 FileSystem& RunFolders::file_system_of(const RunFolder& run) {
@@ -247,7 +252,7 @@ std::string RunFolder::checkpoint_file(std::int64_t step) const {
 }
 
 void RunFolder::write(const std::string& name, const std::string& text) {
-    if (impl_->read_only) return;
+    if (read_only()) return;
     for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1))
         impl_->make_inside(file(name.substr(0, slash)));
     write_file_atomically(impl_->fs, file(name), text);

@@ -35,6 +35,10 @@ class RunFolders {
     CsvLog csv_log(const std::string& path, const std::string& header) const;
 
   private:
+    // Whether it is a folder, not a link, that a start left which was killed before its first file was
+    // whole. What cannot be read or written is another's.
+    bool was_left(const std::string& path) const;
+
     FileSystem& fs_;
 };
 

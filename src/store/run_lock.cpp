@@ -16,17 +16,15 @@ bool holds(FileSystem& fs, const std::string& path, const std::string& holder) {
     }
 }
 
-int take_lock(FileSystem& fs, const std::string& run, int tries) {
+int try_lock(FileSystem& fs, const std::string& run, int tries) {
     const std::string path = run + '/' + lock_name;
     const int file = retried([&] { return fs.open_update(path); });
     if (file < 0) throw file_error("cannot use run folder", run, -file);
     const int locked = retried([&] { return fs.lock(file); });
     if (locked < 0) {
         fs.close(file);
-        if (locked != -EWOULDBLOCK) throw file_error("cannot lock run folder", run, -locked);
-        std::string holder = read_file(fs, path);
-        throw Error(ErrorKind::io, "cannot use run folder", run, "process " + holder + " works in it",
-                    "wait until it ends, or start a run in another folder");
+        if (locked == -EWOULDBLOCK) return locked;
+        throw file_error("cannot lock run folder", run, -locked);
     }
     // Who holds it is told for the message, and to know the file again: failing to write it does no
     // harm.
@@ -36,7 +34,15 @@ int take_lock(FileSystem& fs, const std::string& run, int tries) {
     // Who held it before deletes it when done, perhaps just after it was opened here.
     if (tries == 0 || holds(fs, path, holder)) return file;
     fs.close(file);
-    return take_lock(fs, run, tries - 1);
+    return try_lock(fs, run, tries - 1);
+}
+
+int take_lock(FileSystem& fs, const std::string& run) {
+    const int file = try_lock(fs, run);
+    if (file >= 0) return file;
+    const std::string holder = read_file(fs, run + '/' + lock_name);
+    throw Error(ErrorKind::io, "cannot use run folder", run, "process " + holder + " works in it",
+                "wait until it ends, or start a run in another folder");
 }
 
 }  // namespace onecycle

@@ -66,6 +66,15 @@ bool RunFolders::is_unused(const std::string& path) const {
     return std::ranges::all_of(names_in(fs_, path), is_leftover);
 }
 
+bool RunFolders::was_left(const std::string& path) const {
+    FileStatus status;
+    std::vector<std::string> names;
+    return retried([&] { return fs_.entry(path, status); }) == 0 &&
+           status.type == FileStatus::Type::directory &&
+           retried([&] { return fs_.list(path, names); }) == 0 && std::ranges::all_of(names, is_leftover) &&
+           retried([&] { return fs_.writable(path); }) == 0;
+}
+
 void RunFolders::check_parent(const std::string& path) const {
     const std::string existing = innermost(fs_, path);
     FileStatus status;

@@ -6,9 +6,11 @@
 //   ONECYCLE_FAULT_CODE    an errno; 0: a read or write of a part only, another call is left alone;
 //                          kill: SIGKILL
 //   ONECYCLE_FAULT_FOREVER 1: all later calls fail as well
+//   ONECYCLE_FAULT_THREADS how many threads may run beside the first; without it: any number
 //   ONECYCLE_FAULT_COUNT   a file that gets the number of calls when the program ends
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,6 +103,22 @@ int opened(const char* name, const char* path, int flags, mode_t mode) {
     return guarded(path, [&] { return real<int(const char*, int, ...)>(name)(path, flags, mode); });
 }
 
+// Threads that run, where their number is limited.
+std::atomic<long> running{0};
+
+struct Work {
+    void* (*begin)(void*);
+    void* with;
+};
+
+void* run_counted(void* given) {
+    const Work work = *static_cast<Work*>(given);
+    delete static_cast<Work*>(given);
+    void* const result = work.begin(work.with);
+    --running;
+    return result;
+}
+
 }  // namespace
 
 extern "C" {
@@ -149,6 +167,15 @@ int unlink(const char* path) noexcept {
 }
 int mkdir(const char* path, mode_t mode) noexcept {
     return guarded(path, [&] { return real<int(const char*, mode_t)>("mkdir")(path, mode); });
+}
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*begin)(void*),
+                   void* with) noexcept {
+    static const char* const limit = std::getenv("ONECYCLE_FAULT_THREADS");
+    const auto create =
+        real<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>("pthread_create");
+    if (!limit) return create(thread, attributes, begin, with);
+    if (++running > std::atol(limit)) return --running, EAGAIN;
+    return create(thread, attributes, run_counted, new Work{begin, with});
 }
 // A close that fails has closed the file all the same.
 int close(int file) {

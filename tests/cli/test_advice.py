@@ -4,8 +4,8 @@
 
 Without --slow, advice to train is not followed, only provoked.
 
-The places that give advice are read from the sources (advice_sources.py): one that no row of advice_table.py shows is a
-failure, as is an excuse for a place that is not there.
+The places that give advice are read from the sources (advice_sources.py): one that no row of advice_table*.py shows is a
+failure, as is an excuse (advice_excused.py) for a place that is not there.
 """
 import os
 import re
@@ -23,6 +23,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import advice_sources  # noqa: E402
 import advice_table  # noqa: E402
+from advice_excused import EXCUSED  # noqa: E402
 
 
 class Program:
@@ -197,10 +198,10 @@ def main(arguments):
             if "--times" in arguments:
                 print(f"{time.monotonic() - began:6.2f}  {row.provoke}")
         seconds = time.monotonic() - start
-    unused = set(advice_table.EXCUSED)
+    unused = set(EXCUSED)
 
     def excused(place, text):
-        for excuse in advice_table.EXCUSED:
+        for excuse in EXCUSED:
             if place.file.startswith(excuse[0]) and excuse[1] in text:
                 unused.discard(excuse)
                 return True

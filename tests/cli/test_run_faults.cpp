@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <thread>
 
@@ -139,6 +140,44 @@ TEST_F(RunFaults, what_to_do_when_a_save_fails_is_an_option_that_a_run_keeps) {
     EXPECT_NE(place_.read("run/config.json").find("\"save_errors\": \"stop\""), std::string::npos);
     EXPECT_EQ(place_.run({"train", "--resume", "run", "--save-errors", "go-on"}).code, 0);
 }
+
+#ifdef ONECYCLE_FAULTS
+TEST_F(RunFaults, where_no_thread_can_be_started_the_calling_one_does_all_the_work) {
+    ASSERT_EQ(train("run", {"--epochs", "2", "--threads", "2", "--checkpoint-every", "1"}).code, 0);
+    for (const char* limit : {"0", "1", "3"}) {
+        SCOPED_TRACE(limit);
+        const std::string out = std::string("limit-") + limit;
+        const pid_t child = place_.start_prepared({"train",
+                                                   "data",
+                                                   "--arch",
+                                                   "resnet18",
+                                                   "--size",
+                                                   "32",
+                                                   "--batch-size",
+                                                   "8",
+                                                   "--max-lr",
+                                                   "0.01",
+                                                   "--progress",
+                                                   "none",
+                                                   "--out",
+                                                   out,
+                                                   "--epochs",
+                                                   "2",
+                                                   "--threads",
+                                                   "2",
+                                                   "--checkpoint-every",
+                                                   "1"},
+                                                  [&] {
+                                                      setenv("LD_PRELOAD", ONECYCLE_FAULTS, 1);
+                                                      setenv("ONECYCLE_FAULT_THREADS", limit, 1);
+                                                  });
+        const Outcome ended = place_.finish(child);
+        EXPECT_EQ(ended.code, 0) << ended.err;
+        for (const char* file : {"/steps.csv", "/checkpoints/step-000004.safetensors"})
+            EXPECT_TRUE(place_.read(out + file) == place_.read("run" + std::string(file))) << file;
+    }
+}
+#endif
 
 }  // namespace
 }  // namespace onecycle::test

@@ -34,7 +34,7 @@ TEST(SignalGuardDeathTest, answers_the_first_stop_at_once_and_only_that) {
             guard.answer("stopping\n");
             raise(SIGTERM);
             raise(SIGTERM);
-            std::_Exit(stop_signal());
+            std::exit(stop_signal());
         },
         testing::ExitedWithCode(SIGTERM), "^stopping\n$");
 }
@@ -52,7 +52,7 @@ TEST(SignalGuardDeathTest, answers_into_a_pipe_that_nobody_reads_without_waiting
     EXPECT_EXIT(
         {
             int ends[2];
-            if (::pipe(ends) != 0 || ::dup2(ends[1], STDERR_FILENO) < 0) std::_Exit(1);
+            if (::pipe(ends) != 0 || ::dup2(ends[1], STDERR_FILENO) < 0) std::exit(1);
             ::fcntl(ends[1], F_SETFL, O_NONBLOCK);
             const std::string much(4096, 'x');
             while (::write(ends[1], much.data(), much.size()) > 0) {
@@ -62,7 +62,7 @@ TEST(SignalGuardDeathTest, answers_into_a_pipe_that_nobody_reads_without_waiting
             guard.answer(std::string(8192, 'y'));
             ::alarm(20);
             raise(SIGTERM);
-            std::_Exit(stop_signal());
+            std::exit(stop_signal());
         },
         testing::ExitedWithCode(SIGTERM), "");
 }
@@ -72,7 +72,7 @@ TEST(SignalGuardDeathTest, a_file_at_its_limit_and_a_closed_pipe_are_errors_of_t
         {
             ignore_signals_of_writing();
             for (const int signal : {SIGXFSZ, SIGPIPE, SIGUSR1}) raise(signal);
-            std::_Exit(7);
+            std::exit(7);
         },
         testing::ExitedWithCode(7), "");
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <vector>
@@ -27,6 +28,10 @@ TEST(Threads, what_a_piece_throws_reaches_the_caller_and_ends_the_work) {
                                 }),
                  std::runtime_error);
     EXPECT_LT(done, 999'999);
+}
+
+TEST(Threads, as_many_as_are_wanted_are_to_be_had_here_and_never_fewer_than_one) {
+    for (const int wanted : {-1, 0, 1, 2, 17}) EXPECT_EQ(threads_to_be_had(wanted), std::max(wanted, 1));
 }
 
 }  // namespace

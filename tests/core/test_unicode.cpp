@@ -54,6 +54,18 @@ TEST(Printable, invisible_characters_of_unicode_are_escaped) {
         EXPECT_EQ(printable(shown), shown);
 }
 
+TEST(Printable, bytes_that_are_no_utf8_are_escaped_one_by_one) {
+    EXPECT_EQ(printable("a\tb\x7F"), "a\\tb\\x7f");
+    EXPECT_EQ(printable("\xC2\x85"), "\\xc2\\x85");                    // a control character of two bytes
+    EXPECT_EQ(printable("\xC0\xAF"), "\\xc0\\xaf");                    // overlong, of two bytes,
+    EXPECT_EQ(printable("\xE0\x80\xAF"), "\\xe0\\x80\\xaf");           // of three
+    EXPECT_EQ(printable("\xF0\x80\x80\xAF"), "\\xf0\\x80\\x80\\xaf");  // and of four
+    EXPECT_EQ(printable("\xED\xA0\x80"), "\\xed\\xa0\\x80");           // half of a pair of UTF-16
+    EXPECT_EQ(printable("\xF4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");  // above U+10FFFF
+    EXPECT_EQ(printable("\xE7\x8C"), "\\xe7\\x8c");                    // cut off
+    EXPECT_EQ(printable("\xE7 x"), "\\xe7 x");
+}
+
 TEST(Echoed, values_are_printable_and_cut_at_200_characters_once) {
     EXPECT_EQ(echoed("a\x1b[31m\nb"), "a\\x1b[31m\\nb");
     EXPECT_EQ(echoed(std::string(200, 'x')), std::string(200, 'x'));

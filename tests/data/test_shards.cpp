@@ -6,10 +6,12 @@
 #include <set>
 
 #include "data/folders.h"
+#include "data/image_faults.h"
 #include "data/image_place.h"
 #include "data/loader.h"
 #include "data/sample_image.h"
 #include "data/shard_index.h"
+#include "data/shard_label.h"
 
 namespace onecycle::test {
 namespace {
@@ -166,6 +168,74 @@ TEST(Shards, what_is_wrong_with_a_label_is_named) {
     options.bad_images = BadImages::fail;
     EXPECT_NE(failure(shard.root_ / "shards", options).find("4 of 24 images cannot be used"),
               std::string::npos);
+}
+
+TEST(ShardLabel, what_stands_beside_an_image_is_read_or_named) {
+    struct Case {
+        const char *cls, *json, *fault;
+        const char *wanted_cls = "", *wanted_json = "";
+    };
+    for (const Case& c :
+         {Case{" 007 \r\n", "", "", "7"}, Case{"cat", R"({"label": "cat"})", "", "cat", "cat"},
+          Case{"0", R"({"cls": "cat", "label": 3})", "", "0", "cat"},
+          Case{"", R"({"class": 12})", "", "", "12"}, Case{"", R"({"size": 3})", ""}, Case{"", "[1, 2]", ""},
+          Case{"a\x01", "", "its .cls is no class"}, Case{"", "{", "its .json is damaged"},
+          Case{"", R"({"cls": -1})", "the field cls of its .json is no class"},
+          Case{"", R"({"label": 1.5})", "the field label of its .json is no class"},
+          Case{"", R"({"class": null})", "the field class of its .json is no class"},
+          Case{"", R"({"cls": ""})", "the field cls of its .json is no class"},
+          Case{"dog", R"({"cls": "cat"})", "its .cls says 'dog', its .json 'cat'", "dog", "cat"}}) {
+        SCOPED_TRACE(testing::Message() << c.cls << " and " << c.json);
+        ShardLabel label;
+        if (*c.cls) label.add_cls(c.cls, false);
+        if (*c.json) label.add_json(c.json, false);
+        EXPECT_EQ(label.fault, c.fault);
+        EXPECT_EQ(label.cls, c.wanted_cls);
+        EXPECT_EQ(label.json, c.wanted_json);
+    }
+    ShardLabel twice, long_cls, long_json;
+    twice.add_cls("0", false);
+    twice.add_cls("0", false);
+    EXPECT_EQ(twice.fault, "its key has two files .cls");
+    long_cls.add_cls("0", true);
+    EXPECT_EQ(long_cls.fault, "its .cls is no class");
+    long_json.add_json("{}", true);
+    EXPECT_EQ(long_json.fault, "");
+}
+
+TEST(ImageFaults, the_earliest_batch_counts_and_ten_are_named) {
+    std::string lines;
+    ImageFaults faults({.max_bad = 0.5, .images = 100, .log = [&](LogLevel, const std::string& line) {
+                            lines += line + '\n';
+                        }});
+    faults.add({.training = true, .sample = 3, .from = 9, .path = "a", .reason = "truncated"});
+    EXPECT_FALSE(faults.left_out(true, 3, 8));
+    faults.add({.training = true, .sample = 3, .from = 5, .path = "a", .reason = "truncated"});
+    EXPECT_TRUE(faults.left_out(true, 3, 5));
+    EXPECT_FALSE(faults.left_out(true, 3, 4));
+    EXPECT_EQ(faults.before(9).size(), 1u);
+    for (int k = 0; k < 30; ++k) {
+        faults.add({.training = true,
+                    .sample = 10 + k,
+                    .from = k,
+                    .path = "p" + std::to_string(k),
+                    .reason = "empty"});
+        faults.note_damaged("d" + std::to_string(100 + k));
+    }
+    for (int batch = 0; batch < 40; ++batch) faults.name_until(true, batch);
+    const auto count = [&](const char* what) {
+        std::size_t found = 0;
+        for (std::size_t at = 0; (at = lines.find(what, at)) != std::string::npos; ++at) ++found;
+        return found;
+    };
+    EXPECT_EQ(count("another image takes its place"), 10u) << lines;
+    EXPECT_EQ(count("more images can no longer be used"), 1u);
+    EXPECT_EQ(count(": damaged; it is used"), 10u);
+    EXPECT_EQ(count("more images are damaged"), 1u);
+    for (int k = 30; k < 49; ++k)
+        faults.add({.training = false, .sample = k, .path = "v", .reason = "empty"});
+    EXPECT_THROW(faults.add({.training = false, .sample = 99, .path = "v", .reason = "empty"}), UnusableImage)
+        << "51 of 100";
 }
 
 TEST(Shards, a_name_that_stands_twice_is_named) {

@@ -237,6 +237,48 @@ TEST(TorchFile, reads_a_file_made_of_the_smallest_parts) {
     EXPECT_EQ(refusal(archive(good_pickle).bytes()), "");
 }
 
+TEST(TorchFile, what_few_writers_use_is_read_alike) {
+    const auto sized = [](const char* instruction, std::uint64_t size, int bytes) {
+        std::string p = instruction;
+        put(p, size, bytes);
+        return p;
+    };
+    const std::string name = sized("\x8d", 1, 8) + "w", six = sized("\x8b", 1, 4) + '\6';
+    const std::string of_long =
+        global("torch._utils", "_rebuild_tensor_v2") +
+        tuple({tuple({text("storage"), global("torch", "FloatStorage"), text("0"), text("cpu"), six}) + 'Q',
+               number(0), numbers({2, 3}), numbers({3, 1}), "\x89", ordered_dict}) +
+        'R';
+    const std::string parameters =
+        dictionary({{"_parameters", dictionary({{"w", good_tensor}})}, {"_modules", "}"}});
+    const std::pair<const char*, std::string> values[] = {
+        {"a name of 64 bits of length", "}(" + name + good_tensor + 'u'},
+        {"a whole number of 32 bits of length", dictionary({{"w", of_long}})},
+        {"what is dropped up to a mark",
+         '(' + text("gone") + number(7) + '1' + dictionary({{"w", good_tensor}})},
+        {"what is there twice, and dropped once", dictionary({{"w", good_tensor + "20"}})},
+        {"the pairs of a dictionary of Python 2",
+         global("collections", "OrderedDict") + tuple({"](" + tuple({text("w"), good_tensor}) + 'e'}) + 'R'},
+        {"an object of a class of Python 2", global("copy_reg", "_reconstructor") +
+                                                 tuple({global("net", "Net"), text("base"), "N"}) + 'R' +
+                                                 parameters + 'b'},
+        {"what a call returns is called",
+         dictionary({{"w", good_tensor}, {"other", global("a", "b") + ")R)R"}})}};
+    for (const auto& [what, value] : values) {
+        SCOPED_TRACE(what);
+        SimulatedFileSystem fs;
+        write(fs, "file.pth", archive(whole(value)).bytes());
+        std::vector<std::string> names;
+        try {
+            const auto file = open_known("file.pth", fs);
+            for (const TensorInfo& tensor : file->tensors()) names.push_back(tensor.name);
+        } catch (const Error& error) {
+            ADD_FAILURE() << error.what();
+        }
+        EXPECT_EQ(names, std::vector<std::string>{"w"});
+    }
+}
+
 struct Hostile {
     const char* what;
     std::string bytes;

@@ -252,6 +252,11 @@ def tiffs(rgb):
         tiffcp("plane_tiles.tif", plain, "-p", "separate", "-t", "-w", "16", "-l", "16", "-c", "zip")
         tiffcp("big_endian.tif", plain, "-B", "-r", "5")
         tiffcp("big_tiff.tif", plain, "-8", "-c", "zip")
+        # Luminance and chrominance, of which libtiff makes colours for Pillow, too, where they are compressed.
+        luminance = saved(image.convert("YCbCr"), "TIFF", compression="tiff_lzw")
+        keep("ycbcr.tif", luminance)
+        tiffcp("ycbcr_tiles.tif", luminance, "-t", "-w", "16", "-l", "16", "-c", "lzw")
+        tiffcp("ycbcr_jpeg.tif", plain, "-r", "16", "-c", "jpeg:90")
         ppm16 = b"P6\n%d %d\n65535\n" % (W, H) + (rgb.astype(np.uint16) * 256 + rgb[::-1]).astype(">u2").tobytes()
         rgb16 = subprocess.run(["convert", "ppm:-", "tif:-"], input=ppm16, check=True, capture_output=True).stdout
         keep("rgb_16.tif", rgb16, rgb)

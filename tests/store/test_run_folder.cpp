@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <utility>
+#include <vector>
 
 #include "core/watched_file_system.h"
 #include "store/small_run.h"
@@ -212,10 +214,85 @@ TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part_and_comes_with_th
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1.5\n0,2.5\n") << "the next one brings it";
 }
 
+TEST(RunFolder, a_numbered_start_that_loses_power_at_any_call_costs_no_number) {
+    const auto start = [](SimulatedFileSystem& fs) {
+        RunFolder run = RunFolders(fs).create_numbered("runs", "photos");
+        run.write("config.json", "{}");
+        return run.path();
+    };
+    SimulatedFileSystem whole;
+    EXPECT_EQ(start(whole), "runs/photos");
+    const std::int64_t total = whole.calls;
+    ASSERT_GT(total, 10);
+    int begun = 0;
+    for (std::int64_t call = 1; call <= total; ++call) {
+        for (std::uint64_t damage = 0; damage < 20; ++damage) {
+            SCOPED_TRACE(testing::Message() << "call " << call << " of " << total << ", damage " << damage);
+            SimulatedFileSystem fs;
+            fs.power_loss_at_call = call;
+            try {
+                start(fs);
+            } catch (const Error&) {
+            }
+            fs.lose_power(damage);
+            const bool first_begun = fs.has("runs/photos/config.json");
+            begun += first_begun;
+            ASSERT_EQ(start(fs), first_begun ? "runs/photos-2" : "runs/photos");
+        }
+    }
+    EXPECT_GT(begun, 0);
+}
+
 TEST_F(OnDisk, automatic_names_are_numbered) {
-    EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers");
-    EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers-2");
-    EXPECT_EQ(RunFolder::create_numbered(folder_ + "/runs", "flowers").path(), folder_ + "/runs/flowers-3");
+    const auto begin = [&] {
+        RunFolder run = RunFolder::create_numbered(folder_ + "/runs", "flowers");
+        run.write("config.json", "{}");
+        return run.path();
+    };
+    EXPECT_EQ(begin(), folder_ + "/runs/flowers");
+    EXPECT_EQ(begin(), folder_ + "/runs/flowers-2");
+    std::filesystem::remove_all(folder_ + "/runs/flowers");
+    EXPECT_EQ(begin(), folder_ + "/runs/flowers") << "the first that is free";
+}
+
+TEST_F(OnDisk, a_number_is_taken_over_from_a_killed_start_and_from_nobody_else) {
+    namespace fs = std::filesystem;
+    const std::string runs = folder_ + "/runs";
+    fs::create_directories(runs + "/flowers-3");
+    fs::create_directory(folder_ + "/elsewhere");
+    fs::create_directory_symlink(folder_ + "/elsewhere", runs + "/flowers");
+    std::ofstream(runs + "/flowers-2") << "a file";
+    for (const char* left : {".lock", "config.json.tmp"})
+        std::ofstream(runs + "/flowers-3/" + left) << "4711";
+    {
+        RunFolder run = RunFolder::create_numbered(runs, "flowers");
+        EXPECT_EQ(run.path(), runs + "/flowers-3");
+        EXPECT_FALSE(fs::exists(run.file("config.json.tmp")));
+        EXPECT_EQ(RunFolder::create_numbered(runs, "flowers").path(), runs + "/flowers-4") << "-3 is in use";
+        run.remove_unless_begun();
+    }
+    EXPECT_TRUE(fs::is_empty(runs + "/flowers-3")) << "as it was found, without what was left";
+    EXPECT_TRUE(fs::is_empty(folder_ + "/elsewhere"));
+}
+
+TEST_F(OnDisk, two_that_start_at_once_get_folders_of_their_own) {
+    for (const bool other_has_ended : {false, true}) {
+        const std::string runs = folder_ + (other_has_ended ? "/ended" : "/works");
+        WatchedFileSystem fs;
+        std::vector<RunFolder> other;
+        bool first = true;
+        fs.before = [&](const std::string& call, const std::string&) {
+            // The folder is made and not yet locked.
+            if (call != "open_update" || !std::exchange(first, false)) return 0;
+            other.push_back(RunFolder::create_numbered(runs, "flowers"));
+            other[0].write("config.json", "of the other");
+            if (other_has_ended) other.clear();
+            return 0;
+        };
+        RunFolder run = RunFolders(fs).create_numbered(runs, "flowers");
+        EXPECT_EQ(run.path(), runs + "/flowers-2");
+        EXPECT_EQ(read_file(posix_file_system(), runs + "/flowers/config.json"), "of the other");
+    }
 }
 
 TEST_F(OnDisk, an_out_folder_must_be_new_or_empty) {

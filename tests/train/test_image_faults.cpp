@@ -3,10 +3,15 @@
 
 #include "core/watched_file_system.h"
 #include "data/image_faults.h"
+#include "data/image_list.h"
+#include "formats/readers.h"
+#include "formats/safetensors_writer.h"
 #include "onecycle/error.h"
 #include "rules/sample_order.h"
 #include "store/run_folders.h"
+#include "train/fault_record.h"
 #include "train/learner_core.h"
+#include "train/recorded_images.h"
 #include "train/tiny.h"
 
 namespace onecycle {
@@ -209,6 +214,74 @@ TEST_F(LostImages, on_a_device_are_replaced_by_the_same_that_the_host_takes_bit_
         if (expected.empty()) expected = learner.state_digest();
         EXPECT_EQ(learner.state_digest(), expected);
     }
+}
+
+// What an Error says; empty: there was none.
+template <class Action>
+std::string refusal(Action action) {
+    try {
+        action();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::model) << error.what();
+        return error.what();
+    }
+    return "";
+}
+
+TEST(RecordedImages, a_list_that_no_training_wrote_is_refused_by_name) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "checkpoint.safetensors";
+    const auto list_of = [&](StoredType type, const std::vector<std::uint8_t>& bytes) {
+        const std::int64_t size = type == StoredType::u8 ? 1 : 4;
+        write_safetensors(path,
+                          {{images_tensor,
+                            type,
+                            {std::ssize(bytes) / size},
+                            [&] { return std::as_bytes(std::span(bytes)); }}},
+                          {}, posix_file_system());
+        return recorded_images(SafetensorsFile(path));
+    };
+    const std::vector<std::uint8_t> good = pack(ImageList{.automatic_split = true});
+    ASSERT_TRUE(list_of(StoredType::u8, good));
+    EXPECT_TRUE(list_of(StoredType::u8, good)->automatic_split);
+    const auto expect_refusal = [&](StoredType type, const std::vector<std::uint8_t>& bytes,
+                                    const char* why) {
+        const std::string text = refusal([&] { list_of(type, bytes); });
+        EXPECT_NE(text.find("its list of training images is not readable: "), std::string::npos) << text;
+        EXPECT_NE(text.find(why), std::string::npos) << text;
+        EXPECT_NE(text.find(path), std::string::npos) << text;
+    };
+    expect_refusal(StoredType::f32, std::vector<std::uint8_t>(16), "it does not hold bytes");
+    expect_refusal(StoredType::u8, std::vector<std::uint8_t>(16, 255), "");
+    expect_refusal(StoredType::u8, {good.begin(), good.end() - 1}, "");
+    expect_refusal(StoredType::u8, {}, "");
+}
+
+TEST(FaultRecord, reads_back_what_was_written_and_refuses_all_else) {
+    Dataset dataset;
+    dataset.train.resize(3);
+    dataset.valid.resize(1);
+    const std::vector<ImageFault> faults = {
+        {.training = true, .sample = 2, .from = 7, .reason = "truncated"},
+        {.training = false, .sample = 0, .from = 9, .reason = "a \"b\"\n"}};
+    const std::vector<ImageFault> read = faults_from_record(fault_record(faults), dataset, "file");
+    ASSERT_EQ(read.size(), 2u);
+    EXPECT_TRUE(read[0].training);
+    EXPECT_EQ(read[0].sample, 2);
+    EXPECT_EQ(read[0].from, 7);
+    EXPECT_FALSE(read[1].training);
+    EXPECT_EQ(read[1].reason, "a \"b\"\\n");
+    const auto entry = [](const std::string& sample) {
+        return R"([{"side":"train","sample":)" + sample + R"(,"from":0,"reason":"x"}])";
+    };
+    EXPECT_EQ(refusal([&] { faults_from_record(entry("0"), dataset, "file"); }), "");
+    for (const std::string& record :
+         {std::string("{"), std::string("7"), std::string("[7]"), std::string("[{}]"), entry("3"),
+          entry("-1"), entry("\"0\""), entry("99999999999999999999"),
+          std::string(R"([{"side":"train","sample":0,"from":0}])")})
+        EXPECT_NE(refusal([&] { faults_from_record(record, dataset, "file"); }).find("list of bad images"),
+                  std::string::npos)
+            << record;
 }
 
 }  // namespace

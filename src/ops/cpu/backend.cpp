@@ -1,4 +1,5 @@
 // The CPU back end: which builder serves which kind, and what the machine can do.
+#include "core/threads.h"
 #include "onecycle/error.h"
 #include "ops/cpu/builders.h"
 #include "ops/cpu/onednn.h"
@@ -20,9 +21,10 @@ cpu::OpBuilder builder_of(OpKind kind) {
     throw Error(ErrorKind::device, std::string("cannot make ") + name_of(kind), "cpu", "only CUDA has it");
 }
 
-// How many threads OpenMP really starts when so many are wanted: OMP_THREAD_LIMIT may leave fewer,
-// and oneDNN's primitives are made for an exact number.
+// How many threads OpenMP really starts when so many are wanted: the system or OMP_THREAD_LIMIT may
+// leave fewer, and oneDNN's primitives are made for an exact number.
 int threads_granted(int wanted) {
+    wanted = threads_to_be_had(wanted);
     const int dynamic = omp_get_dynamic();
     omp_set_dynamic(0);
     int granted = 1;
@@ -30,6 +32,7 @@ int threads_granted(int wanted) {
 #pragma omp single
     granted = omp_get_num_threads();
     omp_set_dynamic(dynamic);
+    if (granted < omp_get_max_threads()) omp_set_num_threads(granted);  // what oneDNN takes where nobody says
     return granted;
 }
 
