@@ -159,10 +159,10 @@ class OneOfTwo : public Communicator {
     void all_gather(std::span<const std::byte> own, std::byte* all) override {
         for (int r = 0; r < 2; ++r) std::copy(own.begin(), own.end(), all + r * std::ssize(own));
     }
-    void scatter(const std::byte*, std::byte*, std::span<const Share>) override {
+    void scatter(const std::byte*, std::byte*, const Partition&) override {
         throw std::logic_error("no step");
     }
-    void gather(std::byte*, std::span<const Share>) override { throw std::logic_error("no step"); }
+    void gather(std::byte*, const Partition&) override { throw std::logic_error("no step"); }
     void finish() override {}
     [[noreturn]] void abort(int code) override { std::exit(code); }
 
