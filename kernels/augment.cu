@@ -80,14 +80,14 @@ __global__ void __launch_bounds__(draw_threads)
                       const StepControl* __restrict__ control, AugmentPlan plan) {
     ONECYCLE_SHARED(ResidentImage, shared_image, 1);
     ONECYCLE_SHARED(ViewDraw, shared_draw, 1);
+    ONECYCLE_SHARED(std::int64_t, shared_place, 1);
     const int n = static_cast<int>(blockIdx.x);
     if (threadIdx.x == 0) {
         const std::int64_t number =
             plan.order.number_of(control->update, global_micro(*control), control->first_epoch);
-        std::int64_t place = 0;  // the sample whose place this is: its view is drawn
         for (std::int64_t turn = 0;; ++turn) {
             const std::int64_t sample = plan.order.sample_at(number, n, turn);
-            if (turn == 0) place = sample;
+            if (turn == 0) shared_place[0] = sample;  // whose place this is: its view is drawn
             shared_image[0] = table[sample];
             if (shared_image[0].width != 0) break;
         }
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(draw_threads)
         const ViewDraw draw =
             draw_view(plan.rule, image.width, image.height, plan.size,
                       RandomStream(plan.order.seed, RandomPurpose::augment, plan.order.epoch_of(number),
-                                   static_cast<std::uint64_t>(place)));
+                                   static_cast<std::uint64_t>(shared_place[0])));
         shared_draw[0] = draw;  // and from there on: kept in registers it would not fit beside what draws it
         work.views[n] = {image.offset, image.width,
                          resample_vertical_first(image.width, image.height, plan.size, plan.size),

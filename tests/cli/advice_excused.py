@@ -72,6 +72,8 @@ EXCUSED = {
     ("train/advice.cpp", "--size {} would bring it"): "tests/train/test_learner.cpp: a slow machine is needed",
     ("train/fit.cpp", "what --freeze "): "names an option, advises nothing",
     ("train/learner_core.cpp", "use --input stream"): "needs a GPU",
+    ("train/learner_core.cpp", "not with --input stream"):
+        "needs ranks whose devices are small: tests/train/test_resident_training.cpp",
     ("train/learner_core.cpp", "add images"): "of the library alone: open_dataset() refuses before",
     ("train/model_tensors.cpp", "give a complete file"): "of checkpoints that this program does not write",
     ("train/model_tensors.cpp", "give a file of the same architecture"): "as above",
