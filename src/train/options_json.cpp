@@ -330,7 +330,8 @@ std::string options_record(const TrainOptions& options) {
 
 std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options) {
     Json before = Json::parse(record, nullptr, false);
-    if (before.is_object()) before.erase("input");  // records of earlier versions have it
+    if (!before.is_object()) return {"all options"};
+    before.erase("input");  // records of earlier versions have it
     return differences(before, Json::parse(options_record(options)));
 }
 

@@ -12,7 +12,7 @@ namespace onecycle {
 // Compact JSON. `options` are resolved, with a number for max_lr.
 std::string options_record(const TrainOptions& options);
 
-// The options, as "--epochs", that differ from a record.
+// The options, as "--epochs", that differ from a record; "all options", where it is no record at all.
 std::vector<std::string> differences_from_record(const std::string& record, const TrainOptions& options);
 
 // 0 when the record has none.

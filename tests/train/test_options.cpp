@@ -130,6 +130,12 @@ TEST(Options, a_batch_norm_over_ranks_is_recorded_with_their_number_where_it_is_
     EXPECT_TRUE(changed_options(local, spread).empty());
 }
 
+TEST(Options, a_text_that_is_no_record_differs_in_all) {
+    for (const char* text : {"", "o", "[]", "7"})
+        EXPECT_EQ(differences_from_record(text, {}), std::vector<std::string>{"all options"}) << text;
+    EXPECT_TRUE(differences_from_record("{}", {}).empty());
+}
+
 TEST(Options, shares_are_recorded_where_there_are_several_for_any_number_of_ranks) {
     TrainOptions whole, shared;
     shared.ranks = 4;
