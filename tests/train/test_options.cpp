@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "onecycle/error.h"
+#include "train/options_record.h"
 
 namespace onecycle {
 namespace {
