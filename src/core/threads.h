@@ -11,8 +11,9 @@ namespace onecycle {
 // out. Where the machine has no more threads to give, those that run do all the work.
 void for_each_index(std::size_t n, int threads, const std::function<void(std::size_t)>& f);
 
-// How many of `wanted` threads, the calling one among them, the system starts just now: a limit (ulimit -u, a
-// container's pids) may leave fewer. OpenMP ends the program where it gets fewer than it asks for.
+// How many of `wanted` threads, the calling one among them, the system starts just now: a limit
+// (ulimit -u, a container's pids) may leave fewer. OpenMP ends the program where it gets fewer than it
+// asks for. It starts them to know.
 int threads_to_be_had(int wanted);
 
 // Of `parts` processes on this machine that share its cores, binds this one to its part of them,

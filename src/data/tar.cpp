@@ -49,7 +49,7 @@ std::string unpacked_name(const std::string& path) {
 class Utf8Here {
   public:
     Utf8Here() {
-        // Made once: that reads and maps files, which would cost more than the member that is read here.
+        // Made once: that reads and maps files, which would cost more than the member that is read.
         static const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
         if (utf8) before_ = uselocale(utf8);
     }

@@ -49,7 +49,8 @@ inline Partition among_all(std::vector<Share> shares) {
 }
 
 // All ranks make the same calls in the same order, of those among some the members; each from one
-// thread. A call waits for the others. Throws Error(device) naming the rank and host that is lost, where that is known.
+// thread. A call waits for the others. Throws Error(device) naming the rank and host that is lost,
+// where that is known.
 class Communicator {
   public:
     virtual ~Communicator() = default;

@@ -22,8 +22,7 @@ std::string ranks_text(const Profile& profile, const ScaleForecast& forecast) {
     const double ms = 1e3;
     std::string text =
         "\nOn several ranks, a prediction: they sum every bucket of gradients, first in groups of eight "
-        "where "
-        "nodes hold whole ones\n" +
+        "where nodes hold whole ones\n" +
         links_line(forecast.options.links) + '\n';
     text += " ranks  nodes  global batch  on the wire ms  waited for ms   step ms     images/s  efficiency\n";
     for (const RanksForecast& f : forecast.ranks)

@@ -1,5 +1,5 @@
-// What several ranks add up: gradients, in the order of their numbers, the results of their batches, and the
-// batch norms' statistics.
+// What several ranks add up: gradients, in the order of their numbers, the results of their batches,
+// and the batch norms' statistics.
 #include <algorithm>
 
 #include "device/communicator.h"

@@ -4,6 +4,12 @@
 #include "ops/cuda/builders.h"
 #include "ops/cuda/switches.h"
 
+#if defined(ONECYCLE_EMULATED)
+#include <omp.h>
+
+#include "core/threads.h"
+#endif
+
 namespace onecycle {
 
 namespace ONECYCLE_CUDA {
@@ -69,6 +75,9 @@ ONECYCLE_CUDA::Context switched(ONECYCLE_CUDA::Context context) {
 
 #if defined(ONECYCLE_EMULATED)
 std::unique_ptr<Backend> make_emulated_backend(Communicator* ranks) {
+    // Asked once, not for each of a network's products: it starts the threads.
+    const int wanted = omp_get_max_threads(), granted = threads_to_be_had(wanted);
+    if (granted < wanted) omp_set_num_threads(granted);
     return emulated::make_backend(
         switched({.multiprocessors = emulated::emulated_multiprocessors, .ranks = joined(ranks)}));
 }

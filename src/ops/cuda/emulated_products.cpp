@@ -3,7 +3,6 @@
 
 #include <memory>
 
-#include "core/threads.h"
 #include "ops/cuda/convolution.h"
 #include "ops/cuda/host_convolution.h"
 
@@ -12,8 +11,7 @@ namespace onecycle::emulated {
 namespace {
 
 PlannedProduct plan(const ConvolutionProblem& problem, const char* name) {
-    const auto convolution =
-        std::make_shared<const HostConvolution>(problem, threads_to_be_had(omp_get_max_threads()));
+    const auto convolution = std::make_shared<const HostConvolution>(problem, omp_get_max_threads());
     return {name, convolution->workspace(),
             [convolution, problem](const void* first, const void* second, void* out, void* workspace,
                                    cudaStream_t stream) {
