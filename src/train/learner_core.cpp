@@ -42,7 +42,7 @@ TrainOptions with_origin(TrainOptions options, const Dataset& dataset, const Com
     if (options.shares > 1 && batches_per_update(options) % options.shares != 0)
         throw Error(
             ErrorKind::usage, "option not usable", fmt::format("shares {}", options.shares),
-            fmt::format("an update takes {} batches, not equally many from each share of the images",
+            fmt::format("batches an update: {}, not equally many from each share of the images",
                         batches_per_update(options)),
             fmt::format("use --accumulate {}", options.shares / std::gcd(options.shares, options.ranks)));
     const DatasetOrigin& origin = dataset.origin;
