@@ -35,6 +35,9 @@ void check_file_size(std::uint64_t bytes, std::size_t most);
 // Throws DecodeError unless 1 <= sides <= max_side and pixels <= max_pixels.
 void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits& limits);
 
+// What probe_image does, of a file without a name: throws DecodeError.
+ImageProbe probe_bytes(Bytes bytes, const ImageLimits& limits);
+
 // Each walks over the whole file and throws DecodeError. The signature has been recognised before.
 ImageProbe probe_jpeg(Bytes bytes, const ImageLimits& limits);
 ImageProbe probe_png(Bytes bytes, const ImageLimits& limits);

@@ -142,22 +142,24 @@ void check_dimensions(std::int64_t width, std::int64_t height, const ImageLimits
                           " allows it");
 }
 
+ImageProbe probe_bytes(Bytes bytes, const ImageLimits& limits) {
+    ImageProbe found = probe(bytes, limits);
+    if (limits.memory) limits.memory->check(decode_bytes(found));
+    if (found.format == ImageFormat::jpeg) {
+        const DecodeBudget::Share share(limits.memory.get(),
+                                        found.damaged ? decode_bytes(found) : found.work_bytes);
+        if (found.damaged)
+            found.damaged =
+                decode_jpeg(bytes, found, 1).damaged;  // at an eighth of its size: that is quickest
+        else
+            check_jpeg_tables(bytes);
+    }
+    return found;
+}
+
 ImageProbe probe_image(std::span<const std::uint8_t> bytes, const std::string& name,
                        const ImageLimits& limits) {
-    return named(name, [&] {
-        ImageProbe found = probe(bytes, limits);
-        if (limits.memory) limits.memory->check(decode_bytes(found));
-        if (found.format == ImageFormat::jpeg) {
-            const DecodeBudget::Share share(limits.memory.get(),
-                                            found.damaged ? decode_bytes(found) : found.work_bytes);
-            if (found.damaged)
-                found.damaged =
-                    decode_jpeg(bytes, found, 1).damaged;  // at an eighth of its size: that is quickest
-            else
-                check_jpeg_tables(bytes);
-        }
-        return found;
-    });
+    return named(name, [&] { return probe_bytes(bytes, limits); });
 }
 
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
