@@ -72,12 +72,29 @@ std::uint64_t left_in_groups(const std::string& root) {
     return left;
 }
 
+// Of what `ulimit` allows this process: `limit_name` is a line of /proc/self/limits, such as "Max data size
+// 1000 unlimited bytes", and `usage_name` one of /proc/self/status, in KiB.
+std::uint64_t left_under(const std::string& root, const std::string& limit_name,
+                         const std::string& usage_name) {
+    std::ifstream file(root + "/proc/self/limits");
+    for (std::string line; std::getline(file, line);) {
+        if (!line.starts_with(limit_name)) continue;
+        std::istringstream words(line.substr(limit_name.size()));
+        std::uint64_t limit = 0;
+        if (!(words >> limit)) return unlimited;
+        const auto usage = number_after(root + "/proc/self/status", usage_name);
+        return usage ? limit - std::min(limit, *usage << 10) : unlimited;
+    }
+    return unlimited;
+}
+
 }  // namespace
 
 std::uint64_t free_memory(const std::string& root) {
     std::uint64_t available = unlimited;
     if (const auto kib = number_after(root + "/proc/meminfo", "MemAvailable:")) available = *kib << 10;
-    return std::min(available, left_in_groups(root));
+    return std::min({available, left_in_groups(root), left_under(root, "Max address space", "VmSize:"),
+                     left_under(root, "Max data size", "VmData:")});
 }
 
 }  // namespace onecycle

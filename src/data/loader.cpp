@@ -56,6 +56,8 @@ struct Loader::Impl {
                 KeptRule{.size = options.size, .augment = options.augment, .crop_pct = options.crop_pct},
                 options.cache_bytes, nullptr, options.decode_budget);
         slots.resize(batches_ahead(options));
+        free_slots.reserve(slots.size());
+        in_the_making.reserve(slots.size());
     }
 
     // --- what a step holds: pure functions ---
@@ -157,7 +159,16 @@ struct Loader::Impl {
         if (--slot.remaining == 0) batch_done.notify_all();
     }
 
-    // --- handing out work: all with the lock held ---
+    // --- handing out work: all with the lock held, and without a need for memory ---
+
+    // Before the threads start: what they asked for in vain would end the program.
+    void take_memory() {
+        for (Slot& slot : slots) {
+            slot.batch.pixels.resize(batch_bytes());  // allocates the first time only
+            slot.batch.labels.resize(static_cast<std::size_t>(options.batch_size));
+            slot.batch.sample_ids.resize(static_cast<std::size_t>(options.batch_size));
+        }
+    }
 
     bool can_issue() const { return issue_step < last_step && (issue_position > 0 || !free_slots.empty()); }
 
@@ -180,9 +191,6 @@ struct Loader::Impl {
         batch.epoch = static_cast<std::uint32_t>(issue_step / batches_per_epoch());
         batch.count = count_of(issue_step);
         batch.size = options.size;
-        batch.pixels.resize(batch_bytes());  // allocates the first time only
-        batch.labels.resize(static_cast<std::size_t>(options.batch_size));
-        batch.sample_ids.resize(static_cast<std::size_t>(options.batch_size));
         slot.remaining = batch.count;
         slot.error = nullptr;
     }
@@ -214,7 +222,7 @@ struct Loader::Impl {
                 batch_done.wait(lock);
         }
         Slot* const slot = in_the_making.front();
-        in_the_making.pop_front();
+        in_the_making.erase(in_the_making.begin());
         next_step += options.ranks;
         return slot;
     }
@@ -235,8 +243,8 @@ struct Loader::Impl {
     std::mutex mutex;
     std::condition_variable work_there, batch_done;
     std::vector<Slot*> free_slots;
-    std::deque<Slot*> in_the_making;  // in the order of steps
-    std::int64_t next_step = 0;       // that next() will give
+    std::vector<Slot*> in_the_making;  // in the order of steps
+    std::int64_t next_step = 0;        // that next() will give
     std::int64_t issue_step = 0, last_step = 0;
     int issue_position = 0;
     bool stopping = false;
@@ -271,6 +279,7 @@ std::int64_t Loader::batches_per_epoch() const noexcept {
 void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     stop();
     Impl& work = *impl_;
+    work.take_memory();
     work.options.kept->refresh();
     work.stopping = false;
     work.in_the_making.clear();

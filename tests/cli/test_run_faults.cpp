@@ -1,5 +1,6 @@
 // Run folders that were damaged, moved, mixed up or never begun, from the command to the exit code.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -21,11 +22,14 @@ class RunFaults : public ::testing::Test {
         ASSERT_EQ(place_.run({"demo-data", "data", "--classes", "2", "--images", "10", "--size", "40"}).code,
                   0);
     }
-    Outcome train(const std::string& out, const Words& more = {}) const {
+    static Words training(const std::string& out, const Words& more = {}) {
         Words words = {"train", "data",     "--arch", "resnet18",   "--size", "32",    "--batch-size",
                        "8",     "--max-lr", "0.01",   "--progress", "none",   "--out", out};
         words.insert(words.end(), more.begin(), more.end());
-        return place_.run(words);
+        return words;
+    }
+    Outcome train(const std::string& out, const Words& more = {}) const {
+        return place_.run(training(out, more));
     }
     std::string checkpoint(const std::string& run, int step) const {
         return place_ / (run + "/checkpoints/step-00000" + std::to_string(step) + ".safetensors");
@@ -143,34 +147,15 @@ TEST_F(RunFaults, what_to_do_when_a_save_fails_is_an_option_that_a_run_keeps) {
 
 #ifdef ONECYCLE_FAULTS
 TEST_F(RunFaults, where_no_thread_can_be_started_the_calling_one_does_all_the_work) {
-    ASSERT_EQ(train("run", {"--epochs", "2", "--threads", "2", "--checkpoint-every", "1"}).code, 0);
+    const Words more = {"--epochs", "2", "--threads", "2", "--checkpoint-every", "1"};
+    ASSERT_EQ(train("run", more).code, 0);
     for (const char* limit : {"0", "1", "3"}) {
         SCOPED_TRACE(limit);
         const std::string out = std::string("limit-") + limit;
-        const pid_t child = place_.start_prepared({"train",
-                                                   "data",
-                                                   "--arch",
-                                                   "resnet18",
-                                                   "--size",
-                                                   "32",
-                                                   "--batch-size",
-                                                   "8",
-                                                   "--max-lr",
-                                                   "0.01",
-                                                   "--progress",
-                                                   "none",
-                                                   "--out",
-                                                   out,
-                                                   "--epochs",
-                                                   "2",
-                                                   "--threads",
-                                                   "2",
-                                                   "--checkpoint-every",
-                                                   "1"},
-                                                  [&] {
-                                                      setenv("LD_PRELOAD", ONECYCLE_FAULTS, 1);
-                                                      setenv("ONECYCLE_FAULT_THREADS", limit, 1);
-                                                  });
+        const pid_t child = place_.start_prepared(training(out, more), [&] {
+            setenv("LD_PRELOAD", ONECYCLE_FAULTS, 1);
+            setenv("ONECYCLE_FAULT_THREADS", limit, 1);
+        });
         const Outcome ended = place_.finish(child);
         EXPECT_EQ(ended.code, 0) << ended.err;
         for (const char* file : {"/steps.csv", "/checkpoints/step-000004.safetensors"})
@@ -178,6 +163,30 @@ TEST_F(RunFaults, where_no_thread_can_be_started_the_calling_one_does_all_the_wo
     }
 }
 #endif
+
+TEST_F(RunFaults, memory_that_does_not_suffice_ends_with_one_line_wherever_it_is_asked_for) {
+    int refused = 0, unmade = 0;
+    for (rlim_t mebibytes = 150; mebibytes < 450; mebibytes += 20) {
+        SCOPED_TRACE(mebibytes);
+        const std::string out = "run-" + std::to_string(mebibytes);
+        const pid_t child = place_.start_prepared(training(out, {"--epochs", "1", "--threads", "3"}), [&] {
+            const rlimit limit{mebibytes << 20, mebibytes << 20};
+            setrlimit(RLIMIT_AS, &limit);
+        });
+        const Outcome ended = place_.finish(child);
+        if (ended.code == 127) continue;  // not even its libraries find room
+        EXPECT_TRUE(ended.code == 0 || ended.code == 5 || ended.code == 7) << ended.code << ended.err;
+        if (ended.code == 0) continue;
+        ++refused;
+        EXPECT_TRUE(ended.err.starts_with("error: ")) << ended.err;
+        EXPECT_EQ(ended.err.find('\n'), ended.err.size() - 1) << ended.err;
+        EXPECT_NE(ended.err.find("; fix: use a smaller --batch-size or --size"), std::string::npos)
+            << ended.err;
+        unmade += !fs::exists(place_ / out);
+    }
+    EXPECT_GT(refused, 0);
+    EXPECT_GT(unmade, 0);
+}
 
 }  // namespace
 }  // namespace onecycle::test

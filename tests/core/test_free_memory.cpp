@@ -58,6 +58,24 @@ TEST_F(FreeMemory, of_control_groups_of_version_1_too) {
     EXPECT_EQ(free(), 250000u);
 }
 
+TEST_F(FreeMemory, is_less_where_the_process_may_take_less) {
+    write("proc/meminfo", "MemAvailable: 3000 kB\n");
+    const std::string other = "Max open files            1024                 1024                 files\n";
+    write("proc/self/limits",
+          other + "Max address space         unlimited            unlimited            bytes\n");
+    write("proc/self/status", "Name:\tx\nVmSize:\t  1000 kB\nVmData:\t     600 kB\n");
+    EXPECT_EQ(free(), 3000u * 1024);
+    write("proc/self/limits",
+          other + "Max address space         2048000              unlimited            bytes\n");
+    EXPECT_EQ(free(), 1000u * 1024);
+    write("proc/self/limits",
+          "Max data size             1024000              unlimited            bytes\n" + other +
+              "Max address space         2048000              unlimited            bytes\n");
+    EXPECT_EQ(free(), 400u * 1024);
+    write("proc/self/status", "VmSize:\t 9000 kB\nVmData:\t 100 kB\n");
+    EXPECT_EQ(free(), 0u);
+}
+
 TEST(FreeMemoryHere, is_above_nothing) {
     EXPECT_GT(free_memory(), 0u);
 }

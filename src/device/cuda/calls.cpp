@@ -52,8 +52,11 @@ void check(cudaError_t error, const char* what) {
     if (error == cudaSuccess) return;
     thrown = true;
     ONECYCLE_TRY_CUDA(cudaGetLastError);  // it is told here; the next call starts clean
-    throw Error(ErrorKind::device, "a CUDA call failed", what,
-                std::string(cudaGetErrorString(error)) + " (" + cudaGetErrorName(error) + ")");
+    const bool memory = error == cudaErrorMemoryAllocation;
+    throw Error(
+        ErrorKind::device, memory ? "not enough memory" : "a CUDA call failed", what,
+        std::string(cudaGetErrorString(error)) + " (" + cudaGetErrorName(error) + ")",
+        memory ? "use a smaller --batch-size or --size" : "onecycle doctor tells whether the device works");
 }
 
 void make_current(int device) {

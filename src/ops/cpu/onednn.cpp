@@ -1,8 +1,10 @@
 #include "ops/cpu/onednn.h"
 
 #include <cpuid.h>
+#include <sys/mman.h>
 
 #include <dnnl.hpp>
+#include <new>
 
 #include "onecycle/error.h"
 #include "ops/cpu/parallel.h"
@@ -127,12 +129,29 @@ class FixedNumberOfThreads {
     int dynamic_;
 };
 
+// What `make` makes with oneDNN, which takes memory for it, mostly code, and seldom looks whether it got
+// it. Throws std::bad_alloc where there is no room. Pages that nobody touches cost nothing.
+template <typename Call>
+auto with_room(Call make) {
+    constexpr std::size_t room = std::size_t{16} << 20;
+    void* const pages =
+        ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    ::munmap(pages, room);
+    try {
+        return make();
+    } catch (const dnnl::error& error) {
+        if (error.status == dnnl_out_of_memory) throw std::bad_alloc();
+        throw;
+    }
+}
+
 // A primitive with its memory objects, made once; a run only sets pointers.
 class Execution {
   public:
     Execution(const_dnnl_primitive_desc_t desc, const std::array<int, 4>& arguments,
               const std::array<dnnl::memory::desc, 4>& operands, int count)
-        : primitive_(desc), stream_(engine()), count_(count) {
+        : primitive_(with_room([&] { return dnnl::primitive(desc); })), stream_(engine()), count_(count) {
         for (int i = 0; i < count_; ++i) {
             const auto k = static_cast<std::size_t>(i);
             memory_[k] = dnnl::memory(operands[k], engine(), DNNL_MEMORY_NONE);
@@ -146,8 +165,10 @@ class Execution {
             const auto k = static_cast<std::size_t>(i);
             dnnl_memory_set_data_handle(arguments_[k].memory, pointers[k]);
         }
-        if (dnnl_primitive_execute(primitive_.get(), stream_.get(), count_, arguments_.data()) !=
-            dnnl_success)
+        const dnnl_status_t status =
+            dnnl_primitive_execute(primitive_.get(), stream_.get(), count_, arguments_.data());
+        if (status == dnnl_out_of_memory) throw std::bad_alloc();
+        if (status != dnnl_success)
             throw Error(ErrorKind::device, "oneDNN failed", "cpu", "a primitive did not run");
     }
 
@@ -175,9 +196,11 @@ std::optional<Convolution> Convolution::find(const ConvolutionSpec& spec) {
     auto impl = std::make_shared<Impl>();
     impl->spec = spec;
     try {
-        impl->desc = describe(spec.pass, memory_desc(spec.operands[operand_x], operand_x),
-                              memory_desc(spec.operands[operand_w], operand_w),
-                              memory_desc(spec.operands[operand_y], operand_y), spec.stride, spec.padding);
+        impl->desc = with_room([&] {
+            return describe(spec.pass, memory_desc(spec.operands[operand_x], operand_x),
+                            memory_desc(spec.operands[operand_w], operand_w),
+                            memory_desc(spec.operands[operand_y], operand_y), spec.stride, spec.padding);
+        });
     } catch (const dnnl::error&) {
         return std::nullopt;
     }
@@ -259,7 +282,8 @@ struct Reorder::Impl {
 Reorder::Reorder(const TensorDesc& ours, const Convolution& convolution, Operand operand, bool to_ours) {
     const dnnl::memory::desc here = memory_desc(ours, operand), there = convolution.impl_->operands[operand];
     const dnnl::memory::desc &from = to_ours ? there : here, &to = to_ours ? here : there;
-    const dnnl::reorder::primitive_desc desc(engine(), from, engine(), to, scratchpad_from_user());
+    const auto desc = with_room(
+        [&] { return dnnl::reorder::primitive_desc(engine(), from, engine(), to, scratchpad_from_user()); });
     const dnnl::memory::desc scratch = desc.query_md(dnnl::query::exec_arg_md, DNNL_ARG_SCRATCHPAD);
     impl_ = std::make_unique<Impl>(
         Impl{Execution(desc.get(), {DNNL_ARG_FROM, DNNL_ARG_TO, DNNL_ARG_SCRATCHPAD}, {from, to, scratch}, 3),

@@ -6,18 +6,27 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 
 namespace onecycle::cpu {
 
-// f(0) .. f(n-1), each by one thread.
+// f(0) .. f(n-1), each by one thread. What one throws, the first of them, comes out when all have ended:
+// OpenMP itself lets nothing out of a thread.
 template <typename F>
 void parallel_for(int threads, std::int64_t n, const F& f) {
     if (threads == 1 || n == 1) {
         for (std::int64_t i = 0; i < n; ++i) f(i);
         return;
     }
+    std::exception_ptr failure;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (std::int64_t i = 0; i < n; ++i) f(i);
+    for (std::int64_t i = 0; i < n; ++i) try {
+            f(i);
+        } catch (...) {
+#pragma omp critical
+            if (!failure) failure = std::current_exception();
+        }
+    if (failure) std::rethrow_exception(failure);
 }
 
 // Starting threads takes microseconds: less work than that, in simple operations, is left to one of
