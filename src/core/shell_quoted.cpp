@@ -14,7 +14,7 @@ std::string shell_quoted(const std::string& path) {
                std::string_view("/._-+,:@%=").find(c) != std::string_view::npos;
     };
     const std::string text = printable(path);
-    if (std::all_of(text.begin(), text.end(), plain)) return text;
+    if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
     std::string quoted = "'";
     for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
     return quoted + "'";

@@ -162,6 +162,7 @@ TEST_F(BadInput, an_option_without_its_value_or_unknown_is_refused_by_name) {
     check({2, "did you mean --epochs", {"train", "data", "--epoch", "3"}});
     check({2, "--max_lr", {"train", "data", "--max_lr=1"}});
     check({2, "more", {"train", "data", "more"}});
+    check({2, "options begin with --; fix: did you mean --size 64?", {"train", "data", "size=64"}});
     check({2, "did you mean train", {"trian", "data"}});
     check({2, "no verb", {}});
     for (const char* verb : {"find", "train", "eval"}) check({2, "DATA", {verb}});

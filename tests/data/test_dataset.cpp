@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "data/folder.h"
 #include "data/folders.h"
@@ -54,6 +55,25 @@ TEST(Dataset, an_image_that_decoding_has_no_memory_for_is_found_by_its_header) {
     EXPECT_TRUE(opened.warned("a/large.jpg: too large")) << opened.warnings;
     options.decode_memory = 11046;
     EXPECT_TRUE(open_dataset(data.path(), options).bad.empty());
+}
+
+TEST(Dataset, says_on_the_calling_thread_how_many_images_it_has_looked_at) {
+    TemporaryFolder data;
+    for (const char* name : {"a", "b"}) add_class(data / name, 300);
+    DatasetOptions options;
+    for (const int threads : {1, 3}) {
+        options.threads = threads;
+        std::vector<std::int64_t> told;
+        options.progress = [&, caller = std::this_thread::get_id()](std::int64_t done, std::int64_t all) {
+            EXPECT_EQ(std::this_thread::get_id(), caller);
+            EXPECT_TRUE(all == 600 || all == 0) << all;  // 0: they are still counted
+            if (all > 0) told.push_back(done);
+        };
+        open_dataset(data.path(), options);
+        if (threads == 1) EXPECT_EQ(told, (std::vector<std::int64_t>{256, 512, 600}));
+        EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+        EXPECT_EQ(told.back(), 600);
+    }
 }
 
 TEST(Dataset, leaving_out_bad_files_equals_a_folder_without_them) {
