@@ -70,7 +70,9 @@ TEST(Dataset, says_on_the_calling_thread_how_many_images_it_has_looked_at) {
             if (all > 0) told.push_back(done);
         };
         open_dataset(data.path(), options);
-        if (threads == 1) EXPECT_EQ(told, (std::vector<std::int64_t>{256, 512, 600}));
+        if (threads == 1) {
+            EXPECT_EQ(told, (std::vector<std::int64_t>{256, 512, 600}));
+        }
         EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
         EXPECT_EQ(told.back(), 600);
     }
