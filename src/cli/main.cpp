@@ -264,7 +264,7 @@ Failure failure_of(std::exception_ptr what) {
         return {"", 128 + interrupted.signal};
     } catch (const std::bad_alloc&) {
         const Error error(ErrorKind::io, "out of memory", "onecycle", "the machine has no more to give",
-                          "use a smaller --batch-size or --size");
+                          "end other programs; images take less with a smaller --batch-size or --size");
         return {error.what(), error.exit_code()};
     } catch (const std::exception& unexpected) {
         const Error error(ErrorKind::io, "unexpected failure", "onecycle", unexpected.what(),

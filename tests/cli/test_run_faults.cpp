@@ -180,8 +180,8 @@ TEST_F(RunFaults, memory_that_does_not_suffice_ends_with_one_line_wherever_it_is
         ++refused;
         EXPECT_TRUE(ended.err.starts_with("error: ")) << ended.err;
         EXPECT_EQ(ended.err.find('\n'), ended.err.size() - 1) << ended.err;
-        EXPECT_NE(ended.err.find("; fix: use a smaller --batch-size or --size"), std::string::npos)
-            << ended.err;
+        EXPECT_NE(ended.err.find("; fix: "), std::string::npos) << ended.err;
+        EXPECT_NE(ended.err.find("a smaller --batch-size or --size"), std::string::npos) << ended.err;
         unmade += !fs::exists(place_ / out);
     }
     EXPECT_GT(refused, 0);
