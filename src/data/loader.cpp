@@ -159,16 +159,21 @@ struct Loader::Impl {
         if (--slot.remaining == 0) batch_done.notify_all();
     }
 
-    // --- handing out work: all with the lock held, and without a need for memory ---
-
-    // Before the threads start: what they asked for in vain would end the program.
-    void take_memory() {
+    // Before the threads start, as what they asked for in vain would end the program. Few batches need
+    // few slots.
+    void take_slots(std::int64_t steps) {
+        free_slots.clear();
+        in_the_making.clear();
         for (Slot& slot : slots) {
+            if (std::ssize(free_slots) == (steps + options.ranks - 1) / options.ranks) break;
             slot.batch.pixels.resize(batch_bytes());  // allocates the first time only
             slot.batch.labels.resize(static_cast<std::size_t>(options.batch_size));
             slot.batch.sample_ids.resize(static_cast<std::size_t>(options.batch_size));
+            free_slots.push_back(&slot);
         }
     }
+
+    // --- handing out work: all with the lock held, and without a need for memory ---
 
     bool can_issue() const { return issue_step < last_step && (issue_position > 0 || !free_slots.empty()); }
 
@@ -279,12 +284,9 @@ std::int64_t Loader::batches_per_epoch() const noexcept {
 void Loader::start(std::int64_t first_step, std::int64_t last_step) {
     stop();
     Impl& work = *impl_;
-    work.take_memory();
     work.options.kept->refresh();
     work.stopping = false;
-    work.in_the_making.clear();
-    work.free_slots.clear();
-    for (Slot& slot : work.slots) work.free_slots.push_back(&slot);
+    work.take_slots(std::max<std::int64_t>(last_step - first_step, 0));
     work.next_step = work.issue_step = first_step + work.options.rank;
     work.last_step = last_step;
     work.issue_position = 0;
