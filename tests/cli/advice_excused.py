@@ -33,6 +33,7 @@ EXCUSED = {
     ("core/file.cpp", "choose a place that can be written"): "a read-only disk needs to be mounted",
     ("core/file.cpp", "check who owns it"): "root may do everything",
     ("core/file.cpp", "raise the limit of open files"): "simulated there",
+    ("core/file.cpp", "raise the limit of file sizes"): "tests/cli/test_stopping.cpp sets the limit",
     ("core/file.cpp", "check the disk and the cable"): "simulated there",
     ("store/run_folder.cpp", "put the folder that it leads to"): "tests/store/test_run_folder.cpp makes such links",
     ("core/file.cpp", "let no other program change it"): "simulated there",

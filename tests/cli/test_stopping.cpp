@@ -109,6 +109,7 @@ TEST_F(Stopping, a_limit_of_the_files_size_is_an_error_of_the_save) {
         place_->finish(place_->start_prepared(train("small", "2"), [] { set_limit(RLIMIT_FSIZE, 1 << 20); }));
     EXPECT_EQ(outcome.code, 5) << outcome.err;
     EXPECT_NE(outcome.err.find("file too large"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("ulimit -f"), std::string::npos) << outcome.err;
 }
 
 TEST_F(Stopping, a_pipe_that_nobody_reads_holds_up_neither_training_nor_saves) {
