@@ -4,7 +4,8 @@
 //     mutate_NAME COUNT [FIRST]    the inputs FIRST (0) to FIRST + COUNT - 1: each is a function of its number
 //     mutate_NAME --write NUMBER   writes that one to stdout: for a regression test
 //
-// A fault, or an input that takes ten seconds of a processor, ends it by a signal, after its number was written.
+// A fault, or an input that takes ten seconds of a processor, ends it by a signal, after its number was
+// written.
 #include <signal.h>
 #include <sys/time.h>
 #include <unistd.h>

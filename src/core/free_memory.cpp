@@ -90,10 +90,12 @@ std::uint64_t left_under(const std::string& root, const std::string& limit_name,
 
 }  // namespace
 
-std::uint64_t free_memory(const std::string& root) {
+std::uint64_t free_memory(int processes, const std::string& root) {
     std::uint64_t available = unlimited;
     if (const auto kib = number_after(root + "/proc/meminfo", "MemAvailable:")) available = *kib << 10;
-    return std::min({available, left_in_groups(root), left_under(root, "Max address space", "VmSize:"),
+    const std::uint64_t shared = std::min(available, left_in_groups(root));
+    return std::min({shared == unlimited ? unlimited : shared / static_cast<std::uint64_t>(processes),
+                     left_under(root, "Max address space", "VmSize:"),
                      left_under(root, "Max data size", "VmData:")});
 }
 

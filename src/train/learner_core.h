@@ -106,7 +106,7 @@ struct LearnerCore {
     std::shared_ptr<ImageFaults> faults;
     std::int64_t next_batch = 0;  // of training, by its number: where the state stands
     // Bytes, before anything large was taken: this rank's share of what the machine has.
-    std::uint64_t host_free = free_memory() / static_cast<std::uint64_t>(place().local_ranks);
+    std::uint64_t host_free = free_memory(place().local_ranks);
     // How the ranks exchange gradients.
     bool two_levels = observer.ranks && groups_share_machines(*observer.ranks);
     Engine engine;

@@ -17,7 +17,7 @@ class FreeMemory : public ::testing::Test {
         std::filesystem::create_directories(file.parent_path());
         std::ofstream(file) << text;
     }
-    std::uint64_t free() const { return free_memory(folder_.path().string()); }
+    std::uint64_t free(int processes = 1) const { return free_memory(processes, folder_.path().string()); }
 
     test::TemporaryFolder folder_;
 };
@@ -72,6 +72,8 @@ TEST_F(FreeMemory, is_less_where_the_process_may_take_less) {
           "Max data size             1024000              unlimited            bytes\n" + other +
               "Max address space         2048000              unlimited            bytes\n");
     EXPECT_EQ(free(), 400u * 1024);
+    EXPECT_EQ(free(2), 400u * 1024) << "it is this process's own";
+    EXPECT_EQ(free(10), 300u * 1024) << "a tenth of what all share";
     write("proc/self/status", "VmSize:\t 9000 kB\nVmData:\t 100 kB\n");
     EXPECT_EQ(free(), 0u);
 }
