@@ -6,6 +6,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace onecycle {
 
@@ -28,8 +29,17 @@ class Error : public std::runtime_error {
     ErrorKind kind() const noexcept { return kind_; }
     int exit_code() const noexcept { return static_cast<int>(kind_); }
 
+    // Parts of what(), as they are printed; `fix` is empty where nothing is known to help.
+    std::string_view why() const noexcept;
+    std::string_view fix() const noexcept;
+    std::string_view without_fix() const noexcept;
+
   private:
+    struct Line;
+    Error(ErrorKind kind, const Line& line);
+
     ErrorKind kind_;
+    std::size_t why_begins_, why_ends_;  // in what()
 };
 
 // The work was ended because a `stop` function, such as Observer's, said so: by this signal.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t longest_value = 200, longest_part = 1000;  // characters
 constexpr const char* cut_mark = "…";
+constexpr std::string_view fix_mark = "; fix: ";
 
 bool begins_character(char byte) {
     return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
@@ -40,16 +41,6 @@ std::string cut_words(const std::string& sentence) {
         at = end + 1;
     }
     return cut(out, longest_part);
-}
-
-// What is echoed is cut, except in the fix, whose paths and commands are there to be copied.
-std::string one_line(const std::string& what, const std::string& where, const std::string& why,
-                     const std::string& fix) {
-    std::string line = what;
-    if (!where.empty()) line += ": " + echoed(where);
-    if (!why.empty()) line += ": " + cut_words(printable(why));
-    if (!fix.empty()) line += "; fix: " + printable(fix);
-    return line;
 }
 
 // Length of the valid UTF-8 sequence at `i`, or 0.
@@ -90,9 +81,41 @@ bool is_invisible(utf8proc_int32_t character) {
 
 }  // namespace
 
+struct Error::Line {
+    std::string text;
+    std::size_t why_begins, why_ends;
+
+    // What is echoed is cut, except in the fix, whose paths and commands are there to be copied.
+    Line(const std::string& what, const std::string& where, const std::string& why, const std::string& fix)
+        : text(what) {
+        if (!where.empty()) text += ": " + echoed(where);
+        if (!why.empty()) text += ": ";
+        why_begins = text.size();
+        text += cut_words(printable(why));
+        why_ends = text.size();
+        if (!fix.empty()) text.append(fix_mark).append(printable(fix));
+    }
+};
+
 Error::Error(ErrorKind kind, const std::string& what, const std::string& where, const std::string& why,
              const std::string& fix)
-    : std::runtime_error(one_line(what, where, why, fix)), kind_(kind) {}
+    : Error(kind, Line(what, where, why, fix)) {}
+
+Error::Error(ErrorKind kind, const Line& line)
+    : std::runtime_error(line.text), kind_(kind), why_begins_(line.why_begins), why_ends_(line.why_ends) {}
+
+std::string_view Error::why() const noexcept {
+    return without_fix().substr(why_begins_);
+}
+
+std::string_view Error::fix() const noexcept {
+    const std::string_view rest = std::string_view(what()).substr(why_ends_);
+    return rest.substr(std::min(rest.size(), fix_mark.size()));
+}
+
+std::string_view Error::without_fix() const noexcept {
+    return std::string_view(what()).substr(0, why_ends_);
+}
 
 std::string echoed(const std::string& value) {
     return cut(printable(value), longest_value);

@@ -33,15 +33,6 @@ std::int64_t number_in(const std::map<std::string, std::string>& metadata, const
     return value;
 }
 
-// The cause alone, of an error that names this file.
-std::string why_of(const Error& error, const std::string& path) {
-    std::string text = error.what();
-    if (const std::size_t fix = text.rfind("; fix: "); fix != std::string::npos) text.resize(fix);
-    const std::string where = echoed(path) + ": ";
-    const std::size_t at = text.find(where);
-    return at == std::string::npos ? text : text.substr(at + where.size());
-}
-
 }  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
@@ -85,7 +76,7 @@ Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
             const SafetensorsFile file(path, fs);
             file.verify();
             if (file.digest().empty() || number_in(file.metadata(), "step") != step) {
-                throw Error(ErrorKind::model, "cannot use checkpoint", echoed(path),
+                throw Error(ErrorKind::model, "cannot use checkpoint", path,
                             "its name or contents were changed");
             }
             if (belongs && !belongs(file.metadata())) {
@@ -97,7 +88,7 @@ Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
             break;
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::model) throw;
-            pass_over(why_of(error, path), damaged_ending);
+            pass_over(std::string(error.why()), damaged_ending);
         }
     }
     // Where none belongs, the run's own options were changed rather than all its checkpoints: whoever

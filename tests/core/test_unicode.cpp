@@ -77,6 +77,22 @@ TEST(Echoed, values_are_printable_and_cut_at_200_characters_once) {
                  ("cannot: file: it has '" + cut + "'").c_str());
 }
 
+TEST(Error, hands_out_its_parts_also_where_their_text_holds_the_marks_between_them) {
+    const std::string why = "it has 'a; fix: b: c'";
+    const Error whole(ErrorKind::data, "cannot read", "d: e; fix: f", why, "type g; fix: h");
+    EXPECT_STREQ(whole.what(), ("cannot read: d: e; fix: f: " + why + "; fix: type g; fix: h").c_str());
+    EXPECT_EQ(whole.why(), why);
+    EXPECT_EQ(whole.fix(), "type g; fix: h");
+    EXPECT_EQ(whole.without_fix(), "cannot read: d: e; fix: f: " + why);
+    const Error copy = Error(ErrorKind::data, "w", "x", "a\nb");
+    EXPECT_EQ(copy.why(), "a\\nb");
+    EXPECT_EQ(copy.fix(), "");
+    EXPECT_EQ(copy.without_fix(), copy.what());
+    const Error bare(ErrorKind::data, "w", "", "", "z");
+    EXPECT_EQ(bare.why(), "");
+    EXPECT_EQ(bare.fix(), "z");
+}
+
 TEST(Error, values_are_cut_at_200_characters_and_fixes_are_not) {
     std::string cats;
     for (int k = 0; k < 300; ++k) cats += "\xE7\x8C\xAB";

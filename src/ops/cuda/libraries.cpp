@@ -29,8 +29,7 @@ CudaLibrary look_for(const std::string& name, const std::string& package, bool n
     try {
         library.version = version();
     } catch (const Error& error) {
-        const std::string line = error.what();
-        library.missing = line.substr(0, line.find("; fix: "));
+        library.missing = error.without_fix();
     }
     return library;
 }
