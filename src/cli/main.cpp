@@ -220,11 +220,8 @@ bool holds(const std::vector<std::string>& words, const std::string& word) {
 }
 
 // A command line without a verb: a question, or a mistake.
-int run_without_verb(const std::vector<std::string>& words) {
-    if (holds(words, "-h") || holds(words, "--help")) {
-        show_help(general_help());
-        return 0;
-    }
+void answer_without_verb(const std::vector<std::string>& words) {
+    if (holds(words, "-h") || holds(words, "--help")) return show_help(general_help());
     const auto no_verb = [](const std::string& where) {
         refuse_words("no verb", where, "nothing was asked for", "onecycle --help lists the verbs");
     };
@@ -237,17 +234,13 @@ int run_without_verb(const std::vector<std::string>& words) {
 }
 
 // `onecycle help VERB`
-int help(const std::vector<std::string>& words) {
+void answer_help(const std::vector<std::string>& words) {
     const auto named =
         std::find_if(words.begin() + 1, words.end(), [](const auto& w) { return !w.starts_with('-'); });
-    if (named == words.end() || *named == "help") {
-        show_help(general_help());
-        return 0;
-    }
+    if (named == words.end() || *named == "help") return show_help(general_help());
     const VerbEntry* entry = verb_named(*named);
     if (!entry) refuse_word(*named, nullptr, words);
     show_help(Declared(*entry, {}).app.help("onecycle"));
-    return 0;
 }
 
 // The line and the exit code of what ended the program; `code` 128 and more: a signal, no line.
@@ -276,9 +269,6 @@ Failure failure_of(std::exception_ptr what) {
 // What all ranks find wrong is said by one: when its line is out, the job ends.
 constexpr std::chrono::seconds others_may_speak{2};
 
-// Until then all ranks have found the same: a launcher gives each the same words.
-bool command_line_read = false;
-
 // As a rank of a job: what ends one ends the job, since the others wait for it.
 int run_on_ranks(Declared& chosen, Console& console, Communicator& ranks) {
     int code = 0;
@@ -297,32 +287,37 @@ int run_on_ranks(Declared& chosen, Console& console, Communicator& ranks) {
     return code;
 }
 
-// Reads the command line and runs its verb.
-int run(const std::vector<std::string>& words) {
+// Reads the command line; null where that was all: help, the version.
+std::unique_ptr<Declared> read_command_line(const std::vector<std::string>& words) {
     const auto first =
         std::find_if(words.begin(), words.end(), [](const auto& w) { return !w.starts_with('-'); });
     if (std::find(words.begin(), first, "--version") != first) {
         if (launched_rank() == 0) Console({}).result("onecycle " ONECYCLE_VERSION "\n");
-        return 0;
+        return nullptr;
     }
-    if (first != words.end() && *first == "help") return help({first, words.end()});
+    if (first != words.end() && *first == "help") {
+        answer_help({first, words.end()});
+        return nullptr;
+    }
     const Command command = find_command(words);
-    if (!command.verb) return run_without_verb(words);
+    if (!command.verb) {
+        answer_without_verb(words);
+        return nullptr;
+    }
     if (!command.stray.empty()) {
         std::string right = std::string("onecycle ") + command.verb->name;
         for (const std::string& word : command.words)
             if (!word.empty()) right += " " + shell_quoted(word);
         refuse_words("unexpected argument", command.stray, "it stands before the verb", right);
     }
-    Declared chosen(*command.verb, command.words);
-    const CLI::App& app = chosen.app;
+    auto chosen = std::make_unique<Declared>(*command.verb, command.words);
+    CLI::App& app = chosen->app;
     refuse_named_values(app, command.words);
     try {
-        chosen.app.parse(
-            std::vector(command.words.rbegin(), command.words.rend()));  // CLI11 takes them reversed
+        app.parse(std::vector(command.words.rbegin(), command.words.rend()));  // CLI11 takes them reversed
     } catch (const CLI::CallForHelp&) {
         show_help(app.help("onecycle"));
-        return 0;
+        return nullptr;
     } catch (const CLI::ExtrasError&) {
         refuse_word(app.remaining().front(), &app, command.words);
     } catch (const CLI::ArgumentMismatch& mismatch) {
@@ -332,8 +327,11 @@ int run(const std::vector<std::string>& words) {
     } catch (const CLI::Error& error) {
         refuse_words("bad command line", app.get_name(), error.what(), "--help shows the form");
     }
+    return chosen;
+}
+
+int run(Declared& chosen) {
     Console console(chosen.verb->console_options());
-    command_line_read = true;
     // What the ranks do not share, the first one does alone, also where there is no MPI.
     const bool shared = chosen.verb->runs_on_ranks();
     if (!shared && launched_rank() > 0) return 0;
@@ -378,14 +376,16 @@ int main(int argc, char** argv) {
     fill_closed_streams();
     ignore_signals_of_writing();
     spin_briefly(argv);
+    std::unique_ptr<cli::Declared> chosen;
     try {
-        return cli::run(std::vector<std::string>(argv + 1, argv + argc));
+        chosen = cli::read_command_line(std::vector<std::string>(argv + 1, argv + argc));
+        return chosen ? cli::run(*chosen) : 0;
     } catch (...) {
         const cli::Failure failure = cli::failure_of(std::current_exception());
         const bool follows = launched_rank() > 0;
         if (follows) std::this_thread::sleep_for(cli::others_may_speak);
-        if (!failure.line.empty() && (cli::command_line_read || !follows))
-            cli::Console({}).warn("error: " + failure.line);
+        // A launcher gives each rank the same words: what is wrong with them the first one says.
+        if (!failure.line.empty() && (chosen || !follows)) cli::Console({}).warn("error: " + failure.line);
         return failure.code;
     }
 }
