@@ -74,6 +74,8 @@ struct Observer {
     // make the same calls of a learner, with the same options; every rank returns the same figures
     // of a call, and files, and what they say of earlier ones, come from rank 0 alone.
     std::shared_ptr<Communicator> ranks{};
+    // fit() goes on from a checkpoint, which has the weights: TrainOptions::init is not read.
+    bool resumes = false;
 };
 
 struct FitOptions {

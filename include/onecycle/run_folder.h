@@ -61,8 +61,8 @@ class CsvLog {
     // Writes the rows that could not be written yet. Throws as append().
     void catch_up();
 
-    // Drops the rows whose first column is `limit` or more, and all after the first of them.
-    // Returns the number of rows that stay.
+    // Drops the first row whose first column is `limit` or more, or no more than that of the row
+    // before, and all after it. Returns the number of rows that stay.
     std::int64_t keep_below(std::int64_t limit);
 
     void sync();
@@ -102,7 +102,7 @@ class RunFolder {
     // Opens a folder to continue its run: removes what a killed process left, and puts the pointers
     // right. Checkpoints newer than the newest good one are renamed: damaged ones to NAME.damaged,
     // what is no file or not of this run to NAME.foreign. Throws Error(model) when it is no run
-    // folder (has no config.json) or all its checkpoints are damaged, Error(io) when another
+    // folder (has no config.json) or nothing of what it saved can be used, Error(io) when another
     // process works in it or a checkpoint cannot be read. A finished run may lie on a disk that can
     // only be read: see read_only().
     static RunFolder open(const std::string& path, LogSink log = {}, const CheckpointFilter& belongs = {});
@@ -111,10 +111,11 @@ class RunFolder {
     RunFolder(RunFolder&&) noexcept;
 
     // Leaves the place as create() or create_numbered() found it, where no update was logged and
-    // nothing saved: a run that never began is no run. Whether it did.
+    // nothing saved: a run that never began is no run. Files of others in it stay. Whether it did.
     bool remove_unless_begun();
 
-    // Whether the folder is no longer where it was: deleted or moved.
+    // Whether the folder is no longer where it was, deleted or moved, or another process has taken it
+    // over.
     bool is_gone() const;
 
     // A finished run whose folder cannot be written: write() does nothing, and logs and checkpoints

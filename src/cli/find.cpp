@@ -143,8 +143,10 @@ class Find : public Verb {
         }
         if (!console.leads()) return 0;
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
-        write_bad_images(folder, dataset.bad, console);
-        write_range_test(folder, "", test, context, trials);
+        write_all(folder, [&] {
+            write_bad_images(folder, dataset.bad, console);
+            write_range_test(folder, "", test, context, trials);
+        });
         say_written(console, folder, "find");
         if (const auto rate = rate_to_train_with(test.analysis, context))
             console.say(fmt::format("Train with it, other options as here:\n  onecycle train {} --max-lr {}",
@@ -193,9 +195,11 @@ class Find : public Verb {
         say_range_test(console, analysis, context);
         if (!out_.empty()) {
             RunFolder folder = RunFolder::create(out_, console.log());
-            folder.write("find.csv", find_csv(analysis, context));
-            folder.write("find.svg", find_svg(analysis, context));
-            folder.write("find.json", find_json(analysis, context));
+            write_all(folder, [&] {
+                folder.write("find.csv", find_csv(analysis, context));
+                folder.write("find.svg", find_svg(analysis, context));
+                folder.write("find.json", find_json(analysis, context));
+            });
             say_written(console, folder, "find");
         }
         if (console.json()) console.result(find_json(analysis, context));
@@ -208,12 +212,14 @@ class Find : public Verb {
             if (result.test.stopped == RangeTestStop::signal) return stopped(console, result.test.signal);
         if (!console.leads()) return 0;
         RunFolder folder = make_out(out_, options_.data, "-find", console.log());
-        write_bad_images(folder, dataset.bad, console);
-        for (const SweepResult& result : results)
-            write_range_test(folder, fmt::format("{}={}/", to_string(sweep_.parameter), result.value),
-                             result.test, context_of_sweep(learner, dataset, result.value));
-        folder.write("sweep.svg", sweep_svg(sweep_.parameter, results));
-        folder.write("sweep.json", sweep_json(sweep_.parameter, results));
+        write_all(folder, [&] {
+            write_bad_images(folder, dataset.bad, console);
+            for (const SweepResult& result : results)
+                write_range_test(folder, fmt::format("{}={}/", to_string(sweep_.parameter), result.value),
+                                 result.test, context_of_sweep(learner, dataset, result.value));
+            folder.write("sweep.svg", sweep_svg(sweep_.parameter, results));
+            folder.write("sweep.json", sweep_json(sweep_.parameter, results));
+        });
         console.say(sweep_plot(sweep_.parameter, results, std::min(console.width(), 120)));
         console.say(sweep_table(sweep_.parameter, results));
         say_written(console, folder, "sweep");
@@ -227,6 +233,17 @@ class Find : public Verb {
         context.updates = 0;  // a value may change it
         context.subject += fmt::format(", {} {}", to_string(sweep_.parameter), value);
         return context;
+    }
+
+    // All or nothing, so that the same command works again.
+    template <class Write>
+    static void write_all(RunFolder& folder, Write write) {
+        try {
+            write();
+        } catch (...) {
+            folder.remove_unless_begun();
+            throw;
+        }
     }
 
     static void say_written(Console& console, const RunFolder& folder, const std::string& name) {

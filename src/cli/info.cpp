@@ -38,8 +38,8 @@ FileInfo inspect(const std::string& path) {
             return info;
         }
     }
-    info.file = resolve_model(path);
-    const auto file = open_tensor_file(info.file, false, known_networks());
+    const auto file = open_model(path, false);
+    info.file = file->path();
     file->verify();
     info.tensors = file->tensors();
     info.digest = file->digest();

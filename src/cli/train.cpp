@@ -96,7 +96,9 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     guard.answer(console.stop_answer(nothing_begun));
     const Dataset dataset = shared_dataset(console, [&] { return open(console); });
     TrainingView view(console);
-    Learner learner(dataset, options_, view.observer());
+    Observer observer = view.observer();
+    observer.resumes = has_checkpoint(dataset, console);
+    Learner learner(dataset, options_, observer);
     if (resume_.empty() && console.leads()) check_out_space(out_, learner.run_bytes());
     for (const std::string& line : learner.describe()) console.say(line);
     if (resume_.empty()) say_finetune(console, dataset);
@@ -134,12 +136,22 @@ Dataset TrainingVerb::open(Console& console) const {
     return open_dataset(options_.data, options);
 }
 
+// Whether the run that is resumed has saved anything, on every rank.
+bool TrainingVerb::has_checkpoint(const Dataset& dataset, const Console& console) const {
+    const auto saved = [&] {
+        return newest_valid_checkpoint(resume_, {}, belongs_to(options_, digest(dataset))).has_value();
+    };
+    std::string answer = console.leads() && !resume_.empty() && saved() ? "saved" : "";
+    if (Communicator* const ranks = console.ranks().get()) broadcast(*ranks, answer);
+    return !answer.empty();
+}
+
 // A picture that cannot be made takes nothing from the run.
 void TrainingVerb::draw(Console& console, RunFolder& run, double steps_per_epoch) try {
     run.write("training.svg", training_svg(read_training_curves(run.read("steps.csv"),
                                                                 run.read("metrics.csv"), steps_per_epoch)));
 } catch (const Error& error) {
-    console.warn(error.what());
+    console.warn(std::string("warning: ") + error.what());
 }
 
 FitResult TrainingVerb::fit(Learner& learner, RunFolder& run) const try {

@@ -32,6 +32,7 @@ class TrainingVerb : public Verb {
 
   private:
     Dataset open(Console& console) const;
+    bool has_checkpoint(const Dataset& dataset, const Console& console) const;
     // Says how to go on where an image stops the training.
     static void draw(Console& console, RunFolder& run, double steps_per_epoch);
     FitResult fit(Learner& learner, RunFolder& run) const;

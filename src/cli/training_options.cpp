@@ -278,7 +278,11 @@ TrainOptions options_of_run(const std::string& run) {
     FileStatus status;
     const int there = posix_file_system().status(config, status);
     if (there < 0 && there != -ENOENT && there != -ENOTDIR) throw file_error("cannot resume", run, -there);
-    if (there < 0 && posix_file_system().status(run, status) == 0 && RunFolder::is_unused(run))
+    const bool found = there < 0 && posix_file_system().status(run, status) == 0;
+    if (found && status.type != FileStatus::Type::directory)
+        throw Error(ErrorKind::model, "cannot resume", run, "it is no folder",
+                    "give the folder that train made, as runs/NAME");
+    if (found && RunFolder::is_unused(run))
         throw Error(ErrorKind::model, "cannot resume", run, "the run was stopped before it began",
                     "start it again, with the command that began it");
     if (there < 0)

@@ -78,7 +78,13 @@ void TrainingView::range_test(const RangeTestResult& test) {
     FindContext context = context_;
     if (test.stage > 0) context.origin = FindContext::Origin::stage;
     say_range_test(console_, test.analysis, context);
-    if (run_) write_range_test(*run_, test.stage > 0 ? "find-unfrozen/" : "find/", test, context);
+    if (!run_) return;
+    try {
+        write_range_test(*run_, test.stage > 0 ? "find-unfrozen/" : "find/", test, context);
+    } catch (const Error& error) {
+        // The training needs the rate alone, and has it.
+        console_.warn(std::string("warning: the range test is not stored: ") + error.what());
+    }
 }
 
 void TrainingView::epoch(const EpochReport& e) {

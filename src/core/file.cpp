@@ -40,6 +40,8 @@ std::string fix_text(int code) {
         case EMFILE:
         case ENFILE:
             return "raise the limit of open files (ulimit -n)";
+        case ENAMETOOLONG:
+            return "choose a shorter path";
         case EFBIG:
             return "raise the limit of file sizes (ulimit -f), or choose a disk that takes larger files";
         case EIO:

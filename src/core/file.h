@@ -17,9 +17,16 @@
 
 namespace onecycle {
 
+// Equal where two names, or a name and a descriptor, are of the same file.
+struct FileId {
+    std::uint64_t device = 0, number = 0;
+    bool operator==(const FileId&) const = default;
+};
+
 struct FileStatus {
     enum class Type { regular, directory, link, other } type = Type::other;
     std::uint64_t size = 0;  // bytes
+    FileId id{};
 };
 
 // The raw calls. Each returns its result (0 where there is none to return) or -errno, as the kernel

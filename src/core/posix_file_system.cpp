@@ -22,6 +22,7 @@ Result or_errno(Result result) {
 FileStatus to_status(const struct stat& from) {
     FileStatus status;
     status.size = static_cast<std::uint64_t>(from.st_size);
+    status.id = {from.st_dev, from.st_ino};
     if (S_ISREG(from.st_mode)) status.type = FileStatus::Type::regular;
     if (S_ISLNK(from.st_mode)) status.type = FileStatus::Type::link;
     if (S_ISDIR(from.st_mode)) status.type = FileStatus::Type::directory;

@@ -17,13 +17,6 @@ namespace {
 constexpr const char* damaged_ending = ".damaged";
 constexpr const char* foreign_ending = ".foreign";
 
-// The step of a checkpoint's name; nothing for any other name.
-std::optional<std::int64_t> step_of(const std::string& name) {
-    std::int64_t step = -1;
-    if (name.rfind("step-", 0) == 0) std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    return step >= 0 && name == checkpoint_name(step) ? std::optional(step) : std::nullopt;
-}
-
 std::int64_t number_in(const std::map<std::string, std::string>& metadata, const char* key) {
     std::int64_t value = -1;
     const auto entry = metadata.find(key);
@@ -31,6 +24,15 @@ std::int64_t number_in(const std::map<std::string, std::string>& metadata, const
         std::from_chars(entry->second.data(), entry->second.data() + entry->second.size(), value);
     }
     return value;
+}
+
+// What cannot be opened just now may be whole: a link into a disk that is not mounted is no
+// checkpoint that is missing.
+void refuse_dangling(FileSystem& fs, const std::string& path) {
+    FileStatus status;
+    if (retried([&] { return fs.entry(path, status); }) == 0)
+        throw Error(ErrorKind::io, "cannot read", path, "it is a link that leads nowhere",
+                    "mount the disk that it leads to, or delete the link");
 }
 
 }  // namespace
@@ -42,6 +44,12 @@ std::string checkpoint_name(std::int64_t step) {
 
 std::string checkpoint_path(const std::string& run, std::int64_t step) {
     return run + "/checkpoints/" + checkpoint_name(step);
+}
+
+std::optional<std::int64_t> step_of(std::string_view name) {
+    std::int64_t step = -1;
+    if (name.starts_with("step-")) std::from_chars(name.data() + 5, name.data() + name.size(), step);
+    return step >= 0 && name == checkpoint_name(step) ? std::optional(step) : std::nullopt;
 }
 
 std::vector<std::int64_t> steps_in(FileSystem& fs, const std::string& run) {
@@ -68,7 +76,11 @@ Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
             newest.passed_over.push_back({step, why, aside});
         };
         FileStatus status;
-        if (!is_there(fs, path, status) || status.type != FileStatus::Type::regular) {
+        if (!is_there(fs, path, status)) {
+            refuse_dangling(fs, path);
+            continue;
+        }
+        if (status.type != FileStatus::Type::regular) {
             pass_over("it is no regular file", foreign_ending);
             continue;
         }
@@ -101,26 +113,26 @@ Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
     return newest;
 }
 
-void refuse_if_all_damaged(FileSystem& fs, const std::string& run, const Newest& newest) {
+void refuse_if_all_are_lost(FileSystem& fs, const std::string& run, const Newest& newest) {
     if (newest.checkpoint) return;
     std::string list;
     const auto add = [&](const std::string& name, const std::string& why) {
         list += (list.empty() ? "" : ", ") + echoed(name) + " (" + why + ")";
     };
-    bool damaged = false;
-    for (const PassedOver& file : newest.passed_over) {
-        damaged |= file.ending == damaged_ending;
-        add(checkpoint_name(file.step), file.why);
+    for (const PassedOver& file : newest.passed_over) add(checkpoint_name(file.step), file.why);
+    for (const std::string& name : names_in(fs, run + "/checkpoints"))
+        if (name.find(damaged_ending) != name.npos || name.find(foreign_ending) != name.npos)
+            add(name, "set aside before");
+    std::string why = "no checkpoint is whole: " + list;
+    if (list.empty()) {
+        // Written after the first checkpoint, and never deleted.
+        FileStatus status;
+        if (!is_there(fs, run + "/latest", status) && !is_there(fs, run + "/best", status)) return;
+        why = "its checkpoints are gone: 'latest' or 'best' tells that there were some";
     }
-    for (const std::string& name : names_in(fs, run + "/checkpoints")) {
-        if (!name.ends_with(damaged_ending)) continue;
-        damaged = true;
-        add(name, "set aside before");
-    }
-    if (!damaged) return;
     std::string elsewhere = run;
     elsewhere.erase(elsewhere.find_last_not_of('/') + 1);
-    throw Error(ErrorKind::model, "cannot resume", echoed(run), "no checkpoint is whole: " + list,
+    throw Error(ErrorKind::model, "cannot resume", run, why,
                 "put a good copy of one back, or begin anew elsewhere: onecycle train --config " +
                     shell_quoted(run + "/config.json") + " --out " + shell_quoted(elsewhere + "-anew"));
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/file.h"
@@ -17,6 +18,9 @@ inline constexpr std::uint64_t pointer_limit = 4096;
 
 std::string checkpoint_name(std::int64_t step);
 std::string checkpoint_path(const std::string& run, std::int64_t step);
+
+// The step of a checkpoint's name; nothing for any other name.
+std::optional<std::int64_t> step_of(std::string_view name);
 
 // The steps of all checkpoints, highest first. Throws Error(io).
 std::vector<std::int64_t> steps_in(FileSystem& fs, const std::string& run);
@@ -41,8 +45,8 @@ struct Newest {
 Newest find_newest(FileSystem& fs, const std::string& run, const LogSink& log,
                    const CheckpointFilter& belongs = {});
 
-// Throws Error(model) where there are checkpoints and all of them are damaged: a resume would begin
+// Throws Error(model) where something was saved and nothing of it can be used: a resume would begin
 // anew, over the logs of the run that was lost.
-void refuse_if_all_damaged(FileSystem& fs, const std::string& run, const Newest& newest);
+void refuse_if_all_are_lost(FileSystem& fs, const std::string& run, const Newest& newest);
 
 }  // namespace onecycle

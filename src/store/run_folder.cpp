@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -16,6 +14,12 @@
 namespace onecycle {
 namespace {
 
+constexpr const char* folders_inside[] = {"/checkpoints", "/find", "/find-unfrozen"};
+constexpr const char* config_name = "config.json";
+constexpr const char* steps_name = "steps.csv";
+constexpr const char* cannot_write_file = "cannot write";
+constexpr const char* cannot_save = "cannot save checkpoint";
+
 // What a run writes stays below its folder: a link inside it, which a run never makes, would lead
 // elsewhere.
 void refuse_link(FileSystem& fs, const std::string& folder) {
@@ -26,18 +30,25 @@ void refuse_link(FileSystem& fs, const std::string& folder) {
                     "put the folder that it leads to in its place");
 }
 
-// What is in a folder, deleted as far as that can be done.
-void clear_folder(FileSystem& fs, const std::string& folder) {
-    for (const std::string& name : names_in(fs, folder)) {
-        const std::string path = folder + '/' + name;
-        FileStatus status;
-        if (fs.status(path, status) == 0 && status.type == FileStatus::Type::directory) {
-            clear_folder(fs, path);
-            fs.rmdir(path);
-        } else {
-            fs.unlink(path);
-        }
+// The name, or with a number the first that nothing has.
+std::string free_name(FileSystem& fs, const std::string& name) {
+    FileStatus status;
+    std::string free = name;
+    for (int number = 2; retried([&] { return fs.entry(free, status); }) == 0; ++number)
+        free = name + '-' + std::to_string(number);
+    return free;
+}
+
+// A file or a folder of files, deleted as far as that can be done; of a link the link alone.
+void remove_all(FileSystem& fs, const std::string& path) {
+    FileStatus status;
+    if (fs.entry(path, status) < 0) return;
+    if (status.type != FileStatus::Type::directory) {
+        fs.unlink(path);
+        return;
     }
+    for (const std::string& name : names_in(fs, path)) fs.unlink(path + '/' + name);
+    fs.rmdir(path);
 }
 
 }  // namespace
@@ -48,19 +59,52 @@ struct RunFolder::Impl {
     LogSink log;
     int lock;  // -1: it is only read
     std::optional<CsvLog> steps, metrics;
-    std::vector<std::string> made;  // folders, innermost first
-    bool is_new = false;            // by create() or create_numbered()
+    std::vector<std::string> made;     // folders, innermost first: those above it, and it
+    std::vector<std::string> written;  // files and folders inside, in the order of their making
+    std::string config;                // what config.json holds
+    bool is_new = false;               // by create() or create_numbered()
+    FileId id{};                       // of the folder
+    bool tells_apart = false;          // whether the file system tells one file from another
 
     Impl(FileSystem& fs_, std::string path_, LogSink log_, int lock_)
-        : fs(fs_), path(std::move(path_)), log(std::move(log_)), lock(lock_) {}
+        : fs(fs_), path(std::move(path_)), log(std::move(log_)), lock(lock_) {
+        FileStatus status;
+        tells_apart = lock >= 0 && is_locked() && retried([&] { return fs.status(path, status); }) == 0;
+        id = status.id;
+    }
     ~Impl() {
         if (lock < 0) return;
-        if (is_ours()) fs.unlink(path + '/' + lock_name);
+        if (is_locked()) fs.unlink(path + '/' + lock_name);
         fs.close(lock);
     }
 
-    // Another folder may stand where this one was.
-    bool is_ours() const { return holds(fs, path + '/' + lock_name, std::to_string(::getpid())); }
+    // True also where it cannot be told.
+    bool has(const char* name) const {
+        FileStatus status;
+        const int result = retried([&] { return fs.status(path + '/' + name, status); });
+        return result != -ENOENT && result != -ENOTDIR;
+    }
+
+    // By this process, for certain.
+    bool is_locked() const { return named(fs, path + '/' + lock_name, lock) == Named::that_file; }
+
+    // Whether it was deleted or moved, another one stands in its place, or another process works in
+    // it: its lock is another file. A lock that somebody deleted harms nobody yet. What cannot be
+    // told now is told by what fails.
+    bool is_lost() const {
+        if (!tells_apart) return false;
+        const Named found = named(fs, path + '/' + lock_name, lock);
+        if (found != Named::nothing) return found == Named::another_file;
+        FileStatus status;
+        const int result = retried([&] { return fs.status(path, status); });
+        return result == 0 ? status.id != id : result == -ENOENT || result == -ENOTDIR;
+    }
+
+    void refuse_if_lost(const std::string& what) const {
+        if (is_lost())
+            throw Error(ErrorKind::io, what, path, "the run folder was moved, or another process works in it",
+                        "continue the run where it is now, with --resume");
+    }
 
     // A failure to delete costs space, nothing else.
     void remove(const std::string& file, const LogSink& to) {
@@ -71,8 +115,8 @@ struct RunFolder::Impl {
     }
 
     // Whatever has the pointer's name is replaced, but for a folder: that costs a pointer, and no
-    // checkpoint.
-    void point(const char* pointer, std::int64_t step, const LogSink& to) {
+    // checkpoint. So does one that cannot be written: it only repeats what the checkpoint says.
+    void point(const char* pointer, std::int64_t step, const LogSink& to) try {
         const std::string file = path + '/' + pointer;
         const std::string text = checkpoint_name(step) + '\n';
         FileStatus status;
@@ -88,40 +132,62 @@ struct RunFolder::Impl {
                 to(LogLevel::warning, "replacing " + echoed(file) + ": it did not name a checkpoint");
         }
         write_file_atomically(fs, file, text);
+    } catch (const Error& error) {
+        if (to) to(LogLevel::warning, error.what());
+    }
+
+    void note(const std::string& file) {
+        if (std::ranges::find(written, file) == written.end()) written.push_back(file);
+    }
+
+    CsvLog& log_named(std::optional<CsvLog>& rows, const char* name, const std::string& header) {
+        if (!rows) {
+            note(path + '/' + name);
+            rows.emplace(RunFolders(fs).csv_log(path + '/' + name, header));
+        }
+        return *rows;
     }
 
     // A folder inside. The run folder itself is not made again when it is gone.
-    void make_inside(const std::string& folder) {
+    // Whether it had to be.
+    bool make_inside(const std::string& folder) {
         const int result = retried([&] { return fs.mkdir(folder); });
-        if (result == -EEXIST) return refuse_link(fs, folder);
+        if (result == -EEXIST) {
+            refuse_link(fs, folder);
+            return false;
+        }
         if (result < 0) throw file_error("cannot make folder", folder, -result);
         const int synced = retried([&] { return fs.sync_directory(parent_directory(folder)); });
         if (synced < 0) throw file_error("cannot make folder", folder, -synced);
+        return true;
     }
 
-    // For a new run: what a start left that was killed.
+    // For a new run: what a start left that was killed. Without its lock nothing would tell what
+    // this one leaves from somebody's files.
     void begin(std::vector<std::string> folders) {
+        const int synced = retried([&] { return fs.sync_directory(path); });
+        if (synced < 0) throw file_error("cannot use --out", path, -synced);
         for (const std::string& name : names_in(fs, path))
-            if (name != lock_name) remove(path + '/' + name, log);
+            if (name != lock_name) remove_all(fs, path + '/' + name);
         made = std::move(folders);
         is_new = true;
     }
 
+    void remove_beginnings(const std::string& folder) {
+        for (const std::string& name : names_in(fs, folder))
+            if (is_beginning(name) || is_probe(name)) remove(folder + '/' + name, log);
+    }
+
     // For an older run: what a process that was killed left behind.
     void clean_up(const CheckpointFilter& belongs) {
-        for (const char* folder : {"/checkpoints", "/find"}) refuse_link(fs, path + folder);
+        for (const char* folder : folders_inside) refuse_link(fs, path + folder);
         const Newest newest = find_newest(fs, path, log, belongs);
-        refuse_if_all_damaged(fs, path, newest);
-        for (const char* folder : {"", "/checkpoints", "/find"}) {
-            for (const std::string& name : names_in(fs, path + folder)) {
-                const bool left =
-                    name.ends_with(temporary_ending) || (is_leftover(name) && name != lock_name);
-                if (left) remove(path + folder + '/' + name, log);
-            }
-        }
+        refuse_if_all_are_lost(fs, path, newest);
+        remove_beginnings(path);
+        for (const char* folder : folders_inside) remove_beginnings(path + folder);
         for (const PassedOver& other : newest.passed_over) {
             const std::string file = checkpoint_path(path, other.step);
-            const int result = retried([&] { return fs.rename(file, file + other.ending); });
+            const int result = retried([&] { return fs.rename(file, free_name(fs, file + other.ending)); });
             if (result < 0) throw file_error("cannot rename", file, -result);
         }
         if (newest.checkpoint) update_pointers(newest.checkpoint->step, newest.best_step, log);
@@ -130,9 +196,9 @@ struct RunFolder::Impl {
     void check_space(const std::string& file, std::uint64_t needed) {
         std::uint64_t free = 0;
         const int result = retried([&] { return fs.free_space(path, free); });
-        if (result < 0) throw file_error("cannot save checkpoint", file, -result);
+        if (result < 0) throw file_error(cannot_save, file, -result);
         if (free < needed) {
-            throw Error(ErrorKind::io, "cannot save checkpoint", file,
+            throw Error(ErrorKind::io, cannot_save, file,
                         "no space left on the device: it needs " + in_megabytes(needed) + ", " +
                             in_megabytes(free) + " are free",
                         "free some space; the checkpoints before it are as they were");
@@ -192,10 +258,12 @@ RunFolder RunFolders::open(const std::string& path, LogSink log, const Checkpoin
                     "give the folder of a run that was started");
     };
     if (!is_there(fs_, path, status)) refuse("there is no such folder");
-    if (!is_there(fs_, path + "/config.json", status)) refuse("it is no run folder (it has no config.json)");
+    if (!is_there(fs_, path + '/' + config_name, status))
+        refuse("it is no run folder (it has no config.json)");
     try {
         RunFolder run(std::make_unique<RunFolder::Impl>(fs_, path, log, take_lock(fs_, path)));
         run.impl_->clean_up(belongs);
+        run.impl_->config = run.read(config_name);
         return run;
     } catch (const Error& error) {
         // A disk that can only be read holds all that a finished run needs.
@@ -213,23 +281,24 @@ RunFolder::RunFolder(RunFolder&&) noexcept = default;
 bool RunFolder::remove_unless_begun() {
     Impl& run = *impl_;
     FileStatus status;
-    if (!run.is_new || !run.is_ours()) return false;
+    if (!run.is_new || !run.is_locked()) return false;
     const bool logged =
-        is_there(run.fs, file("steps.csv"), status) && std::ranges::count(read("steps.csv"), '\n') > 1;
+        is_there(run.fs, file(steps_name), status) && std::ranges::count(read(steps_name), '\n') > 1;
     if (logged || !steps_in(run.fs, run.path).empty()) return false;
     run.steps.reset();
     run.metrics.reset();
-    clear_folder(run.fs, run.path);
+    // What somebody else has put there stays, with the folders that hold it. config.json, the first
+    // file, goes last but for the lock: a process that is killed here leaves a run, or nothing.
+    for (auto path = run.written.rbegin(); path != run.written.rend(); ++path)
+        if (run.fs.unlink(*path) < 0) run.fs.rmdir(*path);
+    run.fs.unlink(file(lock_name));
     for (const std::string& folder : run.made)
-        if (run.fs.rmdir(folder) < 0) break;  // another run may be in it
+        if (run.fs.rmdir(folder) < 0) break;
     return true;
 }
 
 bool RunFolder::is_gone() const {
-    FileStatus status;
-    // Another folder in its place has no such file. What cannot be told now is told by what fails.
-    const int result = retried([&] { return impl_->fs.status(file("config.json"), status); });
-    return result == -ENOENT || result == -ENOTDIR;
+    return impl_->is_lost() || (!impl_->has(config_name) && !impl_->has(steps_name));
 }
 
 bool RunFolder::read_only() const {
@@ -253,9 +322,13 @@ std::string RunFolder::checkpoint_file(std::int64_t step) const {
 
 void RunFolder::write(const std::string& name, const std::string& text) {
     if (read_only()) return;
+    impl_->refuse_if_lost(cannot_write_file);
     for (std::size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1))
-        impl_->make_inside(file(name.substr(0, slash)));
+        if (const std::string folder = file(name.substr(0, slash)); impl_->make_inside(folder))
+            impl_->note(folder);
+    impl_->note(file(name));
     write_file_atomically(impl_->fs, file(name), text);
+    if (name == config_name) impl_->config = text;
 }
 
 std::string RunFolder::read(const std::string& name) const {
@@ -269,13 +342,11 @@ void RunFolder::write_bad_images(const std::vector<BadImage>& bad) {
 }
 
 CsvLog& RunFolder::steps_log(const std::string& header) {
-    if (!impl_->steps) impl_->steps.emplace(RunFolders(impl_->fs).csv_log(file("steps.csv"), header));
-    return *impl_->steps;
+    return impl_->log_named(impl_->steps, steps_name, header);
 }
 
 CsvLog& RunFolder::metrics_log(const std::string& header) {
-    if (!impl_->metrics) impl_->metrics.emplace(RunFolders(impl_->fs).csv_log(file("metrics.csv"), header));
-    return *impl_->metrics;
+    return impl_->log_named(impl_->metrics, "metrics.csv", header);
 }
 
 std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std::int64_t best_step,
@@ -297,8 +368,15 @@ std::string RunFolder::save(std::int64_t step, const Checkpoint& checkpoint, std
     const std::string file = checkpoint_path(impl_->path, step);
     constexpr std::uint64_t for_small_files = 1 << 20;
     impl_->check_space(file, safetensors_size(file, checkpoint.tensors, metadata) + for_small_files);
+    impl_->refuse_if_lost(cannot_save);
     impl_->make_inside(parent_directory(file));
     const std::string digest = write_safetensors(file, checkpoint.tensors, metadata, impl_->fs);
+    impl_->refuse_if_lost(cannot_save);  // before anything is deleted
+    if (!impl_->config.empty() && !impl_->has(config_name)) {
+        if (to)
+            to(LogLevel::warning, "writing " + echoed(this->file(config_name)) + " again: it was deleted");
+        write_file_atomically(impl_->fs, this->file(config_name), impl_->config);
+    }
     impl_->update_pointers(step, best_step, to);
     return digest;
 }

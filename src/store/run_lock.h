@@ -9,8 +9,12 @@ namespace onecycle {
 
 inline constexpr const char* lock_name = ".lock";
 
-// Whether the file of that name is the one that this process has locked and named itself in.
-bool holds(FileSystem& fs, const std::string& path, const std::string& holder);
+// What a name leads to, beside a file that is open.
+enum class Named { that_file, another_file, nothing, unknown };
+Named named(FileSystem& fs, const std::string& path, int file);
+
+// Whether the file of that name holds what a lock does: a process's number, or nothing yet.
+bool is_lock(FileSystem& fs, const std::string& path);
 
 // Opens and locks it; -EWOULDBLOCK where another process holds it. Throws Error(io).
 int try_lock(FileSystem& fs, const std::string& run, int tries = 100);

@@ -1,8 +1,10 @@
 #include "store/run_place.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "onecycle/error.h"
+#include "store/checkpoints.h"
 #include "store/look.h"
 #include "store/run_folders.h"
 #include "store/run_lock.h"
@@ -17,6 +19,22 @@ std::string innermost(FileSystem& fs, const std::string& path) {
     while (!is_there(fs, existing, status) && parent_directory(existing) != existing)
         existing = parent_directory(existing);
     return existing;
+}
+
+// The files of a run but for its logs and checkpoints.
+constexpr std::string_view small_files[] = {"config.json",  bad_images_name, "latest",   "best",
+                                            "training.svg", "find.csv",      "find.svg", "find.json",
+                                            "sweep.svg",    "sweep.json"};
+constexpr std::string_view last_of_test = "find.json";
+
+// What a range test writes in a folder of its own before its last file, which is find.json or
+// sweep.json.
+bool is_of_test(std::string_view name) {
+    return name == bad_images_name || name == "find.csv" || name == "find.svg" || name == "sweep.svg";
+}
+
+bool holds_only(std::string_view text, std::string_view allowed) {
+    return !text.empty() && text.find_first_not_of(allowed) == text.npos;
 }
 
 [[noreturn]] void refuse_out(const std::string& path, const std::string& why) {
@@ -34,20 +52,37 @@ std::vector<std::string> missing_folders(FileSystem& fs, const std::string& path
     return missing;
 }
 
-bool is_leftover(std::string_view name) {
-    if (name == lock_name) return true;
-    const auto all_of = [](std::string_view text, std::string_view allowed) {
-        return !text.empty() && text.find_first_not_of(allowed) == text.npos;
-    };
-    constexpr std::string_view probe = ".onecycle-", digits = "0123456789";
-    if (name.starts_with(probe)) return all_of(name.substr(probe.size()), "0123456789-");
+bool is_probe(std::string_view name) {
+    constexpr std::string_view beginning = ".onecycle-";
+    return name.starts_with(beginning) && holds_only(name.substr(beginning.size()), "0123456789-");
+}
+
+bool is_beginning(std::string_view name) {
     if (!name.ends_with(temporary_ending)) return false;
     name.remove_suffix(temporary_ending.size());
-    for (const std::string_view first : {"config.json", "find.json", "find.csv", bad_images_name}) {
-        if (!name.starts_with(first)) continue;
-        const std::string_view rest = name.substr(first.size());  // empty, or the attempt's number
-        if (rest.empty() || (rest[0] == '.' && all_of(rest.substr(1), digits))) return true;
-    }
+    const std::size_t dot = name.rfind('.');  // the number of an attempt may stand behind it
+    if (dot != name.npos && holds_only(name.substr(dot + 1), "0123456789")) name = name.substr(0, dot);
+    return std::ranges::find(small_files, name) != std::end(small_files) || step_of(name);
+}
+
+bool holds_only_a_start(FileSystem& fs, const std::string& path, const std::vector<std::string>& names) try {
+    const bool locked =
+        std::ranges::find(names, lock_name) != names.end() && is_lock(fs, path + '/' + lock_name);
+    const auto is_left = [&](const std::string& name) {
+        FileStatus status;
+        const int result = retried([&] { return fs.entry(path + '/' + name, status); });
+        if (result < 0) throw file_error("cannot read", path + '/' + name, -result);
+        if (status.type == FileStatus::Type::directory)
+            return locked && name.find('=') != name.npos &&
+                   std::ranges::all_of(names_in(fs, path + '/' + name), [](const std::string& inner) {
+                       return is_beginning(inner) || is_of_test(inner) || inner == last_of_test;
+                   });
+        if (status.type != FileStatus::Type::regular) return false;
+        if (is_probe(name)) return status.size == 0;
+        return locked && (name == lock_name || is_beginning(name) || is_of_test(name));
+    };
+    return std::ranges::all_of(names, is_left);
+} catch (const Error&) {
     return false;
 }
 
@@ -57,13 +92,21 @@ std::string in_megabytes(std::uint64_t bytes) {
 
 void RunFolders::check_out(const std::string& path) const {
     FileStatus status;
-    if (is_there(fs_, path, status) && status.type == FileStatus::Type::directory && !is_unused(path))
-        refuse_out(path, "it is not empty");
+    if (is_there(fs_, path, status)) {
+        if (status.type == FileStatus::Type::directory && !is_unused(path))
+            refuse_out(path, "it is not empty");
+    } else if (retried([&] { return fs_.entry(path, status); }) == 0) {
+        refuse_out(path, "it is a link that leads nowhere");
+    }
     check_parent(path);
+    // Nothing is there under this name, and nothing could be.
+    const std::string longest = checkpoint_path(path, 999'999'999) + ".99" + std::string(temporary_ending);
+    if (retried([&] { return fs_.status(longest, status); }) == -ENAMETOOLONG)
+        throw file_error("cannot use --out", path, ENAMETOOLONG);
 }
 
 bool RunFolders::is_unused(const std::string& path) const {
-    return std::ranges::all_of(names_in(fs_, path), is_leftover);
+    return holds_only_a_start(fs_, path, names_in(fs_, path));
 }
 
 bool RunFolders::was_left(const std::string& path) const {
@@ -71,7 +114,7 @@ bool RunFolders::was_left(const std::string& path) const {
     std::vector<std::string> names;
     return retried([&] { return fs_.entry(path, status); }) == 0 &&
            status.type == FileStatus::Type::directory &&
-           retried([&] { return fs_.list(path, names); }) == 0 && std::ranges::all_of(names, is_leftover) &&
+           retried([&] { return fs_.list(path, names); }) == 0 && holds_only_a_start(fs_, path, names) &&
            retried([&] { return fs_.writable(path); }) == 0;
 }
 

@@ -14,9 +14,16 @@ namespace onecycle {
 // it.
 std::vector<std::string> missing_folders(FileSystem& fs, const std::string& path);
 
-// What a run leaves that is killed before its first file is whole: the lock, the probe whether the
-// folder can be written, and that file's beginning.
-bool is_leftover(std::string_view name);
+// The probe whether a folder can be written.
+bool is_probe(std::string_view name);
+
+// The beginning of a file that a run writes.
+bool is_beginning(std::string_view name);
+
+// Whether a folder with these names in it holds nothing but what a start leaves that was killed: the
+// probe, and, beside the lock of its process, beginnings and the files of a range test whose last
+// one is missing. False also where that cannot be told.
+bool holds_only_a_start(FileSystem& fs, const std::string& path, const std::vector<std::string>& names);
 
 std::string in_megabytes(std::uint64_t bytes);
 

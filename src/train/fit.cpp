@@ -86,6 +86,9 @@ class Fit {
     }
 
     void begin() {
+        if (core_.observer.resumes)
+            throw Error(ErrorKind::io, "cannot resume", run_path_, "its checkpoint has gone just now",
+                        "let nothing else work in the folder, and resume it again");
         record_.write_config(now_.max_lr);
         record_.begin_logs(0, 0);
         core_.next_batch = 0;

@@ -155,7 +155,7 @@ LearnerCore::LearnerCore(const Dataset& dataset_, const TrainOptions& options_, 
     // Whatever is too large for the device was found out by now.
     use(stages_of(options, network).front(), size_of_epoch(options, 0));
     state.initialise(options.seed);
-    if (options.init != "random") {
+    if (options.init != "random" && !observer.resumes) {
         load_initial_weights(state, options, architecture, class_names, observer.log);
         if (state.has_ema()) state.reset_ema();
     }

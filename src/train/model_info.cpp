@@ -279,7 +279,18 @@ ModelInfo describe_model(const TensorFile& file, const Architecture* own) {
 }
 
 std::unique_ptr<TensorFile> open_model(const std::string& model, bool init_ema, const Architecture* own) {
-    return open_tensor_file(resolve_model(model), init_ema, known_networks(own));
+    std::string path = resolve_model(model);
+    for (;;) {
+        try {
+            return open_tensor_file(path, init_ema, known_networks(own));
+        } catch (const Error&) {
+            // A run that is trained in may have replaced its best checkpoint since it was named.
+            if (std::string now = resolve_model(model); now != path)
+                path = std::move(now);
+            else
+                throw;
+        }
+    }
 }
 
 ModelInfo read_model_info(const std::string& model, bool init_ema) {

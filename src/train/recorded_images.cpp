@@ -122,9 +122,15 @@ Dataset reopen_dataset(const std::string& run, const TrainOptions& options, cons
                           moved + shell_quoted(run));
     DatasetOptions opening = dataset_options(options, log, stop);
     opening.progress = progress;
-    const auto newest =
-        newest_valid_checkpoint(run, {}, belongs_to(options, images_of_config(run + "/config.json")));
-    if (!newest) return open_dataset(options.data, opening);
+    const std::string began_with = images_of_config(run + "/config.json");
+    const auto newest = newest_valid_checkpoint(run, {}, belongs_to(options, began_with));
+    if (!newest) {
+        Dataset dataset = open_dataset(options.data, opening);
+        if (!began_with.empty() && digest(dataset) != began_with)
+            cannot_go_on_with(options.data, "its images are not those that the run began with",
+                              "put them back as they were, or start a new run in another folder");
+        return dataset;
+    }
     const SafetensorsFile file(newest->path);
     if (const auto split = recorded_split({.metadata = file.metadata()})) {
         opening.seed = split->seed;

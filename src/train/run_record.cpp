@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/echoed.h"
 #include "onecycle/error.h"
@@ -52,7 +53,13 @@ void RunRecord::write_config(std::optional<double> max_lr) {
     if (!run_) return;
     TrainOptions options = core_.options;
     options.max_lr = max_lr;
-    run_->write("config.json", run_config(options, core_.dataset_digest));
+    const auto write = [&] { run_->write("config.json", run_config(options, core_.dataset_digest)); };
+    // Without the first one nobody could resume; the next only tells the rate that was found, which
+    // the checkpoints hold, too.
+    if (std::exchange(config_written_, true))
+        write_if_possible(write);
+    else
+        write();
 }
 
 void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
@@ -140,9 +147,10 @@ void RunRecord::save(const TrainingProgress& progress, std::int64_t next_batch) 
 void RunRecord::check() {
     if (!run_) return;
     if (run_->is_gone())
-        throw Error(ErrorKind::io, "cannot go on", echoed(run_->path()),
-                    "the run folder was deleted or moved while it was trained in",
-                    "continue it where it is now, with --resume, or start a new run");
+        throw Error(
+            ErrorKind::io, "cannot go on", echoed(run_->path()),
+            "the run folder was deleted or moved while it was trained in, or another process works in it",
+            "continue it where it is now, with --resume, or start a new run");
     writer_->check();
 }
 

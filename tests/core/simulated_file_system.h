@@ -250,6 +250,7 @@ class SimulatedFileSystem : public FileSystem {
         FileStatus status;
         status.type = node.directory ? FileStatus::Type::directory : FileStatus::Type::regular;
         status.size = node.now.size();
+        status.id.number = reinterpret_cast<std::uintptr_t>(&node);
         return status;
     }
     void link(const std::string& path, std::shared_ptr<Node> node) {

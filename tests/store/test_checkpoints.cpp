@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "store/checkpoints.h"
 #include "store/small_run.h"
 
 namespace onecycle {
@@ -156,7 +157,69 @@ TEST(Checkpoints, a_pointer_that_is_a_folder_costs_no_checkpoint) {
     EXPECT_EQ(RunFolders(fs).resolve_model("run"), "run/checkpoints/step-000002.safetensors");
 }
 
+TEST(Checkpoints, those_that_are_gone_are_missed_and_nothing_begins_anew) {
+    for (const bool folder_too : {false, true}) {
+        SimulatedFileSystem fs;
+        train(fs);
+        for (const std::int64_t step : steps_in(fs, "run"))
+            ASSERT_EQ(fs.unlink(checkpoint_path("run", step)), 0);
+        if (folder_too) {
+            ASSERT_EQ(fs.rmdir("run/checkpoints"), 0);
+        }
+        const auto before = contents(fs);
+        try {
+            RunFolders(fs).open("run");
+            FAIL() << "it would begin anew";
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::model);
+            EXPECT_EQ(error.why(), "its checkpoints are gone: 'latest' or 'best' tells that there were some");
+        }
+        EXPECT_EQ(contents(fs), before);
+        // Where neither is there, the run was killed before it saved anything.
+        for (const char* pointer : {"run/latest", "run/best"}) ASSERT_EQ(fs.unlink(pointer), 0);
+        EXPECT_NO_THROW(RunFolders(fs).open("run"));
+    }
+}
+
+TEST(Checkpoints, where_none_is_a_file_nothing_begins_anew) {
+    SimulatedFileSystem fs;
+    train(fs);
+    for (const std::int64_t step : steps_in(fs, "run")) {
+        ASSERT_EQ(fs.unlink(checkpoint_path("run", step)), 0);
+        ASSERT_EQ(fs.mkdir(checkpoint_path("run", step)), 0);
+    }
+    EXPECT_THROW(RunFolders(fs).open("run"), Error);
+    EXPECT_TRUE(fs.has("run/checkpoints/step-000008.safetensors"));
+}
+
+TEST(Checkpoints, what_was_set_aside_before_is_not_replaced) {
+    SimulatedFileSystem fs;
+    train(fs);
+    const std::string newest = "run/checkpoints/step-000008.safetensors";
+    for (const char* damaged : {".damaged", ".damaged-2"}) {
+        fs.contents(newest).back() ^= std::byte{1};
+        train(fs);
+        EXPECT_TRUE(fs.has(newest + damaged));
+        EXPECT_TRUE(fs.has(newest));
+    }
+    EXPECT_TRUE(fs.has(newest + ".damaged"));
+}
+
 class CheckpointsOnDisk : public OnDisk {};
+
+TEST_F(CheckpointsOnDisk, a_link_into_a_disk_that_is_away_is_an_io_error_and_nothing_is_touched) {
+    const std::string path = folder_ + "/run";
+    {
+        RunFolder run = RunFolder::create(path);
+        run.write("config.json", "{}");
+        for (const int step : {2, 4}) save(run, step);
+    }
+    std::filesystem::remove(checkpoint_path(path, 4));
+    std::filesystem::create_symlink(folder_ + "/away/checkpoint", checkpoint_path(path, 4));
+    expect_error(ErrorKind::io, "it is a link that leads nowhere", [&] { RunFolder::open(path); });
+    EXPECT_TRUE(std::filesystem::is_symlink(checkpoint_path(path, 4)));
+    EXPECT_TRUE(std::filesystem::exists(checkpoint_path(path, 2)));
+}
 
 TEST_F(CheckpointsOnDisk, a_pointer_or_checkpoint_that_is_a_pipe_or_a_gigabyte_holds_nothing_up) {
     const std::string path = folder_ + "/run", checkpoints = path + "/checkpoints/";

@@ -2,14 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <utility>
 #include <vector>
 
 #include "core/watched_file_system.h"
+#include "store/checkpoints.h"
 #include "store/small_run.h"
 
 namespace onecycle {
@@ -151,6 +154,11 @@ TEST(RunFolder, what_a_killed_process_left_is_removed) {
     }
     RunFolders(fs).open("run");
     EXPECT_EQ(contents(fs), expected);
+    for (const char* of_others : {"run/notes.tmp", "run/checkpoints/x.tmp", "run/checkpoints/step-9.tmp"}) {
+        ASSERT_GT(fs.create_exclusive(of_others), 0);
+        RunFolders(fs).open("run");
+        EXPECT_TRUE(fs.has(of_others));
+    }
 }
 
 TEST(RunFolder, what_a_start_that_was_killed_leaves_is_as_good_as_empty) {
@@ -199,6 +207,45 @@ TEST(CsvLog, keeps_rows_below_a_step_and_drops_a_half_row) {
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n");
     log.append("2,7");
     EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n2,7\n");
+}
+
+TEST(CsvLog, drops_what_follows_a_row_that_is_doubled_or_no_number) {
+    for (const char* wrong : {"1,1", "0,1", "-3,1", "x", ",", "99999999999999999999,1"}) {
+        SimulatedFileSystem fs;
+        write_file_atomically(fs, "log", std::string("step,loss\n0,1\n1,1\n") + wrong + "\n2,1\n");
+        CsvLog log = RunFolders(fs).csv_log("log", "step,loss");
+        EXPECT_EQ(log.keep_below(9), 2) << wrong;
+        EXPECT_EQ(read_file(fs, "log"), "step,loss\n0,1\n1,1\n") << wrong;
+    }
+}
+
+TEST(CsvLog, is_read_in_parts_whatever_its_size) {
+    SimulatedFileSystem fs;
+    std::string text = "step,loss\n";
+    for (int step = 0; step < 30000; ++step) text += std::to_string(step) + ",0.25\n";
+    write_file_atomically(fs, "log", text + "30000,");
+    CsvLog log = RunFolders(fs).csv_log("log", "step,loss");
+    EXPECT_EQ(read_file(fs, "log"), text);
+    EXPECT_EQ(log.keep_below(30000), 30000);
+    EXPECT_EQ(log.keep_below(20000), 20000);
+    EXPECT_EQ(read_file(fs, "log"), text.substr(0, text.find("20000,")));
+}
+
+TEST_F(OnDisk, a_link_in_the_place_of_a_log_is_replaced_and_a_folder_is_named) {
+    namespace fs = std::filesystem;
+    const std::string log = folder_ + "/steps.csv", elsewhere = folder_ + "/elsewhere";
+    std::ofstream(elsewhere) << "of mine";
+    fs::create_symlink(elsewhere, log);
+    RunFolders().csv_log(log, header).append("0,0.5");
+    EXPECT_FALSE(fs::is_symlink(log));
+    EXPECT_EQ(read_file(posix_file_system(), elsewhere), "of mine");
+    fs::remove(log);
+    fs::create_directory(log);
+    expect_error(ErrorKind::io, "it is a folder; fix: move it away",
+                 [&] { RunFolders().csv_log(log, header); });
+    fs::remove(log);
+    ASSERT_EQ(::mkfifo(log.c_str(), 0600), 0);
+    expect_error(ErrorKind::io, "it is no regular file", [&] { RunFolders().csv_log(log, header); });
 }
 
 TEST(CsvLog, a_row_that_cannot_be_written_whole_leaves_no_part_and_comes_with_the_next) {
@@ -300,6 +347,8 @@ TEST_F(OnDisk, an_out_folder_must_be_new_or_empty) {
     expect_error(ErrorKind::io, "it is not empty", [&] { RunFolder::create(folder_); });
     expect_error(ErrorKind::io, "is a file", [&] { RunFolder::create(folder_ + "/file"); });
     expect_error(ErrorKind::io, "is a file", [&] { RunFolder::create(folder_ + "/file/run"); });
+    std::filesystem::create_symlink(folder_ + "/nowhere", folder_ + "/dangling");
+    expect_error(ErrorKind::io, "leads nowhere", [&] { RunFolder::check_out(folder_ + "/dangling"); });
     RunFolder::check_out(folder_ + "/new/run");
     EXPECT_FALSE(std::filesystem::exists(folder_ + "/new"));
     std::filesystem::create_directory(folder_ + "/empty");
@@ -337,6 +386,27 @@ TEST_F(OnDisk, no_lock_stays_and_a_new_one_is_always_the_file_of_that_name) {
     EXPECT_FALSE(std::filesystem::exists(lock));
 }
 
+// A disk of a network whose server has no locks.
+class DiskWithoutLocks final : public WatchedFileSystem {
+  public:
+    int lock(int) override { return -EOPNOTSUPP; }
+};
+
+TEST_F(OnDisk, where_there_are_no_locks_the_file_itself_is_one) {
+    DiskWithoutLocks disk;
+    const std::string path = folder_ + "/run";
+    {
+        RunFolder first = RunFolders(disk).create(path);
+        first.write("config.json", "{}");
+        expect_error(ErrorKind::io, "fix: delete .lock if none does", [&] { RunFolders(disk).open(path); });
+    }
+    { const RunFolder ended = RunFolders(disk).open(path); }
+    std::ofstream(path + "/.lock") << "4711";  // of a process that was killed
+    expect_error(ErrorKind::io, "fix: delete .lock if none does", [&] { RunFolders(disk).open(path); });
+    std::filesystem::remove(path + "/.lock");
+    EXPECT_NO_THROW(RunFolders(disk).open(path));
+}
+
 TEST_F(OnDisk, a_run_that_never_began_leaves_the_place_as_it_was) {
     const std::string parent = folder_ + "/runs", given = folder_ + "/given";
     std::filesystem::create_directory(given);
@@ -366,6 +436,164 @@ TEST_F(OnDisk, a_run_that_never_began_leaves_the_place_as_it_was) {
     RunFolder resumed = RunFolder::open(parent + "/photos");
     resumed.remove_unless_begun();
     EXPECT_TRUE(std::filesystem::exists(parent + "/photos/config.json"));
+}
+
+TEST_F(OnDisk, a_run_that_never_began_takes_nothing_of_others_with_it) {
+    namespace fs = std::filesystem;
+    const std::string path = folder_ + "/run", elsewhere = folder_ + "/elsewhere";
+    fs::create_directories(elsewhere + "/sub");
+    std::ofstream(elsewhere + "/sub/mine") << "of mine";
+    {
+        RunFolder run = RunFolder::create(path);
+        run.write("config.json", "{}");
+        run.write("find/find.csv", "lr,loss\n");
+        fs::create_directory_symlink(elsewhere, path + "/linked");
+        std::ofstream(path + "/find/notes") << "of mine";
+        EXPECT_TRUE(run.remove_unless_begun());
+    }
+    EXPECT_EQ(read_file(posix_file_system(), elsewhere + "/sub/mine"), "of mine");
+    EXPECT_TRUE(fs::is_symlink(path + "/linked"));
+    EXPECT_EQ(read_file(posix_file_system(), path + "/find/notes"), "of mine");
+    EXPECT_FALSE(fs::exists(path + "/config.json"));
+    EXPECT_FALSE(fs::exists(path + "/find/find.csv"));
+    EXPECT_FALSE(fs::exists(path + "/.lock"));
+}
+
+TEST_F(OnDisk, a_run_that_stands_in_the_place_of_a_moved_one_is_left_alone) {
+    namespace fs = std::filesystem;
+    const std::string path = folder_ + "/run";
+    for (const bool other_has_ended : {true, false}) {
+        SCOPED_TRACE(other_has_ended);
+        std::vector<RunFolder> other;
+        {
+            RunFolder moved = RunFolder::create(path);
+            moved.write("config.json", "of the first");
+            save(moved, 2);
+            EXPECT_FALSE(moved.is_gone());
+            fs::rename(path, folder_ + "/moved");
+            other.push_back(RunFolder::create(path));
+            other[0].write("config.json", "of the second");
+            for (const int step : {2, 4, 6}) save(other[0], step);
+            if (other_has_ended) other.clear();
+            EXPECT_TRUE(moved.is_gone());
+            expect_error(ErrorKind::io, "cannot save checkpoint", [&] { save(moved, 8); });
+            expect_error(ErrorKind::io, "cannot write", [&] { moved.write("training.svg", "<svg/>"); });
+            EXPECT_FALSE(moved.remove_unless_begun());
+        }
+        EXPECT_EQ(read_file(posix_file_system(), path + "/config.json"), "of the second");
+        EXPECT_EQ(newest_valid_checkpoint(path)->step, 6);
+        EXPECT_FALSE(fs::exists(checkpoint_path(path, 8)));
+        EXPECT_EQ(fs::exists(path + "/.lock"), !other_has_ended) << "the second one's own";
+        other.clear();
+        fs::remove_all(path);
+        fs::remove_all(folder_ + "/moved");
+    }
+}
+
+TEST_F(OnDisk, a_lock_that_was_deleted_lets_two_work_never_for_long) {
+    const std::string path = folder_ + "/run";
+    RunFolder first = RunFolder::create(path);
+    first.write("config.json", "{}");
+    save(first, 2);
+    std::filesystem::remove(path + "/.lock");
+    EXPECT_FALSE(first.is_gone()) << "nobody else works in it";
+    save(first, 4);
+    const RunFolder second = RunFolder::open(path);
+    EXPECT_TRUE(first.is_gone());
+    EXPECT_FALSE(second.is_gone());
+    expect_error(ErrorKind::io, "another process works in it", [&] { save(first, 6); });
+}
+
+TEST_F(OnDisk, a_config_that_was_deleted_alone_is_written_again) {
+    const std::string path = folder_ + "/run";
+    for (const bool resumed : {false, true}) {
+        RunFolder run = resumed ? RunFolder::open(path) : RunFolder::create(path);
+        if (!resumed) run.write("config.json", "the options");
+        run.steps_log(header);
+        std::filesystem::remove(path + "/config.json");
+        EXPECT_FALSE(run.is_gone());
+        std::string lines;
+        run.save(2, {{}, {}}, -1, [&](LogLevel, const std::string& line) { lines += line; });
+        EXPECT_EQ(run.read("config.json"), "the options");
+        EXPECT_NE(lines.find("config.json again: it was deleted"), std::string::npos) << lines;
+    }
+    // Not so where all was deleted, which leaves the lock to `rm -r run/*`.
+    const RunFolder run = RunFolder::open(path);
+    for (const char* file : {"/config.json", "/steps.csv", "/latest"}) std::filesystem::remove(path + file);
+    EXPECT_TRUE(run.is_gone());
+}
+
+TEST_F(OnDisk, a_range_test_that_was_killed_between_its_files_is_as_good_as_nothing) {
+    namespace fs = std::filesystem;
+    const std::string path = folder_ + "/find";
+    const auto lay = [&](const std::string& name, const char* text = "") {
+        fs::create_directories(fs::path(path + '/' + name).parent_path());
+        std::ofstream(path + '/' + name) << text;
+    };
+    for (const auto& left :
+         std::vector<std::vector<std::string>>{{"bad-images.txt"},
+                                               {"find.csv", "find.svg.tmp"},
+                                               {"find.csv", "find.svg", "find.json.tmp"},
+                                               {"wd=0.1/find.csv", "wd=0.1/find.json", "wd=1/find.csv.tmp"},
+                                               {"sweep.svg"}}) {
+        for (const std::string& name : left) lay(name, "x");
+        EXPECT_THROW(RunFolder::check_out(path), Error) << "without a lock it is somebody's: " << left[0];
+        lay(".lock", "4711");
+        EXPECT_NO_THROW(RunFolder::create(path)) << left[0];
+        EXPECT_TRUE(fs::is_empty(path)) << left[0];
+    }
+    lay("find.csv", "x");
+    for (const char* lock : {"mine", "0123456789012345678901"}) {
+        lay(".lock", lock);
+        EXPECT_THROW(RunFolder::check_out(path), Error) << lock;
+    }
+    lay(".lock", "4711");
+    EXPECT_NO_THROW(RunFolder::check_out(path));
+    for (const char* more : {"find.json", "notes", "a=b/notes", "config.json"}) {
+        lay(more, "x");
+        EXPECT_THROW(RunFolder::check_out(path), Error) << more;
+        fs::remove(path + '/' + more);
+    }
+}
+
+TEST_F(OnDisk, a_range_test_that_cannot_be_written_leaves_nothing) {
+    WatchedFileSystem fs;
+    fs.before = [](const std::string& call, const std::string& path) {
+        return call == "rename" && path.ends_with("find.svg") ? -ENOSPC : 0;
+    };
+    {
+        RunFolder run = RunFolders(fs).create(folder_ + "/find");
+        run.write("find.csv", "lr,loss\n");
+        EXPECT_THROW(run.write("find.svg", "<svg/>"), Error);
+        EXPECT_TRUE(run.remove_unless_begun());
+    }
+    EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+TEST_F(OnDisk, a_pointer_that_cannot_be_written_costs_no_save_and_holds_no_deletion_up) {
+    WatchedFileSystem fs;
+    RunFolder run = RunFolders(fs).create(folder_ + "/run");
+    run.write("config.json", "{}");
+    save(run, 2);
+    std::string lines;
+    fs.before = [](const std::string& call, const std::string& path) {
+        return call == "rename" && path.ends_with("/latest") ? -EPERM : 0;
+    };
+    for (const int step : {4, 6, 8}) {
+        lines.clear();
+        EXPECT_NO_THROW(
+            run.save(step, {{}, {}}, -1, [&](LogLevel, const std::string& line) { lines += line + '\n'; }));
+        EXPECT_NE(lines.find("run/latest: operation not permitted"), std::string::npos) << lines;
+        EXPECT_EQ(std::ranges::count(lines, '\n'), 1) << lines;
+    }
+    EXPECT_EQ(steps_in(fs, run.path()), (std::vector<std::int64_t>{8, 6}));
+}
+
+TEST_F(OnDisk, an_out_folder_whose_checkpoints_would_have_too_long_a_path_is_refused_before_any_work) {
+    std::string path = folder_;
+    while (path.size() < 4060) path += "/" + std::string(std::min<std::size_t>(200, 4070 - path.size()), 'x');
+    expect_error(ErrorKind::io, "file name too long; fix: choose a shorter path",
+                 [&] { RunFolder::check_out(path); });
 }
 
 // The machine's disk, as it is when it can only be read.
