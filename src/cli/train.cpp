@@ -25,6 +25,7 @@
 #include "onecycle/run_folder.h"
 #include "report/text.h"
 #include "train/recorded_images.h"
+#include "train/run_record.h"
 
 namespace onecycle::cli {
 
@@ -91,6 +92,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     } else {
         check_resume(arguments);
         spread_over_ranks(options_, console.ranks().get());
+        if (is_finished(console)) return 0;
     }
     SignalGuard guard;
     guard.answer(console.stop_answer(nothing_begun));
@@ -122,10 +124,29 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
         run.remove_unless_begun();
         throw;
     }
-    if (result.step > 0) draw(console, run, static_cast<double>(learner.steps_per_epoch()));
-    say_end(console, run, result);
-    if (console.json()) console.result(to_json(result, run.path(), learner.options().shares));
+    report(console, run, result, learner.options().shares);
     return result.signal ? 128 + result.signal : 0;
+}
+
+// Of a run that is finished all is told without its images, which may be gone.
+bool TrainingVerb::is_finished(Console& console) const {
+    const auto result = console.leads() ? finished_result(resume_, options_) : std::nullopt;
+    std::string answer = result ? "finished" : "";
+    if (Communicator* const ranks = console.ranks().get()) broadcast(*ranks, answer);
+    if (result) {
+        RunFolder run = RunFolder::open(resume_, console.log(),
+                                        belongs_to(options_, images_of_config(resume_ + "/config.json")));
+        console.say(fmt::format("All {} steps are done.", result->steps));
+        report(console, run, *result, options_.shares);
+    }
+    return !answer.empty();
+}
+
+void TrainingVerb::report(Console& console, RunFolder& run, const FitResult& result, int shares) const {
+    if (result.step > 0)
+        draw(console, run, static_cast<double>(result.steps) / static_cast<double>(all_epochs(options_)));
+    say_end(console, run, result);
+    if (console.json()) console.result(to_json(result, run.path(), shares));
 }
 
 Dataset TrainingVerb::open(Console& console) const {

@@ -23,15 +23,6 @@ namespace {
 
 constexpr const char* moved = "name the folder that holds them: onecycle train NEW --resume ";
 
-// The digest that run_config() has written; empty where an earlier version or a program of the
-// user's wrote the file.
-std::string images_of_config(const std::string& path) {
-    const auto json =
-        nlohmann::json::parse(read_file(posix_file_system(), path, ErrorKind::model), nullptr, false);
-    const auto found = json.find(dataset_member);
-    return json.is_object() && found != json.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 [[noreturn]] void cannot_go_on_with(const std::string& data, const std::string& why, const std::string& fix) {
     throw Error(ErrorKind::data, "cannot resume", echoed(data), why, fix);
 }
@@ -74,6 +65,13 @@ void check_difference(const ListDifference& difference, const std::vector<ImageF
 }
 
 }  // namespace
+
+std::string images_of_config(const std::string& path) {
+    const auto json =
+        nlohmann::json::parse(read_file(posix_file_system(), path, ErrorKind::model), nullptr, false);
+    const auto found = json.find(dataset_member);
+    return json.is_object() && found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
 
 std::optional<ImageList> recorded_images(const TensorFile& file) {
     const TensorInfo* const tensor = file.find(images_tensor);

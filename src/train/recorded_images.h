@@ -21,4 +21,7 @@ std::optional<ImageList> recorded_images(const TensorFile& file);
 // the run's own checkpoints from those of another one with the same options.
 std::string run_config(const TrainOptions& options, const std::string& dataset_digest);
 
+// That digest of the file; empty where an earlier version or a program of the user's wrote it.
+std::string images_of_config(const std::string& path);
+
 }  // namespace onecycle

@@ -10,6 +10,8 @@
 #include "store/run_folders.h"
 #include "train/fault_record.h"
 #include "train/log_rows.h"
+#include "train/model_info.h"
+#include "train/options_record.h"
 #include "train/recorded_images.h"
 
 namespace onecycle {
@@ -26,6 +28,34 @@ int told_groups(const LearnerCore& core) {
 }
 
 }  // namespace
+
+std::optional<FitResult> finished_result(const std::string& run, const TrainOptions& options) {
+    const auto newest =
+        newest_valid_checkpoint(run, {}, belongs_to(options, images_of_config(run + "/config.json")));
+    if (!newest) return {};
+    const SafetensorsFile file(newest->path);
+    FitResult result{.step = newest->step,
+                     .steps = count_from(file.metadata(), "steps", -1),
+                     .checkpoint = newest->path,
+                     .digest = file.digest()};
+    if (!result.finished()) return {};
+    result.max_lr = max_lr_of_record(text_of(file.metadata(), "options"));
+    const auto text_in = [&](const std::string& name) {
+        try {
+            return read_file(posix_file_system(), run + '/' + name);
+        } catch (const Error&) {  // a run goes without it
+            return std::string();
+        }
+    };
+    TrainingProgress past;
+    for (EpochReport& row : parse_metrics(text_in("metrics.csv"))) {
+        past.compare_with_best(row, options);
+        result.epochs.push_back(row);
+    }
+    if (past.best) result.best_epoch = past.best->epoch;
+    result.bad_images = std::ranges::count(text_in(bad_images_name), '\n');
+    return result;
+}
 
 RunRecord::RunRecord(LearnerCore& core, RunFolder* run)
     : core_(core), run_(run), rate_groups_(told_groups(core)) {

@@ -15,6 +15,10 @@
 
 namespace onecycle {
 
+// What fit() returns of a run that is finished: no image is needed for it. Nothing of any other. Throws
+// Error(io) when its checkpoints cannot be read.
+std::optional<FitResult> finished_result(const std::string& run, const TrainOptions& options);
+
 class RunRecord {
   public:
     // `run` may be null. Both must outlive the record.
@@ -65,8 +69,8 @@ class RunRecord {
     LearnerCore& core_;
     RunFolder* run_;
     int rate_groups_;
-    bool begun_ = false;              // the logs
-    bool told_ = false;               // of what could not be written
+    bool begun_ = false;  // the logs
+    bool told_ = false;   // of what could not be written
     bool config_written_ = false;
     std::int64_t saved_step_ = -1;    // perhaps on its way
     std::vector<ImageFault> faults_;  // in bad-images.txt
