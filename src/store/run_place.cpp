@@ -37,6 +37,15 @@ bool holds_only(std::string_view text, std::string_view allowed) {
     return !text.empty() && text.find_first_not_of(allowed) == text.npos;
 }
 
+// The first file of a run tells by itself what it is.
+bool is_beginning_of_config(FileSystem& fs, const std::string& path, const std::string& name) {
+    if (!is_beginning(name) || !name.starts_with("config.json.")) return false;
+    const InputFile file(fs, path + '/' + name);
+    std::byte first{'{'};
+    if (file.size() > 0) file.read_at(std::span(&first, 1), 0);
+    return first == std::byte{'{'};
+}
+
 [[noreturn]] void refuse_out(const std::string& path, const std::string& why) {
     throw Error(ErrorKind::io, "cannot use --out", path, why, "choose a folder that is new or empty");
 }
@@ -78,7 +87,8 @@ bool holds_only_a_start(FileSystem& fs, const std::string& path, const std::vect
                        return is_beginning(inner) || is_of_test(inner) || inner == last_of_test;
                    });
         if (status.type != FileStatus::Type::regular) return false;
-        if (is_probe(name)) return status.size == 0;
+        if (is_probe(name)) return true;
+        if (is_beginning_of_config(fs, path, name)) return true;
         return locked && (name == lock_name || is_beginning(name) || is_of_test(name));
     };
     return std::ranges::all_of(names, is_left);

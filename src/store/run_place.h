@@ -21,8 +21,8 @@ bool is_probe(std::string_view name);
 bool is_beginning(std::string_view name);
 
 // Whether a folder with these names in it holds nothing but what a start leaves that was killed: the
-// probe, and, beside the lock of its process, beginnings and the files of a range test whose last
-// one is missing. False also where that cannot be told.
+// probe, the beginning of config.json, and, beside the lock of its process, other beginnings and the
+// files of a range test whose last one is missing. False also where that cannot be told.
 bool holds_only_a_start(FileSystem& fs, const std::string& path, const std::vector<std::string>& names);
 
 std::string in_megabytes(std::uint64_t bytes);
