@@ -92,11 +92,16 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     } else {
         check_resume(arguments);
         spread_over_ranks(options_, console.ranks().get());
-        if (is_finished(console)) return 0;
     }
     SignalGuard guard;
     guard.answer(console.stop_answer(nothing_begun));
-    const Dataset dataset = shared_dataset(console, [&] { return open(console); });
+    Dataset dataset;
+    try {
+        dataset = shared_dataset(console, [&] { return open(console); });
+    } catch (const Error& error) {
+        if (error.kind() == ErrorKind::data && is_finished(console, error)) return 0;
+        throw;
+    }
     TrainingView view(console);
     Observer observer = view.observer();
     observer.resumes = has_checkpoint(dataset, console);
@@ -128,18 +133,18 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     return result.signal ? 128 + result.signal : 0;
 }
 
-// Of a run that is finished all is told without its images, which may be gone.
-bool TrainingVerb::is_finished(Console& console) const {
-    const auto result = console.leads() ? finished_result(resume_, options_) : std::nullopt;
-    std::string answer = result ? "finished" : "";
-    if (Communicator* const ranks = console.ranks().get()) broadcast(*ranks, answer);
-    if (result) {
-        RunFolder run = RunFolder::open(resume_, console.log(),
-                                        belongs_to(options_, images_of_config(resume_ + "/config.json")));
-        console.say(fmt::format("All {} steps are done.", result->steps));
-        report(console, run, *result, options_.shares);
-    }
-    return !answer.empty();
+// Of a run that is finished all is told without its images, which may be gone. A job of several ranks
+// ends as one that is not.
+bool TrainingVerb::is_finished(Console& console, const Error& no_images) const {
+    if (resume_.empty() || console.ranks()) return false;
+    const auto result = finished_result(resume_, options_);
+    if (!result) return false;
+    RunFolder run = RunFolder::open(resume_, console.log(),
+                                    belongs_to(options_, images_of_config(resume_ + "/config.json")));
+    console.warn(fmt::format("warning: {}; all {} steps are done without them", no_images.without_fix(),
+                             result->steps));
+    report(console, run, *result, options_.shares);
+    return true;
 }
 
 void TrainingVerb::report(Console& console, RunFolder& run, const FitResult& result, int shares) const {

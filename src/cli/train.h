@@ -32,7 +32,7 @@ class TrainingVerb : public Verb {
 
   private:
     Dataset open(Console& console) const;
-    bool is_finished(Console& console) const;
+    bool is_finished(Console& console, const Error& no_images) const;
     void report(Console& console, RunFolder& run, const FitResult& result, int shares) const;
     bool has_checkpoint(const Dataset& dataset, const Console& console) const;
     // Says how to go on where an image stops the training.

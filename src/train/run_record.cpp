@@ -30,10 +30,11 @@ int told_groups(const LearnerCore& core) {
 }  // namespace
 
 std::optional<FitResult> finished_result(const std::string& run, const TrainOptions& options) {
-    const auto newest =
-        newest_valid_checkpoint(run, {}, belongs_to(options, images_of_config(run + "/config.json")));
+    const CheckpointFilter belongs = belongs_to(options, images_of_config(run + "/config.json"));
+    const auto newest = newest_valid_checkpoint(run, {}, belongs);
     if (!newest) return {};
     const SafetensorsFile file(newest->path);
+    if (!belongs(file.metadata())) return {};
     FitResult result{.step = newest->step,
                      .steps = count_from(file.metadata(), "steps", -1),
                      .checkpoint = newest->path,
