@@ -14,9 +14,11 @@
 #include "cli/training_options.h"
 #include "cli/training_view.h"
 #include "core/echoed.h"
+#include "core/file.h"
 #include "core/shell_quoted.h"
 #include "core/signals.h"
 #include "device/communicator.h"
+#include "onecycle/chart.h"
 #include "onecycle/dataset.h"
 #include "onecycle/error.h"
 #include "onecycle/learner.h"
@@ -174,8 +176,15 @@ bool TrainingVerb::has_checkpoint(const Dataset& dataset, const Console& console
 
 // A picture that cannot be made takes nothing from the run.
 void TrainingVerb::draw(Console& console, RunFolder& run, double steps_per_epoch) try {
-    run.write("training.svg", training_svg(read_training_curves(run.read("steps.csv"),
-                                                                run.read("metrics.csv"), steps_per_epoch)));
+    constexpr const char* picture = "training.svg";
+    try {
+        if (!run.read_only())
+            check_output(posix_file_system(), run.file(picture), {.own_mark = chart::svg_mark});
+    } catch (const Error& error) {
+        throw Error(error.kind(), "cannot draw", run.file(picture), std::string(error.why()), "move it away");
+    }
+    run.write(picture, training_svg(read_training_curves(run.read("steps.csv"), run.read("metrics.csv"),
+                                                         steps_per_epoch)));
 } catch (const Error& error) {
     console.warn(std::string("warning: ") + error.what());
 }

@@ -16,6 +16,8 @@ std::string why_text(int code) {
             return "no space left on the device";
         case EROFS:
             return "the file system is read-only";
+        case ELOOP:
+            return "it is a link, which is not followed here, or links that lead in a circle";
         default:
             break;
     }
@@ -40,6 +42,8 @@ std::string fix_text(int code) {
         case EMFILE:
         case ENFILE:
             return "raise the limit of open files (ulimit -n)";
+        case ELOOP:
+            return "put the file that is meant in the link's place";
         case ENAMETOOLONG:
             return "choose a shorter path";
         case EFBIG:

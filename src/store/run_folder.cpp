@@ -30,6 +30,17 @@ void refuse_link(FileSystem& fs, const std::string& folder) {
                     "put the folder that it leads to in its place");
 }
 
+// A file replaces a file, or a link; never a folder, a device or a pipe.
+void refuse_what_is_no_file(FileSystem& fs, const std::string& file) {
+    FileStatus status;
+    if (retried([&] { return fs.entry(file, status); }) < 0 || status.type == FileStatus::Type::regular ||
+        status.type == FileStatus::Type::link)
+        return;
+    throw Error(ErrorKind::io, cannot_write_file, file,
+                status.type == FileStatus::Type::directory ? "it is a folder" : "it is no regular file",
+                "move it away");
+}
+
 // The name, or with a number the first that nothing has.
 std::string free_name(FileSystem& fs, const std::string& name) {
     FileStatus status;
@@ -327,6 +338,7 @@ void RunFolder::write(const std::string& name, const std::string& text) {
         if (const std::string folder = file(name.substr(0, slash)); impl_->make_inside(folder))
             impl_->note(folder);
     impl_->note(file(name));
+    refuse_what_is_no_file(impl_->fs, file(name));
     write_file_atomically(impl_->fs, file(name), text);
     if (name == config_name) impl_->config = text;
 }

@@ -640,6 +640,11 @@ TEST_F(OnDisk, no_link_below_the_folder_is_followed) {
     EXPECT_FALSE(fs::is_symlink(run + "/best"));
     EXPECT_EQ(read_file(posix_file_system(), elsewhere + "/mine"), "of mine");
     EXPECT_EQ(std::distance(fs::directory_iterator(elsewhere), fs::directory_iterator()), 1);
+    // What is no file stays, and is named.
+    ASSERT_EQ(::mkfifo((run + "/pipe").c_str(), 0600), 0);
+    expect_error(ErrorKind::io, "it is no regular file", [&] { opened.write("pipe", "text"); });
+    fs::create_directory(run + "/folder");
+    expect_error(ErrorKind::io, "it is a folder", [&] { opened.write("folder", "text"); });
 }
 
 TEST_F(OnDisk, only_a_run_can_be_resumed) {
