@@ -102,6 +102,10 @@ struct FitResult {
 std::function<bool(const std::map<std::string, std::string>& metadata)> belongs_to(
     const TrainOptions& options, const std::string& dataset_digest = "");
 
+// What fit() returned of a run that is finished, without its images; nothing of any other run. Throws
+// Error(io) when its checkpoints cannot be read.
+std::optional<FitResult> finished_result(const std::string& run, const TrainOptions& options);
+
 // Opens options.data to continue the run in this folder. Where its newest checkpoint lists images,
 // the sides are those, in their order, whatever was added since; an image that is missing or has
 // other contents stays in its place and is left out when its turn comes (docs/data.md).

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
 #include "cli/image_progress.h"
@@ -27,7 +28,6 @@
 #include "onecycle/run_folder.h"
 #include "report/text.h"
 #include "train/recorded_images.h"
-#include "train/run_record.h"
 
 namespace onecycle::cli {
 
@@ -101,7 +101,7 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     try {
         dataset = shared_dataset(console, [&] { return open(console); });
     } catch (const Error& error) {
-        if (error.kind() == ErrorKind::data && is_finished(console, error)) return 0;
+        if (is_finished(console, error)) return 0;
         throw;
     }
     TrainingView view(console);
@@ -135,10 +135,10 @@ int TrainingVerb::run(const Arguments& arguments, Console& console) {
     return result.signal ? 128 + result.signal : 0;
 }
 
-// Of a run that is finished all is told without its images, which may be gone. A job of several ranks
-// ends as one that is not.
+// Of a run that is finished all is told, also where the folder of its images is gone. A job of several
+// ranks ends as one that is not.
 bool TrainingVerb::is_finished(Console& console, const Error& no_images) const {
-    if (resume_.empty() || console.ranks()) return false;
+    if (resume_.empty() || console.ranks() || std::filesystem::exists(options_.data)) return false;
     const auto result = finished_result(resume_, options_);
     if (!result) return false;
     RunFolder run = RunFolder::open(resume_, console.log(),

@@ -15,10 +15,6 @@
 
 namespace onecycle {
 
-// What fit() returns of a run that is finished: no image is needed for it. Nothing of any other. Throws
-// Error(io) when its checkpoints cannot be read.
-std::optional<FitResult> finished_result(const std::string& run, const TrainOptions& options);
-
 class RunRecord {
   public:
     // `run` may be null. Both must outlive the record.

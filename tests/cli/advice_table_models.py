@@ -199,8 +199,23 @@ def run_rows(program):
               before=lose)
     yield Row(torn + " --bad-images fail", 3, "missing", free=True,
               advice=("train data --resume runs/torn --bad-images skip --max-bad 1",))
-    yield Row(torn, 3, "no such folder", ("train moved --resume runs/torn",), free=True,
-              before=one_by_one(find_again, moved("data", "moved")))
+    yield Row("train --resume runs/photos/latest", 4, "it is no folder", (resume,), free=True)
+    lock, steps, picture = (f"runs/torn/{name}" for name in (".lock", "steps.csv", "training.svg"))
+    yield Row(torn, 5, "it is a link, which is not followed", (torn,), before=one_by_one(find_again, linked(lock, "x")),
+              after=removed(lock))
+    away = "runs/torn/checkpoints/step-900000.safetensors"
+    yield Row(torn, 5, "leads nowhere", (torn,), before=linked(away, "x"), after=removed(away))
+    yield Row(torn, 5, "a run goes on without the rows", (torn,),
+              before=one_by_one(removed(steps), lambda folder: (folder / steps).mkdir()), after=removed(steps))
+    yield Row(torn, 0, "cannot draw", (torn,), before=one_by_one(removed(picture), written(picture, "of mine")),
+              after=removed(picture), gone="cannot draw")
+    yield Row("train --resume runs/bare", 3, "not those that the run began with", ("train --resume runs/bare",),
+              before=one_by_one(copied_as("runs/photos/config.json", "runs/bare/config.json"), lose), after=find_again)
+
+    unsaved = one_by_one(copied("runs/photos", "runs/begun"),
+                       removed(*(f"runs/begun/{name}" for name in ("checkpoints", "latest", "best"))))
+    yield Row("train --resume runs/begun", 3, "no such folder", ("train moved --resume runs/begun",), free=True,
+              before=one_by_one(unsaved, moved("data", "moved")))
     yield Row(torn, 3, "none of its images is here", (torn,),
               before=one_by_one(written("data/rings/no.txt", ""), copied_as("cat.jpg", "data/rings/a.jpg"),
                                 copied_as("cat.jpg", "data/rings/b.jpg"), copied_as("cat.jpg", "data/checkers/a.jpg"),
@@ -239,6 +254,7 @@ def run_rows(program):
                   after=written("c.json", after))
     yield Row(find("data", "--config c.json"), 2, "not equally many", (find("data", "--config c.json --accumulate 2"),),
               before=written("c.json", '{"shares": 2}'))
+    yield Row("find --from-csv curve.csv/x", 5, "not a directory", (CURVE,), free=True)
     yield Row(CURVE + " --config missing.json", 5, "no such file", (CURVE + " --config runs/photos/config.json",),
               free=True)
     yield Row(CURVE + " --config data", 5, "it is a folder", (CURVE + " --config runs/photos/config.json",), free=True)
