@@ -105,7 +105,10 @@ void* map_pages(std::size_t bytes, int protection) {
         void* const wanted = checker::address_for(bytes);
         void* const mapping =
             mmap(wanted, bytes, protection, flags | (wanted ? MAP_FIXED_NOREPLACE : 0), -1, 0);
-        if (mapping != MAP_FAILED || errno != EEXIST) return mapping;
+        if (mapping == MAP_FAILED && errno == EEXIST) continue;
+        // A thread's stack may have lain there, which the sanitizer remembers.
+        if (mapping != MAP_FAILED) ASAN_UNPOISON_MEMORY_REGION(mapping, bytes);
+        return mapping;
     }
     return MAP_FAILED;
 }
