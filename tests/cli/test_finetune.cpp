@@ -1,6 +1,7 @@
 // `onecycle finetune` with the real binary: from a file of weights to a run that eval reads.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -123,6 +124,25 @@ TEST_F(Finetune, one_cycle_only_is_heard_beside_a_config_and_refused_by_a_run_th
     const Outcome resumed = place_->run({"finetune", "--resume", "staged", "--one-cycle-only"});
     EXPECT_EQ(resumed.code, 2);
     EXPECT_NE(resumed.err.find("--one-cycle-only"), std::string::npos) << resumed.err;
+}
+
+TEST_F(Finetune, a_resume_needs_no_file_but_its_own) {
+    namespace fs = std::filesystem;
+    fs::copy(*place_ / "before", *place_ / "for_a_while", fs::copy_options::recursive);
+    ASSERT_EQ(finetune({"--init", "for_a_while", "--checkpoint-every", "1", "--out", "on"}).code, 0);
+    fs::remove_all(*place_ / "for_a_while");
+    EXPECT_EQ(place_->run({"finetune", "--resume", "on"}).code, 0) << "finished";
+    const std::string rows = place_->read("on/latest");
+    const std::string newest = "on/checkpoints/" + rows.substr(0, rows.find('\n'));
+    const std::string bytes = place_->read(newest);
+    fs::remove(*place_ / newest);
+    const Outcome resumed = place_->run({"finetune", "--resume", "on"});
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    EXPECT_EQ(place_->read(newest), bytes) << "the bytes of a training that was left alone";
+    // Without a checkpoint the training begins with those weights.
+    fs::remove_all(*place_ / "on/checkpoints");
+    for (const char* pointer : {"on/latest", "on/best"}) fs::remove(*place_ / pointer);
+    EXPECT_EQ(place_->run({"finetune", "--resume", "on"}).code, 4);
 }
 
 TEST_F(Finetune, a_policy_that_is_asked_for_holds_in_both_stages) {
