@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "core/echoed.h"
 #include "onecycle/error.h"
@@ -87,10 +86,9 @@ void RunRecord::write_config(std::optional<double> max_lr) {
     const auto write = [&] { run_->write("config.json", run_config(options, core_.dataset_digest)); };
     // Without the first one nobody could resume; the next only tells the rate that was found, which
     // the checkpoints hold, too.
-    if (std::exchange(config_written_, true))
-        write_if_possible(write);
-    else
-        write();
+    FileStatus status;
+    const bool there = RunFolders::file_system_of(*run_).status(run_->file("config.json"), status) == 0;
+    there ? write_if_possible(write) : write();
 }
 
 void RunRecord::begin_logs(std::int64_t step, std::int64_t epoch) {
