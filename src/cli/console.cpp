@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "cli/arguments.h"
+#include "core/echoed.h"
 #include "core/file.h"
 #include "device/communicator.h"
 #include "onecycle/error.h"
@@ -80,7 +81,7 @@ void Console::join(std::shared_ptr<Communicator> ranks) {
 void Console::result(const std::string& text) {
     if (silent_) return;
     end_progress();
-    const int failed = results_->deliver(text);
+    const int failed = results_->deliver(json() ? printable_json(text) : text);
     if (failed && failed != EPIPE) throw file_error("cannot write", "stdout", failed);
 }
 
