@@ -8,7 +8,9 @@
 #include <string_view>
 
 #include "cli/arguments.h"
+#include "core/echoed.h"
 #include "core/file.h"
+#include "core/signals.h"
 #include "device/communicator.h"
 #include "onecycle/error.h"
 #include "report/text.h"
@@ -80,12 +82,18 @@ void Console::join(std::shared_ptr<Communicator> ranks) {
 void Console::result(const std::string& text) {
     if (silent_) return;
     end_progress();
-    const int failed = results_->deliver(text);
+    const int failed = results_->deliver(json() ? printable_json(text) : text);
+    if (failed == EINTR) throw Interrupted(stop_signal());
     if (failed && failed != EPIPE) throw file_error("cannot write", "stdout", failed);
 }
 
 void Console::answer(const std::string& text, int hanging) {
     result(wrapped(text, columns_of_terminal(STDOUT_FILENO), hanging));
+}
+
+void Console::report(const std::string& text) {
+    if (options_.quiet) return;
+    answer(text);
 }
 
 void Console::say(const std::string& line) {

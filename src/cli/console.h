@@ -53,11 +53,14 @@ class Console {
     bool leads() const { return !silent_; }
 
     // A result that was asked for, as it is: CSV, a JSON object. Throws Error(io) when stdout
-    // cannot take it.
+    // cannot take it, Interrupted when a stop signal came and nobody reads it.
     void result(const std::string& text);
 
     // The same for people's eyes: wrapped on a terminal; see wrapped() for `hanging`.
     void answer(const std::string& text, int hanging = -1);
+
+    // The same, left out under --quiet: a report that is all that the verb was asked for.
+    void report(const std::string& text);
 
     // A line of a report for people: on stdout (stderr under --json), left out under --quiet.
     void say(const std::string& line);

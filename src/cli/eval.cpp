@@ -82,7 +82,7 @@ class Eval : public Verb {
         if (console.json())
             console.result(to_json(evaluation, split));
         else
-            console.say(report(evaluation, console.report_columns()));
+            console.report(report(evaluation, console.report_columns()));
         if (!svg_.empty() && console.leads())
             write_output(posix_file_system(), svg_, confusion_svg(evaluation), replaced);
         return 0;
@@ -188,8 +188,7 @@ class Eval : public Verb {
     }
 
     std::string report(const Evaluation& evaluation, int columns) const {
-        std::string text = evaluation_text(evaluation, columns);
-        text.pop_back();  // say() ends the line
+        const std::string text = evaluation_text(evaluation, columns);
         return options_.tta ? "Each image together with its mirror image.\n" + text : text;
     }
 

@@ -127,14 +127,15 @@ class Info : public Verb {
 
     // A list or an object of JSON, or a row of numbers, with a blank behind each comma, where a line
     // can be broken.
-    static std::string spaced(std::string text) {
-        if (text.find_first_not_of("0123456789.,e+-") == std::string::npos) {
-            for (std::size_t at = 0; (at = text.find(',', at)) != std::string::npos;) text.insert(++at, " ");
-            return text;
+    static std::string spaced(const std::string& text) {
+        const bool numbers = text.find_first_not_of("0123456789.,e+-") == std::string::npos;
+        if (!numbers && text[0] != '[' && text[0] != '{') return text;
+        std::string out;
+        for (std::size_t i = 0; i < text.size(); ++i) {
+            out += text[i];
+            if (text[i] == ',' && (numbers || text.compare(i + 1, 1, "\"") == 0)) out += ' ';
         }
-        if (text[0] != '[' && text[0] != '{') return text;
-        for (std::size_t at = 0; (at = text.find(",\"", at)) != std::string::npos;) text.insert(++at, " ");
-        return text;
+        return out;
     }
 
     std::string path_;

@@ -1,5 +1,6 @@
 // What the verbs print under --json, one object (or list) a verb, ending in a newline. NaN and
-// infinities are null; bytes that are not UTF-8 are replaced.
+// infinities are null; bytes that are not UTF-8 are replaced. Console::result() escapes in it what a
+// terminal must not get.
 #pragma once
 
 #include <optional>

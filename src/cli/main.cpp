@@ -1,6 +1,7 @@
 // The command line program: picks the verb, and turns every failure into one line and an exit code.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/App.hpp>
@@ -376,6 +377,7 @@ int main(int argc, char** argv) {
     fill_closed_streams();
     ignore_signals_of_writing();
     spin_briefly(argv);
+    (void)::prctl(PR_SET_NAME, "onecycle");  // pgrep finds it: the start through /proc made it "exe"
     std::unique_ptr<cli::Declared> chosen;
     try {
         chosen = cli::read_command_line(std::vector<std::string>(argv + 1, argv + argc));

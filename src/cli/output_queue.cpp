@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -89,15 +90,16 @@ struct OutputQueue::Shared {
         left_out = 0;
     }
 
-    // Waits until all is out; false when a stop signal came before.
+    // Waits until all is out; false when a stop signal came before, and patience has ended. It is
+    // had once: what comes later does not wait any more.
     bool drain(std::unique_lock<std::mutex>& lock) {
-        std::chrono::steady_clock::time_point end{};
         while (bytes > 0) {
-            changed.wait_for(lock, between_looks);
             const auto now = std::chrono::steady_clock::now();
-            if (stop_signal() == 0) continue;
-            if (end == decltype(end){}) end = now + patience;
-            if (now >= end) return bytes == 0;
+            if (stop_signal() != 0) {
+                if (!end_of_patience) end_of_patience = now + patience;
+                if (now >= *end_of_patience) return false;
+            }
+            changed.wait_for(lock, between_looks);
         }
         return true;
     }
@@ -108,6 +110,7 @@ struct OutputQueue::Shared {
     std::deque<std::string> texts;
     std::size_t bytes = 0, left_out = 0;  // not yet written; lines
     int error = 0;                        // the last errno
+    std::optional<std::chrono::steady_clock::time_point> end_of_patience;
     bool closed = false;
     std::thread writer;  // none: written at once
 };
@@ -156,7 +159,7 @@ int OutputQueue::deliver(std::string_view text) {
     shared_->say_what_was_left_out();
     shared_->error = 0;
     shared_->push(text);
-    return shared_->drain(lock) ? shared_->error : 0;
+    return shared_->drain(lock) ? shared_->error : EINTR;
 }
 
 bool OutputQueue::same(int one, int other) {

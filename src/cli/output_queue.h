@@ -26,7 +26,8 @@ class OutputQueue {
     bool idle() const;
 
     // Waits until this and all before it has gone out; once a stop signal has come, for a second at
-    // most. Returns 0 or the errno of what failed meanwhile.
+    // most, all such waiting together. Returns 0 or the errno of what failed meanwhile; EINTR: given
+    // up after a signal.
     int deliver(std::string_view text);
 
     // Whether both descriptors are of one pipe, terminal or file.

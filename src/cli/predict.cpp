@@ -1,9 +1,12 @@
 // onecycle predict: what a model sees in images.
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
-#include <iostream>
+#include <sstream>
 
 #include "cli/image_progress.h"
 #include "cli/json.h"
@@ -11,6 +14,7 @@
 #include "cli/training_options.h"
 #include "cli/verb.h"
 #include "core/echoed.h"
+#include "core/file.h"
 #include "core/signals.h"
 #include "data/folder.h"
 #include "data/shard_index.h"
@@ -29,6 +33,7 @@ struct Item {
 
 // Folders are searched.
 void add_images(std::vector<Item>& items, std::string path) {
+    if (const int signal = stop_signal()) throw Interrupted(signal);
     const bool shard = has_shard_ending(path) && std::filesystem::is_regular_file(path);
     if (!shard && !is_folder(path)) {
         items.push_back({path});
@@ -45,6 +50,25 @@ void add_images(std::vector<Item>& items, std::string path) {
     }
 }
 
+// All of stdin. Whoever writes it may take hours: a stop is heeded meanwhile, and Interrupted thrown.
+std::string text_of_stdin() {
+    std::string text;
+    char bytes[4096];
+    for (;;) {
+        if (const int signal = stop_signal()) throw Interrupted(signal);
+        // Bounded, since a signal may come just before, or to another thread.
+        constexpr int milliseconds = 100;
+        pollfd ready{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+        if (::poll(&ready, 1, milliseconds) <= 0) continue;
+        const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
+        if (got == 0) return text;
+        if (got > 0)
+            text.append(bytes, static_cast<std::size_t>(got));
+        else if (errno != EINTR && errno != EAGAIN)
+            throw file_error("cannot read", "stdin", errno);
+    }
+}
+
 std::vector<Item> items_of(const std::vector<std::string>& paths) {
     std::vector<Item> items;
     for (const std::string& path : paths) {
@@ -52,7 +76,8 @@ std::vector<Item> items_of(const std::vector<std::string>& paths) {
             add_images(items, path);
             continue;
         }
-        for (std::string line; std::getline(std::cin, line);) {
+        std::istringstream lines(text_of_stdin());
+        for (std::string line; std::getline(lines, line);) {
             if (line.ends_with('\r')) line.pop_back();
             if (!line.empty()) add_images(items, line);
         }
@@ -140,13 +165,14 @@ class Predict : public Verb {
         require_model(model_);
         model_ = newest_run(model_, console);
         SignalGuard guard;
-        guard.answer(console.stop_answer(after_this_batch));
+        guard.answer(console.stop_answer(nothing_begun));
         if (console.leads()) options_.log = console.log();
         options_.ranks = console.ranks();
         options_.stop = stop_signal;
         Model model(model_, options_);
-        const std::vector<Prediction> predictions =
-            answer(model, items_for(paths_, console.ranks().get()), console);
+        const std::vector<Item> items = items_for(paths_, console.ranks().get());
+        guard.answer(console.stop_answer(after_this_batch));
+        const std::vector<Prediction> predictions = answer(model, items, console);
         const auto failed = std::count_if(predictions.begin(), predictions.end(),
                                           [](const Prediction& p) { return !p.error.empty(); });
         if (failed == std::ssize(predictions)) refuse_all(predictions.front(), failed);

@@ -9,4 +9,8 @@ namespace onecycle {
 // characters, with their number behind it. Errors treat what they echo so by themselves.
 std::string echoed(const std::string& value);
 
+// JSON that reads back equal, in which what printable() escapes stands as \uXXXX: a terminal may
+// show it.
+std::string printable_json(const std::string& json);
+
 }  // namespace onecycle

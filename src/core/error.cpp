@@ -63,8 +63,8 @@ std::size_t utf8_length(const std::string& s, std::size_t i) {
 }
 
 // Whether a character shows nothing of itself, but may turn, split or hide what stands around it:
-// all format characters (directions, joiners, tags), line and paragraph separators, and the fillers
-// that are letters only by name.
+// all format characters (directions, joiners, tags), line and paragraph separators, the fillers that
+// are letters only by name, and the numbers that never become characters (U+FFFE, U+FFFF).
 bool is_invisible(utf8proc_int32_t character) {
     switch (utf8proc_category(character)) {
         case UTF8PROC_CATEGORY_CF:
@@ -76,7 +76,29 @@ bool is_invisible(utf8proc_int32_t character) {
     }
     for (const utf8proc_int32_t filler : {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0})
         if (character == filler) return true;
-    return false;
+    return (character & 0xFFFE) == 0xFFFE || (character >= 0xFDD0 && character <= 0xFDEF);
+}
+
+// The text with what `escape` makes of each control or invisible character, and of each byte that
+// is no UTF-8: it is given the bytes, and the character or -1.
+template <class Escape>
+std::string with_escapes(const std::string& text, const Escape& escape) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t length = utf8_length(text, i), taken = std::max<std::size_t>(length, 1);
+        const std::string_view bytes = std::string_view(text).substr(i, taken);
+        utf8proc_int32_t character = length == 1 ? bytes[0] : -1;
+        if (length > 1)
+            utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data()),
+                             static_cast<utf8proc_ssize_t>(length), &character);
+        const bool control = character < 0x20 || (character >= 0x7F && character < 0xA0);
+        if (control || (length > 1 && is_invisible(character)))
+            out += escape(bytes, character);
+        else
+            out += bytes;
+        i += taken;
+    }
+    return out;
 }
 
 }  // namespace
@@ -122,37 +144,37 @@ std::string echoed(const std::string& value) {
 }
 
 std::string printable(const std::string& bytes) {
-    std::string out;
-    for (std::size_t i = 0; i < bytes.size();) {
-        const unsigned char c = static_cast<unsigned char>(bytes[i]);
-        const std::size_t length = utf8_length(bytes, i);
-        const bool c1_control = length == 2 && c == 0xC2 && static_cast<unsigned char>(bytes[i + 1]) < 0xA0;
-        if (length == 0 || c < 0x20 || c == 0x7F || c1_control) {
-            char escape[8];
-            if (c == '\n')
-                std::snprintf(escape, sizeof escape, "\\n");
-            else if (c == '\t')
-                std::snprintf(escape, sizeof escape, "\\t");
-            else
-                std::snprintf(escape, sizeof escape, "\\x%02x", c);
-            out += escape;
-            ++i;
-        } else if (utf8proc_int32_t character = 0;
-                   length > 1 &&
-                   utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(bytes.data() + i),
-                                    static_cast<utf8proc_ssize_t>(length), &character) > 0 &&
-                   is_invisible(character)) {
-            char escape[16];
+    return with_escapes(bytes, [](std::string_view unseen, utf8proc_int32_t character) {
+        if (unseen == "\n") return std::string("\\n");
+        if (unseen == "\t") return std::string("\\t");
+        std::string escapes;
+        char escape[16];
+        if (character >= 0xA0) {
             std::snprintf(escape, sizeof escape, character > 0xFFFF ? "\\U%08x" : "\\u%04x",
                           static_cast<unsigned>(character));
-            out += escape;
-            i += length;
-        } else {
-            out.append(bytes, i, length);
-            i += length;
+            return std::string(escape);
         }
-    }
-    return out;
+        for (const char byte : unseen) {
+            std::snprintf(escape, sizeof escape, "\\x%02x", static_cast<unsigned char>(byte));
+            escapes += escape;
+        }
+        return escapes;
+    });
+}
+
+std::string printable_json(const std::string& json) {
+    return with_escapes(json, [](std::string_view unseen, utf8proc_int32_t character) {
+        if (unseen[0] == '\n') return std::string(unseen);  // between the values: in a text it is \n already
+        const auto escape = [](utf8proc_int32_t unit) {
+            char text[8];
+            std::snprintf(text, sizeof text, "\\u%04x", static_cast<unsigned>(unit) & 0xFFFF);
+            return std::string(text);
+        };
+        if (character < 0) return escape(0xFFFD);  // no UTF-8
+        if (character <= 0xFFFF) return escape(character);
+        const utf8proc_int32_t above = character - 0x10000;
+        return escape(0xD800 + (above >> 10)) + escape(0xDC00 + (above & 0x3FF));
+    });
 }
 
 }  // namespace onecycle

@@ -55,6 +55,14 @@ std::string fix_text(int code) {
     }
 }
 
+// Of the file that is written in the place of `path`.
+std::string temporary_name(const std::string& path, int attempt) {
+    const std::string number = attempt > 0 ? "." + std::to_string(attempt) : "";
+    return path + number + std::string(temporary_ending);
+}
+
+constexpr int most_attempts = 100;
+
 constexpr const char* cannot_read = "cannot read file";
 constexpr const char* cannot_write = "cannot write file";
 
@@ -135,10 +143,8 @@ void InputFile::read_at(std::span<std::byte> out, std::uint64_t offset) const {
 
 AtomicFile::AtomicFile(FileSystem& fs, const std::string& path) : fs_(fs), path_(path) {
     // A name in use belongs to a process that was killed, or to one that writes the same file now.
-    for (int attempt = 0; attempt < 100; ++attempt) {
-        temporary_ = path;
-        if (attempt > 0) temporary_.append(".").append(std::to_string(attempt));
-        temporary_ += temporary_ending;
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
+        temporary_ = temporary_name(path, attempt);
         file_ = retried([&] { return fs.create_exclusive(temporary_); });
         if (file_ != -EEXIST) break;
     }
@@ -191,7 +197,11 @@ void check_output(FileSystem& fs, const std::string& path, const OutputRule& rul
     if (const int failed = retried([&] { return fs.writable(folder); }))
         throw file_error(cannot_write, path, -failed);
     FileStatus there;
-    const int result = retried([&] { return fs.entry(path, there); });
+    int result = 0;
+    for (int attempt = 0; result == 0 && attempt < most_attempts; ++attempt)
+        result = retried([&] { return fs.entry(temporary_name(path, attempt), there); });
+    if (result != -ENOENT) throw file_error(cannot_write, path, result == 0 ? EEXIST : -result);
+    result = retried([&] { return fs.entry(path, there); });
     if (result == -ENOENT) return;
     if (result < 0) throw file_error(cannot_write, path, -result);
     if (there.type == FileStatus::Type::directory) refuse("it is a folder", "give the path of a file");

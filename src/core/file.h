@@ -127,7 +127,8 @@ struct OutputRule {
 };
 
 // Whether `path` may be written: nothing is there, or what `rule` lets go; and the folder takes new
-// files. Throws Error(io) otherwise; folders, devices, pipes and links are never replaced.
+// files, also of the temporary's longer name. Throws Error(io) otherwise; folders, devices, pipes
+// and links are never replaced.
 void check_output(FileSystem& fs, const std::string& path, const OutputRule& rule);
 // write_file_atomically() after check_output().
 void write_output(FileSystem& fs, const std::string& path, std::string_view text, const OutputRule& rule);

@@ -6,6 +6,7 @@
 #include <numbers>
 #include <sstream>
 
+#include "onecycle/error.h"
 #include "report/axis.h"
 #include "report/text.h"
 
@@ -21,16 +22,17 @@ std::string at(double pixel) {
     return text == "-0" ? "0" : text;
 }
 
-std::string escaped(std::string_view text) {
+// What printable() leaves alone XML can hold.
+std::string escaped(const std::string& text) {
     std::string out;
-    for (const char c : text) {
+    for (const char c : printable(text)) {
         if (c == '&')
             out += "&amp;";
         else if (c == '<')
             out += "&lt;";
         else if (c == '>')
             out += "&gt;";
-        else if (static_cast<unsigned char>(c) >= 0x20)
+        else
             out += c;
     }
     return out;

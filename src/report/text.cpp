@@ -43,9 +43,23 @@ std::size_t escape_length(std::string_view text) {
     return end == std::string_view::npos ? text.size() : end + 1;
 }
 
-void remove_last_character(std::string& text) {
-    while (!text.empty() && (text.back() & 0xC0) == 0x80) text.pop_back();  // the rest of a code point
-    if (!text.empty()) text.pop_back();
+// Takes a character or an escape sequence from the beginning of `rest`, which is not empty; returns
+// its columns.
+int take_columns(std::string_view& rest) {
+    if (const std::size_t escape = escape_length(rest)) {
+        rest.remove_prefix(escape);
+        return 0;
+    }
+    return columns_of(take_code_point(rest));
+}
+
+// The longest beginning of a text that takes at most so many columns.
+std::string_view first_columns(std::string_view text, int most) {
+    std::string_view rest = text;
+    std::size_t fits = 0;
+    for (int count = 0; !rest.empty(); fits = text.size() - rest.size())
+        if ((count += take_columns(rest)) > most) break;
+    return text.substr(0, fits);
 }
 
 std::string wrapped_line(std::string_view line, int width, int hanging) {
@@ -105,12 +119,7 @@ std::string duration(double seconds) {
 
 int columns(std::string_view utf8) {
     int count = 0;
-    while (!utf8.empty()) {
-        if (const std::size_t escape = escape_length(utf8))
-            utf8.remove_prefix(escape);
-        else
-            count += columns_of(take_code_point(utf8));
-    }
+    while (!utf8.empty()) count += take_columns(utf8);
     return count;
 }
 
@@ -127,8 +136,8 @@ std::string wrapped(std::string_view text, int width, int hanging) {
 }
 
 std::string shortened(std::string text, int most) {
-    if (columns(text) <= most) return text;
-    while (columns(text) >= most && !text.empty()) remove_last_character(text);
+    if (first_columns(text, most).size() == text.size()) return text;
+    text.resize(first_columns(text, most - 1).size());
     return text + "…";
 }
 
@@ -162,10 +171,8 @@ std::string bar_line(std::string left, double share, std::string right, int widt
     // Too narrow for all: the figures at the end, two blanks before each, are what can be missed.
     while (columns(line) > width) {
         const std::size_t figure = line.rfind("  ");
-        if (figure == std::string::npos || figure == 0)
-            remove_last_character(line);
-        else
-            line.resize(figure);
+        if (figure == std::string::npos || figure == 0) return std::string(first_columns(line, width));
+        line.resize(figure);
     }
     return line;
 }

@@ -182,6 +182,8 @@ std::array<double, 3> triple_from(const std::map<std::string, std::string>& meta
     return values;
 }
 
+constexpr double usual_split_fraction = 0.2;
+
 // Size, crop, mean and deviation, where the file has its own.
 void read_conventions(const TensorFile& file, ModelInfo& info) {
     const auto require = [&](bool good, const char* key) {
@@ -199,6 +201,8 @@ void read_conventions(const TensorFile& file, ModelInfo& info) {
     for (const double mean : info.mean) require(std::isfinite(mean), "mean");
     info.stddev = triple_from(info.metadata, "std", info.stddev);
     for (const double deviation : info.stddev) require(std::isfinite(deviation) && deviation > 0, "std");
+    const double fraction = number_from(info.metadata, "split_fraction", usual_split_fraction);
+    require(fraction >= 0 && fraction < 1, "split_fraction");
 }
 
 }  // namespace
@@ -343,7 +347,7 @@ bool trained_on(const ModelInfo& info, const Dataset& dataset) {
 std::optional<RecordedSplit> recorded_split(const ModelInfo& info) {
     const auto seed = info.metadata.find("split_seed");
     if (seed == info.metadata.end()) return std::nullopt;
-    RecordedSplit split{.valid_fraction = number_from(info.metadata, "split_fraction", 0.2)};
+    RecordedSplit split{.valid_fraction = number_from(info.metadata, "split_fraction", usual_split_fraction)};
     std::from_chars(seed->second.data(), seed->second.data() + seed->second.size(), split.seed);
     if (const auto dataset = info.metadata.find("dataset"); dataset != info.metadata.end())
         split.dataset_digest = dataset->second;

@@ -155,6 +155,10 @@ def model_rows():
     yield Row("export runs/photos --to model.safetensors", 5, "file exists",
               ("export runs/photos --to out.safetensors", "export runs/photos --to model.safetensors --force"),
               free=True, before=clean)
+    yield Row("export runs/photos --to model.safetensors/x.onnx", 5, "not a directory",
+              ("export runs/photos --to FILE.onnx",), free=True, before=clean)
+    yield Row(f"export runs/photos --to {247 * 'n'}.onnx", 5, "file name too long",
+              ("export runs/photos --to FILE.onnx",), free=True, before=clean)
     yield Row("export runs/photos --to x.onnx", 5, "it is a folder", ("export runs/photos --to FILE.onnx",), free=True,
               before=one_by_one(clean, written("x.onnx/y", "")))
     drawn = "eval data --model runs/photos --svg"

@@ -2,11 +2,16 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/program.h"
+#include "onecycle/error.h"
 
 namespace onecycle::test {
 namespace {
@@ -66,6 +71,34 @@ TEST_F(EvalPredict, folders_files_and_a_list_on_stdin_give_the_same_answers) {
     const json parts = answers({"predict", "data", "--batch-size", "5"});
     for (std::size_t i = 0; i < images_.size(); ++i)
         EXPECT_EQ(parts[i]["top"][0]["class"], folder[i]["top"][0]["class"]);
+}
+
+TEST_F(EvalPredict, json_holds_names_whole_and_sends_nothing_hidden_to_a_terminal) {
+    std::filesystem::create_directories(*place_ / "named/rings");
+    std::vector<std::string> files;
+    for (const char* name :
+         {"csi \u009b31m", "del \x7f", "next line \u0085", "right to left \u202e", "isolate \u2066",
+          "line \u2028", "tag \U000e0041", "none \uffff", "esc \x1b[2J", "seen \U0001f431 \u00e9"}) {
+        files.push_back(std::string("named/rings/") + name + ".jpg");
+        std::filesystem::copy_file(*place_ / images_[0], *place_ / files.back());
+    }
+    std::ranges::sort(files);
+    const auto whole = [](const Outcome& outcome) {
+        EXPECT_EQ(outcome.code, 0) << outcome.err;
+        std::string line;
+        for (std::istringstream lines(outcome.out); std::getline(lines, line);)
+            EXPECT_EQ(printable(line), line);
+        return json::parse(outcome.out);
+    };
+    std::vector<std::string> answered;
+    for (const json& entry : whole(run({"predict", "named", "--json"}))) answered.push_back(entry["file"]);
+    std::ranges::sort(answered);
+    EXPECT_EQ(answered, files);
+    std::vector<std::string> lost;
+    const json evaluation = whole(run({"eval", "named", "--all", "--top-losses", "99", "--json"}));
+    for (const json& entry : evaluation["top_losses"]) lost.push_back(entry["file"]);
+    std::ranges::sort(lost);
+    EXPECT_EQ(lost, files);
 }
 
 // 3 classes of 8: of each, 6 were trained on.
@@ -239,21 +272,21 @@ TEST_F(EvalPredict, other_classes_are_refused_with_their_names) {
     }
 }
 
-// The safetensors file `from` as `to`: tensors renamed, no metadata.
+// The safetensors file `from` as `to`: tensors renamed, with other metadata or none.
 void copy_renamed(const Workplace& place, const std::string& from, const std::string& to,
-                  const std::function<std::string(const std::string&)>& renamed) {
+                  const std::function<std::string(const std::string&)>& renamed,
+                  const std::map<std::string, std::string>& metadata = {}) {
     const std::string bytes = place.read(from);
-    std::uint64_t length = 0;
-    std::memcpy(&length, bytes.data(), sizeof length);
-    const json stored = json::parse(bytes.substr(8, length));
+    std::uint64_t before = 0;
+    std::memcpy(&before, bytes.data(), sizeof before);
+    const json stored = json::parse(bytes.substr(8, before));
     json header = json::object();
+    if (!metadata.empty()) header["__metadata__"] = metadata;
     for (const auto& [name, entry] : stored.items())
         if (name != "__metadata__") header[renamed(name)] = entry;
     const std::string text = header.dump();
-    length = text.size();
-    std::string file(reinterpret_cast<const char*>(&length), sizeof length);
-    std::uint64_t before = 0;
-    std::memcpy(&before, bytes.data(), sizeof before);
+    const std::uint64_t length = text.size();
+    const std::string file(reinterpret_cast<const char*>(&length), sizeof length);
     place.write(to, file + text + bytes.substr(8 + before));
 }
 
@@ -314,6 +347,20 @@ TEST_F(NamelessModels, say_the_order_that_is_assumed_and_warn_where_others_sort_
         EXPECT_EQ(json::parse(told.out)["classes"], (json{names[0], names[2], names[1]}));
         EXPECT_NE(json::parse(told.out)["loss"], json::parse(numbered.out)["loss"]);
     }
+}
+
+TEST_F(NamelessModels, info_of_a_megabyte_of_metadata_takes_no_longer_than_its_length) {
+    std::string numbers, list = "[";
+    while (numbers.size() < 1 << 20) numbers += "1,";
+    while (list.size() < 1 << 20) list += "\"a\",";
+    copy_renamed(*place_, "own.safetensors", "long.safetensors", [](const std::string& name) { return name; },
+                 {{"numbers", numbers}, {"list", list}, {"text", std::string(1 << 20, 'a')}});
+    const auto begin = std::chrono::steady_clock::now();
+    const Outcome outcome = place_->run({"info", "long.safetensors"});
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_NE(outcome.out.find("numbers      1, 1, 1"), std::string::npos) << outcome.out;
+    EXPECT_NE(outcome.out.find("list         [\"a\", \"a\", \"a\""), std::string::npos) << outcome.out;
 }
 
 TEST_F(NamelessModels, take_names_from_a_file_of_any_make) {

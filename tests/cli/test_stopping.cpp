@@ -2,17 +2,23 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <fstream>
+#include <functional>
+#include <optional>
 #include <thread>
 
 #include "cli/output_queue.h"
 #include "cli/program.h"
+#include "core/signals.h"
 
 namespace onecycle::test {
 namespace {
@@ -148,6 +154,78 @@ TEST_F(Stopping, a_pipe_that_nobody_reads_does_not_hold_up_a_stop) {
     EXPECT_TRUE(fs::exists(*place_ / "unheard/latest"));
 }
 
+// How many bytes wait in a pipe.
+int waiting(const SmallPipe& pipe) {
+    int bytes = -1;
+    EXPECT_EQ(::ioctl(pipe.ends[0], FIONREAD, &bytes), 0);
+    return bytes;
+}
+
+void wait_for(const std::function<bool()>& done) {
+    for (int tries = 0; !done() && tries < 6000; ++tries) std::this_thread::sleep_for(10ms);
+    EXPECT_TRUE(done());
+}
+
+TEST_F(Stopping, a_list_on_stdin_that_never_ends_does_not_hold_up_a_stop) {
+    for (const int signal : {SIGTERM, SIGHUP, SIGINT}) {
+        SmallPipe list;
+        const pid_t child =
+            place_->start_prepared({"predict", "-", "--model", "whole"}, [&] { ::dup2(list.ends[0], 0); });
+        ASSERT_EQ(::write(list.ends[1], "data\n", 5), 5);
+        wait_for([&] { return waiting(list) == 0; });
+        std::string name;
+        std::getline(std::ifstream("/proc/" + std::to_string(child) + "/comm"), name);
+        EXPECT_EQ(name, "onecycle") << "pgrep finds it";
+        ::kill(child, signal);
+        EXPECT_EQ(code_within(child, 5s), signal == SIGINT ? 130 : 143);
+    }
+}
+
+TEST_F(Stopping, answers_that_nobody_reads_do_not_hold_up_a_stop_and_are_not_a_success) {
+    const Words predict = {"predict", "data", "data", "--model", "whole"};
+    const auto with_json = [](Words words) {
+        words.push_back("--json");
+        return words;
+    };
+    for (const Words& words : {predict, with_json(predict)}) {
+        SmallPipe pipe;
+        const pid_t child = place_->start_prepared(words, [&] { ::dup2(pipe.ends[1], STDOUT_FILENO); });
+        wait_for([&] { return waiting(pipe) > 3500; });
+        std::this_thread::sleep_for(200ms);
+        ::kill(child, SIGTERM);
+        EXPECT_EQ(code_within(child, 5s), 143) << words.back();
+    }
+    // Where nothing tells that it waits, it may be stopped before: the code is the same.
+    const Words eval = {"eval", "data", "--model", "whole"};
+    for (const Words& words : {eval, with_json(eval)}) {
+        SmallPipe pipe;
+        const std::string full(4096, '-');
+        ASSERT_EQ(::write(pipe.ends[1], full.data(), full.size()), 4096);
+        const pid_t child = place_->start_prepared(words, [&] {
+            ::dup2(pipe.ends[1], STDOUT_FILENO);
+            ::dup2(pipe.ends[1], STDERR_FILENO);
+        });
+        std::this_thread::sleep_for(3s);
+        ::kill(child, SIGTERM);
+        EXPECT_EQ(code_within(child, 5s), 143) << words.back();
+    }
+}
+
+TEST_F(Stopping, answers_that_find_no_room_are_no_success) {
+    for (const Words& words : {Words{"predict", "data"},
+                               {"predict", "data", "--json"},
+                               {"eval", "data"},
+                               {"eval", "data", "--json"},
+                               {"info", "whole"}}) {
+        Words all = words;
+        if (words[0] != "info") all.insert(all.end(), {"--model", "whole"});
+        const Outcome outcome = place_->finish(
+            place_->start_prepared(all, [] { ::dup2(::open("/dev/full", O_WRONLY), STDOUT_FILENO); }));
+        EXPECT_EQ(outcome.code, 5) << words[0] << " " << words.back();
+        EXPECT_NE(outcome.err.find("cannot write: stdout: no space left"), std::string::npos) << outcome.err;
+    }
+}
+
 // Ctrl-S, then signals: the terminal shows nothing more.
 TEST_F(Stopping, a_terminal_that_was_halted_holds_up_neither_a_stop_nor_a_second_ctrl_c) {
     for (const bool twice : {false, true}) {
@@ -192,6 +270,50 @@ TEST(OutputQueue, leaves_out_what_nobody_reads_and_says_how_much) {
     const auto lines = std::count(text.begin(), text.end(), '\n') - 2;
     EXPECT_GT(lines, 100);
     EXPECT_NE(text.find("(" + std::to_string(1000 - lines) + " lines were left out here"), std::string::npos);
+}
+
+TEST(OutputQueue, has_patience_once_after_a_stop) {
+    const SignalGuard guard;
+    const auto seconds_of = [](const auto& work) {
+        const auto begin = std::chrono::steady_clock::now();
+        work();
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    const std::string line = std::string(999, 'x') + "\n";
+    for (const bool read_slowly : {false, true}) {
+        SmallPipe pipe;
+        std::optional<cli::OutputQueue> queue(pipe.ends[1]);
+        std::atomic<bool> over = false;
+        ssize_t received = 0, sent = 0;
+        char bytes[1000];
+        std::thread reader([&] {
+            while (read_slowly && !over) {
+                received += ::read(pipe.ends[0], bytes, sizeof bytes);
+                std::this_thread::sleep_for(300ms);
+            }
+        });
+        const auto deliver = [&] {
+            sent += std::ssize(line);
+            return queue->deliver(line);
+        };
+        ::raise(SIGTERM);
+        int failed = 0;
+        const double first = seconds_of([&] {
+            while (failed == 0) failed = deliver();
+        });
+        EXPECT_EQ(failed, EINTR);
+        EXPECT_GT(first, 0.9);
+        EXPECT_LT(first, 3);
+        const double rest = seconds_of([&] {
+            for (int i = 0; i < 10; ++i) EXPECT_EQ(deliver(), EINTR);
+            queue.reset();
+        });
+        EXPECT_LT(rest, 0.5);
+        over = true;
+        reader.join();
+        // What it has left behind in a write ends when all is read.
+        while (received < sent) received += ::read(pipe.ends[0], bytes, sizeof bytes);
+    }
 }
 
 TEST(OutputQueue, tells_what_a_result_failed_of) {

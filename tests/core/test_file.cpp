@@ -260,6 +260,23 @@ TEST_F(OnDisk, an_output_replaces_only_what_it_may) {
     EXPECT_EQ(read_file(fs_, folder_ + "/theirs"), "text");
 }
 
+TEST_F(OnDisk, a_name_that_is_too_long_beside_its_temporary_is_known_before_the_work) {
+    const auto why = [&](std::size_t length) {
+        const std::string path = folder_ + "/" + std::string(length, 'n');
+        const std::string checked = refusal([&] { check_output(fs_, path, {.force = true}); });
+        EXPECT_EQ(refusal([&] { write_file_atomically(fs_, path, "text"); }), checked) << length;
+        return checked;
+    };
+    EXPECT_EQ(why(251), "");
+    for (const std::size_t length : {252, 255, 256, 5000})
+        EXPECT_NE(why(length).find("file name too long; fix: choose a shorter path"), std::string::npos);
+    // One that a process left behind takes the next name, which is longer.
+    std::ofstream(folder_ + "/" + std::string(250, 'n') + ".tmp") << "left";
+    EXPECT_NE(why(250).find("file name too long"), std::string::npos);
+    std::ofstream(folder_ + "/" + std::string(249, 'n') + ".tmp") << "left";
+    EXPECT_EQ(why(249), "");
+}
+
 TEST_F(OnDisk, whether_a_folder_can_be_written_is_told_and_nothing_stays) {
     EXPECT_EQ(fs_.writable(folder_), 0);
     EXPECT_EQ(fs_.writable(folder_ + "/missing"), -ENOENT);

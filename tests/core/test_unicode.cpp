@@ -48,7 +48,9 @@ TEST(Printable, invisible_characters_of_unicode_are_escaped) {
               "no\\u200bblank\\ufeff");
     EXPECT_EQ(printable("soft\xC2\xADhyphen"), "soft\\u00adhyphen");
     EXPECT_EQ(printable("tag\xF3\xA0\x81\x81"), "tag\\U000e0041");
-    EXPECT_EQ(printable("\xE3\x85\xA4"), "\\u3164");  // the Hangul filler
+    EXPECT_EQ(printable("\xE3\x85\xA4"), "\\u3164");                     // the Hangul filler
+    EXPECT_EQ(printable("\xEF\xBF\xBE\xEF\xBF\xBF"), "\\ufffe\\uffff");  // they never become characters
+    EXPECT_EQ(printable("\xEF\xB7\x90\xF4\x8F\xBF\xBF"), "\\ufdd0\\U0010ffff");
     for (const char* shown : {"caf\xC3\xA9", "\xE7\x8C\xAB", "\xD7\x97\xD7\xAA\xD7\x95\xD7\x9C",
                               "cafe\xCC\x81", "\xF0\x9F\x90\xB1"})
         EXPECT_EQ(printable(shown), shown);
@@ -64,6 +66,19 @@ TEST(Printable, bytes_that_are_no_utf8_are_escaped_one_by_one) {
     EXPECT_EQ(printable("\xF4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");  // above U+10FFFF
     EXPECT_EQ(printable("\xE7\x8C"), "\\xe7\\x8c");                    // cut off
     EXPECT_EQ(printable("\xE7 x"), "\\xe7 x");
+}
+
+TEST(PrintableJson, holds_as_escapes_what_is_not_printable) {
+    EXPECT_EQ(printable_json("[\n  \"a\\n\\\\\x7F\"\n]\n"), "[\n  \"a\\n\\\\\\u007f\"\n]\n");
+    EXPECT_EQ(printable_json("\xC2\x9B"
+                             "31m\xC2\x85"),
+              "\\u009b31m\\u0085");
+    EXPECT_EQ(printable_json("\xE2\x80\xAE\xE2\x81\xA6\xE2\x80\xA8"), "\\u202e\\u2066\\u2028");
+    EXPECT_EQ(printable_json("\xEF\xBF\xBF\xF4\x8F\xBF\xBF"), "\\uffff\\udbff\\udfff");
+    EXPECT_EQ(printable_json("\xF3\xA0\x81\x81"), "\\udb40\\udc41") << "a pair of UTF-16";
+    EXPECT_EQ(printable_json("\xFF"), "\\ufffd");
+    for (const char* shown : {"caf\xC3\xA9", "\xE7\x8C\xAB", "\xF0\x9F\x90\xB1"})
+        EXPECT_EQ(printable_json(shown), shown);
 }
 
 TEST(Echoed, values_are_printable_and_cut_at_200_characters_once) {

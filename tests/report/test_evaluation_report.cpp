@@ -86,6 +86,8 @@ TEST(ConfusionSvg, is_a_picture_with_a_field_for_each_pair_that_occurs) {
          at = svg.find("<rect class=\"box", at + 1))
         ++fields;
     EXPECT_EQ(fields, 6u);
+    const std::string odd = "a\x01\x7F\xC2\x85\xEF\xBF\xBE\xEF\xBF\xBF\xED\xA0\x80\xFF\xE6\x97";
+    expect_well_formed(confusion_svg(with_confusion({{1, 1}, {0, 1}}, {odd, odd + "<"}), odd + " & more"));
     for (const std::size_t classes : {1, 2, 50, 51, 1000}) expect_well_formed(confusion_svg(ring(classes)));
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <random>
 #include <sstream>
 
@@ -26,6 +27,22 @@ TEST(Text, pads_and_shortens_by_columns) {
     EXPECT_EQ(pad_left("日本", 6), "  日本");
     EXPECT_EQ(shortened("日本語の犬", 6), "日本…");
     EXPECT_EQ(shortened("abcdef", 6), "abcdef");
+    EXPECT_EQ(shortened("日本語の犬", 5), "日本…");
+    EXPECT_EQ(shortened("abcde\u0301fg", 6), "abcde\u0301…") << "an accent stays with its letter";
+    EXPECT_EQ(shortened("größer", 6), "größer");
+    EXPECT_EQ(shortened("abc", 1), "…");
+    EXPECT_EQ(shortened("", 0), "");
+}
+
+TEST(Text, a_megabyte_takes_no_longer_than_its_length) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (const std::string piece : {"a", "ß", "日", "\u0301", "\x1b[1m", "\xff", "a "}) {
+        const std::string text = repeat(piece, (1 << 20) / static_cast<int>(piece.size()));
+        EXPECT_LE(columns(shortened(text, 100)), 100);
+        EXPECT_LE(columns(bar_line(text, 0.5, text, 80)), 80);
+    }
+    // Of a sanitizer, too; what looks at the whole text for each character takes hours.
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 
 TEST(Text, wraps_between_words_alone) {

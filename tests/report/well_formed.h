@@ -4,13 +4,19 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
 #include <string>
 #include <vector>
+
+#include "onecycle/error.h"
 
 namespace onecycle {
 
 inline void expect_well_formed(const std::string& svg) {
     ASSERT_EQ(svg.rfind("<svg xmlns=\"http://www.w3.org/2000/svg\"", 0), 0u);
+    std::string line;
+    for (std::istringstream lines(svg); std::getline(lines, line);)
+        EXPECT_EQ(printable(line), line) << "XML has no such character";
     std::vector<std::string> open;
     std::size_t at = 0;
     while (at < svg.size()) {

@@ -258,8 +258,16 @@ TEST(Learner, a_file_with_other_metadata_is_understood_or_refused) {
     const Evaluation evaluation = model.evaluate(tiny_dataset().valid, {"x", "y", "z"});
     EXPECT_EQ(evaluation.per_class[1].name, "y");
 
-    for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{
-             {"size", "-5"}, {"size", "1e12"}, {"crop_pct", "7"}, {"mean", "nan,0,0"}, {"std", "0,1,1"}}) {
+    for (const auto& [key, value] :
+         std::vector<std::pair<std::string, std::string>>{{"size", "-5"},
+                                                          {"size", "1e12"},
+                                                          {"crop_pct", "7"},
+                                                          {"mean", "nan,0,0"},
+                                                          {"std", "0,1,1"},
+                                                          {"split_fraction", "nan"},
+                                                          {"split_fraction", "-0.1"},
+                                                          {"split_fraction", "1"},
+                                                          {"split_fraction", "inf"}}) {
         copy({{key, value}});
         try {
             read_model_info(path);
