@@ -46,8 +46,11 @@ std::shared_ptr<DecodeBudget> make_decode_budget(std::uint64_t bytes) {
 
 std::uint64_t decode_bytes(const ImageProbe& probe) {
     const auto pixels = static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
-    const auto stored = static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
-                        static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);
+    // A TIFF is painted strip by strip, and work_bytes counts one of them.
+    const auto stored = probe.format == ImageFormat::tiff
+                            ? 0
+                            : static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
+                                  static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);
     return pixels * (stored + 3 + (probe.orientation == 1 ? 0 : 3)) + probe.work_bytes;
 }
 
