@@ -46,8 +46,8 @@ std::shared_ptr<DecodeBudget> make_decode_budget(std::uint64_t bytes) {
 
 std::uint64_t decode_bytes(const ImageProbe& probe) {
     const auto pixels = static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
-    // A TIFF is painted strip by strip, and work_bytes counts one of them.
-    const auto stored = probe.format == ImageFormat::tiff
+    // Of a TIFF's strips and the planes of an AVIF or HEIC, work_bytes counts what is held.
+    const auto stored = probe.format == ImageFormat::tiff || probe.format == ImageFormat::heif
                             ? 0
                             : static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
                                   static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);

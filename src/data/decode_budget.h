@@ -52,10 +52,11 @@ class DecodeBudget {
 // what the decoder holds.
 std::uint64_t decode_bytes(const ImageProbe& probe);
 
-// What no format exceeds, of a picture of so many pixels in a file of so many bytes: 16 samples of 16
-// bits beside RGB, a tile that is larger than its picture, and a copy of what stands in the file.
+// What no format exceeds, of a picture of so many pixels in a file of so many bytes: an AVIF of 10
+// bits with alpha that is cut to half its size, a TIFF whose tile is larger than its picture, and a
+// copy of what stands in the file.
 constexpr std::uint64_t most_decode_bytes(std::uint64_t pixels, std::uint64_t file_bytes) {
-    return 48 * pixels + (std::uint64_t{32} << 20) + file_bytes;
+    return 64 * pixels + (std::uint64_t{128} << 20) + file_bytes;
 }
 
 }  // namespace onecycle
