@@ -11,7 +11,8 @@ namespace onecycle {
 void DecodeBudget::check(std::uint64_t bytes) const {
     if (bytes > bytes_)
         throw DecodeError("too large: decoding it needs " + std::to_string(bytes) + " bytes, more than the " +
-                          std::to_string(bytes_) + " of --decode-memory");
+                          std::to_string(bytes_) + " it may take; --decode-memory " + std::to_string(bytes) +
+                          " allows it");
 }
 
 DecodeBudget::Share::Share(DecodeBudget* budget, std::uint64_t bytes) : budget_(budget), bytes_(bytes) {

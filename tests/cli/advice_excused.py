@@ -47,7 +47,6 @@ EXCUSED = {
     ("data/pack.cpp", "check the disk and the memory"): "needs a faulty disk",
     ("data/demo_folder.cpp", "wait until it has ended"): "tests/data/test_demo_data.cpp: two at a time",
     ("data/image.cpp", " MiB; --max-pixels "): "a file above a GiB is needed",
-    ("data/decode_budget.cpp", " of --decode-memory"): "names an option, advises nothing",
     ("data/layout.cpp", "as --valid says"): "names an option, advises nothing",
     ("data/sides.cpp", "left out by --exclude: "): "names an option, advises nothing",
     ("cli/info.cpp", "none: a backbone, for --init"): "names an option, advises nothing",

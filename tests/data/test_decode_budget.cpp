@@ -118,7 +118,8 @@ TEST(DecodeBudget, names_an_image_above_it_with_both_sums_when_its_header_is_rea
         } catch (const ImageError& error) {
             EXPECT_EQ(error.reason(), "too large: decoding it needs " + std::to_string(one) +
                                           " bytes, more than the " + std::to_string(one - 1) +
-                                          " of --decode-memory");
+                                          " it may take; --decode-memory " + std::to_string(one) +
+                                          " allows it");
         }
     }
     EXPECT_EQ(decode_image(file, "", within(make_decode_budget(one))).width, 30);
