@@ -26,8 +26,8 @@ int demo_class_limit();
 
 // Writes DIR/<class>/NNNN.jpg and .png. The folder is made if it is not there; one that holds files
 // is refused (Error(io)). Returns the number of images. The classes appear when all images are
-// written; an error or a stop (Interrupted) leaves nothing. After a kill a hidden folder stays, with
-// which the same call goes on.
+// written; an error or a stop (Interrupted) leaves nothing. After a kill a hidden folder stays,
+// with which the same call goes on.
 std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options = {});
 
 }  // namespace onecycle

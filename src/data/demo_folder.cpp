@@ -114,8 +114,8 @@ void DemoFolder::write(const std::string& class_name, int number, bool png, std:
         fs_.close(file);
         throw;
     }
-    // An interrupted close has closed the file. Nobody waits for the disk: what a power loss takes can
-    // be made again.
+    // An interrupted close has closed the file. Nobody waits for the disk: what a power loss takes
+    // can be made again.
     if (const int closed = fs_.close(file); closed != -EINTR) check(path, closed);
 }
 

@@ -16,8 +16,8 @@ namespace onecycle {
 // other file. After a kill the hidden folder stays; whoever asks for the same again goes on.
 class DemoFolder {
   public:
-    // `form` says what is made, as a part of a file's name. Throws Error(io) where the folder cannot
-    // be made, holds something else, or is being filled by another process.
+    // `form` says what is made, as a part of a file's name. Throws Error(io) where the folder
+    // cannot be made, holds something else, or is being filled by another process.
     DemoFolder(FileSystem& fs, std::string path, const std::string& form, std::vector<std::string> classes);
     ~DemoFolder();
     DemoFolder(const DemoFolder&) = delete;

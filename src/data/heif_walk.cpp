@@ -151,7 +151,8 @@ void walk_av1(Bytes bytes, Stream& stream) {
         }
         const Bytes payload = in.take(size);
         if (type == 1) stream.sizes.push_back(size_of_av1_sequence(payload));
-        if (type == 3 || type == 6) ++stream.pictures;
+        // Of a frame, or of a header that does not show an earlier one once more.
+        if (type == 6 || (type == 3 && !payload.empty() && (payload[0] & 128) == 0)) ++stream.pictures;
     }
 }
 
@@ -200,7 +201,7 @@ class Container {
         });
     }
 
-    std::uint64_t frame_pixels(const ImageLimits& limits) const {
+    std::uint64_t frame_pixels(const ImageLimits& limits) {
         std::uint64_t most = 0;
         for (const auto& [id, type] : types_) {
             if (type == "grid" || type == "iovl") check_derived(id, type);
@@ -212,7 +213,7 @@ class Container {
             const Stream stream = is_av1 ? av1_stream(id) : hevc_stream(id);
             if (stream.sizes.empty()) throw DecodeError("damaged: a coded picture without a sequence header");
             for (const Size& size : stream.sizes) {
-                // A coded picture is whole squares of 64 at most, of which the container shows a part.
+                // What is coded is whole squares of 64 at most; the container shows a part of it.
                 const auto fits = [](std::uint64_t coded, std::uint64_t shown) {
                     return coded >= shown && coded <= (shown + 63) / 64 * 64;
                 };
@@ -331,14 +332,16 @@ class Container {
         return *said;
     }
 
-    std::vector<std::uint8_t> data_of(std::uint64_t id) const {
+    std::vector<std::uint8_t> data_of(std::uint64_t id) {
         std::vector<std::uint8_t> data;
         const auto location = locations_.find(id);
         if (location == locations_.end() || location->second.elsewhere) refuse_damage();
         const Bytes from = location->second.in_idat ? idat_ : file_;
         for (const auto& [begin, bytes] : location->second.extents) {
             if (begin > from.size() || bytes > from.size() - begin) throw DecodeError("truncated");
-            if (bytes > from.size() - data.size()) refuse_damage();  // the same again and again
+            // Some files share bytes between items; the same again and again has no end.
+            if (bytes > 16 * file_.size() - taken_) refuse_damage();
+            taken_ += bytes;
             const Bytes part = from.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes));
             data.insert(data.end(), part.begin(), part.end());
         }
@@ -346,7 +349,7 @@ class Container {
     }
 
     // A picture put together of others says its size in its own data, too.
-    void check_derived(std::uint64_t id, std::string_view type) const {
+    void check_derived(std::uint64_t id, std::string_view type) {
         const std::vector<std::uint8_t> data = data_of(id);
         Reader in(data);
         in.number(1);
@@ -356,7 +359,7 @@ class Container {
         if (Size{width, in.number(bytes)} != said_size(id)) refuse_size();
     }
 
-    Stream av1_stream(std::uint64_t id) const {
+    Stream av1_stream(std::uint64_t id) {
         Stream stream;
         for (const Bytes property : properties_of(id, "av1C")) {
             Reader in(property);
@@ -367,7 +370,7 @@ class Container {
         return stream;
     }
 
-    Stream hevc_stream(std::uint64_t id) const {
+    Stream hevc_stream(std::uint64_t id) {
         Stream stream;
         for (const Bytes property : properties_of(id, "hvcC")) {
             Reader in(property);
@@ -385,6 +388,7 @@ class Container {
     }
 
     Bytes file_, idat_;
+    std::uint64_t taken_ = 0;  // bytes of items so far
     std::set<std::string, std::less<>> seen_;
     std::map<std::uint64_t, std::string> types_;
     std::map<std::uint64_t, Location> locations_;

@@ -89,7 +89,7 @@ Layout read_layout(TIFF* tiff, const ImageLimits& limits) {
     TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
     l.photometric = photometric;
 
-    // What Pillow knows. Of the others, some decoders make a picture of any size, whatever the tags say.
+    // What Pillow knows. Some decoders of the others make a picture of a size of its own.
     constexpr int known_compressions[] = {
         COMPRESSION_NONE,          COMPRESSION_CCITTRLE, COMPRESSION_CCITTFAX3, COMPRESSION_CCITTFAX4,
         COMPRESSION_LZW,           COMPRESSION_JPEG,     COMPRESSION_PACKBITS,  COMPRESSION_DEFLATE,

@@ -29,7 +29,7 @@ DecodeOptions within(const std::shared_ptr<DecodeBudget>& budget) {
     return options;
 }
 
-// A TIFF whose only strip or tile (where `tile` is above 0) is `data`; it stands behind the directory.
+// A TIFF each of whose strips (tiles, where tile_width is above 0) is `data`, at the end.
 struct TiffTags {
     std::uint32_t width = 1, height = 1, tile_width = 0, tile_height = 0;
     std::uint32_t bits = 8, samples = 1, photometric = 1, compression = 8, planar = 1;

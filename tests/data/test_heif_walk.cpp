@@ -162,6 +162,10 @@ TEST(HeifWalk, takes_a_coded_picture_of_the_size_that_the_container_says) {
 TEST(HeifWalk, counts_each_frame_that_a_decoder_keeps) {
     EXPECT_EQ(walked(heif(500, 300, {"av01", av1c(av1_sequence(500, 300)), joined({frame, frame, frame})})),
               "450000");
+    const File shown_again = av1_unit(3, {128});
+    EXPECT_EQ(walked(heif(500, 300,
+                          {"av01", av1c(av1_sequence(500, 300)), joined({frame, shown_again, shown_again})})),
+              "150000");
     EXPECT_EQ(
         walked(heif(512, 304, {"hvc1", hvcc(hevc_sequence(512, 304)), joined({hevc_frame, hevc_frame})})),
         "311296");
@@ -190,8 +194,9 @@ TEST(HeifWalk, refuses_what_libheif_could_read_otherwise) {
               std::string::npos);
     const File good = heif(8, 8, {"av01", av1c(av1_sequence(8, 8)), frame});
     EXPECT_EQ(walked(good), "64");
+    const File padding = joined({av1_unit(15, File(120)), av1_unit(15, File(120))});
     EXPECT_EQ(walked(joined({good, good})), "damaged: a box of impossible contents");
-    EXPECT_EQ(walked(heif(8, 8, {"av01", av1c(av1_sequence(8, 8)), frame, 100})),
+    EXPECT_EQ(walked(heif(8, 8, {"av01", av1c(av1_sequence(8, 8)), padding, 500})),
               "damaged: a box of impossible contents");
     for (std::size_t length = 0; length < good.size(); ++length)
         EXPECT_NE(walked(File(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(length))), "64");
