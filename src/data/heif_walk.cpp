@@ -308,17 +308,27 @@ class Container {
         }
     }
 
-    std::vector<Bytes> properties_of(std::uint64_t id, std::string_view kind) const {
+    // Items may share bytes; the same again and again has no end.
+    void count(std::uint64_t bytes) {
+        if (bytes > 16 * file_.size() - taken_) refuse_damage();
+        taken_ += bytes;
+    }
+
+    std::vector<Bytes> properties_of(std::uint64_t id, std::string_view kind) {
         std::vector<Bytes> found;
         const auto numbers = associated_.find(id);
         if (numbers == associated_.end()) return found;
-        for (const std::uint64_t number : numbers->second)
-            if (number > 0 && number <= properties_.size() && properties_[number - 1].first == kind)
-                found.push_back(properties_[number - 1].second);
+        for (const std::uint64_t number : numbers->second) {
+            if (number == 0 || number > properties_.size()) continue;
+            const auto& [its_kind, property] = properties_[number - 1];
+            if (its_kind != kind) continue;
+            count(property.size());
+            found.push_back(property);
+        }
         return found;
     }
 
-    Size said_size(std::uint64_t id) const {
+    Size said_size(std::uint64_t id) {
         std::optional<Size> said;
         for (const Bytes property : properties_of(id, "ispe")) {
             Reader in(property);
@@ -339,9 +349,7 @@ class Container {
         const Bytes from = location->second.in_idat ? idat_ : file_;
         for (const auto& [begin, bytes] : location->second.extents) {
             if (begin > from.size() || bytes > from.size() - begin) throw DecodeError("truncated");
-            // Some files share bytes between items; the same again and again has no end.
-            if (bytes > 16 * file_.size() - taken_) refuse_damage();
-            taken_ += bytes;
+            count(bytes);
             const Bytes part = from.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes));
             data.insert(data.end(), part.begin(), part.end());
         }
@@ -388,7 +396,7 @@ class Container {
     }
 
     Bytes file_, idat_;
-    std::uint64_t taken_ = 0;  // bytes of items so far
+    std::uint64_t taken_ = 0;  // bytes of items and properties so far
     std::set<std::string, std::less<>> seen_;
     std::map<std::uint64_t, std::string> types_;
     std::map<std::uint64_t, Location> locations_;

@@ -110,13 +110,15 @@ struct Item {
     std::string type;
     File properties;  // but its size
     File data;
-    int extents = 1;
+    int extents = 1, associations = 1;  // with the data, with `properties`
 };
 
 File heif(std::uint32_t width, std::uint32_t height, const Item& item) {
     File extents;
     for (int k = 0; k < item.extents; ++k)
         extents = joined({extents, number(0, 4), number(item.data.size(), 4)});
+    const auto all = static_cast<std::uint8_t>(item.associations + 1);
+    const File numbers = joined({{all, 1}, File(static_cast<std::size_t>(item.associations), 2)});
     const File infe = box("infe", {number(2u << 24, 4), number(1, 2), number(0, 2),
                                    File(item.type.begin(), item.type.end()), number(0, 1)});
     return joined(
@@ -128,7 +130,7 @@ File heif(std::uint32_t width, std::uint32_t height, const Item& item) {
                            number(0, 2), number(static_cast<std::uint64_t>(item.extents), 2), extents}),
               box("iprp", {box("ipco", {box("ispe", {number(0, 4), number(width, 4), number(height, 4)}),
                                         item.properties}),
-                           box("ipma", {number(0, 4), number(1, 4), number(1, 2), {2, 1, 2}})}),
+                           box("ipma", {number(0, 4), number(1, 4), number(1, 2), numbers})}),
               box("idat", {item.data})})});
 }
 
@@ -198,6 +200,8 @@ TEST(HeifWalk, refuses_what_libheif_could_read_otherwise) {
     EXPECT_EQ(walked(joined({good, good})), "damaged: a box of impossible contents");
     EXPECT_EQ(walked(heif(8, 8, {"av01", av1c(av1_sequence(8, 8)), padding, 500})),
               "damaged: a box of impossible contents");
+    const File many = heif(8, 8, {"av01", av1c(joined({av1_sequence(8, 8), padding})), frame, 1, 250});
+    EXPECT_EQ(walked(many), "damaged: a box of impossible contents");
     for (std::size_t length = 0; length < good.size(); ++length)
         EXPECT_NE(walked(File(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(length))), "64");
 }
