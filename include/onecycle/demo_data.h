@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace onecycle {
@@ -18,12 +19,15 @@ struct DemoOptions {
     int images_per_class = 200;  // at least 2
     int size = 80;               // pixels; images vary around it and are not square
     std::uint64_t seed = 0;
+    std::function<int()> stop{};  // asked before each image; a signal's number ends the work
 };
 
 int demo_class_limit();
 
 // Writes DIR/<class>/NNNN.jpg and .png. The folder is made if it is not there; one that holds files
-// is refused (Error(io)). Returns the number of images.
+// is refused (Error(io)). Returns the number of images. The classes appear when all images are
+// written; an error or a stop (Interrupted) leaves nothing. After a kill a hidden folder stays,
+// with which the same call goes on.
 std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options = {});
 
 }  // namespace onecycle

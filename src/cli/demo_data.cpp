@@ -5,6 +5,7 @@
 
 #include "cli/verb.h"
 #include "core/echoed.h"
+#include "core/signals.h"
 #include "onecycle/error.h"
 
 namespace onecycle::cli {
@@ -26,6 +27,9 @@ class DemoData : public Verb {
         if (dir_.empty())
             throw Error(ErrorKind::usage, "missing argument", "DIR", "demo-data needs a folder to make",
                         "onecycle demo-data demo/");
+        SignalGuard guard;
+        guard.answer(console.stop_answer("Stopping. What was made is removed."));
+        options_.stop = stop_signal;
         const auto images = make_demo_data(dir_, options_);
         console.say(fmt::format("{}: {} images of {} classes", echoed(dir_), images, options_.classes));
         return 0;

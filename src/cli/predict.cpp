@@ -136,6 +136,12 @@ void say_answer(Console& console, const Prediction& p) {
     std::string fix =
         failed == 1 ? "give another image" : fmt::format("give readable images: none of these {} is", failed);
     if (failed == 1 && end != std::string::npos) fix = first.error.substr(end + mark.size());
+    // An option may lift the limit that the image exceeds.
+    constexpr std::string_view lifted = " allows it";
+    const std::size_t option = first.error.rfind("; --");
+    if (failed == 1 && option != std::string::npos && first.error.ends_with(lifted))
+        fix = "use " + first.error.substr(option + 2, first.error.size() - lifted.size() - option - 2) +
+              ", or give another image";
     throw Error(ErrorKind::data, "cannot predict", first.file, first.error.substr(0, end), fix);
 }
 

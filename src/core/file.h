@@ -1,6 +1,6 @@
 // The file seam: what a run writes and reads back passes through `FileSystem`, one virtual function
 // a system call, so that tests can let the n-th call fail or the machine crash between any two.
-// Images and the scan of their folders, which are only read, and what demo-data makes do not.
+// Images and the scan of their folders, which are only read, do not.
 // Above it stand the checked forms that the rest of the code uses: they retry interrupted calls,
 // finish short reads and writes, and throw Error.
 #pragma once

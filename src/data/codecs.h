@@ -65,6 +65,10 @@ std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality);
 // Throws DecodeError unless all that the directories of a TIFF point at lies in the file.
 void walk_tiff(Bytes bytes);
 
+// Throws DecodeError for an AVIF or HEIC that was cut short, and where a coded picture has another
+// size than its container says. Returns the pixels of the frames that a decoder holds at most.
+std::uint64_t walk_heif(Bytes bytes, const ImageLimits& limits);
+
 // Whether the bytes begin as a PBM, PGM or PPM.
 bool is_pnm(Bytes bytes);
 

@@ -11,7 +11,8 @@ namespace onecycle {
 void DecodeBudget::check(std::uint64_t bytes) const {
     if (bytes > bytes_)
         throw DecodeError("too large: decoding it needs " + std::to_string(bytes) + " bytes, more than the " +
-                          std::to_string(bytes_) + " of --decode-memory");
+                          std::to_string(bytes_) + " it may take; --decode-memory " + std::to_string(bytes) +
+                          " allows it");
 }
 
 DecodeBudget::Share::Share(DecodeBudget* budget, std::uint64_t bytes) : budget_(budget), bytes_(bytes) {
@@ -46,8 +47,11 @@ std::shared_ptr<DecodeBudget> make_decode_budget(std::uint64_t bytes) {
 
 std::uint64_t decode_bytes(const ImageProbe& probe) {
     const auto pixels = static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
-    const auto stored = static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
-                        static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);
+    // Of a TIFF's strips and the planes of an AVIF or HEIC, work_bytes counts what is held.
+    const auto stored = probe.format == ImageFormat::tiff || probe.format == ImageFormat::heif
+                            ? 0
+                            : static_cast<std::uint64_t>(std::max(probe.channels, 1)) *
+                                  static_cast<std::uint64_t>(probe.bit_depth > 8 ? 2 : 1);
     return pixels * (stored + 3 + (probe.orientation == 1 ? 0 : 3)) + probe.work_bytes;
 }
 

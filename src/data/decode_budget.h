@@ -52,7 +52,11 @@ class DecodeBudget {
 // what the decoder holds.
 std::uint64_t decode_bytes(const ImageProbe& probe);
 
-// No format needs more for each pixel.
-inline constexpr std::uint64_t most_decode_bytes_a_pixel = 24;
+// What no format exceeds, of a picture of so many pixels in a file of so many bytes: an AVIF of 10
+// bits with alpha that is cut to half its size, a TIFF whose tile is larger than its picture, and a
+// copy of what stands in the file.
+constexpr std::uint64_t most_decode_bytes(std::uint64_t pixels, std::uint64_t file_bytes) {
+    return 64 * pixels + (std::uint64_t{128} << 20) + file_bytes;
+}
 
 }  // namespace onecycle

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <numbers>
 #include <string>
-#include <system_error>
+#include <vector>
 
+#include "data/demo_folder.h"
 #include "onecycle/error.h"
 #include "onecycle/image.h"
 #include "rules/rng.h"
@@ -25,8 +23,6 @@
 #pragma GCC diagnostic pop
 
 namespace onecycle {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -128,30 +124,14 @@ void append(void* context, void* data, int size) {
     static_cast<std::string*>(context)->append(bytes, bytes + size);
 }
 
-void write_image(const fs::path& path, const Image& image, bool png, int quality) {
+std::string encoded(const Image& image, bool png, int quality) {
     std::string bytes;
     if (png)
         stbi_write_png_to_func(append, &bytes, image.width, image.height, 3, image.rgb.data(),
                                image.width * 3);
     else
         stbi_write_jpg_to_func(append, &bytes, image.width, image.height, 3, image.rgb.data(), quality);
-    std::ofstream file(path, std::ios::binary);
-    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    file.close();
-    if (!file)
-        throw Error(ErrorKind::io, "cannot write demo data", path.native(), "writing failed",
-                    "check the disk");
-}
-
-void make_empty_folder(const std::string& dir) {
-    std::error_code error;
-    fs::create_directories(dir, error);
-    if (error)
-        throw Error(ErrorKind::io, "cannot make folder", dir, error.message(),
-                    "name a folder that can be made");
-    if (!fs::is_empty(dir, error) || error)
-        throw Error(ErrorKind::io, "cannot write demo data", dir,
-                    error ? error.message() : "the folder is not empty", "name a new folder");
+    return bytes;
 }
 
 }  // namespace
@@ -161,6 +141,10 @@ int demo_class_limit() {
 }
 
 std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options) {
+    return make_demo_data(dir, options, posix_file_system());
+}
+
+std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options, FileSystem& fs) {
     const auto check = [](bool good, const char* option, const std::string& why) {
         if (!good) throw Error(ErrorKind::usage, "value out of range", option, why, "give another number");
     };
@@ -169,26 +153,28 @@ std::int64_t make_demo_data(const std::string& dir, const DemoOptions& options) 
     check(options.images_per_class >= 2 && options.images_per_class <= 9999, "--images",
           "it must lie between 2 and 9999");
     check(options.size >= 16 && options.size <= 1024, "--size", "it must lie between 16 and 1024");
-    make_empty_folder(dir);
+    std::string form;
+    for (const std::uint64_t number :
+         {static_cast<std::uint64_t>(options.classes), static_cast<std::uint64_t>(options.images_per_class),
+          static_cast<std::uint64_t>(options.size), options.seed})
+        form += (form.empty() ? "" : "-") + std::to_string(number);
+    std::vector<std::string> names;
+    for (int c = 0; c < options.classes; ++c) names.push_back(patterns[static_cast<std::size_t>(c)].name);
+    DemoFolder folder(fs, dir, form, names);
 
     for (int c = 0; c < options.classes; ++c) {
         const Pattern& pattern = patterns[static_cast<std::size_t>(c)];
-        const fs::path folder = fs::path(dir) / pattern.name;
-        std::error_code error;
-        fs::create_directory(folder, error);
-        if (error)
-            throw Error(ErrorKind::io, "cannot make folder", folder.native(), error.message(),
-                        "name a folder that can be written to");
+        if (folder.has(pattern.name)) continue;
         for (int k = 0; k < options.images_per_class; ++k) {
+            if (const int signal = options.stop ? options.stop() : 0) throw Interrupted(signal);
             RandomStream random(options.seed, RandomPurpose::demo_data, static_cast<std::uint32_t>(c),
                                 static_cast<std::uint64_t>(k));
             const bool png = k % 3 == 2;
             const int quality = 80 + static_cast<int>(random.below(16));
-            char name[16];
-            std::snprintf(name, sizeof name, "%04d.%s", k, png ? "png" : "jpg");
-            write_image(folder / name, draw(pattern, options.size, random), png, quality);
+            folder.write(pattern.name, k, png, encoded(draw(pattern, options.size, random), png, quality));
         }
     }
+    folder.commit();
     return std::int64_t{options.classes} * options.images_per_class;
 }
 

@@ -14,23 +14,6 @@ namespace onecycle {
 
 namespace {
 
-// Walks over the outer boxes, so that a file that was cut short is known.
-void walk(Bytes bytes) {
-    for (std::size_t at = 0; at < bytes.size();) {
-        const std::size_t left = bytes.size() - at;
-        if (left < 8) throw DecodeError("truncated");
-        std::uint64_t size = big32(bytes, at);
-        if (size == 0) return;  // up to the end of the file
-        if (size == 1) {
-            if (left < 16) throw DecodeError("truncated");
-            size = std::uint64_t{big32(bytes, at + 8)} << 32 | big32(bytes, at + 12);
-        }
-        if (size < 8) throw DecodeError("damaged: a box of impossible length");
-        if (size > left) throw DecodeError("truncated");
-        at += static_cast<std::size_t>(size);
-    }
-}
-
 void require(const heif_error& error) {
     if (error.code == heif_error_Ok) return;
     if (error.code == heif_error_Unsupported_filetype || error.code == heif_error_Unsupported_feature)
@@ -77,7 +60,7 @@ HeifImage open_heif(Bytes bytes) {
 }  // namespace
 
 ImageProbe probe_heif(Bytes bytes, const ImageLimits& limits) {
-    walk(bytes);
+    const std::uint64_t frame_pixels = walk_heif(bytes, limits);
     const HeifImage image = open_heif(bytes);
     ImageProbe probe;
     probe.format = ImageFormat::heif;
@@ -86,9 +69,21 @@ ImageProbe probe_heif(Bytes bytes, const ImageLimits& limits) {
     check_dimensions(probe.width, probe.height, limits);
     probe.channels = heif_image_handle_has_alpha_channel(image.primary.get()) ? 4 : 3;
     probe.bit_depth = heif_image_handle_get_luma_bits_per_pixel(image.primary.get());
-    // libheif makes RGB of the planes before it is copied.
-    probe.work_bytes =
-        std::uint64_t{3} * static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height);
+    // The container may show a part of what is coded.
+    const std::int64_t whole_width = heif_image_handle_get_ispe_width(image.primary.get()),
+                       whole_height = heif_image_handle_get_ispe_height(image.primary.get());
+    check_dimensions(whole_width, whole_height, limits);
+    const auto whole = static_cast<std::uint64_t>(whole_width) * static_cast<std::uint64_t>(whole_height),
+               shown = static_cast<std::uint64_t>(probe.width) * static_cast<std::uint64_t>(probe.height),
+               squares = static_cast<std::uint64_t>(probe.width / 64 + 1) *
+                         static_cast<std::uint64_t>(probe.height / 64 + 1) * 64 * 64;
+    constexpr std::uint64_t always = std::uint64_t{1} << 20;
+    if (whole > std::max(always, 2 * squares) || frame_pixels > std::max(always, 4 * squares))
+        throw DecodeError("too large: it holds pictures much larger than the one it shows");
+    // The decoder's frames, their planes before and after they are turned, and RGB of them.
+    const std::uint64_t bytes_of_sample = probe.bit_depth > 8 ? 2 : 1;
+    probe.work_bytes = 3 * bytes_of_sample * frame_pixels +
+                       2 * static_cast<std::uint64_t>(probe.channels) * bytes_of_sample * whole + 3 * shown;
     return probe;
 }
 

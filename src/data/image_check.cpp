@@ -27,9 +27,11 @@ namespace {
 
 // Reads an image to its end, unless an earlier run did. Throws ImageError.
 void check_image(Sample& sample, const DatasetOptions& options, const ImageLimits& limits) {
-    const std::int64_t surely_fits = std::min<std::int64_t>(
-        limits.max_pixels, static_cast<std::int64_t>(limits.memory->bytes() / most_decode_bytes_a_pixel));
-    const auto is_allowed = [&] { return std::int64_t{sample.width} * sample.height <= surely_fits; };
+    const auto is_allowed = [&] {
+        const std::int64_t pixels = std::int64_t{sample.width} * sample.height;
+        return pixels <= limits.max_pixels &&
+               most_decode_bytes(static_cast<std::uint64_t>(pixels), sample.bytes) <= limits.memory->bytes();
+    };
     const bool in_index = sample.content != 0;  // of a shard, which has not changed since
     if (in_index && is_allowed()) return;
     const std::string path = sample.path();

@@ -28,6 +28,8 @@ using Record = nlohmann::ordered_json;
 
 constexpr const char* record_name = "pack.json";
 constexpr const char* classes_name = "classes.txt";
+constexpr std::string_view shard_ending = ".tar";
+constexpr std::size_t number_digits = 6;   // of a shard, at least
 constexpr std::uint64_t end_bytes = 1024;  // of an archive
 
 [[noreturn]] void refuse_folder(const std::string& folder, const std::string& why, const std::string& fix) {
@@ -43,19 +45,77 @@ std::vector<std::string> listed(FileSystem& fs, const std::string& folder) {
     return names;
 }
 
+bool is_number(std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+}
+
+// Whether the name is that of a temporary file of a pack that was killed.
+bool is_temporary(std::string_view name) {
+    if (!name.ends_with(temporary_ending)) return false;
+    name.remove_suffix(temporary_ending.size());
+    // The number of an attempt may stand behind it.
+    if (const std::size_t dot = name.rfind('.'); dot != name.npos && is_number(name.substr(dot + 1)))
+        name = name.substr(0, dot);
+    if (name == record_name || name == classes_name) return true;
+    const std::size_t dash = name.find('-');
+    if (dash == name.npos || !name.ends_with(shard_ending)) return false;
+    const std::string_view side = name.substr(0, dash);
+    name.remove_prefix(dash + 1);
+    name.remove_suffix(shard_ending.size());
+    return (side == "all" || side == "train" || side == "val") && name.size() >= number_digits &&
+           is_number(name);
+}
+
+// The temporary files in the folder; what else has such a name is not the pack's.
+std::vector<std::string> temporaries(FileSystem& fs, const std::string& folder,
+                                     const std::vector<std::string>& names) {
+    std::vector<std::string> found;
+    FileStatus status;
+    for (const std::string& name : names)
+        if (is_temporary(name) && retried([&] { return fs.entry(folder + "/" + name, status); }) == 0 &&
+            status.type == FileStatus::Type::regular)
+            found.push_back(name);
+    return found;
+}
+
+bool has_texts(const Record& entry, std::initializer_list<const char*> keys) {
+    return entry.is_object() && std::ranges::all_of(keys, [&](const char* key) {
+               return entry.contains(key) && entry[key].is_string();
+           });
+}
+
+bool is_shard(const Record& entry) {
+    return has_texts(entry, {"file", "digest"}) &&
+           std::ranges::all_of(
+               std::initializer_list<const char*>{"images", "bytes", "from", "to"},
+               [&](const char* key) { return entry.contains(key) && entry[key].is_number_unsigned(); }) &&
+           entry["from"] < entry["to"] &&
+           entry["images"].get<std::uint64_t>() <=
+               entry["to"].get<std::uint64_t>() - entry["from"].get<std::uint64_t>();
+}
+
+bool is_left_out(const Record& entry) {
+    return has_texts(entry, {"shard", "file", "reason"});
+}
+
+bool is_record(const Record& record) {
+    const auto holds = [&](const char* key, bool (*fits)(const Record&)) {
+        return record.contains(key) && record[key].is_array() && std::ranges::all_of(record[key], fits);
+    };
+    return record.is_object() && holds("shards", is_shard) && holds("left_out", is_left_out);
+}
+
 // The record of an earlier pack in the folder; null: it is empty or not there.
 Record record_in(FileSystem& fs, const std::string& folder) {
     const std::vector<std::string> names = listed(fs, folder);
     const bool has_record = std::find(names.begin(), names.end(), record_name) != names.end();
     if (!has_record) {
         // A pack that was killed before its record was there leaves a temporary file at most.
-        if (std::all_of(names.begin(), names.end(),
-                        [](const auto& n) { return n.ends_with(temporary_ending); }))
-            return nullptr;
+        if (temporaries(fs, folder, names).size() == names.size()) return nullptr;
         refuse_folder(folder, "it is not empty, and no pack was begun in it", "give a new or empty folder");
     }
     Record record = Record::parse(read_file(fs, folder + "/" + record_name), nullptr, false);
-    if (!record.is_object() || !record.contains("shards") || !record["shards"].is_array())
+    if (!is_record(record))
         refuse_folder(folder, std::string("its ") + record_name + " is damaged",
                       "give a new or empty folder");
     return record;
@@ -269,20 +329,19 @@ class Packing {
                 refuse_folder(folder_, "it holds shards of other images or options",
                               "give a new folder, or remove it: rm -r " + shell_quoted(folder_));
             old_ = before["shards"];
-            if (before.contains("left_out") && before["left_out"].is_array())
-                old_left_out_ = before["left_out"];
+            old_left_out_ = before["left_out"];
         }
-        for (const std::string& name : listed(fs_, folder_))
-            if (name.ends_with(temporary_ending)) retried([&] { return fs_.unlink(folder_ + "/" + name); });
+        for (const std::string& name : temporaries(fs_, folder_, listed(fs_, folder_)))
+            retried([&] { return fs_.unlink(folder_ + "/" + name); });
         check_room();
         make_directories(fs_, folder_);
+        if (before.is_null()) save();  // first: without it, what else is here counts as the user's
         write_file_atomically(fs_, folder_ + "/" + classes_name, names);
-        if (before.is_null()) save();
     }
 
     void check_room() const {
         std::uint64_t needed = pack_bytes(dataset_, options_), free = 0;
-        for (const Record& shard : old_) needed -= std::min(needed, shard.value("bytes", std::uint64_t{0}));
+        for (const Record& shard : old_) needed -= std::min(needed, shard["bytes"].get<std::uint64_t>());
         std::string place = folder_;
         FileStatus status;
         while (retried([&] { return fs_.status(place, status); }) != 0 && place != parent_directory(place))
@@ -299,23 +358,22 @@ class Packing {
     // The shard of this number as an earlier call made it; false: it is to be made.
     bool take_old(const Side& side, const std::string& file, std::size_t& place) {
         for (const Record& shard : old_) {
-            if (shard.value("file", "") != file) continue;
+            if (shard["file"] != file) continue;
             const std::string path = folder_ + "/" + file;
-            const auto from = shard.value("from", std::size_t{0}), to = shard.value("to", std::size_t{0});
-            if (from != place || to <= from || to > side.size()) return false;
+            const auto from = shard["from"].get<std::size_t>(), to = shard["to"].get<std::size_t>();
+            if (from != place || to > side.size()) return false;
+            PackedShard packed{file, shard["images"].get<std::int64_t>(), shard["bytes"].get<std::uint64_t>(),
+                               shard["digest"].get<std::string>()};
             try {
-                if (InputFile(fs_, path).size() != shard.value("bytes", std::uint64_t{0}) ||
-                    file_digest(fs_, path) != shard.value("digest", ""))
+                if (InputFile(fs_, path).size() != packed.bytes || file_digest(fs_, path) != packed.digest)
                     return false;
             } catch (const Error&) {
                 return false;
             }
             for (const Record& lost : old_left_out_)
-                if (lost.value("shard", "") == file)
-                    leave_out({lost.value("file", ""), lost.value("reason", "")}, file);
+                if (lost["shard"] == file)
+                    leave_out({lost["file"].get<std::string>(), lost["reason"].get<std::string>()}, file);
             record_["shards"].push_back(shard);
-            PackedShard packed{file, shard.value("images", std::int64_t{0}),
-                               shard.value("bytes", std::uint64_t{0}), shard.value("digest", "")};
             result_.images += packed.images;
             result_.kept_from_before += packed.images;
             result_.bytes += packed.bytes;
@@ -337,8 +395,8 @@ class Packing {
         std::size_t place = 0;
         for (int number = 0; place < side.size(); ++number) {
             std::string digits = std::to_string(number);
-            digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
-            const std::string file = side.name() + "-" + digits + ".tar";
+            digits.insert(0, number_digits - std::min(number_digits, digits.size()), '0');
+            const std::string file = side.name() + "-" + digits + std::string(shard_ending);
             if (take_old(side, file, place)) {
                 tell();
                 continue;

@@ -89,8 +89,14 @@ Layout read_layout(TIFF* tiff, const ImageLimits& limits) {
     TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
     l.photometric = photometric;
 
+    // What Pillow knows. Some decoders of the others make a picture of a size of its own.
+    constexpr int known_compressions[] = {
+        COMPRESSION_NONE,          COMPRESSION_CCITTRLE, COMPRESSION_CCITTFAX3, COMPRESSION_CCITTFAX4,
+        COMPRESSION_LZW,           COMPRESSION_JPEG,     COMPRESSION_PACKBITS,  COMPRESSION_DEFLATE,
+        COMPRESSION_ADOBE_DEFLATE, COMPRESSION_LZMA,     COMPRESSION_ZSTD,      COMPRESSION_WEBP};
     if (!TIFFIsCODECConfigured(static_cast<std::uint16_t>(l.compression)) ||
-        l.compression == COMPRESSION_OJPEG)
+        std::find(std::begin(known_compressions), std::end(known_compressions), l.compression) ==
+            std::end(known_compressions))
         throw DecodeError("a TIFF whose compression (" + std::to_string(l.compression) +
                           ") is not supported");
     if (field<std::uint16_t>(tiff, TIFFTAG_SAMPLEFORMAT) > SAMPLEFORMAT_INT ||
@@ -130,18 +136,20 @@ struct Piece {
     int plane = 0;
 };
 
+std::uint32_t pixels_across(TIFF* tiff, const Layout& l) {
+    return TIFFIsTiled(tiff) ? field<std::uint32_t>(tiff, TIFFTAG_TILEWIDTH) : l.width;
+}
+
+std::uint32_t rows_of_piece(TIFF* tiff, const Layout& l) {
+    return TIFFIsTiled(tiff) ? field<std::uint32_t>(tiff, TIFFTAG_TILELENGTH)
+                             : std::min(field<std::uint32_t>(tiff, TIFFTAG_ROWSPERSTRIP), l.height);
+}
+
 // Calls `take` for each piece. All rows of a piece are `stride` pixels wide.
 void each_piece(TIFF* tiff, const Layout& l,
                 const std::function<void(const Piece&, std::uint32_t stride)>& take) {
-    std::uint32_t across = l.width, down = field<std::uint32_t>(tiff, TIFFTAG_ROWSPERSTRIP);
-    if (TIFFIsTiled(tiff)) {
-        across = field<std::uint32_t>(tiff, TIFFTAG_TILEWIDTH);
-        down = field<std::uint32_t>(tiff, TIFFTAG_TILELENGTH);
-        if (across == 0 || down == 0 || across > l.width + 65536 || down > l.height + 65536)
-            throw DecodeError("damaged: impossible tiles");
-    }
-    if (down == 0) throw DecodeError("damaged: impossible strips");
-    if (!TIFFIsTiled(tiff)) down = std::min(down, l.height);
+    const std::uint32_t across = pixels_across(tiff, l), down = rows_of_piece(tiff, l);
+    if (across == 0 || down == 0) throw DecodeError("damaged: impossible strips or tiles");
     std::uint32_t index = 0;
     for (int plane = 0; plane < (l.planes ? l.samples : 1); ++plane)
         for (std::uint32_t y = 0; y < l.height; y += down)
@@ -155,8 +163,9 @@ std::uint64_t row_bytes(const Layout& l, std::uint32_t stride) {
     return (stride * samples * static_cast<std::uint64_t>(l.bits) + 7) / 8;
 }
 
-// Whether the bytes of every piece lie in the file.
-void check_extent(TIFF* tiff, const Layout& l, std::size_t file_bytes) {
+// Whether the bytes of every piece lie in the file. Returns the most that one of them has.
+std::uint64_t check_extent(TIFF* tiff, const Layout& l, Bytes file) {
+    std::uint64_t most = 0;
     const std::uint32_t count = TIFFIsTiled(tiff) ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
     each_piece(tiff, l, [&](const Piece& piece, std::uint32_t stride) {
         if (piece.index >= count) throw DecodeError("damaged: strips or tiles are missing");
@@ -169,8 +178,36 @@ void check_extent(TIFF* tiff, const Layout& l, std::size_t file_bytes) {
             bytes = needed;
         }
         if (begin == 0 || bytes == 0) throw DecodeError("damaged: strips or tiles are missing");
-        if (begin > file_bytes || bytes > file_bytes - begin) throw DecodeError("truncated");
+        if (begin > file.size() || bytes > file.size() - begin) throw DecodeError("truncated");
+        most = std::max(most, bytes);
+        if (l.compression != COMPRESSION_WEBP) return;
+        // libtiff lets it be of any size.
+        ImageLimits whole_piece;
+        whole_piece.max_pixels = INT64_MAX;
+        const ImageProbe webp = probe_webp(
+            file.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes)), whole_piece);
+        if (static_cast<std::uint32_t>(webp.width) > stride ||
+            static_cast<std::uint32_t>(webp.height) > rows_of_piece(tiff, l))
+            throw DecodeError("damaged: a strip or tile holds a picture of another size");
     });
+    return most;
+}
+
+// What decoding a piece holds: its samples, what its codec keeps, and RGBA where libtiff makes it.
+std::uint64_t piece_bytes(TIFF* tiff, const Layout& l) {
+    const std::uint64_t samples = TIFFIsTiled(tiff) ? TIFFTileSize64(tiff) : TIFFStripSize64(tiff);
+    const std::uint64_t pixels = std::uint64_t{pixels_across(tiff, l)} * rows_of_piece(tiff, l);
+    std::uint64_t bytes = samples;
+    // The coefficients of a progressive JPEG; a lossless WebP in its colours, and as bytes.
+    if (l.compression == COMPRESSION_JPEG) bytes += 2 * samples;
+    if (l.compression == COMPRESSION_WEBP) bytes += 8 * pixels;
+    if (l.converted) bytes += 4 * pixels + (l.planes ? 2 * samples : 0);
+    // A tile may be larger than the picture, within reason.
+    constexpr std::uint64_t always = std::uint64_t{32} << 20, for_a_pixel = 32;
+    if (samples == 0 || pixels > std::uint64_t{1} << 40 ||
+        bytes > std::max(always, for_a_pixel * l.width * l.height))
+        throw DecodeError("too large: its strips or tiles are much larger than the picture");
+    return bytes;
 }
 
 // Turns the samples of a piece into pixels.
@@ -290,15 +327,16 @@ ImageProbe probe_tiff(Bytes bytes, const ImageLimits& limits) {
     Memory memory{bytes};
     const File file = open_tiff(memory);
     const Layout l = read_layout(file.get(), limits);
-    check_extent(file.get(), l, bytes.size());
+    const std::uint64_t piece = piece_bytes(file.get(), l);
+    const std::uint64_t stored = check_extent(file.get(), l, bytes);
     ImageProbe probe;
     probe.format = ImageFormat::tiff;
     probe.width = static_cast<int>(l.width);
     probe.height = static_cast<int>(l.height);
     probe.channels = std::min(l.samples, 4);
     probe.bit_depth = l.bits;
-    // RGBA of libtiff, or inks before they are mixed, of a picture in one strip.
-    probe.work_bytes = std::uint64_t{4} * l.width * l.height;
+    // libtiff copies a piece as it stands in the file; inks are mixed into a picture of their own.
+    probe.work_bytes = piece + stored + (l.colours() == 4 ? std::uint64_t{7} * l.width * l.height : 0);
     std::uint16_t orientation = 0;
     if (TIFFGetField(file.get(), TIFFTAG_ORIENTATION, &orientation)) {
         probe.orientation = orientation >= 1 && orientation <= 8 ? orientation : 1;

@@ -85,6 +85,10 @@ def class_name_rows():
     start = find("data", "--init edited.safetensors")
     yield Row(start + " --classes names.txt", 4, "no classifier whose classes", (start,))
     yield Row(find("data", "--init-ema"), 2, "file of --init", (find("data"),))
+    yield Row("predict cat.jpg --model runs/photos --decode-memory 5K", 3, "fix: use --decode-memory [0-9]+, or",
+              ("predict cat.jpg --model runs/photos --decode-memory 100K",), free=True)
+    yield Row("predict cat.jpg --model runs/photos --max-pixels 5", 3, "fix: use --max-pixels [0-9]+, or",
+              ("predict cat.jpg --model runs/photos --max-pixels 100000",), free=True)
     yield Row("predict cat.jpg --model runs/photos --max-pixels 0", 2, "1 or more",
               ("predict cat.jpg --model runs/photos --max-pixels 178956970",))
 
@@ -258,7 +262,6 @@ def run_rows(program):
                   after=written("c.json", after))
     yield Row(find("data", "--config c.json"), 2, "not equally many", (find("data", "--config c.json --accumulate 2"),),
               before=written("c.json", '{"shares": 2}'))
-    yield Row("find --from-csv curve.csv/x", 5, "not a directory", (CURVE,), free=True)
     yield Row(CURVE + " --config missing.json", 5, "no such file", (CURVE + " --config runs/photos/config.json",),
               free=True)
     yield Row(CURVE + " --config data", 5, "it is a folder", (CURVE + " --config runs/photos/config.json",), free=True)

@@ -51,7 +51,8 @@ TEST(Dataset, an_image_that_decoding_has_no_memory_for_is_found_by_its_header) {
     const Opened opened = open(data.path(), options);
     ASSERT_EQ(opened.dataset.bad.size(), 1u);
     EXPECT_EQ(opened.dataset.bad[0].reason,
-              "too large: decoding it needs 11046 bytes, more than the 8000 of --decode-memory");
+              "too large: decoding it needs 11046 bytes, more than the 8000 it may take; --decode-memory "
+              "11046 allows it");
     EXPECT_TRUE(opened.warned("a/large.jpg: too large")) << opened.warnings;
     options.decode_memory = 11046;
     EXPECT_TRUE(open_dataset(data.path(), options).bad.empty());

@@ -164,6 +164,77 @@ TEST(Pack, a_folder_that_holds_something_else_is_refused) {
     EXPECT_FALSE(fs::exists(root / "new"));
 }
 
+TEST(Pack, files_of_the_user_are_never_taken_for_what_a_killed_pack_left) {
+    TemporaryFolder root;
+    add_many(root / "photos", 2);
+    const Dataset dataset = whole(root / "photos");
+    int number = 0;
+    for (const std::string name :
+         {"thesis.tmp", ".tmp", "classes.txt.old.tmp", "all-12.tar.tmp", "all-00000x.tar.tmp",
+          "pack.json.tmp.tmp", "test-000000.tar.tmp", "my-all-000000.tar.tmp", "all-000000.tar.1.2.tmp"}) {
+        const fs::path out = root / std::to_string(number++), beside = out.native() + "-packed";
+        write(out / name, "mine");
+        EXPECT_THROW(check_pack_folder(out), Error) << name;
+        EXPECT_THROW(pack_images(dataset, out, {}), Error) << name;
+        EXPECT_EQ(bytes_of(out / name).size(), 4u) << name;
+        pack_images(dataset, beside, {});
+        write(beside / name, "mine");
+        pack_images(dataset, beside, {});
+        EXPECT_EQ(bytes_of(beside / name).size(), 4u) << name;
+    }
+    const fs::path out = root / "left";
+    for (const char* name :
+         {"pack.json.tmp", "classes.txt.3.tmp", "all-000000.tar.tmp", "val-1000000.tar.tmp"})
+        write(out / name, "half");
+    pack_images(dataset, out, {});
+    for (const auto& [name, bytes] : files_in(out)) EXPECT_FALSE(name.ends_with(".tmp")) << name;
+    write(root / "elsewhere", "mine");
+    fs::create_symlink(root / "elsewhere", out / "classes.txt.tmp");
+    fs::create_directory(out / "pack.json.tmp");
+    pack_images(dataset, out, {});
+    EXPECT_TRUE(fs::is_symlink(out / "classes.txt.tmp"));
+    EXPECT_TRUE(fs::is_directory(out / "pack.json.tmp"));
+}
+
+TEST(Pack, a_damaged_record_is_refused_by_name) {
+    TemporaryFolder root;
+    add_many(root / "photos", 2);
+    const Dataset dataset = whole(root / "photos");
+    pack_images(dataset, root / "out", {});
+    const std::vector<std::uint8_t> bytes = bytes_of(root / "out/pack.json");
+    const std::string good(bytes.begin(), bytes.end());
+    const auto with = [&](const std::string& key, const std::string& value) {
+        const std::size_t begin = good.find(':', good.find('"' + key + '"')) + 1;
+        return good.substr(0, begin) + value + good.substr(good.find_first_of(",}\n", begin));
+    };
+    std::vector<std::string> damaged = {"", "[]", "null", "{}", R"({"shards": []})"};
+    for (const char* entry : {"1", "\"x\"", "null", "{}", "[]", R"({"file": 1})"}) {
+        damaged.push_back(R"({"shards": [)" + std::string(entry) + R"(], "left_out": []})");
+        damaged.push_back(R"({"shards": [], "left_out": [)" + std::string(entry) + "]}");
+    }
+    for (const char* key : {"file", "images", "bytes", "digest", "from", "to"})
+        for (const char* value : {"null", "-1", "1.5", "[1]", "true"}) damaged.push_back(with(key, value));
+    for (const auto& [key, value] : {std::pair("images", "99999999999"),
+                                     {"images", "18446744073709551615"},
+                                     {"from", "9"},
+                                     {"to", "0"},
+                                     {"bytes", "\"9\""},
+                                     {"file", "7"}})
+        damaged.push_back(with(key, value));
+    for (const std::string& text : damaged) {
+        write(root / "out/pack.json", text);
+        try {
+            pack_images(dataset, root / "out", {});
+            FAIL() << text;
+        } catch (const Error& error) {
+            EXPECT_NE(std::string(error.what()).find("its pack.json is damaged"), std::string::npos)
+                << text << error.what();
+        }
+    }
+    write(root / "out/pack.json", good);
+    EXPECT_EQ(pack_images(dataset, root / "out", {}).kept_from_before, 6);
+}
+
 TEST(Pack, an_image_that_fails_when_its_turn_comes_is_left_out_or_ends_it) {
     TemporaryFolder root;
     add_many(root / "data", 4);
