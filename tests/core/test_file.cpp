@@ -129,7 +129,9 @@ TEST(FileError, each_failure_of_the_system_is_answered_with_what_helps) {
                                     {EMFILE, "ulimit -n"},
                                     {ENFILE, "ulimit -n"},
                                     {EIO, "check the disk"},
-                                    {ELOOP, "what it stands on"}}) {
+                                    {ELOOP, "in the link's place"},
+                                    {ENAMETOOLONG, "a shorter path"},
+                                    {ENOTDIR, "what it stands on"}}) {
         const std::string text = file_error("cannot", "file", code).what();
         const std::size_t at = text.find("; fix: ");
         ASSERT_NE(at, std::string::npos) << text;

@@ -147,8 +147,11 @@ class TwoHosts(unittest.TestCase):
         job = self.job(2, "call", 60, settings={"ONECYCLE_RANK_TIMEOUT": "3"})
         os.kill(job.pids(2)[1], signal.SIGSTOP)
         job.wait(30)
-        self.assertEqual((job.code, len(job.errors)), (7, 1), job.err)
-        self.assertIn("rank 1 on second", job.errors[0])
+        self.assertEqual(job.code, 7, job.err)
+        # The launcher lets the stopped one go on before it ends it: it may find the others gone.
+        lost = [line for line in job.errors if "a rank is lost" in line]
+        self.assertEqual(len(lost), 1, job.err)
+        self.assertIn("rank 1 on second", lost[0])
 
     def test_a_network_that_fails_ends_the_job_on_both(self):
         # mpirun asks every 2 s whether its part on the other host is there: docs/scale.md has these.
