@@ -65,8 +65,8 @@ class RunRecord {
     LearnerCore& core_;
     RunFolder* run_;
     int rate_groups_;
-    bool begun_ = false;  // the logs
-    bool told_ = false;   // of what could not be written
+    bool begun_ = false;              // the logs
+    bool told_ = false;               // of what could not be written
     std::int64_t saved_step_ = -1;    // perhaps on its way
     std::vector<ImageFault> faults_;  // in bad-images.txt
     std::string checkpoint_, digest_;
