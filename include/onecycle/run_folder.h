@@ -126,6 +126,10 @@ class RunFolder {
     std::string file(const std::string& name) const;       // path of a file inside
     std::string checkpoint_file(std::int64_t step) const;  // of the checkpoint after `step` updates
 
+    // At the end, when no save is on its way: writes the pointers that the last save could not write,
+    // which only cost a warning then. Throws Error(io).
+    void settle();
+
     // A small file, written atomically: config.json, find/find.csv, … Directories inside are made as
     // needed; the run folder itself never is.
     void write(const std::string& name, const std::string& text);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "core/echoed.h"
@@ -64,6 +65,11 @@ void remove_all(FileSystem& fs, const std::string& path) {
 
 }  // namespace
 
+// What `latest` and `best` name; a best of -1: none yet.
+struct Pointed {
+    std::int64_t latest, best;
+};
+
 struct RunFolder::Impl {
     FileSystem& fs;
     std::string path;
@@ -73,6 +79,7 @@ struct RunFolder::Impl {
     std::vector<std::string> made;     // folders, innermost first: those above it, and it
     std::vector<std::string> written;  // files and folders inside, in the order of their making
     std::string config;                // what config.json holds
+    std::optional<Pointed> wrong;      // what the pointers should name, when they could not be written
     bool is_new = false;               // by create() or create_numbered()
     FileId id{};                       // of the folder
     bool tells_apart = false;          // whether the file system tells one file from another
@@ -126,8 +133,8 @@ struct RunFolder::Impl {
     }
 
     // Whatever has the pointer's name is replaced, but for a folder: that costs a pointer, and no
-    // checkpoint. So does one that cannot be written: it only repeats what the checkpoint says.
-    void point(const char* pointer, std::int64_t step, const LogSink& to) try {
+    // checkpoint.
+    void point(const char* pointer, std::int64_t step, const LogSink& to) {
         const std::string file = path + '/' + pointer;
         const std::string text = checkpoint_name(step) + '\n';
         FileStatus status;
@@ -143,8 +150,20 @@ struct RunFolder::Impl {
                 to(LogLevel::warning, "replacing " + echoed(file) + ": it did not name a checkpoint");
         }
         write_file_atomically(fs, file, text);
-    } catch (const Error& error) {
-        if (to) to(LogLevel::warning, error.what());
+    }
+
+    // Throws what the last of them threw that could not be written.
+    void point_to(const Pointed& pointed, const LogSink& to) {
+        std::exception_ptr failed;
+        for (const auto& [pointer, step] :
+             {std::pair{"latest", pointed.latest}, std::pair{"best", pointed.best}}) {
+            try {
+                if (step >= 0) point(pointer, step, to);
+            } catch (const Error&) {
+                failed = std::current_exception();
+            }
+        }
+        if (failed) std::rethrow_exception(failed);
     }
 
     void note(const std::string& file) {
@@ -202,6 +221,7 @@ struct RunFolder::Impl {
             if (result < 0) throw file_error("cannot rename", file, -result);
         }
         if (newest.checkpoint) update_pointers(newest.checkpoint->step, newest.best_step, log);
+        wrong.reset();  // nothing was saved yet
     }
 
     void check_space(const std::string& file, std::uint64_t needed) {
@@ -219,8 +239,13 @@ struct RunFolder::Impl {
     // What follows a new checkpoint: the pointers, then the deletion of all but the two newest (the
     // second stands in when the first is found damaged) and the best.
     void update_pointers(std::int64_t step, std::int64_t best_step, const LogSink& to) {
-        point("latest", step, to);
-        if (best_step >= 0) point("best", best_step, to);
+        wrong.reset();
+        try {
+            point_to({step, best_step}, to);
+        } catch (const Error& error) {  // a pointer only repeats what the checkpoint says
+            if (to) to(LogLevel::warning, error.what());
+            wrong = {step, best_step};
+        }
         const std::vector<std::int64_t> steps_there = steps_in(fs, path);
         for (std::size_t i = 2; i < steps_there.size(); ++i) {
             const std::int64_t old = steps_there[i];
@@ -306,6 +331,13 @@ bool RunFolder::remove_unless_begun() {
     for (const std::string& folder : run.made)
         if (run.fs.rmdir(folder) < 0) break;
     return true;
+}
+
+void RunFolder::settle() {
+    if (!impl_->wrong) return;
+    impl_->refuse_if_lost(cannot_write_file);
+    impl_->point_to(*impl_->wrong, impl_->log);
+    impl_->wrong.reset();
 }
 
 bool RunFolder::is_gone() const {

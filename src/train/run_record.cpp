@@ -190,6 +190,7 @@ void RunRecord::wait() {
         write_if_possible([&] { run_->metrics_log(metrics_header).catch_up(); });
     }
     writer_->finish();
+    run_->settle();
     if (!writer_->step()) return;  // none since this fit began
     checkpoint_ = run_->checkpoint_file(writer_->step());
     digest_ = writer_->digest();

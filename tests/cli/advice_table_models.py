@@ -179,6 +179,7 @@ def run_rows(program):
     yield Row(resume + " --out x", 2, "the run has its own", (resume,))
     yield Row(resume + " --seed 3", 2, "would change the result", (resume,))
     yield Row("train --resume missing", 4, "no run folder", (resume,), free=True)
+    yield Row("train --resume runs/photos/latest", 4, "it is no folder", (resume,), free=True)
     def begun(folder):
         (folder / "unborn").mkdir()
         (folder / "unborn/config.json.tmp").write_text("{")
@@ -207,7 +208,6 @@ def run_rows(program):
               before=lose)
     yield Row(torn + " --bad-images fail", 3, "missing", free=True,
               advice=("train data --resume runs/torn --bad-images skip --max-bad 1",))
-    yield Row("train --resume runs/photos/latest", 4, "it is no folder", (resume,), free=True)
     lock, steps, picture = (f"runs/torn/{name}" for name in (".lock", "steps.csv", "training.svg"))
     yield Row(torn, 5, "it is a link, which is not followed", (torn,), before=one_by_one(find_again, linked(lock, "x")),
               after=removed(lock))

@@ -587,6 +587,10 @@ TEST_F(OnDisk, a_pointer_that_cannot_be_written_costs_no_save_and_holds_no_delet
         EXPECT_EQ(std::ranges::count(lines, '\n'), 1) << lines;
     }
     EXPECT_EQ(steps_in(fs, run.path()), (std::vector<std::int64_t>{8, 6}));
+    EXPECT_THROW(run.settle(), Error) << "in the end it is told";
+    fs.before = {};
+    run.settle();
+    EXPECT_EQ(read_file(fs, run.path() + "/latest"), "step-000008.safetensors\n");
 }
 
 TEST_F(OnDisk, an_out_folder_whose_checkpoints_would_have_too_long_a_path_is_refused_before_any_work) {
