@@ -183,14 +183,15 @@ def compare(run, expected, saves_failed=False):
     """Fails unless the run's files are those of `expected`.
 
     saves_failed: an older checkpoint may be missing, and another one kept in its place, which `best`
-    may name; the picture may be missing, and a lock that could not be removed may be left, which
-    blocks nobody. The newest state and the logs are compared all the same.
+    may name; the picture may be missing or half there, and a lock that could not be removed may be
+    left, which blocks nobody. The newest state and the logs are compared all the same.
     """
     found = run.contents()
     newest = max(name for name in expected if name.endswith(".safetensors"))
 
     def may_differ(name):
-        return saves_failed and (name in ("best", ".lock", "training.svg") or name.startswith("checkpoints/") and name != newest)
+        return saves_failed and (name in ("best", ".lock", "training.svg", "training.svg.tmp")
+                                 or name.startswith("checkpoints/") and name != newest)
 
     for name in sorted(expected.keys() | found.keys()):
         if name not in found and not may_differ(name):
