@@ -141,6 +141,15 @@ void InputFile::read_at(std::span<std::byte> out, std::uint64_t offset) const {
     }
 }
 
+std::string_view target_of_temporary(std::string_view name) {
+    if (!name.ends_with(temporary_ending)) return {};
+    name.remove_suffix(temporary_ending.size());
+    const std::size_t dot = name.rfind('.');
+    const bool numbered = dot != name.npos && dot + 1 < name.size() &&
+                          name.find_first_not_of("0123456789", dot + 1) == name.npos;
+    return numbered ? name.substr(0, dot) : name;
+}
+
 AtomicFile::AtomicFile(FileSystem& fs, const std::string& path) : fs_(fs), path_(path) {
     // A name in use belongs to a process that was killed, or to one that writes the same file now.
     for (int attempt = 0; attempt < most_attempts; ++attempt) {

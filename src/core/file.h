@@ -109,6 +109,10 @@ class AtomicFile {
 // The ending of a temporary file's name. A file with it is garbage of a process that was killed.
 inline constexpr std::string_view temporary_ending = ".tmp";
 
+// The name of the file that an AtomicFile's temporary stands for, without the number of an attempt;
+// empty for any other name.
+std::string_view target_of_temporary(std::string_view name);
+
 // Writes all of `bytes`. Throws Error(io).
 void write_fully(FileSystem& fs, int file, const std::string& path, std::span<const std::byte> bytes,
                  std::uint64_t offset);

@@ -51,11 +51,7 @@ bool is_number(std::string_view text) {
 
 // Whether the name is that of a temporary file of a pack that was killed.
 bool is_temporary(std::string_view name) {
-    if (!name.ends_with(temporary_ending)) return false;
-    name.remove_suffix(temporary_ending.size());
-    // The number of an attempt may stand behind it.
-    if (const std::size_t dot = name.rfind('.'); dot != name.npos && is_number(name.substr(dot + 1)))
-        name = name.substr(0, dot);
+    name = target_of_temporary(name);
     if (name == record_name || name == classes_name) return true;
     const std::size_t dash = name.find('-');
     if (dash == name.npos || !name.ends_with(shard_ending)) return false;

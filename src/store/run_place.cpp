@@ -33,10 +33,6 @@ bool is_of_test(std::string_view name) {
     return name == bad_images_name || name == "find.csv" || name == "find.svg" || name == "sweep.svg";
 }
 
-bool holds_only(std::string_view text, std::string_view allowed) {
-    return !text.empty() && text.find_first_not_of(allowed) == text.npos;
-}
-
 // The first file of a run tells by itself what it is.
 bool is_beginning_of_config(FileSystem& fs, const std::string& path, const std::string& name) {
     if (!is_beginning(name) || !name.starts_with("config.json.")) return false;
@@ -63,15 +59,13 @@ std::vector<std::string> missing_folders(FileSystem& fs, const std::string& path
 
 bool is_probe(std::string_view name) {
     constexpr std::string_view beginning = ".onecycle-";
-    return name.starts_with(beginning) && holds_only(name.substr(beginning.size()), "0123456789-");
+    return name.starts_with(beginning) && name.size() > beginning.size() &&
+           name.find_first_not_of("0123456789-", beginning.size()) == name.npos;
 }
 
 bool is_beginning(std::string_view name) {
-    if (!name.ends_with(temporary_ending)) return false;
-    name.remove_suffix(temporary_ending.size());
-    const std::size_t dot = name.rfind('.');  // the number of an attempt may stand behind it
-    if (dot != name.npos && holds_only(name.substr(dot + 1), "0123456789")) name = name.substr(0, dot);
-    return std::ranges::find(small_files, name) != std::end(small_files) || step_of(name);
+    const std::string_view target = target_of_temporary(name);
+    return std::ranges::find(small_files, target) != std::end(small_files) || step_of(target);
 }
 
 bool holds_only_a_start(FileSystem& fs, const std::string& path, const std::vector<std::string>& names) try {
